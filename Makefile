@@ -1,0 +1,165 @@
+# Velour Fog. `make help` says what can be made.
+#
+# Everything is built under build/, in three flavours: plain (build/), with sanitizers (build/asan/)
+# and for the fuzzers (build/fuzz/). Each has its objects in obj/ and its programs beside them.
+
+PREFIX   ?= /usr/local
+CFLAGS   ?= -O2 -g
+WERROR   ?= -Werror
+FUZZ_CC  ?= clang
+PKG      ?= pkg-config
+INSTALL  ?= install
+SEEDS    ?= 1000
+SECONDS  ?= 60
+
+WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes \
+	-Wmissing-prototypes -Wold-style-definition -Wformat=2 -Wundef -Wvla -Wcast-qual \
+	-Wpointer-arith -Wwrite-strings
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+
+# llhttp as a library (Debian 13), or else from its C sources (node-llhttp of Debian 12).
+LLHTTP_DIR := /usr/share/llhttp
+LLHTTP     := $(if $(shell $(PKG) --exists libllhttp 2>/dev/null && echo yes)$(wildcard /usr/include/llhttp.h),,\
+	$(patsubst $(LLHTTP_DIR)/%.c,llhttp/%,$(wildcard $(LLHTTP_DIR)/*.c)))
+LLHTTP_FLAGS := $(if $(LLHTTP),-isystem /usr/share/include/llhttp -DLLHTTP_STRICT_MODE=1,\
+	$(shell $(PKG) --cflags libllhttp 2>/dev/null))
+LIBS := -Wl,--as-needed -lcrypto $(if $(LLHTTP),,-lllhttp)
+
+FLAGS := $(strip -std=gnu11 -D_GNU_SOURCE $(CPPFLAGS) -Iinclude $(LLHTTP_FLAGS) $(WARNINGS) $(WERROR) \
+	-fPIE -fstack-protector-strong)
+LINK  := -pie -Wl,-z,relro,-z,now
+
+CC_plain := $(CC)
+CC_asan  := $(CC)
+CC_fuzz  := $(FUZZ_CC)
+FLAGS_plain := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 $(CFLAGS)
+FLAGS_asan  := -O1 -g $(SANITIZE)
+FLAGS_fuzz  := -O1 -g $(SANITIZE) -fsanitize=fuzzer-no-link
+LINK_asan   := $(SANITIZE)
+LINK_fuzz   := $(SANITIZE)
+
+# Every .c file of src/ but main.c is in every test program, and so is each helper (a .c file beside
+# the tests that is not itself a test). What one test needs beside that to be linked: LDFLAGS_name.
+SRC   := $(sort $(wildcard src/*.c src/*/*.c))
+LIB   := $(LLHTTP) $(patsubst %.c,%,$(filter-out src/main.c,$(SRC)))
+named   = $(patsubst %.c,%,$(wildcard tests/$(1)/*$(2).c))
+helpers = $(filter-out $(call named,$(1),$(2)),$(call named,$(1)))
+UNIT  := $(notdir $(call named,unit,_test))
+FUZZ  := $(patsubst %_fuzz,%,$(notdir $(call named,fuzz,_fuzz)))
+SIM   := $(call named,sim)
+-include tests/*/flags.mk
+
+SAY = @printf '  %-5s %s\n'
+Q   := $(if $(V),,@)
+JOBS = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc 2>/dev/null || echo 1))
+
+.PHONY: all run setup test tests check format sim fuzz bench install uninstall clean help
+.SECONDARY:
+.DELETE_ON_ERROR:
+
+all: build/velour-fog ## build build/velour-fog (WERROR= for no -Werror, V=1 to see the commands)
+
+# $(call flavour,NAME,DIR)
+define flavour
+$(2)/obj/llhttp/%.o: $(LLHTTP_DIR)/%.c build/flags
+	$$(SAY) CC $$@
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC_$(1)) $$(FLAGS) $$(FLAGS_$(1)) -w -MMD -MP -c $$< -o $$@
+
+$(2)/obj/%.o: %.c build/flags
+	$$(SAY) CC $$@
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC_$(1)) $$(FLAGS) $$(FLAGS_$(1)) -MMD -MP -c $$< -o $$@
+
+$(2)/velour-fog: $(patsubst %,$(2)/obj/%.o,$(LIB) src/main)
+	$$(SAY) LINK $$@
+	$$(Q)$$(CC_$(1)) $$(LINK) $$(LINK_$(1)) $$(LDFLAGS) $$^ -o $$@ $$(LIBS)
+
+$(2)/unit/%: $(2)/obj/tests/unit/%.o $(patsubst %,$(2)/obj/%.o,$(call helpers,unit,_test) $(LIB))
+	$$(SAY) LINK $$@
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC_$(1)) $$(LINK) $$(LINK_$(1)) $$(LDFLAGS) $$(LDFLAGS_$$*) $$^ -o $$@ $$(LIBS) -lcmocka
+
+$(2)/sim/sim: $(patsubst %,$(2)/obj/%.o,$(SIM) $(LIB))
+	$$(SAY) LINK $$@
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC_$(1)) $$(LINK) $$(LINK_$(1)) $$(LDFLAGS) $$(LDFLAGS_sim) $$^ -o $$@ $$(LIBS)
+endef
+$(eval $(call flavour,plain,build))
+$(eval $(call flavour,asan,build/asan))
+$(eval $(call flavour,fuzz,build/fuzz))
+
+build/fuzz/%_fuzz: build/fuzz/obj/tests/fuzz/%_fuzz.o $(patsubst %,build/fuzz/obj/%.o,$(call helpers,fuzz,_fuzz) $(LIB))
+	$(SAY) LINK $@
+	$(Q)$(CC_fuzz) $(LINK) $(LINK_fuzz) -fsanitize=fuzzer $(LDFLAGS) $^ -o $@ $(LIBS)
+
+build/bench/%: tests/bench/%.c build/flags
+	$(SAY) CC $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(FLAGS) $(FLAGS_plain) $(LINK) -MMD -MP $< -o $@
+
+# Holds the flags of the last build: when they change, all is built anew. Also where a machine that
+# lacks something is told so.
+COMMAND := $(CC) $(FLAGS) $(FLAGS_plain) $(LDFLAGS)
+ifneq ($(file <build/flags),$(COMMAND))
+.PHONY: build/flags
+endif
+build/flags:
+	@command -v $(firstword $(CC)) >/dev/null || { echo "There is no C compiler ($(CC)) here: run 'make setup' first." >&2; exit 1; }
+	@for header in llhttp uthash xxhash openssl/sha; do echo "#include <$$header.h>" | $(CC) $(FLAGS) -E -xc - >/dev/null 2>&1 || \
+		{ echo "The header $$header.h is not on this machine: run 'make setup' first." >&2; exit 1; }; done
+	@mkdir -p build
+	@printf '%s\n' '$(COMMAND)' >$@
+
+-include $(shell find build -name '*.d' 2>/dev/null)
+
+run: ## install what is missing, build, and run a node on port 8000 (ARGS='--memory-max 1G' to give it options)
+	@scripts/setup build
+	+@$(MAKE) --no-print-directory $(JOBS) all
+	@exec build/velour-fog $(ARGS)
+
+setup: ## install all that building and testing need (Debian and its kin)
+	@scripts/setup test
+
+test: ## install what is missing, then run every test; the last line counts them
+	+@MAKE='$(MAKE)' scripts/test
+
+tests: all $(UNIT:%=build/unit/%) $(UNIT:%=build/asan/unit/%) build/asan/velour-fog $(FUZZ:%=build/fuzz/%_fuzz) \
+	$(if $(SIM),build/sim/sim build/asan/sim/sim) $(patsubst tests/%.c,build/%,$(wildcard tests/bench/*.c))
+
+check: ## the static checks alone: floors, style, cppcheck, clang-tidy, formatting, units, man page
+	+@MAKE='$(MAKE)' scripts/test check
+
+format: ## format the source
+	clang-format -i $(wildcard src/*.c src/*/*.c include/*.h include/*/*.h tests/*/*.c tests/*/*.h)
+
+sim: build/sim/sim ## simulate SEEDS=1000 seeds
+	build/sim/sim $(SEEDS)
+
+fuzz: ## fuzz each target for SECONDS=60
+	+@MAKE='$(MAKE)' FUZZ_SECONDS=$(SECONDS) scripts/test fuzz
+
+bench: all $(patsubst tests/%.c,build/%,$(wildcard tests/bench/*.c)) ## measure this node beside others (see docs/performance.md)
+	tests/bench/run
+
+BINDIR  = $(PREFIX)/bin
+UNITDIR = $(PREFIX)/lib/systemd/system
+MANDIR  = $(PREFIX)/share/man/man1
+
+install: all ## install to PREFIX=/usr/local, under DESTDIR
+	$(INSTALL) -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(UNITDIR) $(DESTDIR)$(MANDIR)
+	$(INSTALL) -m 755 build/velour-fog $(DESTDIR)$(BINDIR)/velour-fog
+	$(INSTALL) -m 644 docs/velour-fog.1 $(DESTDIR)$(MANDIR)/velour-fog.1
+	$(INSTALL) -m 644 scripts/velour-fog.socket $(DESTDIR)$(UNITDIR)/velour-fog.socket
+	sed 's|/usr/local/bin/|$(BINDIR)/|' scripts/velour-fog.service >$(DESTDIR)$(UNITDIR)/velour-fog.service
+	chmod 644 $(DESTDIR)$(UNITDIR)/velour-fog.service
+
+uninstall: ## remove what install put there
+	rm -f $(DESTDIR)$(BINDIR)/velour-fog $(DESTDIR)$(MANDIR)/velour-fog.1 \
+		$(DESTDIR)$(UNITDIR)/velour-fog.socket $(DESTDIR)$(UNITDIR)/velour-fog.service
+
+clean: ## remove build/
+	rm -rf build
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile

@@ -1,0 +1,26 @@
+/* Options, from the command line and the environment (--listen is VELOUR_FOG_LISTEN, and so on); the command line wins. */
+#ifndef CONFIG_H
+#define CONFIG_H
+
+#include "base/log.h"
+#include "role/node.h"
+
+enum config_action { CONFIG_RUN_NODE, CONFIG_HELP, CONFIG_VERSION };
+
+struct config {
+    enum config_action action;
+    struct node_config node;
+    struct address listen;
+    bool listen_given;
+    bool memory_max_given, connections_max_given;
+    enum log_level log_level;
+    char error[256]; /* a sentence, when config_parse failed */
+};
+
+/* Returns 0, or -EINVAL with config->error. Prints nothing, ends nothing. `environment` is a function like getenv. */
+int config_parse(struct config *config, int argc, char *const *argv, char *(*environment)(const char *name));
+
+/* What --help prints. */
+extern const char config_help[];
+
+#endif

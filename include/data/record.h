@@ -1,0 +1,104 @@
+/* A record: one version of one key, as a value or as a tombstone. Immutable once it stands in a store,
+ * reference-counted, one allocation.
+ *
+ * Versions are ordered by one pure function, record_compare, on every path by which records meet, so all
+ * nodes pick the same one, in whatever order they hear of them. */
+#ifndef DATA_RECORD_H
+#define DATA_RECORD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/slice.h"
+#include "data/heap.h"
+
+enum {
+    RECORD_KEY_BYTES_MAX = 4096,
+    RECORD_TYPE_BYTES_MAX = 255,
+    RECORD_VALUE_BYTES_MAX = 2147483647,
+    RECORD_LINK_BYTES = 56, /* a uthash handle */
+
+    /* Values up to this are hashed anew whenever their hash is wanted (some 10 ns); that of larger ones is kept. */
+    RECORD_HASH_KEPT_BYTES_MIN = 129,
+};
+
+enum record_flag {
+    RECORD_TOMBSTONE = 1, /* the key is deleted; no value, no type */
+    RECORD_EXPIRES = 2,   /* is gone at due_us */
+    RECORD_DUE = 4,       /* has a struct record_due: it expires, or it is a tombstone */
+    RECORD_HASH_KEPT = 8, /* its content's hash stands before its data */
+};
+
+struct record {
+    unsigned char links[RECORD_LINK_BYTES]; /* the store's */
+    uint64_t version;                       /* µs since 1970 */
+    uint32_t references;
+    uint32_t value_bytes;
+    uint16_t key_bytes;
+    uint8_t type_bytes;
+    uint8_t flags;
+    char rest[]; /* due?, hash?, key, type, value */
+};
+
+/* Where a record with RECORD_DUE stands in the store's wheel. */
+struct record_due {
+    uint64_t due_us; /* of a value: when it expires. Of a tombstone: when the store may look whether to drop it */
+    struct record *next, **at;
+};
+
+/* What a new record is made of. */
+struct record_form {
+    struct slice key, type;
+    uint64_t version;
+    uint64_t expires_us; /* 0 for never */
+    size_t value_bytes;
+    bool tombstone;
+};
+
+/* Returns a record with one reference, its value's bytes not yet filled in, or NULL when the heap says no. */
+struct record *record_new(struct heap *heap, const struct record_form *form, enum heap_use use);
+
+/* Copies a record that is still being filled into one with another value size; `filled` bytes of its value are
+ * kept. Frees the old one, or returns NULL and leaves it. */
+struct record *record_resize(struct heap *heap, struct record *record, size_t value_bytes, size_t filled);
+
+/* To be called once the value is filled in, and before anything below is asked: hashes the content. */
+void record_seal(struct record *record);
+
+void record_retain(struct record *record);
+void record_release(struct heap *heap, struct record *record);
+
+struct slice record_key(const struct record *record);
+struct slice record_type(const struct record *record);
+struct slice record_value(const struct record *record);
+
+/* Where the value goes while the record is being filled. */
+char *record_value_room(struct record *record);
+
+/* NULL when it has none. */
+struct record_due *record_due(struct record *record);
+
+/* When it expires, 0 for never. */
+uint64_t record_expires_us(const struct record *record);
+
+static inline bool record_is_tombstone(const struct record *record)
+{
+    return record->flags & RECORD_TOMBSTONE;
+}
+
+/* Whether a GET finds it: a value that has not expired. */
+bool record_is_live(const struct record *record, uint64_t now_us);
+
+/* A hash of all that a record says: key, version, flags, expiry, type, value. Equal records have equal digests on
+ * all nodes. docs/http.md gives the formula. */
+uint64_t record_digest(const struct record *record);
+
+/* Below 0 when b wins over a, above 0 when a wins, 0 when they say the same. By version; then a tombstone over a
+ * value; then by the values' bytes, a longer one over its own prefix; then by type, then by expiry. A total order
+ * on what records of one key can say, so the larger of two is commutative, associative and idempotent. */
+int record_compare(const struct record *a, const struct record *b);
+
+/* Bytes of heap that it takes. */
+size_t record_footprint(const struct record *record);
+
+#endif

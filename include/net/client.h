@@ -1,0 +1,139 @@
+/* The inside of the server room, shared by server.c (who may connect, limits, batches), client.c (one
+ * connection's requests) and reply.c (their answers). Nobody else includes this. */
+#ifndef NET_CLIENT_H
+#define NET_CLIENT_H
+
+#include "base/date.h"
+#include "net/server.h"
+
+/* What the requests of one batch may take of the scratch memory. One read may use up as much again before the batch
+ * is run. */
+enum { SCRATCH_BYTES = (SERVER_BATCH_MAX + 1) * SERVER_SCRATCH_BYTES };
+
+/* What one connection is busy with. */
+enum client_state {
+    CLIENT_READY,     /* between requests, or in the middle of a head */
+    CLIENT_BODY,      /* a body comes in parts into exchange->request */
+    CLIENT_HELD,      /* exchange->request waits for its answer */
+    CLIENT_STREAMING, /* exchange->request's reply is made piece by piece */
+    CLIENT_FINISHING, /* the last reply was written */
+};
+
+/* A request that outlives its batch. */
+struct exchange {
+    struct request request; /* first, so that a request that is detached leads here */
+    struct exchange *next_free;
+    struct http_chunked chunked;
+    uint64_t body_left; /* of a body that is not chunked */
+    uint64_t hold_until_us;
+};
+
+struct client {
+    struct conn conn; /* first, so that a conn leads here */
+    struct server *server;
+    struct client *previous, *next; /* all clients of the server */
+    struct client *next_ready;      /* those with input to go on with */
+    struct exchange *exchange;      /* NULL while READY */
+    struct loop_timer timer;
+    struct loop_deferred deferred;
+    uint64_t active_us;  /* when it last did something: sent a request, took output */
+    uint64_t request_us; /* when the head or body under way began; 0 when none is */
+    uint64_t sent_bytes; /* as of active_us */
+    uint64_t body_bytes; /* received of the body under way */
+    uint8_t state;       /* enum client_state */
+    bool in_batch, in_ready;
+    bool more;  /* kept input may hold a whole request */
+    bool reading; /* the request must be complete by its time limit */
+};
+
+/* Why the parsing of one connection's input stopped. */
+enum run_stop {
+    RUN_NEEDS_INPUT, /* the rest is part of a request */
+    RUN_AGAIN,       /* the rest may hold more: the batch is full, or the next one must stand first */
+    RUN_CLOSE,       /* nothing more is wanted of this connection */
+};
+
+/* One connection's requests in a batch, in order. */
+struct run {
+    struct client *client;
+    const char *data;
+    size_t len;
+    size_t parsed;
+    unsigned first, count;
+    enum run_stop stop;
+};
+
+/* What is written in one connection's turn; the text all connections share. */
+struct output {
+    struct client *client;
+    char *text; /* SERVER_TEXT_BYTES */
+    size_t used, piece_start;
+    struct conn_piece pieces[CONN_PIECES_MAX];
+    unsigned count;
+    size_t stream_bytes; /* of the streamed body, in this call of on_stream */
+};
+
+struct server {
+    struct loop *loop;
+    struct log *log;
+    struct service *service;
+    struct server_config config;
+    struct loop_watcher listener;
+    struct loop_timer accept_timer;
+    struct loop_hook hook;
+    int fd; /* of the listener, -1 while there is none */
+    bool accepting, draining, accept_warned;
+    struct client *clients, *ready, **ready_end;
+    struct client *answering; /* whose request the service has in hands */
+    struct exchange *free_exchanges;
+    uint32_t connections, held;
+    struct request *requests[SERVER_BATCH_MAX];
+    struct request pool[SERVER_BATCH_MAX];
+    struct run runs[SERVER_BATCH_MAX];
+    unsigned request_count, run_count;
+    char *input; /* SERVER_INPUT_BYTES */
+    size_t input_used;
+    char *scratch; /* 2 * SCRATCH_BYTES + SERVER_SCRATCH_ROOM */
+    size_t scratch_used;
+    struct output output;
+    uint64_t date_second;
+    char date[DATE_HTTP_BYTES];
+    struct server_counters counters;
+};
+
+/* client.c */
+
+/* Takes over the socket. Returns NULL when out of memory or of watches (the socket is closed). */
+struct client *client_new(struct server *server, int fd);
+
+/* Reads (new bytes too, if may_recv) and parses into the batch. */
+void client_read(struct client *client, bool may_recv);
+
+/* Answers the requests of one run, in order, until the connection blocks. */
+void client_run(struct server *server, struct run *run);
+
+/* Says no to a new client, with a 503. */
+void client_refuse(struct client *client, const char *sentence);
+
+/* The server drains: answers what is held, ends what is idle. */
+void client_drain(struct client *client);
+
+/* Goes on with a client that is ready: its stream, or the input that it keeps. */
+void client_go_on(struct client *client);
+
+/* server.c */
+
+void server_run_batch(struct server *server);
+void server_forget(struct client *client);
+void server_ready(struct client *client);
+
+/* reply.c */
+
+void output_start(struct output *output, struct client *client);
+void output_flush(struct output *output);
+
+/* Adds one chunk of a streamed reply, made by on_stream; the last one too at the end. Returns what
+ * on_stream said. */
+enum server_stream_result output_stream(struct output *output, struct request *request);
+
+#endif

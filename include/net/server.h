@@ -1,0 +1,162 @@
+/* An HTTP server on conns: accepts whom the allow-list has, parses requests, gathers those of one turn
+ * in a batch, has the service answer them, and writes the answers of each connection in one go.
+ *
+ * What a request is about is the service's business. The service sees requests in the order in which they
+ * came on each connection and answers each exactly once: at once, or later (server_hold), or piece by
+ * piece (server_stream). */
+#ifndef NET_SERVER_H
+#define NET_SERVER_H
+
+#include <stdbool.h>
+
+#include "base/histogram.h"
+#include "base/log.h"
+#include "net/conn.h"
+#include "net/http.h"
+
+enum {
+    SERVER_BATCH_MAX = 256,            /* requests answered in one go */
+    SERVER_READ_BYTES = 16 * 1024,     /* taken from one connection at a time */
+    SERVER_INPUT_BYTES = 1024 * 1024,  /* the input buffer that all connections share */
+    SERVER_PASSES_PER_TURN = 8,        /* batches in one turn before other events get their chance */
+    SERVER_ACCEPTS_PER_TURN = 64,      /* new connections in one turn */
+    SERVER_SCRATCH_BYTES = 4096,       /* of each request, for the service */
+    SERVER_SCRATCH_ROOM = 16 * 1024,   /* that a service may write to before it knows what it needs */
+    SERVER_TEXT_BYTES = 256 * 1024,    /* the output buffer that all connections share */
+    SERVER_COPY_BYTES_MAX = 8 * 1024,  /* bodies up to this are copied, larger ones sent from their place */
+    SERVER_STREAM_BYTES = 64 * 1024,   /* of a streamed reply made at a time */
+    SERVER_DISCARD_BYTES_MAX = 64 * 1024, /* of a body that nobody wants, before the connection is closed */
+    SERVER_METHODS = HTTP_OTHER + 1,      /* HTTP_OTHER also counts requests without a readable method */
+    SERVER_STATUSES = 500,                /* 100 to 599 */
+    SERVER_REFUSED_MAX = 128,             /* connections past connections_max that are told so with a 503 */
+    SERVER_LINGER_US = 1000 * 1000,       /* see CONN_LINGERING */
+    SERVER_ACCEPT_PAUSE_US = 100 * 1000,  /* out of file descriptors: when to try again */
+    SERVER_BODY_BYTES_PER_S = 16 * 1024,  /* a body may take 1 s longer for each of these */
+};
+
+struct server_config {
+    struct allow_list allow;
+    uint32_t connections_max;
+    uint64_t idle_us;    /* a connection without a request is closed after it */
+    uint64_t request_us; /* a request must be complete after it, and 1 s more for each 16 KiB of its body */
+    uint64_t stall_us;   /* a client that takes nothing of its reply is closed after it */
+};
+
+struct server;
+struct client;
+struct request;
+
+/* Room for the next bytes of a body. */
+struct server_room {
+    char *data;
+    size_t len;
+};
+
+enum server_stream_result {
+    SERVER_STREAM_MORE, /* call again as soon as there is room */
+    SERVER_STREAM_END,  /* that was all */
+    SERVER_STREAM_BROKEN, /* cannot go on: the connection is cut, so that the client sees it as incomplete */
+};
+
+/* Who answers. All functions get the service itself first; it is embedded in its owner. */
+struct service {
+    /* A head was parsed. Looks at it, and may refuse it by setting request->error. */
+    void (*on_head)(struct service *service, struct request *request);
+
+    /* The body will come in parts (it is large, or chunked). Copies what it needs of the request's slices,
+     * which are gone after this, and sets request->error to refuse. `bytes` is the length, or 0 for
+     * chunked ones. Only when this succeeded are the next two called. */
+    void (*on_body_start)(struct service *service, struct request *request, uint64_t bytes);
+
+    /* Where to put body bytes next (may be asked twice before they come): at least one byte of room, or {NULL, 0} to refuse with request->error. */
+    struct server_room (*on_body_room)(struct service *service, struct request *request);
+
+    /* `bytes` were put there. May set request->error. */
+    void (*on_body_filled)(struct service *service, struct request *request, size_t bytes);
+
+    /* The requests of the next batch, complete, before the first is answered: time to prefetch. */
+    void (*on_batch)(struct service *service, struct request *const *requests, unsigned count);
+
+    /* Answers one (with reply.h, server_hold or server_stream). The body is in request->body, or came in
+     * parts. */
+    void (*on_request)(struct service *service, struct request *request);
+
+    /* A held request's time is up: answer it now. */
+    void (*on_hold_end)(struct service *service, struct request *request);
+
+    /* Makes the next bytes of a streamed reply with reply_chunk and its like, SERVER_STREAM_BYTES at most. */
+    enum server_stream_result (*on_stream)(struct service *service, struct request *request);
+
+    /* The request ends, answered or not: free what service_data holds. Called only when service_data is set. */
+    void (*on_request_end)(struct service *service, struct request *request);
+};
+
+/* One request. Its slices are valid until on_request or on_body_start returns. */
+struct request {
+    struct client *client;
+    struct server *server;
+    struct slice body;        /* a body that came whole */
+    struct http_error error;  /* status 0: none */
+    uint64_t received_us;     /* loop time at which it was read */
+    void *service_data;       /* the service's, see on_request_end */
+    uint64_t service_room[6]; /* the service's, zeroed at first */
+    uint32_t offset;          /* of its head in the client's input */
+    uint16_t status;          /* of the reply, once there is one */
+    uint8_t kind;             /* the service's */
+    bool close;               /* the connection ends after the reply */
+    bool body_parts;          /* the body came in parts, through service_data */
+    bool detached;            /* it has memory of its own, outside of the batch */
+    bool chunked_reply;       /* the streamed reply is in chunks, since the client speaks HTTP/1.1 */
+    bool replied;
+    struct http_head head;
+};
+
+struct server_counters {
+    uint64_t replies[SERVER_METHODS][SERVER_STATUSES]; /* by method and status - 100 */
+    uint64_t accepted, refused_network, refused_full, accept_failures;
+    uint64_t timeouts, batches;
+    struct histogram latency_us; /* from the read of a request's last byte to its reply's hand-over to the kernel */
+};
+
+/* Returns NULL when out of memory. The caller owns it until server_destroy, and `service`, `log` and `loop`
+ * outlive it. */
+struct server *server_new(struct loop *loop, struct log *log, const struct server_config *config,
+                          struct service *service);
+void server_destroy(struct server *server);
+
+/* Listens on *address; afterwards that holds the real port. Returns 0 or -errno. */
+int server_listen(struct server *server, struct address *address);
+
+/* Takes over a socket that listens already. Returns 0 or -errno. */
+int server_adopt(struct server *server, int fd);
+
+/* Stops accepting, closes what is idle, and has every other connection end with its present request.
+ * Held requests are answered at once (on_hold_end). */
+void server_drain(struct server *server);
+
+/* Memory that lasts as long as the slices of the requests in the batch under way: SERVER_SCRATCH_BYTES for each at
+ * most, the sum of what server_scratch_use took. */
+char *server_scratch(struct server *server);
+void server_scratch_use(struct server *server, size_t bytes);
+
+/* Connections that are open. */
+uint32_t server_connections(const struct server *server);
+
+/* Requests that are held. */
+uint32_t server_held(const struct server *server);
+
+const struct server_counters *server_counters(const struct server *server);
+
+/* In on_request: the answer comes later, at loop time `until_us` at the latest (on_hold_end). The request
+ * moves to memory of its own, which is returned (NULL when out of memory: answer now); its slices are
+ * gone. */
+struct request *server_hold(struct request *request, uint64_t until_us);
+
+/* Answers a held request: calls `answer`, which replies, outside of any batch. Not from within on_request. */
+void server_answer(struct request *held, void (*answer)(struct service *, struct request *));
+
+/* In on_request, before reply_start and reply_stream write the head of the request that is returned: the body
+ * comes from on_stream. Memory as server_hold. Not for HEAD, whose reply ends with the head. */
+struct request *server_stream(struct request *request);
+
+#endif

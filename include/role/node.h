@@ -1,0 +1,45 @@
+/* A node: the store behind the HTTP server. What happens with a request on a key is here; requests under
+ * /-/ are passed to operations.h. */
+#ifndef ROLE_NODE_H
+#define ROLE_NODE_H
+
+#include "base/log.h"
+#include "net/loop.h"
+#include "net/server.h"
+
+struct node_config {
+    struct server_config server;
+    uint64_t memory_max;   /* bytes of the table, 0 for no limit */
+    uint64_t value_max;    /* bytes of one value */
+    uint64_t grace_us;     /* a tombstone is kept for so long */
+    uint64_t drain_us;     /* node_drain takes so long at most */
+
+    /* What the process takes, for metrics: bytes of memory, µs of processor time, file descriptors it may have. NULL where
+     * there is no process of its own. */
+    uint64_t (*resident_bytes)(void);
+    uint64_t (*cpu_us)(void);
+    uint64_t (*files_max)(void);
+};
+
+struct node;
+
+/* Memory that a node takes beside its table: buffers, shards. */
+enum { NODE_FIXED_BYTES = 4 * 1024 * 1024 };
+
+/* Returns NULL when out of memory. The caller owns it until node_destroy; `loop`, its io and `log` outlive it. */
+struct node *node_new(struct loop *loop, struct log *log, const struct node_config *config);
+void node_destroy(struct node *node);
+
+/* Begins to serve on *address, which afterwards holds the real port; or, when inherited_fd is not negative,
+ * on that listening socket. Returns 0 or -errno. */
+int node_listen(struct node *node, struct address *address, int inherited_fd);
+
+/* Begins to stop: not ready, no new connections, present requests are finished. Once that is done or
+ * drain_us is over, loop->stopped becomes true. */
+void node_drain(struct node *node);
+bool node_is_draining(const struct node *node);
+
+/* One line for a person: "12 keys, 3 connections, 1.2 MB". Returns `out`. */
+char *node_summary(const struct node *node, char *out, size_t room);
+
+#endif

@@ -1,0 +1,110 @@
+/* The inside of the node room, shared by node.c (life), values.c (requests on keys), operations.c (what is under /-/),
+ * merge.c, metrics.c and status.c. Nobody else includes this. */
+#ifndef ROLE_NODE_STATE_H
+#define ROLE_NODE_STATE_H
+
+#include <assert.h>
+
+#include "data/store.h"
+#include "data/watch.h"
+#include "net/reply.h"
+#include "role/node.h"
+
+enum {
+    NODE_TICK_US = 100 * 1000,     /* how often due records are looked at */
+    NODE_TICK_STEPS = 2000,        /* of these at a time */
+    NODE_WAKES_PER_TURN = 1000,    /* held requests answered in one turn */
+    NODE_WAIT_SECONDS_MAX = 3600,  /* "Prefer: wait" is cut to it */
+    NODE_TTL_SECONDS_MAX = 2147483647,
+    NODE_STREAM_RECORDS = 512,     /* records looked at in one step of a streamed reply */
+};
+
+/* What a request is about (request->kind). */
+enum node_kind {
+    NODE_VALUE,
+    NODE_OPERATION,
+    NODE_REFUSED, /* request->error says why */
+};
+
+/* What is known of a request on a key (in request->service_room). */
+struct node_work {
+    struct store_key key;
+    uint32_t ttl_seconds; /* 0 for none */
+    uint32_t operation;   /* index in the table of operations */
+    uint64_t filled;      /* bytes of a body that comes in parts */
+};
+static_assert(sizeof(struct node_work) <= sizeof((struct request){0}.service_room), "it fits");
+
+static inline struct node_work *work_of(struct request *request)
+{
+    return (struct node_work *)(void *)request->service_room;
+}
+
+struct node {
+    struct service service; /* first, so that a service leads here */
+    struct loop *loop;
+    struct log *log;
+    struct node_config config;
+    struct server *server;
+    struct store *store;
+    struct watch watch;
+    struct store_observer observer;
+    struct loop_hook hook;
+    struct loop_timer tick;
+    struct loop_timer drain_timer;
+    uint64_t started_us;      /* loop time */
+    uint64_t started_wall_us;
+    bool draining;
+    struct {
+        uint64_t merged, merge_stale, merge_refused; /* records; requests */
+    } counters;
+    char scrap[16 * 1024]; /* where bodies go that nobody wants */
+};
+
+static inline struct node *node_of(struct service *service)
+{
+    return (struct node *)service;
+}
+
+/* values.c */
+
+/* Looks at the head of a request on a key. */
+void value_on_head(struct node *node, struct request *request);
+void value_on_request(struct node *node, struct request *request);
+void value_on_body_start(struct node *node, struct request *request, uint64_t bytes);
+struct server_room value_on_body_room(struct node *node, struct request *request);
+void value_on_request_end(struct node *node, struct request *request);
+
+/* A record's bytes as a piece to send from their place. */
+struct conn_piece value_piece(struct node *node, struct record *record, struct slice bytes);
+
+/* Answers those whose key has changed, NODE_WAKES_PER_TURN at most. */
+void value_wake(struct node *node);
+
+/* operations.c */
+
+void operation_on_head(struct node *node, struct request *request);
+void operation_on_request(struct node *node, struct request *request);
+enum server_stream_result operation_on_stream(struct node *node, struct request *request);
+void operation_on_body_start(struct node *node, struct request *request);
+struct server_room operation_on_body_room(struct node *node, struct request *request);
+void operation_on_body_filled(struct node *node, struct request *request, size_t bytes);
+void operation_on_request_end(struct node *node, struct request *request);
+
+/* merge.c: the body of /-/merge. Memory of its own in request->service_data. */
+
+int merge_start(struct node *node, struct request *request);
+struct server_room merge_room(struct request *request);
+void merge_filled(struct node *node, struct request *request, size_t bytes);
+void merge_reply(struct node *node, struct request *request);
+void merge_free(struct node *node, struct request *request);
+
+/* metrics.c and status.c: each writes a whole reply. */
+
+void metrics_reply(struct node *node, struct request *request);
+void status_reply(struct node *node, struct request *request);
+
+/* GET /: a page for browsers, a few lines of text for others. */
+void front_reply(struct node *node, struct request *request);
+
+#endif

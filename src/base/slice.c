@@ -1,0 +1,70 @@
+#include "base/slice.h"
+
+static unsigned char lower(char c)
+{
+    return (unsigned char)(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
+}
+
+bool slice_equal_nocase(struct slice a, struct slice b)
+{
+    if (a.len != b.len)
+        return false;
+    for (size_t i = 0; i < a.len; i++)
+        if (a.data[i] != b.data[i] && lower(a.data[i]) != lower(b.data[i]))
+            return false;
+    return true;
+}
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+struct slice slice_trim(struct slice s)
+{
+    while (s.len > 0 && is_blank(s.data[s.len - 1]))
+        s.len--;
+    while (s.len > 0 && is_blank(s.data[0])) {
+        s.data++;
+        s.len--;
+    }
+    return s;
+}
+
+/* The length of the quoted string that begins at `s`: all of it when the quote is never closed. */
+static size_t quoted_length(struct slice s)
+{
+    size_t i = 1;
+    while (i < s.len && s.data[i] != '"')
+        i += s.data[i] == '\\' ? 2 : 1;
+    return i < s.len ? i + 1 : s.len;
+}
+
+bool slice_next(struct slice *rest, char separator, struct slice *part)
+{
+    if (rest->len == 0)
+        return false;
+    size_t i = 0;
+    while (i < rest->len && rest->data[i] != separator)
+        i += rest->data[i] == '"' ? quoted_length((struct slice){rest->data + i, rest->len - i}) : 1;
+    *part = slice_trim((struct slice){rest->data, i});
+    if (i < rest->len)
+        i++;
+    rest->data += i;
+    rest->len -= i;
+    return true;
+}
+
+bool slice_number(struct slice s, unsigned long long max, unsigned long long *out)
+{
+    unsigned long long value = 0;
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned long long digit = (unsigned char)(s.data[i] - '0');
+        if (digit > 9 || digit > max || value > (max - digit) / 10)
+            return false;
+        value = value * 10 + digit;
+    }
+    if (s.len > 0)
+        *out = value;
+    return s.len > 0;
+}

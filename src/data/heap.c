@@ -1,0 +1,700 @@
+/* From the kernel to an object:
+ *
+ *     chunk   64 MiB of address space or a multiple, at a multiple of 64 MiB; unmapped at the end
+ *       span  a part of a chunk, of one span class; its pages come and go
+ *         slab    the class of 64 KiB spans, shared by objects of one shelf
+ *         large   a class of whole pages, one object each
+ *
+ *     chunk of slabs   | table: 1,024 x struct slab | span 1 | span 2 | ... | span 1,023 |
+ *                        ^ slot 0 is struct chunk; slot n tells of span n
+ *     chunk of large   | struct chunk, 1 page | span | span | ...
+ *
+ * What is known of a slab stands in the table and not in the slab: so 65,536 bytes are left for
+ * objects, a cold slab's pages need not be touched, and the headers don't all fall into the same
+ * few sets of the cache, as they would at multiples of 64 KiB.
+ * A large object in use has no header at all. Once free it is told of by a struct span, which lives
+ * in a slab like any small object.
+ *
+ * A free span is warm while it has pages and cold when it has none. Each class has one stack of
+ * them, the warm ones on top; the warm ones of all classes are in one list by age also. */
+#include "data/heap.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define HEAP_POISONS 1
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define HEAP_POISONS 1
+#endif
+
+#ifdef HEAP_POISONS
+#include <sanitizer/asan_interface.h>
+#endif
+
+enum {
+    CHUNK_BYTES = 64 * 1024 * 1024,
+    TABLE_SLOTS = CHUNK_BYTES / HEAP_SPAN_BYTES,
+    WARM_BYTES_MAX = 64 * 1024 * 1024,
+    WARM_PART = 16,    /* of the limit may be warm */
+    RESERVE_PART = 64, /* of the limit comes on top of it for HEAP_RESERVE */
+
+    SMALL_UNIT = 8,
+    SMALL_LINEAR_LOG = 7, /* 128 steps of 8 bytes up to 1 KiB, */
+    SMALL_STEPS_LOG = 4,  /* then 16 steps to each doubling */
+    SHELVES = 128 + 3 * 16,
+
+    LARGE_LINEAR_LOG = 4, /* 16 steps of a page up to 64 KiB, */
+    LARGE_STEPS_LOG = 3,  /* then 8 steps to each doubling */
+    LARGE_CLASSES = 16 + 17 * 8,
+
+    SPAN_SLAB = LARGE_CLASSES, /* the span class of slabs */
+    SPAN_CLASSES,
+};
+
+/* A ring: the owner's link stands for both ends. */
+struct link {
+    struct link *next, *prev;
+};
+
+struct span {
+    struct link peers; /* free: in the stack of its class; a slab with room: in its shelf */
+    struct link age;   /* only while warm */
+    char *start;
+    uint32_t pages; /* touched, from the start on */
+    uint32_t class_id;
+};
+
+struct slab {
+    struct span span;
+    void *freed;    /* objects that were given back, each with the next one's address in it */
+    uint16_t shelf; /* the size class of its objects */
+    uint16_t used;
+    uint16_t fresh; /* objects from this one on were never used */
+};
+
+/* The slabs of one size that have room, first the one that was full last. A slab is opened when
+ * none has room, and stands last until all of its objects have been used once. So pages are touched
+ * only when no freed object is left. */
+struct shelf {
+    struct link slabs;
+    uint16_t object_bytes;
+    uint16_t objects; /* in a slab */
+};
+
+struct chunk {
+    struct chunk *next;
+    struct heap *heap;
+    size_t bytes;
+    size_t carved; /* the bytes after these are in no span yet */
+};
+
+struct heap {
+    uint64_t limit;
+    uint64_t pages_max[2]; /* by enum heap_use */
+    uint64_t pages;        /* resident */
+    uint64_t warm_pages;
+    uint64_t warm_pages_max;
+    uint64_t used_bytes;
+    struct chunk *chunks;
+    struct chunk *slab_chunk, *large_chunk; /* where to carve next */
+    struct link age;                        /* warm spans, the newest first */
+    struct link spans[SPAN_CLASSES];
+    struct shelf shelves[SHELVES];
+};
+
+_Static_assert(sizeof(struct slab) == 64, "a slot of the table is a line of the cache");
+_Static_assert(TABLE_SLOTS * sizeof(struct slab) == HEAP_SPAN_BYTES, "the table is a span");
+_Static_assert(sizeof(struct chunk) <= sizeof(struct slab), "a chunk is told of in slot 0");
+
+/* Poison: under AddressSanitizer nothing but the bytes asked for may be touched. */
+
+static void poison(const void *start, size_t bytes)
+{
+#ifdef HEAP_POISONS
+    ASAN_POISON_MEMORY_REGION(start, bytes);
+#else
+    (void)start, (void)bytes;
+#endif
+}
+
+static void unpoison(const void *start, size_t bytes)
+{
+#ifdef HEAP_POISONS
+    ASAN_UNPOISON_MEMORY_REGION(start, bytes);
+#else
+    (void)start, (void)bytes;
+#endif
+}
+
+/* False for an object that is free already or shorter than `bytes`, as far as that can be known. */
+static bool is_usable(void *object, size_t bytes)
+{
+#ifdef HEAP_POISONS
+    return __asan_region_is_poisoned(object, bytes) == NULL;
+#else
+    (void)object, (void)bytes;
+    return true;
+#endif
+}
+
+/* Rings. */
+
+static void link_init(struct link *ring)
+{
+    ring->next = ring->prev = ring;
+}
+
+static bool link_alone(const struct link *ring)
+{
+    return ring->next == ring;
+}
+
+static void link_after(struct link *place, struct link *item)
+{
+    item->prev = place;
+    item->next = place->next;
+    place->next->prev = item;
+    place->next = item;
+}
+
+static void link_remove(struct link *item)
+{
+    item->prev->next = item->next;
+    item->next->prev = item->prev;
+}
+
+static struct span *span_of_peers(struct link *peers)
+{
+    return (struct span *)(void *)((char *)peers - offsetof(struct span, peers));
+}
+
+static struct span *span_of_age(struct link *age)
+{
+    return (struct span *)(void *)((char *)age - offsetof(struct span, age));
+}
+
+static struct slab *slab_of_span(struct span *span)
+{
+    return (struct slab *)(void *)((char *)span - offsetof(struct slab, span));
+}
+
+/* Sizes. */
+
+static size_t pages_of(size_t bytes)
+{
+    return (bytes - 1) / HEAP_PAGE_BYTES + 1;
+}
+
+static unsigned log_of(size_t n)
+{
+    return 63U - (unsigned)__builtin_clzll(n);
+}
+
+/* Sizes in units fall into classes: each of the first 2^linear_log sizes is one of its own, then
+ * each doubling has 2^steps_log. */
+static unsigned class_of(size_t units, unsigned linear_log, unsigned steps_log)
+{
+    if (units <= (size_t)1 << linear_log)
+        return (unsigned)units - 1;
+    unsigned log = log_of(units - 1);
+    unsigned step = (unsigned)((units - 1) >> (log - steps_log)) - (1U << steps_log);
+    return (1U << linear_log) + ((log - linear_log) << steps_log) + step;
+}
+
+/* The largest size in the class of `units`. */
+static size_t class_units(size_t units, unsigned linear_log, unsigned steps_log)
+{
+    if (units <= (size_t)1 << linear_log)
+        return units;
+    unsigned shift = log_of(units - 1) - steps_log;
+    return (((units - 1) >> shift) + 1) << shift;
+}
+
+static unsigned small_class(size_t bytes)
+{
+    return class_of((bytes + SMALL_UNIT - 1) / SMALL_UNIT, SMALL_LINEAR_LOG, SMALL_STEPS_LOG);
+}
+
+static size_t small_bytes(size_t bytes)
+{
+    size_t units = (bytes + SMALL_UNIT - 1) / SMALL_UNIT;
+    return class_units(units, SMALL_LINEAR_LOG, SMALL_STEPS_LOG) * SMALL_UNIT;
+}
+
+static unsigned large_class(size_t bytes)
+{
+    return class_of(pages_of(bytes), LARGE_LINEAR_LOG, LARGE_STEPS_LOG);
+}
+
+/* The address space for an object of `bytes`; pages after the object's own are never touched. */
+static size_t large_bytes(size_t bytes)
+{
+    return class_units(pages_of(bytes), LARGE_LINEAR_LOG, LARGE_STEPS_LOG) * HEAP_PAGE_BYTES;
+}
+
+/* Pages. */
+
+/* Returns false when the kernel won't take them back: then they count as touched still. */
+static bool pages_drop(struct heap *heap, char *start, size_t pages)
+{
+    if (madvise(start, pages * HEAP_PAGE_BYTES, MADV_DONTNEED))
+        return false;
+    heap->pages -= pages;
+    return true;
+}
+
+static bool span_drop(struct heap *heap, struct span *span)
+{
+    if (!pages_drop(heap, span->start, span->pages))
+        return false;
+    span->pages = 0;
+    return true;
+}
+
+/* Makes the oldest warm span cold. It may stay where it is in the stack of its class: what is below
+ * it there was older, so is cold already. */
+static bool span_cool(struct heap *heap)
+{
+    assert(!link_alone(&heap->age));
+    struct span *span = span_of_age(heap->age.prev);
+    size_t pages = span->pages;
+    if (!span_drop(heap, span))
+        return false;
+    heap->warm_pages -= pages;
+    link_remove(&span->age);
+    return true;
+}
+
+/* Whether `pages` more may be touched, warm spans being made cold for them where they must. */
+static bool pages_fit(struct heap *heap, size_t pages, enum heap_use use)
+{
+    uint64_t max = heap->pages_max[use];
+    if (heap->pages - heap->warm_pages + pages > max)
+        return false;
+    while (heap->pages + pages > max)
+        if (!span_cool(heap))
+            return false;
+    return true;
+}
+
+/* Chunks. */
+
+static char *chunk_mmap(size_t bytes)
+{
+    void *start = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return start == MAP_FAILED ? NULL : start;
+}
+
+/* The kernel puts a mapping right below the one before, so that as a rule the first one only has to
+ * be cut out of a larger one. */
+static char *chunk_map(size_t bytes)
+{
+    char *start = chunk_mmap(bytes);
+    if (!start || (uintptr_t)start % CHUNK_BYTES == 0)
+        return start;
+    munmap(start, bytes);
+    start = chunk_mmap(bytes + CHUNK_BYTES);
+    if (!start)
+        return NULL;
+    size_t before = CHUNK_BYTES - (uintptr_t)start % CHUNK_BYTES;
+    munmap(start, before);
+    if (before < CHUNK_BYTES)
+        munmap(start + before + bytes, CHUNK_BYTES - before);
+    return start + before;
+}
+
+/* A chunk for a span of `bytes` at least, after a head of `head` bytes. Takes one page. */
+static struct chunk *chunk_new(struct heap *heap, size_t head, size_t bytes, enum heap_use use)
+{
+    if (!pages_fit(heap, 1, use))
+        return NULL;
+    bytes = ((head + bytes - 1) / CHUNK_BYTES + 1) * CHUNK_BYTES;
+    char *start = chunk_map(bytes);
+    if (!start)
+        return NULL;
+    /* Zeroing a huge page may stall for milliseconds, and would touch what nobody asked for. A
+     * kernel that knows of no huge pages says no, and that is as well. */
+    (void)madvise(start, bytes, MADV_NOHUGEPAGE);
+    struct chunk *chunk = (struct chunk *)(void *)start;
+    *chunk = (struct chunk){.next = heap->chunks, .heap = heap, .bytes = bytes, .carved = head};
+    heap->chunks = chunk;
+    heap->pages++;
+    return chunk;
+}
+
+static size_t chunk_rest(const struct chunk *chunk)
+{
+    return chunk ? chunk->bytes - chunk->carved : 0;
+}
+
+static char *chunk_carve(struct chunk *chunk, size_t bytes)
+{
+    char *start = (char *)chunk + chunk->carved;
+    chunk->carved += bytes;
+    poison(start, bytes);
+    return start;
+}
+
+/* Of a small object or a slot of the table. */
+static struct chunk *chunk_of(void *thing)
+{
+    char *place = thing;
+    return (struct chunk *)(void *)(place - (uintptr_t)place % CHUNK_BYTES);
+}
+
+/* Free spans. */
+
+/* The one used last, so a warm one if there is any, or NULL. */
+static struct span *span_take(struct heap *heap, unsigned class_id)
+{
+    struct link *stack = &heap->spans[class_id];
+    if (link_alone(stack))
+        return NULL;
+    struct span *span = span_of_peers(stack->next);
+    link_remove(&span->peers);
+    if (span->pages > 0) {
+        link_remove(&span->age);
+        heap->warm_pages -= span->pages;
+    }
+    return span;
+}
+
+/* Keeps a free span, warm if that is within the budget: then others are made cold for it, the
+ * oldest first. So what is freed and taken in turns keeps its pages. */
+static void span_put(struct heap *heap, struct span *span)
+{
+    struct link *stack = &heap->spans[span->class_id];
+    if (span->pages > heap->warm_pages_max)
+        (void)span_drop(heap, span);
+    if (span->pages == 0) {
+        link_after(stack->prev, &span->peers);
+        return;
+    }
+    link_after(stack, &span->peers);
+    link_after(&heap->age, &span->age);
+    heap->warm_pages += span->pages;
+    while (heap->warm_pages > heap->warm_pages_max)
+        if (!span_cool(heap))
+            break;
+}
+
+/* Slabs. */
+
+static struct slab *slab_of(void *object)
+{
+    struct slab *table = (struct slab *)(void *)chunk_of(object);
+    return table + (uintptr_t)object % CHUNK_BYTES / HEAP_SPAN_BYTES;
+}
+
+/* A span never used before, with its slot of the table. */
+static struct span *slab_carve(struct heap *heap, enum heap_use use)
+{
+    if (chunk_rest(heap->slab_chunk) == 0) {
+        struct chunk *chunk = chunk_new(heap, HEAP_SPAN_BYTES, HEAP_SPAN_BYTES, use);
+        if (!chunk)
+            return NULL;
+        heap->slab_chunk = chunk;
+    }
+    struct slab *table = (struct slab *)(void *)heap->slab_chunk;
+    struct slab *slab = table + heap->slab_chunk->carved / HEAP_SPAN_BYTES;
+    bool begins_page = (uintptr_t)slab % HEAP_PAGE_BYTES == 0;
+    if (begins_page && !pages_fit(heap, 1, use))
+        return NULL;
+    heap->pages += begins_page;
+    slab->span.start = chunk_carve(heap->slab_chunk, HEAP_SPAN_BYTES);
+    slab->span.pages = 0;
+    slab->span.class_id = SPAN_SLAB;
+    return &slab->span;
+}
+
+static struct slab *slab_open(struct heap *heap, unsigned class_id, enum heap_use use)
+{
+    struct span *span = span_take(heap, SPAN_SLAB);
+    if (span && !pages_fit(heap, 0, use)) { /* its warm pages are in the reserve */
+        span_put(heap, span);
+        return NULL;
+    }
+    if (!span)
+        span = slab_carve(heap, use);
+    if (!span)
+        return NULL;
+    struct slab *slab = slab_of_span(span);
+    slab->freed = NULL;
+    slab->shelf = (uint16_t)class_id;
+    slab->used = 0;
+    slab->fresh = 0;
+    link_after(&heap->shelves[class_id].slabs, &span->peers);
+    return slab;
+}
+
+static void slab_close(struct heap *heap, struct slab *slab)
+{
+    /* Not asserted on each release: the heads of all chunks fall into the same set of the cache. */
+    assert(chunk_of(slab)->heap == heap);
+    link_remove(&slab->span.peers);
+    span_put(heap, &slab->span);
+}
+
+static void *slab_pop(struct slab *slab)
+{
+    void *object = slab->freed;
+    unpoison(object, sizeof(void *));
+    memcpy(&slab->freed, object, sizeof(void *));
+    return object;
+}
+
+static void slab_push(struct slab *slab, void *object, size_t bytes)
+{
+    memcpy(object, &slab->freed, sizeof(void *));
+    slab->freed = object;
+    poison(object, bytes);
+}
+
+/* Takes an object that was never used, and the pages that are touched with it the first time. */
+static void *slab_extend(struct heap *heap, struct slab *slab, enum heap_use use)
+{
+    size_t bytes = heap->shelves[slab->shelf].object_bytes;
+    size_t start = slab->fresh * bytes;
+    size_t pages = pages_of(start + bytes);
+    if (pages > slab->span.pages) {
+        size_t more = pages - slab->span.pages;
+        if (!pages_fit(heap, more, use))
+            return NULL;
+        heap->pages += more;
+        slab->span.pages = (uint32_t)pages;
+    }
+    slab->fresh++;
+    return slab->span.start + start;
+}
+
+static void *slab_alloc(struct heap *heap, size_t bytes, enum heap_use use)
+{
+    unsigned class_id = small_class(bytes);
+    struct shelf *shelf = &heap->shelves[class_id];
+    struct slab *slab = link_alone(&shelf->slabs) ? slab_open(heap, class_id, use)
+                                                  : slab_of_span(span_of_peers(shelf->slabs.next));
+    if (!slab)
+        return NULL;
+    void *object = slab->freed ? slab_pop(slab) : slab_extend(heap, slab, use);
+    if (!object) {
+        if (slab->used == 0)
+            slab_close(heap, slab);
+        return NULL;
+    }
+    slab->used++;
+    if (slab->used == shelf->objects)
+        link_remove(&slab->span.peers);
+    poison(object, shelf->object_bytes);
+    unpoison(object, bytes);
+    return object;
+}
+
+static void slab_release(struct heap *heap, void *object, size_t bytes)
+{
+    struct slab *slab = slab_of(object);
+    assert(slab->shelf == small_class(bytes) && slab->used > 0);
+    struct shelf *shelf = &heap->shelves[slab->shelf];
+    if (slab->used == shelf->objects)
+        link_after(&shelf->slabs, &slab->span.peers);
+    unpoison(object, sizeof(void *));
+    slab_push(slab, object, shelf->object_bytes);
+    if (--slab->used == 0)
+        slab_close(heap, slab);
+}
+
+/* What leaves a sparse slab goes to the first one of its shelf, so that is not left. */
+static bool slab_is_left(const struct heap *heap, struct slab *slab)
+{
+    const struct shelf *shelf = &heap->shelves[slab->shelf];
+    return shelf->slabs.next != &slab->span.peers && slab->used * 4 < shelf->objects * 3;
+}
+
+/* Large objects. */
+
+/* An object in a span never used before. Of the old chunk and a new one, the one with more room
+ * left is carved further. */
+static char *large_carve(struct heap *heap, size_t bytes, enum heap_use use)
+{
+    size_t pages = pages_of(bytes), span_bytes = large_bytes(bytes);
+    struct chunk *chunk = heap->large_chunk;
+    bool is_new = chunk_rest(chunk) < span_bytes;
+    if (!pages_fit(heap, pages + is_new, use)) /* before address space is spent on it */
+        return NULL;
+    if (is_new)
+        chunk = chunk_new(heap, HEAP_PAGE_BYTES, span_bytes, use);
+    if (!chunk)
+        return NULL;
+    char *object = chunk_carve(chunk, span_bytes);
+    heap->pages += pages;
+    if (chunk_rest(chunk) > chunk_rest(heap->large_chunk))
+        heap->large_chunk = chunk;
+    return object;
+}
+
+/* Makes the span have `pages` pages: less than it has if it is warm and had a larger object. */
+static bool large_fit(struct heap *heap, struct span *span, size_t pages, enum heap_use use)
+{
+    if (span->pages > pages)
+        return pages_drop(heap, span->start + pages * HEAP_PAGE_BYTES, span->pages - pages);
+    size_t more = pages - span->pages;
+    if (!pages_fit(heap, more, use))
+        return false;
+    heap->pages += more;
+    return true;
+}
+
+static void *large_alloc(struct heap *heap, size_t bytes, enum heap_use use)
+{
+    struct span *span = span_take(heap, large_class(bytes));
+    char *object;
+    if (!span) {
+        object = large_carve(heap, bytes, use);
+    } else if (large_fit(heap, span, pages_of(bytes), use)) {
+        object = span->start;
+        slab_release(heap, span, sizeof(*span));
+    } else {
+        span_put(heap, span);
+        return NULL;
+    }
+    if (object)
+        unpoison(object, bytes);
+    return object;
+}
+
+/* A struct span is needed to keep the span. Should there be no room for it even with the pages
+ * given back, then the address space is lost, and nothing else. */
+static void large_release(struct heap *heap, char *object, size_t bytes)
+{
+    size_t pages = pages_of(bytes);
+    assert((uintptr_t)object % HEAP_PAGE_BYTES == 0);
+    poison(object, large_bytes(bytes));
+    struct span *span = slab_alloc(heap, sizeof(*span), HEAP_NORMAL);
+    if (!span && pages_drop(heap, object, pages)) {
+        pages = 0;
+        span = slab_alloc(heap, sizeof(*span), HEAP_RESERVE);
+    }
+    if (!span)
+        return;
+    span->start = object;
+    span->pages = (uint32_t)pages;
+    span->class_id = large_class(bytes);
+    span_put(heap, span);
+}
+
+/* The door. */
+
+static void heap_limits_init(struct heap *heap, uint64_t limit)
+{
+    uint64_t warm = limit / WARM_PART;
+    if (limit == 0 || warm > WARM_BYTES_MAX)
+        warm = WARM_BYTES_MAX;
+    if (warm < HEAP_SPAN_BYTES) /* one slab at least, so that it may empty and fill in turns */
+        warm = HEAP_SPAN_BYTES;
+    heap->warm_pages_max = warm / HEAP_PAGE_BYTES;
+    heap->limit = limit;
+    if (limit == 0)
+        limit = UINT64_MAX;
+    heap->pages_max[HEAP_NORMAL] = limit / HEAP_PAGE_BYTES;
+    heap->pages_max[HEAP_RESERVE] =
+        limit / HEAP_PAGE_BYTES + limit / RESERVE_PART / HEAP_PAGE_BYTES;
+}
+
+static void heap_shelves_init(struct heap *heap)
+{
+    size_t bytes = 1;
+    for (unsigned class_id = 0; class_id < SHELVES; class_id++) {
+        struct shelf *shelf = &heap->shelves[class_id];
+        size_t object_bytes = small_bytes(bytes);
+        link_init(&shelf->slabs);
+        shelf->object_bytes = (uint16_t)object_bytes;
+        shelf->objects = (uint16_t)(HEAP_SPAN_BYTES / object_bytes);
+        bytes = object_bytes + 1;
+    }
+}
+
+struct heap *heap_new(uint64_t limit)
+{
+    struct heap *heap;
+    if (sysconf(_SC_PAGESIZE) != HEAP_PAGE_BYTES)
+        return NULL;
+    heap = calloc(1, sizeof(*heap));
+    if (!heap)
+        return NULL;
+    heap_limits_init(heap, limit);
+    heap_shelves_init(heap);
+    for (unsigned class_id = 0; class_id < SPAN_CLASSES; class_id++)
+        link_init(&heap->spans[class_id]);
+    link_init(&heap->age);
+    heap->pages = pages_of(sizeof(*heap));
+    return heap;
+}
+
+void heap_destroy(struct heap *heap)
+{
+    struct chunk *next;
+    if (!heap)
+        return;
+    for (struct chunk *chunk = heap->chunks; chunk; chunk = next) {
+        size_t bytes = chunk->bytes;
+        next = chunk->next;
+        unpoison(chunk, bytes);
+        munmap(chunk, bytes);
+    }
+    free(heap);
+}
+
+void *heap_alloc(struct heap *heap, size_t bytes, enum heap_use use)
+{
+    assert(bytes > 0);
+    if (bytes > HEAP_OBJECT_BYTES_MAX)
+        return NULL;
+    void *object =
+        bytes <= HEAP_SMALL_BYTES ? slab_alloc(heap, bytes, use) : large_alloc(heap, bytes, use);
+    if (object)
+        heap->used_bytes += heap_footprint(bytes);
+    return object;
+}
+
+void heap_release(struct heap *heap, void *object, size_t bytes)
+{
+    assert(bytes > 0 && bytes <= HEAP_OBJECT_BYTES_MAX);
+    assert(is_usable(object, bytes));
+    heap->used_bytes -= heap_footprint(bytes);
+    if (bytes <= HEAP_SMALL_BYTES)
+        slab_release(heap, object, bytes);
+    else
+        large_release(heap, object, bytes);
+}
+
+bool heap_should_move(const struct heap *heap, void *object, size_t bytes)
+{
+    return bytes <= HEAP_SMALL_BYTES && slab_is_left(heap, slab_of(object));
+}
+
+size_t heap_footprint(size_t bytes)
+{
+    assert(bytes > 0 && bytes <= HEAP_OBJECT_BYTES_MAX);
+    return bytes <= HEAP_SMALL_BYTES ? small_bytes(bytes) : pages_of(bytes) * HEAP_PAGE_BYTES;
+}
+
+uint64_t heap_resident(const struct heap *heap)
+{
+    return heap->pages * HEAP_PAGE_BYTES;
+}
+
+uint64_t heap_used(const struct heap *heap)
+{
+    return heap->used_bytes;
+}
+
+uint64_t heap_limit(const struct heap *heap)
+{
+    return heap->limit;
+}

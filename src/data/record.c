@@ -1,0 +1,195 @@
+#include "data/record.h"
+
+#include <assert.h>
+#include <stddef.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+enum { PACKED = offsetof(struct record, rest), ALIGNED = (PACKED + 7) & ~7 };
+
+/* Where key, type and value begin. */
+static size_t data_offset(unsigned flags)
+{
+    if (!(flags & (RECORD_DUE | RECORD_HASH_KEPT)))
+        return PACKED;
+    size_t due = flags & RECORD_DUE ? sizeof(struct record_due) : 0;
+    size_t hash = flags & RECORD_HASH_KEPT ? sizeof(uint64_t) : 0;
+    return ALIGNED + due + hash;
+}
+
+static size_t data_bytes(const struct record *record)
+{
+    return (size_t)record->key_bytes + record->type_bytes + record->value_bytes;
+}
+
+static size_t record_bytes(const struct record *record)
+{
+    return data_offset(record->flags) + data_bytes(record);
+}
+
+static char *data_of(const struct record *record)
+{
+    return (char *)(uintptr_t)record + data_offset(record->flags);
+}
+
+static uint64_t *kept_hash(const struct record *record)
+{
+    return (uint64_t *)(void *)(data_of(record) - sizeof(uint64_t));
+}
+
+static unsigned flags_of(const struct record_form *form)
+{
+    unsigned flags = 0;
+    if (form->tombstone)
+        flags |= RECORD_TOMBSTONE | RECORD_DUE;
+    if (form->expires_us)
+        flags |= RECORD_EXPIRES | RECORD_DUE;
+    if (form->value_bytes >= RECORD_HASH_KEPT_BYTES_MIN)
+        flags |= RECORD_HASH_KEPT;
+    return flags;
+}
+
+struct record *record_new(struct heap *heap, const struct record_form *form, enum heap_use use)
+{
+    assert(form->key.len > 0 && form->key.len <= RECORD_KEY_BYTES_MAX);
+    assert(form->type.len <= RECORD_TYPE_BYTES_MAX && form->value_bytes <= RECORD_VALUE_BYTES_MAX);
+    assert(!form->tombstone || (form->value_bytes == 0 && form->type.len == 0 && !form->expires_us));
+    unsigned flags = flags_of(form);
+    size_t data = form->key.len + form->type.len + form->value_bytes;
+    struct record *record = heap_alloc(heap, data_offset(flags) + data, use);
+    if (!record)
+        return NULL;
+    record->version = form->version;
+    record->references = 1;
+    record->value_bytes = (uint32_t)form->value_bytes;
+    record->key_bytes = (uint16_t)form->key.len;
+    record->type_bytes = (uint8_t)form->type.len;
+    record->flags = (uint8_t)flags;
+    if (flags & RECORD_DUE)
+        *record_due(record) = (struct record_due){.due_us = form->expires_us};
+    if (form->key.data)
+        memcpy(data_of(record), form->key.data, form->key.len);
+    if (form->type.data)
+        memcpy(data_of(record) + form->key.len, form->type.data, form->type.len);
+    return record;
+}
+
+struct record *record_resize(struct heap *heap, struct record *record, size_t value_bytes, size_t filled)
+{
+    struct record_form form = {
+        .key = record_key(record),
+        .type = record_type(record),
+        .version = record->version,
+        .expires_us = record_expires_us(record),
+        .value_bytes = value_bytes,
+    };
+    assert(record->references == 1 && filled <= value_bytes && filled <= record->value_bytes);
+    struct record *resized = record_new(heap, &form, HEAP_NORMAL);
+    if (!resized)
+        return NULL;
+    memcpy(record_value_room(resized), record_value_room(record), filled);
+    record_release(heap, record);
+    return resized;
+}
+
+void record_seal(struct record *record)
+{
+    if (record->flags & RECORD_HASH_KEPT)
+        *kept_hash(record) = XXH3_64bits(data_of(record), data_bytes(record));
+}
+
+void record_retain(struct record *record)
+{
+    assert(record->references < UINT32_MAX);
+    record->references++;
+}
+
+void record_release(struct heap *heap, struct record *record)
+{
+    assert(record->references > 0);
+    if (--record->references == 0)
+        heap_release(heap, record, record_bytes(record));
+}
+
+struct slice record_key(const struct record *record)
+{
+    return (struct slice){data_of(record), record->key_bytes};
+}
+
+struct slice record_type(const struct record *record)
+{
+    return (struct slice){data_of(record) + record->key_bytes, record->type_bytes};
+}
+
+struct slice record_value(const struct record *record)
+{
+    return (struct slice){data_of(record) + record->key_bytes + record->type_bytes, record->value_bytes};
+}
+
+char *record_value_room(struct record *record)
+{
+    return data_of(record) + record->key_bytes + record->type_bytes;
+}
+
+struct record_due *record_due(struct record *record)
+{
+    if (!(record->flags & RECORD_DUE))
+        return NULL;
+    return (struct record_due *)(void *)((char *)record + ALIGNED);
+}
+
+uint64_t record_expires_us(const struct record *record)
+{
+    if (!(record->flags & RECORD_EXPIRES))
+        return 0;
+    return ((const struct record_due *)(const void *)((const char *)record + ALIGNED))->due_us;
+}
+
+bool record_is_live(const struct record *record, uint64_t now_us)
+{
+    if (record_is_tombstone(record))
+        return false;
+    return !(record->flags & RECORD_EXPIRES) || record_expires_us(record) > now_us;
+}
+
+uint64_t record_digest(const struct record *record)
+{
+    uint64_t content = record->flags & RECORD_HASH_KEPT
+                           ? *kept_hash(record)
+                           : XXH3_64bits(data_of(record), data_bytes(record));
+    uint64_t lengths = (uint64_t)record->value_bytes << 32 | (uint64_t)record->key_bytes << 16 |
+                       (uint64_t)record->type_bytes << 8 |
+                       (record->flags & (RECORD_TOMBSTONE | RECORD_EXPIRES));
+    uint64_t words[4] = {content, record->version, record_expires_us(record), lengths};
+    for (int i = 0; i < 4 && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__; i++)
+        words[i] = __builtin_bswap64(words[i]);
+    return XXH3_64bits(words, sizeof words);
+}
+
+static int slice_compare(struct slice a, struct slice b)
+{
+    size_t shared = a.len < b.len ? a.len : b.len;
+    int order = shared ? memcmp(a.data, b.data, shared) : 0;
+    return order ? order : (a.len > b.len) - (a.len < b.len);
+}
+
+int record_compare(const struct record *a, const struct record *b)
+{
+    if (a->version != b->version)
+        return a->version > b->version ? 1 : -1;
+    if (record_is_tombstone(a) != record_is_tombstone(b))
+        return record_is_tombstone(a) ? 1 : -1;
+    int order = slice_compare(record_value(a), record_value(b));
+    if (order == 0)
+        order = slice_compare(record_type(a), record_type(b));
+    if (order)
+        return order;
+    uint64_t a_expires = record_expires_us(a), b_expires = record_expires_us(b);
+    return (a_expires > b_expires) - (a_expires < b_expires);
+}
+
+size_t record_footprint(const struct record *record)
+{
+    return heap_footprint(record_bytes(record));
+}

@@ -1,0 +1,389 @@
+#include "data/store.h"
+
+#include <assert.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include "data/wheel.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+/* uthash takes its memory from the store's heap: each function here that adds or deletes has a `store`. */
+#define HASH_NONFATAL_OOM 1
+#define uthash_malloc(bytes) heap_alloc(store->heap, (bytes), HEAP_RESERVE)
+#define uthash_free(memory, bytes) heap_release(store->heap, (memory), (bytes))
+#define uthash_nonfatal_oom(entry) ((void)0) /* (entry)->hh.tbl is NULL then */
+#include <uthash.h>
+
+/* A shard of a small table has few keys: start with less than uthash's 32 buckets. */
+#undef HASH_INITIAL_NUM_BUCKETS
+#undef HASH_INITIAL_NUM_BUCKETS_LOG2
+#define HASH_INITIAL_NUM_BUCKETS 4U
+#define HASH_INITIAL_NUM_BUCKETS_LOG2 2U
+
+enum {
+    ENTRIES_PER_BUCKET = 2, /* uthash alone would let a chain grow to 10 first, and look-ups with it */
+    PREFETCH_HOPS = 3,      /* of a chain; few are longer */
+    LINE_BYTES = 64,
+    VALUE_LINES_MAX = 4, /* of a record that will be copied out */
+};
+
+/* A record as uthash sees it. */
+struct entry {
+    UT_hash_handle hh;
+};
+static_assert(sizeof(UT_hash_handle) <= RECORD_LINK_BYTES, "a record has room for its uthash handle");
+
+/* What a look-up needs of a shard's uthash table stands beside its head, to save it two cache misses. */
+struct shard {
+    struct entry *head;
+    UT_hash_bucket *buckets;
+    uint64_t digest;
+    uint32_t bucket_mask;
+    uint32_t count;
+};
+
+struct store {
+    struct heap *heap;
+    struct store_observer *observer;
+    uint64_t seed;
+    uint64_t grace_us;
+    struct store_counts counts;
+    struct wheel wheel;
+    bool wheel_started;
+    struct shard shards[STORE_SHARDS];
+};
+
+static struct entry *entry_of(struct record *record)
+{
+    return (struct entry *)(void *)record->links;
+}
+
+static struct record *record_of(struct entry *entry)
+{
+    return (struct record *)(void *)entry;
+}
+
+struct store *store_new(uint64_t memory_max, uint64_t grace_us, uint64_t seed)
+{
+    struct store *store = calloc(1, sizeof *store);
+    if (!store)
+        return NULL;
+    store->heap = heap_new(memory_max);
+    store->seed = seed;
+    store->grace_us = grace_us;
+    if (store->heap)
+        return store;
+    free(store);
+    return NULL;
+}
+
+void store_destroy(struct store *store)
+{
+    heap_destroy(store->heap);
+    free(store);
+}
+
+void store_observe(struct store *store, struct store_observer *observer)
+{
+    store->observer = observer;
+}
+
+struct heap *store_heap(struct store *store)
+{
+    return store->heap;
+}
+
+struct store_counts store_counts(const struct store *store)
+{
+    return store->counts;
+}
+
+struct store_key store_key(const struct store *store, struct slice bytes)
+{
+    uint64_t place = XXH3_64bits(bytes.data, bytes.len);
+    uint64_t hash = XXH3_64bits_withSeed(bytes.data, bytes.len, store->seed);
+    return (struct store_key){bytes, (uint32_t)(place >> (64 - STORE_SHARD_BITS)), (uint32_t)hash, false};
+}
+
+/* Looking up */
+
+static UT_hash_handle *chain_of(const struct shard *shard, uint32_t hash)
+{
+    return shard->buckets ? shard->buckets[hash & shard->bucket_mask].hh_head : NULL;
+}
+
+static bool handle_has_key(const UT_hash_handle *handle, const struct store_key *key)
+{
+    return handle->hashv == key->hash && handle->keylen == key->bytes.len &&
+           memcmp(handle->key, key->bytes.data, key->bytes.len) == 0;
+}
+
+struct record *store_find(const struct store *store, const struct store_key *key)
+{
+    UT_hash_handle *handle = chain_of(&store->shards[key->shard], key->hash);
+    while (handle && !handle_has_key(handle, key))
+        handle = handle->hh_next;
+    return (struct record *)(void *)handle;
+}
+
+struct record *store_get(const struct store *store, const struct store_key *key, uint64_t now_us)
+{
+    struct record *record = store_find(store, key);
+    return record && record_is_live(record, now_us) ? record : NULL;
+}
+
+static void prefetch_buckets(const struct store *store, const struct store_key *const *keys, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        __builtin_prefetch(&store->shards[keys[i]->shard]);
+    for (unsigned i = 0; i < count; i++) {
+        const struct shard *shard = &store->shards[keys[i]->shard];
+        if (shard->buckets)
+            __builtin_prefetch(&shard->buckets[keys[i]->hash & shard->bucket_mask]);
+    }
+}
+
+static void prefetch_lines(const void *from, unsigned lines)
+{
+    for (unsigned i = 0; i < lines; i++)
+        __builtin_prefetch((const char *)from + (size_t)i * LINE_BYTES);
+}
+
+/* What a write that replaces this record will touch: its neighbours in the shard's order, and the last one. */
+static void prefetch_neighbours(const UT_hash_handle *handle)
+{
+    const struct UT_hash_table *table = handle->tbl;
+    __builtin_prefetch(handle->prev);
+    __builtin_prefetch(handle->next);
+    __builtin_prefetch(table->tail);
+    if (handle->hh_next)
+        __builtin_prefetch(handle->hh_next);
+}
+
+static void prefetch_chunk(const struct store *store, const struct store_key *const *keys, unsigned count)
+{
+    const UT_hash_handle *at[STORE_PREFETCH_MAX];
+    prefetch_buckets(store, keys, count);
+    for (unsigned i = 0; i < count; i++) {
+        at[i] = chain_of(&store->shards[keys[i]->shard], keys[i]->hash);
+        if (at[i])
+            prefetch_lines(at[i], 2);
+    }
+    for (unsigned hop = 0; hop < PREFETCH_HOPS; hop++)
+        for (unsigned i = 0; i < count; i++) {
+            if (!at[i] || at[i]->hashv == keys[i]->hash)
+                continue;
+            at[i] = at[i]->hh_next;
+            if (at[i])
+                prefetch_lines(at[i], 2);
+        }
+    for (unsigned i = 0; i < count; i++) {
+        if (!at[i] || at[i]->hashv != keys[i]->hash)
+            continue;
+        prefetch_lines((const char *)at[i] + (size_t)2 * LINE_BYTES, VALUE_LINES_MAX - 2);
+        if (keys[i]->for_write)
+            __builtin_prefetch(at[i]->tbl);
+    }
+    for (unsigned i = 0; i < count; i++)
+        if (at[i] && keys[i]->for_write && at[i]->hashv == keys[i]->hash)
+            prefetch_neighbours(at[i]);
+}
+
+void store_prefetch(const struct store *store, const struct store_key *const *keys, unsigned count)
+{
+    for (unsigned done = 0; done < count; done += STORE_PREFETCH_MAX) {
+        unsigned left = count - done;
+        prefetch_chunk(store, keys + done, left < STORE_PREFETCH_MAX ? left : STORE_PREFETCH_MAX);
+    }
+}
+
+/* Changing */
+
+static void shard_update(struct shard *shard)
+{
+    const struct UT_hash_table *table = shard->head ? shard->head->hh.tbl : NULL;
+    shard->buckets = table ? table->buckets : NULL;
+    shard->bucket_mask = table ? table->num_buckets - 1 : 0;
+    shard->count = table ? table->num_items : 0;
+}
+
+/* Grows the shard's table before chains get long. That it cannot is no failure: chains grow then. */
+static void shard_grow(struct store *store, struct shard *shard)
+{
+    struct UT_hash_table *table = shard->head->hh.tbl;
+    int failed = 0;
+    if (table->num_items > ENTRIES_PER_BUCKET * table->num_buckets && !table->noexpand)
+        HASH_EXPAND_BUCKETS(hh, table, failed);
+    (void)failed;
+}
+
+static int shard_add(struct store *store, struct shard *shard, const struct store_key *key, struct record *record)
+{
+    struct entry *entry = entry_of(record);
+    struct slice own_key = record_key(record);
+    HASH_ADD_KEYPTR_BYHASHVALUE(hh, shard->head, own_key.data, own_key.len, key->hash, entry);
+    if (!entry->hh.tbl)
+        return -1;
+    shard_grow(store, shard);
+    shard->digest ^= record_digest(record);
+    return 0;
+}
+
+static void shard_delete(struct store *store, struct shard *shard, struct record *record)
+{
+    struct entry *entry = entry_of(record);
+    shard->digest ^= record_digest(record);
+    HASH_DELETE(hh, shard->head, entry);
+}
+
+static void count_record(struct store_counts *counts, const struct record *record, int sign)
+{
+    uint64_t *count = record_is_tombstone(record) ? &counts->tombstones : &counts->keys;
+    *count += (uint64_t)(int64_t)sign;
+}
+
+static void wheel_start(struct store *store, uint64_t now_us)
+{
+    if (store->wheel_started)
+        return;
+    wheel_init(&store->wheel, now_us);
+    store->wheel_started = true;
+}
+
+static void schedule(struct store *store, struct record *record, uint64_t now_us)
+{
+    struct record_due *due = record_due(record);
+    if (!due)
+        return;
+    wheel_start(store, now_us);
+    if (record_is_tombstone(record)) {
+        uint64_t since = record->version > now_us ? record->version : now_us;
+        due->due_us = since > UINT64_MAX - store->grace_us ? UINT64_MAX : since + store->grace_us;
+    }
+    wheel_add(&store->wheel, record);
+}
+
+static void forget(struct store *store, struct shard *shard, struct record *record)
+{
+    wheel_remove(record);
+    shard_delete(store, shard, record);
+    count_record(&store->counts, record, -1);
+    record_release(store->heap, record);
+}
+
+/* Puts `record` in the place of `old`, which may be NULL. The new one goes in first, so that failing changes nothing
+ * and a shard of one key does not lose its table. */
+static enum store_result replace(struct store *store, const struct store_key *key, struct record *old,
+                                 struct record *record, uint64_t now_us)
+{
+    struct shard *shard = &store->shards[key->shard];
+    if (shard_add(store, shard, key, record) != 0)
+        return STORE_NO_ROOM;
+    count_record(&store->counts, record, 1);
+    schedule(store, record, now_us);
+    if (old)
+        forget(store, shard, old);
+    shard_update(shard);
+    if (store->observer)
+        store->observer->on_change(store->observer, key, record);
+    return STORE_APPLIED;
+}
+
+enum store_result store_write(struct store *store, const struct store_key *key, struct record *record, uint64_t now_us)
+{
+    struct record *old = store_find(store, key);
+    record->version = old && old->version >= now_us ? old->version + 1 : now_us;
+    return replace(store, key, old, record, now_us);
+}
+
+enum store_result store_merge(struct store *store, const struct store_key *key, struct record *record, uint64_t now_us)
+{
+    struct record *old = store_find(store, key);
+    if (old && record_compare(record, old) <= 0)
+        return STORE_STALE;
+    return replace(store, key, old, record, now_us);
+}
+
+/* What time does */
+
+/* An expired value becomes a tombstone of its version, so that its memory is free and no older value can come back. */
+static bool expire(struct store *store, struct record *record, uint64_t now_us)
+{
+    struct store_key key = store_key(store, record_key(record));
+    struct record_form form = {.key = key.bytes, .version = record->version, .tombstone = true};
+    struct record *tombstone = record_new(store->heap, &form, HEAP_RESERVE);
+    if (!tombstone)
+        return false;
+    record_seal(tombstone);
+    key.bytes = record_key(tombstone);
+    if (replace(store, &key, record, tombstone, now_us) != STORE_APPLIED) {
+        record_release(store->heap, tombstone);
+        return false;
+    }
+    store->counts.expired++;
+    return true;
+}
+
+static void drop(struct store *store, struct record *tombstone)
+{
+    struct store_key key = store_key(store, record_key(tombstone));
+    struct shard *shard = &store->shards[key.shard];
+    forget(store, shard, tombstone);
+    shard_update(shard);
+    store->counts.dropped++;
+}
+
+bool store_tick(struct store *store, uint64_t now_us, unsigned steps)
+{
+    struct record *record;
+    if (!store->wheel_started)
+        return false;
+    while ((record = wheel_next(&store->wheel, now_us, &steps))) {
+        if (record_is_tombstone(record))
+            drop(store, record);
+        else if (!expire(store, record, now_us))
+            wheel_add(&store->wheel, record); /* no memory just now: the next second tries again */
+    }
+    return steps == 0;
+}
+
+/* Shards and digests */
+
+unsigned store_shard_count(const struct store *store, uint32_t shard)
+{
+    return store->shards[shard].count;
+}
+
+unsigned store_shard_records(const struct store *store, uint32_t shard, struct record **out, unsigned max)
+{
+    unsigned count = 0;
+    for (struct entry *entry = store->shards[shard].head; entry && count < max; entry = entry->hh.next) {
+        out[count] = record_of(entry);
+        record_retain(out[count++]);
+    }
+    return count;
+}
+
+uint64_t store_shard_digest(const struct store *store, uint32_t shard)
+{
+    return store->shards[shard].digest;
+}
+
+uint64_t store_group_digest(const struct store *store, uint32_t group)
+{
+    uint64_t digest = 0;
+    uint32_t shards = STORE_SHARDS / STORE_GROUPS;
+    for (uint32_t i = 0; i < shards; i++)
+        digest ^= store->shards[group * shards + i].digest;
+    return digest;
+}
+
+uint64_t store_digest(const struct store *store)
+{
+    uint64_t digest = 0;
+    for (uint32_t group = 0; group < STORE_GROUPS; group++)
+        digest ^= store_group_digest(store, group);
+    return digest;
+}

@@ -1,0 +1,77 @@
+#include "data/wheel.h"
+
+#include <assert.h>
+
+void wheel_init(struct wheel *wheel, uint64_t now_us)
+{
+    memset(wheel, 0, sizeof *wheel);
+    wheel->second = now_us / 1000000;
+}
+
+static void list_push(struct record **head, struct record *record)
+{
+    struct record_due *due = record_due(record);
+    due->next = *head;
+    due->at = head;
+    if (due->next)
+        record_due(due->next)->at = &due->next;
+    *head = record;
+}
+
+void wheel_add(struct wheel *wheel, struct record *record)
+{
+    struct record_due *due = record_due(record);
+    assert(due && !due->at);
+    /* What is due already is looked at in the next second, not in a turn of the wheel. */
+    uint64_t second = due->due_us / 1000000;
+    if (second <= wheel->second)
+        second = wheel->second + 1;
+    list_push(&wheel->slots[second % WHEEL_SLOTS], record);
+}
+
+void wheel_remove(struct record *record)
+{
+    struct record_due *due = record_due(record);
+    if (!due || !due->at)
+        return;
+    *due->at = due->next;
+    if (due->next)
+        record_due(due->next)->at = due->at;
+    due->next = NULL;
+    due->at = NULL;
+}
+
+/* Moves on to the next slot, if its second has begun. */
+static bool wheel_advance(struct wheel *wheel, uint64_t now_us)
+{
+    uint64_t now = now_us / 1000000;
+    if (now < wheel->second || now > wheel->second + WHEEL_SLOTS) {
+        /* The clock was set: one whole turn from here looks at everything. */
+        wheel->second = now > WHEEL_SLOTS ? now - WHEEL_SLOTS : 0;
+    }
+    if (now == wheel->second)
+        return false;
+    wheel->second++;
+    struct record **slot = &wheel->slots[wheel->second % WHEEL_SLOTS];
+    wheel->current = *slot;
+    *slot = NULL;
+    if (wheel->current)
+        record_due(wheel->current)->at = &wheel->current;
+    return true;
+}
+
+struct record *wheel_next(struct wheel *wheel, uint64_t now_us, unsigned *steps)
+{
+    for (; *steps > 0; --*steps) {
+        struct record *record = wheel->current;
+        if (!record && !wheel_advance(wheel, now_us))
+            return NULL;
+        if (!record)
+            continue;
+        wheel_remove(record);
+        if (record_due(record)->due_us <= now_us)
+            return record;
+        wheel_add(wheel, record);
+    }
+    return NULL;
+}

@@ -1,0 +1,183 @@
+#include "data/wire.h"
+
+#include <assert.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+enum {
+    FORMAT = 1,
+    FLAG_END = 128,
+    CHECK_AT = 28,
+};
+
+static void put(char *at, uint64_t value, unsigned bytes)
+{
+    for (unsigned i = bytes; i-- > 0; value >>= 8)
+        at[i] = (char)(value & 255);
+}
+
+static uint64_t get(const char *at, unsigned bytes)
+{
+    uint64_t value = 0;
+    for (unsigned i = 0; i < bytes; i++)
+        value = value << 8 | (unsigned char)at[i];
+    return value;
+}
+
+void wire_head(const struct record *record, char out[WIRE_HEAD_BYTES])
+{
+    memset(out, 0, WIRE_HEAD_BYTES);
+    out[0] = FORMAT;
+    out[1] = (char)(record->flags & (RECORD_TOMBSTONE | RECORD_EXPIRES));
+    put(out + 2, record->key_bytes, 2);
+    put(out + 4, record->type_bytes, 1);
+    put(out + 8, record->value_bytes, 4);
+    put(out + 12, record->version, 8);
+    put(out + 20, record_expires_us(record), 8);
+    put(out + CHECK_AT, record_digest(record), 8);
+}
+
+struct slice wire_data(const struct record *record)
+{
+    struct slice key = record_key(record);
+    return (struct slice){key.data, key.len + record->type_bytes + (size_t)record->value_bytes};
+}
+
+static uint64_t end_check(const char *head)
+{
+    return XXH3_64bits(head, CHECK_AT);
+}
+
+void wire_end(uint64_t count, char out[WIRE_HEAD_BYTES])
+{
+    memset(out, 0, WIRE_HEAD_BYTES);
+    out[0] = FORMAT;
+    out[1] = (char)FLAG_END;
+    put(out + 12, count, 8);
+    put(out + CHECK_AT, end_check(out), 8);
+}
+
+void wire_reader_init(struct wire_reader *reader, struct heap *heap, uint64_t value_max)
+{
+    *reader = (struct wire_reader){.heap = heap, .value_max = value_max};
+}
+
+void wire_reader_free(struct wire_reader *reader)
+{
+    if (reader->record)
+        record_release(reader->heap, reader->record);
+    reader->record = NULL;
+}
+
+bool wire_reader_at_end(const struct wire_reader *reader)
+{
+    return reader->filled == 0 && !reader->record && reader->since_end == 0;
+}
+
+static size_t record_data_bytes(const struct record *record)
+{
+    return wire_data(record).len;
+}
+
+char *wire_reader_room(struct wire_reader *reader, size_t *room)
+{
+    if (!reader->record) {
+        *room = WIRE_HEAD_BYTES - reader->filled;
+        return reader->head + reader->filled;
+    }
+    *room = record_data_bytes(reader->record) - reader->filled;
+    return (char *)(uintptr_t)wire_data(reader->record).data + reader->filled;
+}
+
+static enum wire_result broken(struct wire_reader *reader, const char *reason)
+{
+    reader->reason = reason;
+    return WIRE_BROKEN;
+}
+
+/* An end frame: counts must agree. */
+static enum wire_result read_end(struct wire_reader *reader)
+{
+    const char *head = reader->head;
+    if (get(head + CHECK_AT, 8) != end_check(head) || get(head + 2, 6) || get(head + 8, 4) ||
+        get(head + 20, 8))
+        return broken(reader, "the end mark is damaged");
+    if (get(head + 12, 8) != reader->since_end)
+        return broken(reader, "the end mark counts another number of records");
+    reader->since_end = 0;
+    reader->filled = 0;
+    reader->offset += WIRE_HEAD_BYTES;
+    return WIRE_MORE;
+}
+
+static bool head_is_sane(const char *head)
+{
+    unsigned flags = (unsigned char)head[1];
+    uint64_t key_bytes = get(head + 2, 2), value_bytes = get(head + 8, 4), expires = get(head + 20, 8);
+    bool tombstone = flags & RECORD_TOMBSTONE;
+    if (flags & ~(unsigned)(RECORD_TOMBSTONE | RECORD_EXPIRES) || get(head + 5, 3))
+        return false;
+    if (key_bytes == 0 || key_bytes > RECORD_KEY_BYTES_MAX || value_bytes > RECORD_VALUE_BYTES_MAX)
+        return false;
+    if (tombstone && (value_bytes || head[4] || expires))
+        return false;
+    return (expires != 0) == ((flags & RECORD_EXPIRES) != 0);
+}
+
+static enum wire_result read_head(struct wire_reader *reader)
+{
+    const char *head = reader->head;
+    if (head[0] != FORMAT)
+        return broken(reader, "there is no record of a format that is known here");
+    if ((unsigned char)head[1] == FLAG_END)
+        return read_end(reader);
+    if (!head_is_sane(head))
+        return broken(reader, "the record's frame makes no sense");
+    struct record_form form = {
+        .key = {NULL, (size_t)get(head + 2, 2)},
+        .type = {NULL, (unsigned char)head[4]},
+        .version = get(head + 12, 8),
+        .expires_us = get(head + 20, 8),
+        .value_bytes = (size_t)get(head + 8, 4),
+        .tombstone = head[1] & RECORD_TOMBSTONE,
+    };
+    reader->reason = "the value is larger than this node takes (--value-max)";
+    if (form.value_bytes > reader->value_max)
+        return WIRE_NO_ROOM;
+    reader->reason = "this node is out of memory (--memory-max)";
+    reader->record = record_new(reader->heap, &form, form.tombstone ? HEAP_RESERVE : HEAP_NORMAL);
+    if (!reader->record)
+        return WIRE_NO_ROOM;
+    reader->reason = NULL;
+    reader->check = get(head + CHECK_AT, 8);
+    reader->filled = 0;
+    return WIRE_MORE;
+}
+
+static enum wire_result read_record(struct wire_reader *reader, struct record **out)
+{
+    struct record *record = reader->record;
+    record_seal(record);
+    if (record_digest(record) != reader->check)
+        return broken(reader, "the record's check does not fit its bytes");
+    reader->offset += WIRE_HEAD_BYTES + record_data_bytes(record);
+    reader->records++;
+    reader->since_end++;
+    reader->record = NULL;
+    reader->filled = 0;
+    *out = record;
+    return WIRE_RECORD;
+}
+
+enum wire_result wire_reader_filled(struct wire_reader *reader, size_t bytes, struct record **record)
+{
+    reader->filled += bytes;
+    if (!reader->record) {
+        assert(reader->filled <= WIRE_HEAD_BYTES);
+        return reader->filled < WIRE_HEAD_BYTES ? WIRE_MORE : read_head(reader);
+    }
+    size_t whole = record_data_bytes(reader->record);
+    assert(reader->filled <= whole);
+    return reader->filled < whole ? WIRE_MORE : read_record(reader, record);
+}

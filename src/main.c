@@ -1,0 +1,190 @@
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "net/io_epoll.h"
+#include "version.h"
+
+enum {
+    STATUS_US = 5 * 1000 * 1000, /* how often systemd is told how it goes */
+    FILES_RESERVED = 64,         /* file descriptors that are not for clients */
+    CONNECTIONS_MAX_DEFAULT = 65000,
+};
+
+enum { EXIT_USAGE = 2 };
+
+/* All that lives as long as the process. */
+struct world {
+    struct io *io;
+    struct loop loop;
+    struct log log;
+    struct config config;
+    struct node *node;
+    struct loop_watcher signals;
+    struct loop_timer watchdog, status;
+};
+
+static uint64_t world_wall_us(void *clock)
+{
+    struct io *io = clock;
+    return io->ops->wall_us(io);
+}
+
+static void tell_status(struct world *world)
+{
+    char text[256] = "STATUS=";
+    node_summary(world->node, text + 7, sizeof text - 7);
+    io_epoll_notify(world->io, text);
+}
+
+static void on_status(struct loop_timer *timer)
+{
+    struct world *world = (struct world *)((char *)timer - offsetof(struct world, status));
+    tell_status(world);
+    loop_timer_set(&world->loop, timer, world->loop.now_us + STATUS_US);
+}
+
+static void on_watchdog(struct loop_timer *timer)
+{
+    struct world *world = (struct world *)((char *)timer - offsetof(struct world, watchdog));
+    io_epoll_notify(world->io, "WATCHDOG=1");
+    loop_timer_set(&world->loop, timer, world->loop.now_us + io_epoll_watchdog_us(world->io));
+}
+
+/* The first SIGTERM or SIGINT drains, the second one does not wait for it. */
+static void world_stop(struct world *world, int number, bool again)
+{
+    log_event(&world->log, LOG_INFO_LEVEL, "signal", "signal=%s", number == SIGTERM ? "SIGTERM" : "SIGINT");
+    if (again) {
+        world->loop.stopped = true;
+        return;
+    }
+    io_epoll_notify(world->io, "STOPPING=1");
+    node_drain(world->node);
+}
+
+static void on_signals(struct loop_watcher *watcher, unsigned ready)
+{
+    struct world *world = (struct world *)((char *)watcher - offsetof(struct world, signals));
+    (void)ready;
+    for (int number; (number = io_epoll_next_signal(world->io));)
+        if (number == SIGHUP)
+            log_event(&world->log, LOG_INFO_LEVEL, "signal", "signal=SIGHUP msg=\"there is nothing to reload\"");
+        else
+            world_stop(world, number, node_is_draining(world->node));
+}
+
+/* Limits that follow from the machine, unless they were given. The table gets what is left of the memory beside the
+ * program itself. */
+static void fill_in_limits(struct node_config *config, const struct config *given)
+{
+    uint64_t own = io_epoll_resident_bytes() + NODE_FIXED_BYTES;
+    if (!given->memory_max_given)
+        config->memory_max = io_epoll_memory_bytes() / 4 * 3;
+    if (config->memory_max > 0)
+        config->memory_max -= own < config->memory_max / 2 ? own : config->memory_max / 2;
+    if (!given->connections_max_given) {
+        uint64_t files = io_epoll_files_max();
+        uint64_t most = files > 2 * FILES_RESERVED ? files - FILES_RESERVED : FILES_RESERVED;
+        config->server.connections_max = (uint32_t)(most < CONNECTIONS_MAX_DEFAULT ? most : CONNECTIONS_MAX_DEFAULT);
+    }
+    config->resident_bytes = io_epoll_resident_bytes;
+    config->cpu_us = io_epoll_cpu_us;
+    config->files_max = io_epoll_files_max;
+}
+
+static int world_listen(struct world *world)
+{
+    char text[ADDRESS_TEXT_BYTES];
+    struct address address = world->config.listen;
+    int inherited = io_epoll_inherited_listener(world->io, &address);
+    int error = inherited == -EINVAL ? -EINVAL : node_listen(world->node, &address, inherited);
+    if (inherited == -EINVAL)
+        fprintf(stderr, "velour-fog: what LISTEN_FDS hands over is no listening stream socket.\n");
+    else if (error == -EADDRINUSE)
+        fprintf(stderr, "velour-fog: %s is in use by another program; choose another with --listen.\n",
+                address_format(&address, text));
+    else if (error)
+        fprintf(stderr, "velour-fog: cannot listen on %s: %s.\n", address_format(&address, text), strerror(-error));
+    else
+        log_event(&world->log, LOG_INFO_LEVEL, "listening", "address=%s version=" VELOUR_FOG_VERSION,
+                  address_format(&address, text));
+    return error;
+}
+
+static int world_start(struct world *world)
+{
+    struct node_config node_config = world->config.node;
+    world->io = io_epoll_new();
+    if (!world->io)
+        return -ENOMEM;
+    world->log = (struct log){world->config.log_level, getenv("JOURNAL_STREAM") != NULL, world_wall_us,
+                              world->io, log_write_stderr, NULL};
+    loop_init(&world->loop, world->io);
+    fill_in_limits(&node_config, &world->config);
+    world->signals.on_ready = on_signals;
+    world->status.on_time = on_status;
+    world->watchdog.on_time = on_watchdog;
+    if (loop_timer_reserve(&world->loop) != 0 || loop_timer_reserve(&world->loop) != 0)
+        return -ENOMEM;
+    world->node = node_new(&world->loop, &world->log, &node_config);
+    if (!world->node)
+        return -ENOMEM;
+    return io_epoll_watch_signals(world->io, &world->signals);
+}
+
+static void world_serve(struct world *world)
+{
+    io_epoll_notify(world->io, "READY=1");
+    tell_status(world);
+    loop_timer_set(&world->loop, &world->status, world->loop.now_us + STATUS_US);
+    if (io_epoll_watchdog_us(world->io))
+        on_watchdog(&world->watchdog);
+    loop_run(&world->loop);
+    log_event(&world->log, LOG_INFO_LEVEL, "stopped", "%s", "");
+}
+
+static void world_end(struct world *world)
+{
+    if (world->node)
+        node_destroy(world->node);
+    if (world->io) {
+        loop_free(&world->loop);
+        io_epoll_destroy(world->io);
+    }
+}
+
+static int world_run(struct world *world)
+{
+    int error = world_start(world);
+    if (error)
+        fprintf(stderr, "velour-fog: cannot start: %s.\n", strerror(-error));
+    else
+        error = world_listen(world);
+    if (!error)
+        world_serve(world);
+    world_end(world);
+    return error ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+    struct world world = {0};
+    if (config_parse(&world.config, argc, argv, getenv) != 0) {
+        fprintf(stderr, "velour-fog: %s\n", world.config.error);
+        return EXIT_USAGE;
+    }
+    switch (world.config.action) {
+    case CONFIG_HELP:
+        return fputs(config_help, stdout) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+    case CONFIG_VERSION:
+        return puts("velour-fog " VELOUR_FOG_VERSION) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+    case CONFIG_RUN_NODE:
+        break;
+    }
+    return world_run(&world);
+}

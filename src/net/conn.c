@@ -1,0 +1,406 @@
+/* Bytes of one connection:
+ *
+ *      socket ──recv──► the caller's shared buffer ──► parsed, answered
+ *                         ▲                │ not used up
+ *                         └──── kept ◄─────┘
+ *
+ *      pieces ──send──► socket
+ *         │ not taken        ▲
+ *         └────► queue ──────┘  when the socket has room; nothing is read meanwhile
+ */
+#include "net/conn.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+enum { QUEUE_COPY_BYTES_MIN = 4096 };
+
+/* One queued piece; copied bytes stand behind it in the same allocation. */
+struct queued {
+    struct queued *next;
+    const char *data;
+    size_t len;
+    void (*release)(void *context, void *owner);
+    void *context, *owner;
+    size_t room; /* bytes behind it: copied pieces that follow are added here */
+};
+
+struct conn_queue {
+    struct queued *first, **end;
+    struct queued *last;
+    size_t copied_bytes;
+};
+
+/* What state may follow what: bit n of moves[m] is set when m → n may be. */
+static const uint8_t moves[] = {
+    [CONN_OPEN] = 1 << CONN_FINISHING | 1 << CONN_CLOSED,
+    [CONN_FINISHING] = 1 << CONN_LINGERING | 1 << CONN_CLOSED,
+    [CONN_LINGERING] = 1 << CONN_CLOSED,
+    [CONN_CLOSED] = 0,
+};
+
+static void conn_move(struct conn *conn, enum conn_state to)
+{
+    assert(moves[conn->state] & 1u << to);
+    conn->state = (uint8_t)to;
+}
+
+static const struct io_ops *ops_of(const struct conn *conn)
+{
+    return conn->loop->io->ops;
+}
+
+/* The queue */
+
+static void queued_free(struct conn_queue *queue, struct queued *queued)
+{
+    if (queued->release)
+        queued->release(queued->context, queued->owner);
+    else
+        queue->copied_bytes -= queued->room;
+    free(queued);
+}
+
+static void queue_pop(struct conn_queue *queue)
+{
+    struct queued *first = queue->first;
+    queue->first = first->next;
+    if (!queue->first) {
+        queue->end = &queue->first;
+        queue->last = NULL;
+    }
+    queued_free(queue, first);
+}
+
+static void queue_destroy(struct conn *conn)
+{
+    if (!conn->queue)
+        return;
+    while (conn->queue->first)
+        queue_pop(conn->queue);
+    free(conn->queue);
+    conn->queue = NULL;
+}
+
+static void queue_append(struct conn_queue *queue, struct queued *queued)
+{
+    queued->next = NULL;
+    *queue->end = queued;
+    queue->end = &queued->next;
+    queue->last = queued;
+}
+
+static int queue_borrow(struct conn_queue *queue, const struct conn_piece *piece)
+{
+    struct queued *queued = malloc(sizeof *queued);
+    if (!queued)
+        return -ENOMEM;
+    *queued = (struct queued){NULL,           piece->data,    piece->len, piece->release,
+                              piece->context, piece->owner, 0};
+    queue_append(queue, queued);
+    return 0;
+}
+
+static int queue_copy(struct conn_queue *queue, const char *data, size_t len)
+{
+    struct queued *last = queue->last;
+    if (last && !last->release) {
+        char *store = (char *)(last + 1);
+        size_t used = (size_t)(last->data - store) + last->len;
+        if (last->room - used >= len) {
+            memcpy(store + used, data, len);
+            last->len += len;
+            return 0;
+        }
+    }
+    size_t room = len < QUEUE_COPY_BYTES_MIN ? QUEUE_COPY_BYTES_MIN : len;
+    struct queued *queued = malloc(sizeof *queued + room);
+    if (!queued)
+        return -ENOMEM;
+    *queued = (struct queued){.data = (char *)(queued + 1), .len = len, .room = room};
+    memcpy(queued + 1, data, len);
+    queue->copied_bytes += room;
+    queue_append(queue, queued);
+    return 0;
+}
+
+static int queue_make(struct conn *conn)
+{
+    if (conn->queue)
+        return 0;
+    conn->queue = calloc(1, sizeof *conn->queue);
+    if (!conn->queue)
+        return -ENOMEM;
+    conn->queue->end = &conn->queue->first;
+    return 0;
+}
+
+/* Interest: nothing is read while something is queued; a lingering conn only reads. */
+static void conn_update_interest(struct conn *conn)
+{
+    unsigned interest;
+    if (conn->queue)
+        interest = IO_WRITE;
+    else
+        interest = conn->paused || conn->ended || conn->state == CONN_FINISHING ? 0 : IO_READ;
+    if (interest == conn->interest)
+        return;
+    conn->interest = (uint8_t)interest;
+    ops_of(conn)->rewatch(conn->loop->io, conn->fd, interest, &conn->watcher);
+}
+
+/* Nothing is left to send of a conn that finishes. */
+static void conn_linger(struct conn *conn)
+{
+    conn_move(conn, CONN_LINGERING);
+    if (conn->ended) {
+        conn_close(conn);
+        return;
+    }
+    ops_of(conn)->shutdown(conn->loop->io, conn->fd);
+    conn->paused = false;
+    conn_update_interest(conn);
+}
+
+static void conn_discard(struct conn *conn)
+{
+    char scrap[16 * 1024];
+    ssize_t got = ops_of(conn)->recv(conn->loop->io, conn->fd, scrap, sizeof scrap);
+    if (got == -EAGAIN)
+        return;
+    if (got > 0)
+        conn->discarded_bytes += (uint32_t)got;
+    if (got <= 0 || conn->discarded_bytes > CONN_LINGER_BYTES_MAX)
+        conn_close(conn);
+}
+
+static void conn_count_sent(struct conn *conn, size_t bytes)
+{
+    conn->sent_bytes += bytes;
+    conn->loop->sent_bytes += bytes;
+}
+
+/* Writes as much of the queue as the socket takes. */
+static int queue_send(struct conn *conn)
+{
+    while (conn->queue->first) {
+        struct iovec pieces[CONN_PIECES_MAX];
+        int count = 0;
+        for (struct queued *q = conn->queue->first; q && count < CONN_PIECES_MAX; q = q->next)
+            pieces[count++] = (struct iovec){(void *)(uintptr_t)q->data, q->len};
+        ssize_t sent = ops_of(conn)->send(conn->loop->io, conn->fd, pieces, count);
+        if (sent < 0)
+            return (int)sent;
+        conn_count_sent(conn, (size_t)sent);
+        size_t left = (size_t)sent;
+        while (conn->queue->first && left >= conn->queue->first->len) {
+            left -= conn->queue->first->len;
+            queue_pop(conn->queue);
+        }
+        if (conn->queue->first) {
+            conn->queue->first->data += left;
+            conn->queue->first->len -= left;
+        }
+    }
+    return 0;
+}
+
+static void conn_on_writable(struct conn *conn)
+{
+    int error = queue_send(conn);
+    if (error == -EAGAIN)
+        return;
+    if (error) {
+        conn_close(conn);
+        return;
+    }
+    queue_destroy(conn);
+    if (conn->state == CONN_FINISHING)
+        conn_linger(conn);
+    else
+        conn_update_interest(conn);
+    if (conn->state != CONN_CLOSED)
+        conn->ops->on_drained(conn);
+}
+
+static void conn_on_ready(struct loop_watcher *watcher, unsigned ready)
+{
+    struct conn *conn = (struct conn *)watcher;
+    if (conn->state == CONN_CLOSED)
+        return;
+    if (conn->queue && ready & (IO_WRITE | IO_BROKEN))
+        conn_on_writable(conn);
+    else if (conn->state == CONN_LINGERING)
+        conn_discard(conn);
+    else if (conn->interest & IO_READ && ready & (IO_READ | IO_BROKEN))
+        conn->ops->on_readable(conn);
+    else if (ready & IO_BROKEN)
+        conn_close(conn);
+}
+
+int conn_open(struct conn *conn, struct loop *loop, int fd, const struct conn_ops *ops)
+{
+    memset(conn, 0, sizeof *conn);
+    conn->watcher.on_ready = conn_on_ready;
+    conn->loop = loop;
+    conn->ops = ops;
+    conn->fd = fd;
+    conn->interest = IO_READ;
+    return loop->io->ops->watch(loop->io, fd, IO_READ, &conn->watcher);
+}
+
+/* Takes the result of a recv into account. Returns the count of bytes. */
+static size_t conn_received(struct conn *conn, ssize_t got)
+{
+    if (got > 0) {
+        conn->loop->received_bytes += (uint64_t)got;
+        return (size_t)got;
+    }
+    if (got == 0) {
+        conn->ended = true;
+        conn_update_interest(conn);
+    } else if (got != -EAGAIN) {
+        conn_close(conn);
+    }
+    return 0;
+}
+
+size_t conn_fill(struct conn *conn, char *room, size_t room_bytes, bool may_recv)
+{
+    size_t kept = conn->kept_bytes;
+    assert(kept <= room_bytes);
+    if (kept) {
+        memcpy(room, conn->kept, kept);
+        free(conn->kept);
+        conn->kept = NULL;
+        conn->kept_bytes = 0;
+    }
+    if (may_recv && !conn->ended && kept < room_bytes)
+        kept += conn_recv(conn, room + kept, room_bytes - kept);
+    return conn->state == CONN_CLOSED ? 0 : kept;
+}
+
+size_t conn_recv(struct conn *conn, char *room, size_t room_bytes)
+{
+    return conn_received(conn, ops_of(conn)->recv(conn->loop->io, conn->fd, room, room_bytes));
+}
+
+void conn_keep(struct conn *conn, struct slice rest)
+{
+    if (rest.len == 0 || conn->state == CONN_CLOSED)
+        return;
+    assert(!conn->kept);
+    conn->kept = malloc(rest.len);
+    if (!conn->kept) {
+        conn_close(conn);
+        return;
+    }
+    memcpy(conn->kept, rest.data, rest.len);
+    conn->kept_bytes = (uint32_t)rest.len;
+}
+
+/* Sends at once what the socket takes. Returns the count of bytes or -errno. */
+static ssize_t pieces_send(struct conn *conn, const struct conn_piece *pieces, unsigned count)
+{
+    struct iovec iov[CONN_PIECES_MAX];
+    assert(count <= CONN_PIECES_MAX);
+    for (unsigned i = 0; i < count; i++)
+        iov[i] = (struct iovec){(void *)(uintptr_t)pieces[i].data, pieces[i].len};
+    ssize_t sent = ops_of(conn)->send(conn->loop->io, conn->fd, iov, (int)count);
+    if (sent > 0)
+        conn_count_sent(conn, (size_t)sent);
+    return sent == -EAGAIN ? 0 : sent;
+}
+
+static int piece_queue(struct conn *conn, const struct conn_piece *piece)
+{
+    if (queue_make(conn) != 0)
+        return -ENOMEM;
+    if (piece->release)
+        return queue_borrow(conn->queue, piece);
+    return queue_copy(conn->queue, piece->data, piece->len);
+}
+
+static void piece_release(const struct conn_piece *piece)
+{
+    if (piece->release)
+        piece->release(piece->context, piece->owner);
+}
+
+/* Queues what was not sent: all but the first `sent` bytes. Each piece is queued or released. */
+static int pieces_queue(struct conn *conn, const struct conn_piece *pieces, unsigned count, size_t sent)
+{
+    int error = 0;
+    for (unsigned i = 0; i < count; i++) {
+        struct conn_piece piece = pieces[i];
+        size_t skip = sent < piece.len ? sent : piece.len;
+        sent -= skip;
+        piece.data += skip;
+        piece.len -= skip;
+        if (piece.len == 0 || error || (error = piece_queue(conn, &piece)) != 0)
+            piece_release(&piece);
+    }
+    return error;
+}
+
+void conn_send(struct conn *conn, const struct conn_piece *pieces, unsigned count)
+{
+    ssize_t sent = 0;
+    if (conn->state == CONN_CLOSED || conn->state == CONN_LINGERING)
+        sent = -EPIPE;
+    else if (!conn->queue)
+        sent = pieces_send(conn, pieces, count);
+    if (sent < 0) {
+        for (unsigned i = 0; i < count; i++)
+            piece_release(&pieces[i]);
+        conn_close(conn);
+        return;
+    }
+    if (pieces_queue(conn, pieces, count, (size_t)sent) != 0)
+        conn_close(conn);
+    else
+        conn_update_interest(conn);
+}
+
+bool conn_blocked(const struct conn *conn)
+{
+    return conn->queue != NULL;
+}
+
+size_t conn_queued_bytes(const struct conn *conn)
+{
+    return conn->queue ? conn->queue->copied_bytes : 0;
+}
+
+void conn_pause(struct conn *conn, bool paused)
+{
+    if (conn->state != CONN_OPEN || conn->paused == paused)
+        return;
+    conn->paused = paused;
+    conn_update_interest(conn);
+}
+
+void conn_finish(struct conn *conn)
+{
+    if (conn->state != CONN_OPEN)
+        return;
+    conn_move(conn, CONN_FINISHING);
+    if (conn->queue)
+        conn_update_interest(conn);
+    else
+        conn_linger(conn);
+}
+
+void conn_close(struct conn *conn)
+{
+    if (conn->state == CONN_CLOSED)
+        return;
+    conn_move(conn, CONN_CLOSED);
+    queue_destroy(conn);
+    free(conn->kept);
+    conn->kept = NULL;
+    conn->kept_bytes = 0;
+    ops_of(conn)->close(conn->loop->io, conn->fd);
+    conn->ops->on_closed(conn);
+}

@@ -1,0 +1,194 @@
+#include "net/loop.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+void loop_init(struct loop *loop, struct io *io)
+{
+    memset(loop, 0, sizeof *loop);
+    loop->io = io;
+    loop_update_time(loop);
+}
+
+void loop_free(struct loop *loop)
+{
+    free(loop->heap);
+    loop->heap = NULL;
+}
+
+void loop_update_time(struct loop *loop)
+{
+    loop->now_us = loop->io->ops->monotonic_us(loop->io);
+    loop->wall_us = loop->io->ops->wall_us(loop->io);
+}
+
+/* Timers: a binary heap of pointers in heap[1..count]; each timer knows its place. Room is counted for
+ * every timer that exists, set or not, so that setting one never allocates. */
+
+static bool timer_before(const struct loop_timer *a, const struct loop_timer *b)
+{
+    return a->at_us != b->at_us ? a->at_us < b->at_us : a->order < b->order;
+}
+
+static void heap_put(struct loop *loop, uint32_t place, struct loop_timer *timer)
+{
+    loop->heap[place] = timer;
+    timer->place = place;
+}
+
+static void heap_rise(struct loop *loop, struct loop_timer *timer, uint32_t place)
+{
+    while (place > 1 && timer_before(timer, loop->heap[place / 2])) {
+        heap_put(loop, place, loop->heap[place / 2]);
+        place /= 2;
+    }
+    heap_put(loop, place, timer);
+}
+
+static void heap_sink(struct loop *loop, struct loop_timer *timer, uint32_t place)
+{
+    for (uint32_t child; (child = place * 2) <= loop->timer_count; place = child) {
+        if (child < loop->timer_count && timer_before(loop->heap[child + 1], loop->heap[child]))
+            child++;
+        if (!timer_before(loop->heap[child], timer))
+            break;
+        heap_put(loop, place, loop->heap[child]);
+    }
+    heap_put(loop, place, timer);
+}
+
+int loop_timer_reserve(struct loop *loop)
+{
+    uint32_t needed = loop->timer_reserved + 2; /* heap[0] is not used */
+    if (needed > loop->timer_room) {
+        uint32_t room = loop->timer_room ? loop->timer_room * 2 : 64;
+        struct loop_timer **heap = realloc(loop->heap, room * sizeof(struct loop_timer *));
+        if (!heap)
+            return -ENOMEM;
+        loop->heap = heap;
+        loop->timer_room = room;
+    }
+    loop->timer_reserved++;
+    return 0;
+}
+
+void loop_timer_release(struct loop *loop, struct loop_timer *timer)
+{
+    loop_timer_clear(loop, timer);
+    assert(loop->timer_reserved > loop->timer_count);
+    loop->timer_reserved--;
+}
+
+void loop_timer_set(struct loop *loop, struct loop_timer *timer, uint64_t at_us)
+{
+    loop_timer_clear(loop, timer);
+    assert(loop->timer_count < loop->timer_reserved);
+    timer->at_us = at_us;
+    timer->order = loop->timer_order++;
+    heap_rise(loop, timer, ++loop->timer_count);
+}
+
+void loop_timer_clear(struct loop *loop, struct loop_timer *timer)
+{
+    uint32_t place = timer->place;
+    if (place == 0)
+        return;
+    timer->place = 0;
+    struct loop_timer *last = loop->heap[loop->timer_count--];
+    if (last == timer)
+        return;
+    if (place > 1 && timer_before(last, loop->heap[place / 2]))
+        heap_rise(loop, last, place);
+    else
+        heap_sink(loop, last, place);
+}
+
+uint64_t loop_deadline(const struct loop *loop)
+{
+    return loop->timer_count ? loop->heap[1]->at_us : UINT64_MAX;
+}
+
+static void loop_fire_timers(struct loop *loop)
+{
+    for (int i = 0; i < LOOP_TIMERS_PER_TURN && loop_deadline(loop) <= loop->now_us; i++) {
+        struct loop_timer *timer = loop->heap[1];
+        loop_timer_clear(loop, timer);
+        timer->on_time(timer);
+    }
+}
+
+void loop_hook_add(struct loop *loop, struct loop_hook *hook)
+{
+    struct loop_hook **end = &loop->hooks;
+    while (*end)
+        end = &(*end)->next;
+    hook->next = NULL;
+    *end = hook;
+}
+
+void loop_hook_remove(struct loop *loop, struct loop_hook *hook)
+{
+    struct loop_hook **at = &loop->hooks;
+    while (*at && *at != hook)
+        at = &(*at)->next;
+    if (*at)
+        *at = hook->next;
+}
+
+void loop_defer(struct loop *loop, struct loop_deferred *deferred, void (*run)(struct loop_deferred *))
+{
+    deferred->run = run;
+    deferred->next = loop->deferred;
+    loop->deferred = deferred;
+}
+
+void loop_run_deferred(struct loop *loop)
+{
+    while (loop->deferred) {
+        struct loop_deferred *deferred = loop->deferred;
+        loop->deferred = deferred->next;
+        deferred->run(deferred);
+    }
+}
+
+/* How long the io may wait: not at all when work is left, else until the next timer. */
+static int64_t loop_wait_us(const struct loop *loop, int64_t wait_max_us)
+{
+    if (loop->again)
+        return 0;
+    uint64_t deadline = loop_deadline(loop);
+    if (deadline == UINT64_MAX)
+        return wait_max_us;
+    uint64_t left = deadline > loop->now_us ? deadline - loop->now_us : 0;
+    if (left > INT64_MAX)
+        left = INT64_MAX;
+    return wait_max_us >= 0 && wait_max_us < (int64_t)left ? wait_max_us : (int64_t)left;
+}
+
+void loop_turn(struct loop *loop, int64_t wait_max_us)
+{
+    struct io_event events[LOOP_EVENTS_MAX];
+    int64_t wait_us = loop_wait_us(loop, wait_max_us);
+    loop->again = false;
+    int count = loop->io->ops->wait(loop->io, events, LOOP_EVENTS_MAX, wait_us);
+    loop_update_time(loop);
+    uint64_t started_us = loop->now_us;
+    for (int i = 0; i < count; i++) {
+        struct loop_watcher *watcher = events[i].data;
+        watcher->on_ready(watcher, events[i].ready);
+    }
+    loop_fire_timers(loop);
+    for (struct loop_hook *hook = loop->hooks; hook; hook = hook->next)
+        hook->on_turn_end(hook);
+    loop_run_deferred(loop);
+    loop_update_time(loop);
+    histogram_add(&loop->turn_us, loop->now_us - started_us, 1);
+}
+
+void loop_run(struct loop *loop)
+{
+    while (!loop->stopped)
+        loop_turn(loop, -1);
+}

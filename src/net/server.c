@@ -1,0 +1,316 @@
+#include "net/server.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "net/client.h"
+
+/* Batches */
+
+static void batch_latency(struct server *server, uint64_t started_us)
+{
+    loop_update_time(server->loop);
+    histogram_add(&server->counters.latency_us, server->loop->now_us - started_us, server->request_count);
+    server->counters.batches++;
+}
+
+void server_run_batch(struct server *server)
+{
+    uint64_t started_us = server->loop->now_us;
+    if (server->request_count > 0) {
+        server->service->on_batch(server->service, server->requests, server->request_count);
+        for (unsigned i = 0; i < server->run_count; i++)
+            client_run(server, &server->runs[i]);
+        batch_latency(server, started_us);
+    }
+    server->request_count = server->run_count = 0;
+    server->input_used = server->scratch_used = 0;
+}
+
+void server_ready(struct client *client)
+{
+    struct server *server = client->server;
+    if (client->in_ready)
+        return;
+    client->in_ready = true;
+    client->next_ready = NULL;
+    *server->ready_end = client;
+    server->ready_end = &client->next_ready;
+}
+
+/* Clients with something to go on with, as of now; what they leave is for the next pass. */
+static void server_run_ready(struct server *server)
+{
+    struct client *client = server->ready;
+    server->ready = NULL;
+    server->ready_end = &server->ready;
+    while (client) {
+        struct client *next = client->next_ready;
+        client->in_ready = false;
+        if (client->conn.state == CONN_OPEN && !conn_blocked(&client->conn))
+            client_go_on(client);
+        client = next;
+    }
+}
+
+static void server_on_turn_end(struct loop_hook *hook)
+{
+    struct server *server = (struct server *)((char *)hook - offsetof(struct server, hook));
+    server_run_batch(server);
+    for (int pass = 0; pass < SERVER_PASSES_PER_TURN && server->ready; pass++) {
+        server_run_ready(server);
+        server_run_batch(server);
+    }
+    if (server->ready)
+        server->loop->again = true;
+}
+
+/* Who may connect */
+
+static bool is_out_of_room(int error)
+{
+    return error == -EMFILE || error == -ENFILE || error == -ENOMEM || error == -ENOBUFS ||
+           error == -ENOSPC;
+}
+
+static void server_accept_resume(struct server *server)
+{
+    struct io *io = server->loop->io;
+    if (server->accepting || server->fd < 0)
+        return;
+    server->accepting = true;
+    loop_timer_clear(server->loop, &server->accept_timer);
+    io->ops->rewatch(io, server->fd, IO_READ, &server->listener);
+}
+
+/* New clients wait in the backlog until there is room again. */
+static void server_accept_pause(struct server *server)
+{
+    struct io *io = server->loop->io;
+    if (server->counters.accept_failures++ == 0 || !server->accept_warned)
+        log_event(server->log, LOG_WARN_LEVEL, "accept-paused",
+                  "connections=%u msg=\"out of file descriptors or memory; new clients wait\"",
+                  server->connections);
+    server->accept_warned = true;
+    server->accepting = false;
+    io->ops->rewatch(io, server->fd, 0, &server->listener);
+    loop_timer_set(server->loop, &server->accept_timer, server->loop->now_us + SERVER_ACCEPT_PAUSE_US);
+}
+
+static void server_on_accept_time(struct loop_timer *timer)
+{
+    server_accept_resume((struct server *)((char *)timer - offsetof(struct server, accept_timer)));
+}
+
+static void server_add(struct server *server, struct client *client)
+{
+    client->previous = NULL;
+    client->next = server->clients;
+    if (client->next)
+        client->next->previous = client;
+    server->clients = client;
+    server->connections++;
+    server->counters.accepted++;
+}
+
+static void server_unready(struct client *client)
+{
+    struct server *server = client->server;
+    struct client **at = &server->ready;
+    while (*at && *at != client)
+        at = &(*at)->next_ready;
+    if (!*at)
+        return; /* it stands in the list that server_run_ready works on, which passes over it */
+    *at = client->next_ready;
+    if (server->ready_end == &client->next_ready)
+        server->ready_end = at;
+}
+
+void server_forget(struct client *client)
+{
+    struct server *server = client->server;
+    if (client->previous)
+        client->previous->next = client->next;
+    else
+        server->clients = client->next;
+    if (client->next)
+        client->next->previous = client->previous;
+    server->connections--;
+    if (client->in_ready)
+        server_unready(client);
+    server_accept_resume(server);
+}
+
+static void server_admit(struct server *server, int fd)
+{
+    struct client *client = client_new(server, fd);
+    if (!client) {
+        server->counters.accept_failures++;
+        return;
+    }
+    server_add(server, client);
+    server->accept_warned = false;
+    if (server->connections <= server->config.connections_max)
+        return;
+    server->counters.refused_full++;
+    client_refuse(client, "This server has as many connections as it may (--connections-max).");
+}
+
+/* Returns 0 or -errno when there is nobody to accept. */
+static int server_accept(struct server *server)
+{
+    struct io *io = server->loop->io;
+    struct address peer;
+    int fd = io->ops->accept(io, server->fd, &peer);
+    if (fd < 0)
+        return fd;
+    bool allowed = allow_list_has(&server->config.allow, &peer);
+    bool full = server->connections >= server->config.connections_max + SERVER_REFUSED_MAX;
+    if (allowed && !full) {
+        server_admit(server, fd);
+        return 0;
+    }
+    server->counters.refused_network += !allowed;
+    server->counters.refused_full += allowed;
+    io->ops->close(io, fd);
+    return 0;
+}
+
+static void server_on_listener(struct loop_watcher *watcher, unsigned ready)
+{
+    struct server *server = (struct server *)((char *)watcher - offsetof(struct server, listener));
+    (void)ready;
+    for (int i = 0; i < SERVER_ACCEPTS_PER_TURN && server->accepting; i++) {
+        int error = server_accept(server);
+        if (is_out_of_room(error))
+            server_accept_pause(server);
+        if (error == -EAGAIN)
+            return;
+    }
+}
+
+/* Life */
+
+struct server *server_new(struct loop *loop, struct log *log, const struct server_config *config,
+                          struct service *service)
+{
+    struct server *server = calloc(1, sizeof *server);
+    if (!server || loop_timer_reserve(loop) != 0) {
+        free(server);
+        return NULL;
+    }
+    server->loop = loop;
+    server->log = log;
+    server->config = *config;
+    server->service = service;
+    server->fd = -1;
+    server->ready_end = &server->ready;
+    server->listener.on_ready = server_on_listener;
+    server->accept_timer.on_time = server_on_accept_time;
+    server->hook.on_turn_end = server_on_turn_end;
+    server->input = malloc(SERVER_INPUT_BYTES);
+    server->scratch = malloc((size_t)2 * SCRATCH_BYTES + SERVER_SCRATCH_ROOM);
+    server->output.text = malloc(SERVER_TEXT_BYTES);
+    loop_hook_add(loop, &server->hook);
+    if (server->input && server->scratch && server->output.text)
+        return server;
+    server_destroy(server);
+    return NULL;
+}
+
+static void server_stop_listening(struct server *server)
+{
+    struct io *io = server->loop->io;
+    if (server->fd >= 0)
+        io->ops->close(io, server->fd);
+    server->fd = -1;
+    server->accepting = false;
+    loop_timer_clear(server->loop, &server->accept_timer);
+}
+
+static void exchanges_free(struct exchange *exchange)
+{
+    while (exchange) {
+        struct exchange *next = exchange->next_free;
+        free(exchange);
+        exchange = next;
+    }
+}
+
+void server_destroy(struct server *server)
+{
+    server_stop_listening(server);
+    while (server->clients)
+        conn_close(&server->clients->conn);
+    loop_run_deferred(server->loop);
+    loop_hook_remove(server->loop, &server->hook);
+    loop_timer_release(server->loop, &server->accept_timer);
+    exchanges_free(server->free_exchanges);
+    free(server->input);
+    free(server->scratch);
+    free(server->output.text);
+    free(server);
+}
+
+int server_adopt(struct server *server, int fd)
+{
+    struct io *io = server->loop->io;
+    int error = io->ops->watch(io, fd, IO_READ, &server->listener);
+    if (error)
+        return error;
+    server->fd = fd;
+    server->accepting = true;
+    return 0;
+}
+
+int server_listen(struct server *server, struct address *address)
+{
+    struct io *io = server->loop->io;
+    struct address bound;
+    int fd = io->ops->listen(io, address, &bound);
+    if (fd < 0)
+        return fd;
+    int error = server_adopt(server, fd);
+    if (error)
+        io->ops->close(io, fd);
+    else
+        *address = bound;
+    return error;
+}
+
+void server_drain(struct server *server)
+{
+    server->draining = true;
+    server_stop_listening(server);
+    for (struct client *client = server->clients, *next; client; client = next) {
+        next = client->next;
+        client_drain(client);
+    }
+}
+
+char *server_scratch(struct server *server)
+{
+    return server->scratch + server->scratch_used;
+}
+
+void server_scratch_use(struct server *server, size_t bytes)
+{
+    assert(bytes <= SERVER_SCRATCH_BYTES);
+    server->scratch_used += bytes;
+}
+
+uint32_t server_connections(const struct server *server)
+{
+    return server->connections;
+}
+
+uint32_t server_held(const struct server *server)
+{
+    return server->held;
+}
+
+const struct server_counters *server_counters(const struct server *server)
+{
+    return &server->counters;
+}

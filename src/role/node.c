@@ -1,0 +1,231 @@
+#include "role/node_state.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* What a request is about is decided by its target alone: "/" and "/-/…" are operations, all else is a key. */
+static void node_on_head(struct service *service, struct request *request)
+{
+    struct node *node = node_of(service);
+    struct slice target = request->head.target;
+    bool operation = target.len == 1 || slice_starts(target, SLICE("/-/")) || target.data[0] != '/';
+    request->kind = operation ? NODE_OPERATION : NODE_VALUE;
+    if (operation)
+        operation_on_head(node, request);
+    else
+        value_on_head(node, request);
+}
+
+static void node_on_body_start(struct service *service, struct request *request, uint64_t bytes)
+{
+    if (request->kind == NODE_OPERATION)
+        operation_on_body_start(node_of(service), request);
+    else
+        value_on_body_start(node_of(service), request, bytes);
+}
+
+/* A body that nobody wants is read and thrown away, up to a point. */
+static struct server_room discard_room(struct node *node, struct request *request)
+{
+    static const struct http_error unwanted = {413, "This request takes no body."};
+    if (work_of(request)->filled <= SERVER_DISCARD_BYTES_MAX)
+        return (struct server_room){node->scrap, sizeof node->scrap};
+    request->error = unwanted;
+    return (struct server_room){0};
+}
+
+static struct server_room node_on_body_room(struct service *service, struct request *request)
+{
+    struct node *node = node_of(service);
+    if (!request->service_data)
+        return discard_room(node, request);
+    if (request->kind == NODE_OPERATION)
+        return operation_on_body_room(node, request);
+    return value_on_body_room(node, request);
+}
+
+static void node_on_body_filled(struct service *service, struct request *request, size_t bytes)
+{
+    struct node *node = node_of(service);
+    work_of(request)->filled += bytes;
+    if (!request->service_data)
+        return;
+    if (request->kind == NODE_OPERATION)
+        operation_on_body_filled(node, request, bytes);
+}
+
+static void node_on_batch(struct service *service, struct request *const *requests, unsigned count)
+{
+    const struct store_key *keys[SERVER_BATCH_MAX];
+    unsigned found = 0;
+    for (unsigned i = 0; i < count; i++)
+        if (requests[i]->kind == NODE_VALUE && !requests[i]->error.status)
+            keys[found++] = &work_of(requests[i])->key;
+    store_prefetch(node_of(service)->store, keys, found);
+}
+
+static void node_on_request(struct service *service, struct request *request)
+{
+    if (request->kind == NODE_OPERATION)
+        operation_on_request(node_of(service), request);
+    else
+        value_on_request(node_of(service), request);
+}
+
+static void node_on_hold_end(struct service *service, struct request *request)
+{
+    value_on_request(node_of(service), request);
+}
+
+static enum server_stream_result node_on_stream(struct service *service, struct request *request)
+{
+    return operation_on_stream(node_of(service), request);
+}
+
+static void node_on_request_end(struct service *service, struct request *request)
+{
+    if (request->kind == NODE_OPERATION)
+        operation_on_request_end(node_of(service), request);
+    else
+        value_on_request_end(node_of(service), request);
+}
+
+static const struct service node_service = {
+    .on_head = node_on_head,
+    .on_body_start = node_on_body_start,
+    .on_body_room = node_on_body_room,
+    .on_body_filled = node_on_body_filled,
+    .on_batch = node_on_batch,
+    .on_request = node_on_request,
+    .on_hold_end = node_on_hold_end,
+    .on_stream = node_on_stream,
+    .on_request_end = node_on_request_end,
+};
+
+static void node_on_change(struct store_observer *observer, const struct store_key *key,
+                           const struct record *record)
+{
+    struct node *node = (struct node *)((char *)observer - offsetof(struct node, observer));
+    (void)record;
+    watch_wake(&node->watch, key);
+}
+
+static void node_stop_when_drained(struct node *node)
+{
+    if (node->draining && server_connections(node->server) == 0)
+        node->loop->stopped = true;
+}
+
+static void node_on_turn_end(struct loop_hook *hook)
+{
+    struct node *node = (struct node *)((char *)hook - offsetof(struct node, hook));
+    value_wake(node);
+    node_stop_when_drained(node);
+}
+
+static void node_on_tick(struct loop_timer *timer)
+{
+    struct node *node = (struct node *)((char *)timer - offsetof(struct node, tick));
+    bool more = store_tick(node->store, node->loop->wall_us, NODE_TICK_STEPS);
+    loop_timer_set(node->loop, timer, node->loop->now_us + (more ? 1000 : NODE_TICK_US));
+}
+
+static void node_on_drain_end(struct loop_timer *timer)
+{
+    struct node *node = (struct node *)((char *)timer - offsetof(struct node, drain_timer));
+    log_event(node->log, LOG_WARN_LEVEL, "drain-time-over", "connections=%u",
+              server_connections(node->server));
+    node->loop->stopped = true;
+}
+
+static int node_reserve_timers(struct loop *loop, struct node *node)
+{
+    if (loop_timer_reserve(loop) != 0)
+        return -ENOMEM;
+    if (loop_timer_reserve(loop) == 0)
+        return 0;
+    loop_timer_release(loop, &node->tick);
+    return -ENOMEM;
+}
+
+static struct store *node_new_store(struct loop *loop, const struct node_config *config)
+{
+    uint64_t seed;
+    loop->io->ops->random(loop->io, &seed, sizeof seed);
+    return store_new(config->memory_max, config->grace_us, seed);
+}
+
+struct node *node_new(struct loop *loop, struct log *log, const struct node_config *config)
+{
+    struct node *node = calloc(1, sizeof *node);
+    if (!node || node_reserve_timers(loop, node) != 0) {
+        free(node);
+        return NULL;
+    }
+    node->service = node_service;
+    node->loop = loop;
+    node->log = log;
+    node->config = *config;
+    node->started_us = loop->now_us;
+    node->started_wall_us = loop->wall_us;
+    node->hook.on_turn_end = node_on_turn_end;
+    node->tick.on_time = node_on_tick;
+    node->drain_timer.on_time = node_on_drain_end;
+    node->observer.on_change = node_on_change;
+    watch_init(&node->watch);
+    node->store = node_new_store(loop, config);
+    node->server = server_new(loop, log, &config->server, &node->service);
+    loop_hook_add(loop, &node->hook); /* behind the server's, so that what its batch changed is told at once */
+    if (node->store && node->server) {
+        store_observe(node->store, &node->observer);
+        loop_timer_set(loop, &node->tick, loop->now_us + NODE_TICK_US);
+        return node;
+    }
+    node_destroy(node);
+    return NULL;
+}
+
+void node_destroy(struct node *node)
+{
+    if (node->server)
+        server_destroy(node->server);
+    if (node->store)
+        store_destroy(node->store);
+    loop_hook_remove(node->loop, &node->hook);
+    loop_timer_release(node->loop, &node->tick);
+    loop_timer_release(node->loop, &node->drain_timer);
+    free(node);
+}
+
+int node_listen(struct node *node, struct address *address, int inherited_fd)
+{
+    if (inherited_fd >= 0)
+        return server_adopt(node->server, inherited_fd);
+    return server_listen(node->server, address);
+}
+
+void node_drain(struct node *node)
+{
+    if (node->draining)
+        return;
+    node->draining = true;
+    log_event(node->log, LOG_INFO_LEVEL, "draining", "connections=%u", server_connections(node->server));
+    loop_timer_set(node->loop, &node->drain_timer, node->loop->now_us + node->config.drain_us);
+    server_drain(node->server);
+    node_stop_when_drained(node);
+}
+
+bool node_is_draining(const struct node *node)
+{
+    return node->draining;
+}
+
+char *node_summary(const struct node *node, char *out, size_t room)
+{
+    struct store_counts counts = store_counts(node->store);
+    snprintf(out, room, "%s%llu keys, %u connections, %.1f MB", node->draining ? "draining, " : "",
+             (unsigned long long)counts.keys, server_connections(node->server),
+             (double)heap_resident(store_heap(node->store)) / 1e6);
+    return out;
+}

@@ -1,0 +1,433 @@
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "role/node_state.h"
+
+#include "data/wire.h"
+
+/* One thing under /-/ (or "/" itself). */
+struct operation {
+    struct slice path;
+    bool has_parts; /* what follows the path after a slash belongs to it */
+    struct slice methods;
+    void (*reply)(struct node *node, struct request *request);
+};
+
+static void reply_healthy(struct node *node, struct request *request);
+static void reply_ready(struct node *node, struct request *request);
+static void reply_keys(struct node *node, struct request *request);
+static void reply_records(struct node *node, struct request *request);
+static void reply_digest(struct node *node, struct request *request);
+
+#define PATH(literal) {literal, sizeof(literal) - 1}
+#define READ_METHODS PATH("GET, HEAD")
+
+static const struct operation operations[] = {
+    {PATH("/"), false, READ_METHODS, front_reply},
+    {PATH("/-/healthy"), false, READ_METHODS, reply_healthy},
+    {PATH("/-/ready"), false, READ_METHODS, reply_ready},
+    {PATH("/-/status"), false, READ_METHODS, status_reply},
+    {PATH("/-/metrics"), false, READ_METHODS, metrics_reply},
+    {PATH("/-/keys"), false, READ_METHODS, reply_keys},
+    {PATH("/-/records"), false, READ_METHODS, reply_records},
+    {PATH("/-/digest"), true, READ_METHODS, reply_digest},
+    {PATH("/-/merge"), false, PATH("POST, PUT"), merge_reply},
+};
+
+enum { OPERATIONS = sizeof operations / sizeof *operations };
+
+static struct slice text_plain = PATH("text/plain; charset=utf-8");
+
+/* The target without its query, which goes to *query. */
+static struct slice path_of(struct slice target, struct slice *query)
+{
+    const char *mark = memchr(target.data, '?', target.len);
+    *query = (struct slice){0};
+    if (!mark)
+        return target;
+    *query = (struct slice){mark + 1, target.len - (size_t)(mark - target.data) - 1};
+    return (struct slice){target.data, (size_t)(mark - target.data)};
+}
+
+static bool operation_has(const struct operation *operation, struct slice path)
+{
+    if (slice_equal(operation->path, path))
+        return true;
+    return operation->has_parts && slice_starts(path, operation->path) && path.len > operation->path.len &&
+           path.data[operation->path.len] == '/';
+}
+
+static const struct operation *operation_of(struct request *request)
+{
+    return &operations[work_of(request)->operation];
+}
+
+static bool is_read(const struct request *request)
+{
+    return request->head.method == HTTP_GET || request->head.method == HTTP_HEAD;
+}
+
+static bool operation_allows(const struct operation *operation, const struct request *request)
+{
+    bool reads = operation->reply != merge_reply;
+    bool writes = request->head.method == HTTP_POST || request->head.method == HTTP_PUT;
+    return reads ? is_read(request) : writes;
+}
+
+void operation_on_head(struct node *node, struct request *request)
+{
+    static const struct http_error reserved = {403, "Keys that begin with -/ are reserved for operations."};
+    static const struct http_error unknown = {404, "There is no such operation; see the documentation for what stands under /-/."};
+    struct slice query, path = path_of(request->head.target, &query);
+    (void)node;
+    for (uint32_t i = 0; i < OPERATIONS; i++)
+        if (operation_has(&operations[i], path)) {
+            work_of(request)->operation = i;
+            return;
+        }
+    work_of(request)->operation = OPERATIONS;
+    if (request->head.target.data[0] == '/')
+        request->error = is_read(request) ? unknown : reserved;
+}
+
+void operation_on_request(struct node *node, struct request *request)
+{
+    if (work_of(request)->operation == OPERATIONS) /* "*" or an authority: OPTIONS and CONNECT */
+        reply_not_allowed(request, (struct slice)PATH("GET, HEAD, POST, PUT, DELETE"));
+    else if (!operation_allows(operation_of(request), request))
+        reply_not_allowed(request, operation_of(request)->methods);
+    else
+        operation_of(request)->reply(node, request);
+}
+
+static void reply_healthy(struct node *node, struct request *request)
+{
+    (void)node;
+    reply_text(request, 200, "healthy");
+}
+
+static void reply_ready(struct node *node, struct request *request)
+{
+    if (node->draining)
+        reply_text(request, 503, "This node is stopping.");
+    else
+        reply_text(request, 200, "ready");
+}
+
+/* Listings: the records of one shard after the other. Those of the shard in hands are retained, so that they stay as they
+ * are while writes go on; a key that changes meanwhile is told as it was or as it is. */
+
+struct listing {
+    struct record **records; /* of the shard in hands, each with a reference */
+    unsigned count, at, room;
+    uint32_t shard, end; /* the next one to take, and where to stop */
+    uint64_t told;
+    struct slice prefix;
+    bool ended;
+    char prefix_bytes[];
+};
+
+static void listing_drop_shard(struct node *node, struct listing *listing)
+{
+    while (listing->at < listing->count)
+        record_release(store_heap(node->store), listing->records[listing->at++]);
+    listing->at = listing->count = 0;
+}
+
+static void listing_destroy(struct node *node, struct listing *listing)
+{
+    listing_drop_shard(node, listing);
+    free(listing->records);
+    free(listing);
+}
+
+static bool listing_take_shard(struct node *node, struct listing *listing)
+{
+    unsigned count = store_shard_count(node->store, listing->shard);
+    if (count > listing->room) {
+        struct record **records = realloc(listing->records, count * sizeof(struct record *));
+        if (!records)
+            return false;
+        listing->records = records;
+        listing->room = count;
+    }
+    listing->at = 0;
+    listing->count = store_shard_records(node->store, listing->shard++, listing->records, count);
+    return true;
+}
+
+enum listing_step { LISTING_RECORD, LISTING_END, LISTING_PAUSE, LISTING_BROKEN };
+
+/* The next record, which stays the listing's until listing_told. Counts down *steps for each shard and record looked at. */
+static enum listing_step listing_next(struct node *node, struct listing *listing, unsigned *steps, struct record **out)
+{
+    while (listing->at == listing->count) {
+        if (listing->shard == listing->end)
+            return LISTING_END;
+        if (*steps == 0)
+            return LISTING_PAUSE;
+        --*steps;
+        if (!listing_take_shard(node, listing))
+            return LISTING_BROKEN;
+    }
+    if (*steps == 0)
+        return LISTING_PAUSE;
+    --*steps;
+    *out = listing->records[listing->at];
+    return LISTING_RECORD;
+}
+
+static void listing_told(struct node *node, struct listing *listing)
+{
+    record_release(store_heap(node->store), listing->records[listing->at++]);
+}
+
+/* Begins a streamed reply over shards [from, end). */
+static void reply_listing(struct request *request, struct slice type, struct slice prefix, uint32_t from, uint32_t end)
+{
+    if (request->head.method == HTTP_HEAD) {
+        reply_start(request, 200);
+        reply_field(request, SLICE("Content-Type"), type);
+        reply_stream(request);
+        return;
+    }
+    struct listing *listing = calloc(1, sizeof *listing + prefix.len);
+    struct request *stream = listing ? server_stream(request) : NULL;
+    if (!stream) {
+        free(listing);
+        reply_text(request, 503, "This node is out of memory for requests; try again.");
+        return;
+    }
+    listing->shard = from;
+    listing->end = end;
+    listing->prefix = (struct slice){listing->prefix_bytes, prefix.len};
+    if (prefix.len)
+        memcpy(listing->prefix_bytes, prefix.data, prefix.len);
+    stream->service_data = listing;
+    reply_start(stream, 200);
+    reply_field(stream, SLICE("Content-Type"), type);
+    reply_stream(stream);
+}
+
+static enum server_stream_result stream_result(enum listing_step step)
+{
+    return step == LISTING_BROKEN ? SERVER_STREAM_BROKEN : SERVER_STREAM_MORE;
+}
+
+/* /-/keys */
+
+static void reply_keys(struct node *node, struct request *request)
+{
+    struct slice query, prefix = {0};
+    path_of(request->head.target, &query);
+    (void)node;
+    if (slice_starts(query, SLICE("prefix=")))
+        prefix = (struct slice){query.data + 7, query.len - 7};
+    else if (query.len) {
+        reply_text(request, 400, "Only ?prefix= can stand behind /-/keys.");
+        return;
+    }
+    char decoded[3 * RECORD_KEY_BYTES_MAX];
+    long len = prefix.len <= sizeof decoded ? http_percent_decode(prefix, decoded) : -1;
+    if (len < 0 || len > RECORD_KEY_BYTES_MAX)
+        reply_text(request, 400, "The prefix is too long, or has a bad percent escape.");
+    else
+        reply_listing(request, text_plain, (struct slice){decoded, (size_t)len}, 0, STORE_SHARDS);
+}
+
+static void put_key_line(struct request *request, struct record *record)
+{
+    char line[3 * RECORD_KEY_BYTES_MAX + 1];
+    size_t len = http_percent_encode(record_key(record), line);
+    line[len++] = '\n';
+    reply_chunk(request, (struct slice){line, len});
+}
+
+static enum server_stream_result stream_keys(struct node *node, struct request *request)
+{
+    struct listing *listing = request->service_data;
+    struct record *record = NULL;
+    unsigned steps = NODE_STREAM_RECORDS;
+    while (!reply_chunk_full(request)) {
+        enum listing_step step = listing_next(node, listing, &steps, &record);
+        if (step == LISTING_END)
+            return SERVER_STREAM_END;
+        if (step != LISTING_RECORD)
+            return stream_result(step);
+        if (record_is_live(record, node->loop->wall_us) && slice_starts(record_key(record), listing->prefix))
+            put_key_line(request, record);
+        listing_told(node, listing);
+    }
+    return SERVER_STREAM_MORE;
+}
+
+/* /-/records */
+
+static void reply_records(struct node *node, struct request *request)
+{
+    (void)node;
+    reply_listing(request, (struct slice)PATH("application/octet-stream"), (struct slice){0}, 0, STORE_SHARDS);
+}
+
+static void put_record(struct node *node, struct request *request, struct record *record)
+{
+    char head[WIRE_HEAD_BYTES];
+    struct slice data = wire_data(record);
+    wire_head(record, head);
+    reply_chunk(request, (struct slice){head, sizeof head});
+    if (data.len <= SERVER_COPY_BYTES_MAX)
+        reply_chunk(request, data);
+    else
+        reply_chunk_ref(request, value_piece(node, record, data));
+}
+
+static enum server_stream_result stream_records(struct node *node, struct request *request)
+{
+    struct listing *listing = request->service_data;
+    struct record *record = NULL;
+    unsigned steps = NODE_STREAM_RECORDS;
+    while (!reply_chunk_full(request)) {
+        enum listing_step step = listing_next(node, listing, &steps, &record);
+        if (step == LISTING_END) {
+            char end[WIRE_HEAD_BYTES];
+            wire_end(listing->told, end);
+            reply_chunk(request, (struct slice){end, sizeof end});
+            return SERVER_STREAM_END;
+        }
+        if (step != LISTING_RECORD)
+            return stream_result(step);
+        put_record(node, request, record);
+        listing->told++;
+        listing_told(node, listing);
+    }
+    return SERVER_STREAM_MORE;
+}
+
+/* /-/digest: a line for all, then one for each group of shards; /-/digest/GG: one for each shard of group GG; /-/digest/GG/SS:
+ * one for each record of shard SS of it. */
+
+enum { SHARDS_PER_GROUP = STORE_SHARDS / STORE_GROUPS, DIGEST_LINE_BYTES = 64 };
+
+static void reply_digest_groups(struct node *node, struct request *request)
+{
+    char text[(STORE_GROUPS + 1) * DIGEST_LINE_BYTES];
+    struct store_counts counts = store_counts(node->store);
+    int used = snprintf(text, sizeof text, "all %016llx records %llu\n",
+                        (unsigned long long)store_digest(node->store),
+                        (unsigned long long)(counts.keys + counts.tombstones));
+    for (unsigned i = 0; i < STORE_GROUPS; i++)
+        used += snprintf(text + used, sizeof text - (size_t)used, "%02x %016llx\n", i,
+                         (unsigned long long)store_group_digest(node->store, i));
+    reply_content(request, 200, text_plain, (struct slice){text, (size_t)used});
+}
+
+static void reply_digest_shards(struct node *node, struct request *request, unsigned group)
+{
+    char text[SHARDS_PER_GROUP * DIGEST_LINE_BYTES];
+    int used = 0;
+    for (unsigned i = 0; i < SHARDS_PER_GROUP; i++)
+        used += snprintf(text + used, sizeof text - (size_t)used, "%02x/%02x %016llx\n", group, i,
+                         (unsigned long long)store_shard_digest(node->store, group * SHARDS_PER_GROUP + i));
+    reply_content(request, 200, text_plain, (struct slice){text, (size_t)used});
+}
+
+static void put_digest_line(struct request *request, struct record *record)
+{
+    char line[3 * RECORD_KEY_BYTES_MAX + DIGEST_LINE_BYTES];
+    int used = snprintf(line, DIGEST_LINE_BYTES, "%016llx %llu %s ", (unsigned long long)record_digest(record),
+                        (unsigned long long)record->version, record_is_tombstone(record) ? "deleted" : "value");
+    size_t len = (size_t)used + http_percent_encode(record_key(record), line + used);
+    line[len++] = '\n';
+    reply_chunk(request, (struct slice){line, len});
+}
+
+static enum server_stream_result stream_digest(struct node *node, struct request *request)
+{
+    struct listing *listing = request->service_data;
+    struct record *record = NULL;
+    unsigned steps = NODE_STREAM_RECORDS;
+    while (!reply_chunk_full(request)) {
+        enum listing_step step = listing_next(node, listing, &steps, &record);
+        if (step == LISTING_END)
+            return SERVER_STREAM_END;
+        if (step != LISTING_RECORD)
+            return stream_result(step);
+        put_digest_line(request, record);
+        listing_told(node, listing);
+    }
+    return SERVER_STREAM_MORE;
+}
+
+/* "GG" or "GG/SS" in hexadecimal, each below `limit`. Returns how many there were, 0 when they are not such. */
+static int digest_parts(struct slice path, unsigned parts[2])
+{
+    char text[8] = "", rest;
+    size_t skip = sizeof "/-/digest/" - 1;
+    if (path.len <= skip || path.len - skip >= sizeof text)
+        return 0;
+    memcpy(text, path.data + skip, path.len - skip);
+    int found = sscanf(text, "%2x/%2x%c", &parts[0], &parts[1], &rest);
+    bool whole = (found == 1 && path.len - skip == 2) || (found == 2 && path.len - skip == 5);
+    if (!whole || parts[0] >= STORE_GROUPS || (found == 2 && parts[1] >= SHARDS_PER_GROUP))
+        return 0;
+    return found;
+}
+
+static void reply_digest(struct node *node, struct request *request)
+{
+    struct slice query, path = path_of(request->head.target, &query);
+    unsigned parts[2] = {0};
+    if (path.len == sizeof "/-/digest" - 1) {
+        reply_digest_groups(node, request);
+        return;
+    }
+    int found = digest_parts(path, parts);
+    uint32_t shard = parts[0] * SHARDS_PER_GROUP + parts[1];
+    if (found == 0)
+        reply_text(request, 404, "Digests are /-/digest, /-/digest/GG and /-/digest/GG/SS, with GG and SS from 00 to 7f.");
+    else if (found == 1)
+        reply_digest_shards(node, request, parts[0]);
+    else
+        reply_listing(request, text_plain, (struct slice){0}, shard, shard + 1);
+}
+
+enum server_stream_result operation_on_stream(struct node *node, struct request *request)
+{
+    const struct operation *operation = operation_of(request);
+    if (operation->reply == reply_records)
+        return stream_records(node, request);
+    if (operation->reply == reply_keys)
+        return stream_keys(node, request);
+    return stream_digest(node, request);
+}
+
+/* Bodies: only /-/merge has one. */
+
+void operation_on_body_start(struct node *node, struct request *request)
+{
+    static const struct http_error no_memory = {503, "This node is out of memory for requests; try again."};
+    if (work_of(request)->operation == OPERATIONS || operation_of(request)->reply != merge_reply ||
+        !operation_allows(operation_of(request), request))
+        return;
+    if (merge_start(node, request) != 0)
+        request->error = no_memory;
+}
+
+struct server_room operation_on_body_room(struct node *node, struct request *request)
+{
+    (void)node;
+    return merge_room(request);
+}
+
+void operation_on_body_filled(struct node *node, struct request *request, size_t bytes)
+{
+    merge_filled(node, request, bytes);
+}
+
+void operation_on_request_end(struct node *node, struct request *request)
+{
+    if (operation_of(request)->reply == merge_reply)
+        merge_free(node, request);
+    else
+        listing_destroy(node, request->service_data);
+}

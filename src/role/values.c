@@ -1,0 +1,441 @@
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "role/etag.h"
+#include "role/node_state.h"
+
+enum {
+    CHUNKED_VALUE_BYTES = 16 * 1024, /* room for a value of unknown length, at first */
+    CONDITION_BYTES_MAX = 2048,      /* of If-None-Match; a longer one is not waited for */
+};
+
+static struct slice allow = {"GET, HEAD, POST, PUT, DELETE", 28};
+
+static void refuse(struct request *request, uint16_t status, const char *sentence)
+{
+    request->error = (struct http_error){status, sentence};
+}
+
+static bool is_write(const struct request *request)
+{
+    return request->head.method == HTTP_POST || request->head.method == HTTP_PUT;
+}
+
+/* The key: the target after its first slash, percent-decoded once. */
+static bool find_key(struct request *request, struct slice *key)
+{
+    struct slice raw = {request->head.target.data + 1, request->head.target.len - 1};
+    *key = raw;
+    if (raw.len > 3 * RECORD_KEY_BYTES_MAX) {
+        refuse(request, 414, "The key is longer than 4096 bytes.");
+        return false;
+    }
+    if (memchr(raw.data, '%', raw.len)) {
+        char *room = server_scratch(request->server);
+        long decoded = http_percent_decode(raw, room);
+        if (decoded < 0) {
+            refuse(request, 400, "The key has a percent sign without two hexadecimal digits after it.");
+            return false;
+        }
+        *key = (struct slice){room, (size_t)decoded};
+    }
+    if (key->len > RECORD_KEY_BYTES_MAX) {
+        refuse(request, 414, "The key is longer than 4096 bytes.");
+        return false;
+    }
+    if (slice_starts(*key, SLICE("-/"))) {
+        refuse(request, 403, "Keys that begin with -/ are reserved for operations.");
+        return false;
+    }
+    if (key->data != raw.data)
+        server_scratch_use(request->server, key->len);
+    return true;
+}
+
+static void check_method(struct request *request)
+{
+    bool writes = is_write(request) || request->head.method == HTTP_DELETE;
+    const struct http_field *condition = http_field_find(&request->head, HTTP_FIELD_IF_MATCH);
+    if (!condition && writes)
+        condition = http_field_find(&request->head, HTTP_FIELD_IF_NONE_MATCH);
+    if (condition && writes)
+        refuse(request, 501, "Writes on conditions are not possible, since every node takes writes.");
+}
+
+static void check_write(struct node *node, struct request *request)
+{
+    const struct http_field *ttl = http_field_find(&request->head, HTTP_FIELD_FOG_TTL);
+    const struct http_field *type = http_field_find(&request->head, HTTP_FIELD_CONTENT_TYPE);
+    if (request->head.content_length > node->config.value_max)
+        refuse(request, 413, "The value is larger than this node takes (--value-max).");
+    if (type && type->value.len > RECORD_TYPE_BYTES_MAX)
+        refuse(request, 400, "The Content-Type is longer than 255 bytes.");
+    if (!ttl)
+        return;
+    unsigned long long seconds;
+    if (!slice_number(ttl->value, NODE_TTL_SECONDS_MAX, &seconds) || seconds == 0)
+        refuse(request, 400, "Fog-TTL takes a whole number of seconds, from 1 to 2147483647.");
+    else
+        work_of(request)->ttl_seconds = (uint32_t)seconds;
+}
+
+void value_on_head(struct node *node, struct request *request)
+{
+    struct slice key;
+    if (!find_key(request, &key))
+        return;
+    work_of(request)->key = store_key(node->store, key);
+    work_of(request)->key.for_write = request->head.method >= HTTP_POST;
+    if (is_write(request))
+        check_write(node, request);
+    if (request->head.field_count)
+        check_method(request);
+}
+
+/* Reading */
+
+static void put_version(struct request *request, const struct record *record)
+{
+    char tag[ETAG_BYTES];
+    reply_field(request, SLICE("ETag"), etag_make(record, tag));
+    if (record)
+        reply_field_number(request, SLICE("Fog-Version"), record->version);
+}
+
+static void release_record(void *heap, void *record)
+{
+    record_release(heap, record);
+}
+
+/* A record's bytes, sent from their place; the record stays until they are gone. */
+struct conn_piece value_piece(struct node *node, struct record *record, struct slice bytes)
+{
+    record_retain(record);
+    return (struct conn_piece){bytes.data, bytes.len, release_record, store_heap(node->store), record};
+}
+
+static void put_expiry(struct request *request, const struct record *record, uint64_t now_us)
+{
+    uint64_t expires_us = record_expires_us(record);
+    if (expires_us)
+        reply_field_number(request, SLICE("Fog-TTL"), (expires_us - now_us + 999999) / 1000000);
+}
+
+static void reply_value(struct node *node, struct request *request, struct record *record)
+{
+    struct slice type = record_type(record), value = record_value(record);
+    reply_start(request, 200);
+    put_version(request, record);
+    put_expiry(request, record, node->loop->wall_us);
+    reply_field(request, SLICE("Content-Type"), type.len ? type : SLICE("application/octet-stream"));
+    if (value.len <= SERVER_COPY_BYTES_MAX || request->head.method == HTTP_HEAD)
+        reply_body(request, value);
+    else
+        reply_body_ref(request, value_piece(node, record, value));
+}
+
+static void reply_without_value(struct request *request, unsigned status, const struct record *record)
+{
+    reply_start(request, status);
+    put_version(request, record);
+    reply_end(request);
+}
+
+/* "wait=N" of Prefer (RFC 7240), in seconds; 0 when there is none. */
+static uint64_t wait_seconds(const struct request *request)
+{
+    for (unsigned i = 0; i < request->head.field_count; i++) {
+        struct slice list = request->head.fields[i].value, one;
+        if (request->head.fields[i].name != HTTP_FIELD_PREFER)
+            continue;
+        while (slice_next(&list, ',', &one)) {
+            struct slice name, value = one;
+            unsigned long long seconds;
+            slice_next(&value, '=', &name);
+            if (!slice_equal_nocase(name, SLICE("wait")) || !slice_number(value, 1000000000, &seconds))
+                continue;
+            return seconds < NODE_WAIT_SECONDS_MAX ? seconds : NODE_WAIT_SECONDS_MAX;
+        }
+    }
+    return 0;
+}
+
+static bool is_not_modified(const struct request *request, struct slice tag)
+{
+    for (unsigned i = 0; i < request->head.field_count; i++)
+        if (request->head.fields[i].name == HTTP_FIELD_IF_NONE_MATCH &&
+            etag_in_list(tag, request->head.fields[i].value))
+            return true;
+    return false;
+}
+
+static bool is_unmatched(const struct request *request, struct slice tag)
+{
+    const struct http_field *match = http_field_find(&request->head, HTTP_FIELD_IF_MATCH);
+    return match && !etag_in_list(tag, match->value);
+}
+
+/* Waiting: a GET whose condition does not hold yet is held with what it needs to look again. */
+
+struct waiting {
+    struct watch_waiter waiter; /* first, so that a waiter leads here */
+    struct request *request;
+    struct slice condition;
+    size_t bytes;
+    char text[]; /* the key and the condition */
+};
+
+/* The conditions of all If-None-Match fields, as one list. Returns its length, or 0 when it is too long. */
+static size_t copy_condition(const struct request *request, char *out)
+{
+    size_t used = 0;
+    for (unsigned i = 0; i < request->head.field_count; i++) {
+        struct slice value = request->head.fields[i].value;
+        if (request->head.fields[i].name != HTTP_FIELD_IF_NONE_MATCH)
+            continue;
+        if (used + value.len + 1 > CONDITION_BYTES_MAX)
+            return 0;
+        out[used++] = ',';
+        memcpy(out + used, value.data, value.len);
+        used += value.len;
+    }
+    return used;
+}
+
+static struct waiting *waiting_new(struct request *request)
+{
+    struct slice key = work_of(request)->key.bytes;
+    char condition[CONDITION_BYTES_MAX];
+    size_t condition_bytes = copy_condition(request, condition);
+    struct waiting *waiting = condition_bytes ? malloc(sizeof *waiting + key.len + condition_bytes) : NULL;
+    if (!waiting)
+        return NULL;
+    *waiting = (struct waiting){.bytes = key.len + condition_bytes};
+    memcpy(waiting->text, key.data, key.len);
+    memcpy(waiting->text + key.len, condition, condition_bytes);
+    waiting->condition = (struct slice){waiting->text + key.len, condition_bytes};
+    return waiting;
+}
+
+/* Returns false when it cannot wait: then the answer is given at once. */
+static bool hold(struct node *node, struct request *request, uint64_t seconds)
+{
+    struct waiting *waiting = waiting_new(request);
+    if (!waiting)
+        return false;
+    struct request *held = server_hold(request, node->loop->now_us + seconds * 1000000);
+    if (!held) {
+        free(waiting);
+        return false;
+    }
+    work_of(held)->key.bytes.data = waiting->text;
+    waiting->request = held;
+    held->service_data = waiting;
+    watch_add(&node->watch, &waiting->waiter, &work_of(held)->key);
+    return true;
+}
+
+void value_wake(struct node *node)
+{
+    char tag_text[ETAG_BYTES];
+    struct watch_waiter *waiter = NULL;
+    for (int i = 0; i < NODE_WAKES_PER_TURN && (waiter = watch_next(&node->watch)); i++) {
+        struct waiting *waiting = (struct waiting *)waiter;
+        struct store_key *key = &work_of(waiting->request)->key;
+        struct slice tag = etag_make(store_get(node->store, key, node->loop->wall_us), tag_text);
+        if (etag_in_list(tag, waiting->condition))
+            watch_add(&node->watch, waiter, key);
+        else
+            server_answer(waiting->request, node->service.on_request);
+    }
+    if (node->watch.woken)
+        node->loop->again = true;
+}
+
+static void reply_get(struct node *node, struct request *request)
+{
+    char tag_text[ETAG_BYTES];
+    struct record *record = store_get(node->store, &work_of(request)->key, node->loop->wall_us);
+    bool conditional = request->head.field_count > 0 || request->service_data;
+    if (conditional) {
+        const struct waiting *waiting = request->service_data;
+        struct slice tag = etag_make(record, tag_text);
+        bool same = waiting ? etag_in_list(tag, waiting->condition) : is_not_modified(request, tag);
+        uint64_t seconds = same && !node->draining ? wait_seconds(request) : 0;
+        if (is_unmatched(request, tag)) {
+            reply_text(request, 412, "The value is not the one that If-Match names.");
+            return;
+        }
+        if (seconds > 0 && hold(node, request, seconds))
+            return;
+        if (same) {
+            reply_without_value(request, 304, record);
+            return;
+        }
+    }
+    if (record)
+        reply_value(node, request, record);
+    else
+        reply_without_value(request, 204, NULL);
+}
+
+/* Writing */
+
+static struct record_form form_of(const struct request *request, uint64_t now_us)
+{
+    const struct node_work *work = (const struct node_work *)(const void *)request->service_room;
+    const struct http_field *type = http_field_find(&request->head, HTTP_FIELD_CONTENT_TYPE);
+    struct record_form form = {.key = work->key.bytes};
+    /* curl's default for -d says nothing about the value. */
+    if (type && !slice_equal_nocase(type->value, SLICE("application/x-www-form-urlencoded")))
+        form.type = type->value;
+    if (work->ttl_seconds)
+        form.expires_us = now_us + work->ttl_seconds * 1000000ULL;
+    return form;
+}
+
+static void reply_no_room(struct request *request)
+{
+    reply_text(request, 507, "This node has no memory left for it (--memory-max); delete something, or raise the limit.");
+}
+
+/* Puts the record in and answers. Takes over the reference. */
+static void write_record(struct node *node, struct request *request, struct record *record)
+{
+    enum store_result result = store_write(node->store, &work_of(request)->key, record, node->loop->wall_us);
+    if (result != STORE_APPLIED) {
+        record_release(store_heap(node->store), record);
+        reply_no_room(request);
+        return;
+    }
+    reply_start(request, 200);
+    put_version(request, record);
+    reply_body(request, (struct slice){0});
+}
+
+static void reply_set(struct node *node, struct request *request)
+{
+    struct record_form form = form_of(request, node->loop->wall_us);
+    form.value_bytes = request->body.len;
+    struct record *record = record_new(store_heap(node->store), &form, HEAP_NORMAL);
+    if (!record) {
+        reply_no_room(request);
+        return;
+    }
+    if (request->body.len)
+        memcpy(record_value_room(record), request->body.data, request->body.len);
+    record_seal(record);
+    write_record(node, request, record);
+}
+
+/* The value came in parts, into a record that may have more room than was needed. */
+static void reply_set_parts(struct node *node, struct request *request)
+{
+    struct node_work *work = work_of(request);
+    struct record *record = request->service_data;
+    if (work->filled < record->value_bytes) {
+        record = record_resize(store_heap(node->store), record, (size_t)work->filled, (size_t)work->filled);
+        if (!record) {
+            reply_no_room(request);
+            return;
+        }
+        work->key.bytes = record_key(record);
+    }
+    request->service_data = NULL;
+    if (record_due(record))
+        record_due(record)->due_us = node->loop->wall_us + work->ttl_seconds * 1000000ULL;
+    record_seal(record);
+    write_record(node, request, record);
+}
+
+static void reply_delete(struct node *node, struct request *request)
+{
+    struct record_form form = {.key = work_of(request)->key.bytes, .tombstone = true};
+    struct record *record = record_new(store_heap(node->store), &form, HEAP_RESERVE);
+    if (!record) {
+        reply_no_room(request);
+        return;
+    }
+    record_seal(record);
+    write_record(node, request, record);
+}
+
+void value_on_request(struct node *node, struct request *request)
+{
+    switch (request->head.method) {
+    case HTTP_GET:
+    case HTTP_HEAD:
+        reply_get(node, request);
+        break;
+    case HTTP_POST:
+    case HTTP_PUT:
+        if (request->body_parts)
+            reply_set_parts(node, request);
+        else
+            reply_set(node, request);
+        break;
+    case HTTP_DELETE:
+        reply_delete(node, request);
+        break;
+    case HTTP_OTHER:
+        reply_not_allowed(request, allow);
+        break;
+    }
+}
+
+void value_on_body_start(struct node *node, struct request *request, uint64_t bytes)
+{
+    struct node_work *work = work_of(request);
+    if (!is_write(request))
+        return;
+    struct record_form form = form_of(request, node->loop->wall_us);
+    uint64_t room = CHUNKED_VALUE_BYTES < node->config.value_max ? CHUNKED_VALUE_BYTES : node->config.value_max;
+    form.value_bytes = (size_t)(request->head.chunked ? room : bytes);
+    struct record *record = record_new(store_heap(node->store), &form, HEAP_NORMAL);
+    if (!record) {
+        refuse(request, 507, "This node has no memory left for it (--memory-max).");
+        return;
+    }
+    work->key.bytes = record_key(record);
+    request->service_data = record;
+}
+
+/* A value of unknown length has filled its room: doubles it. */
+static struct record *grow(struct node *node, struct request *request, struct record *record)
+{
+    uint64_t max = node->config.value_max, room = (uint64_t)record->value_bytes * 2;
+    if (record->value_bytes >= max) {
+        refuse(request, 413, "The value is larger than this node takes (--value-max).");
+        return NULL;
+    }
+    size_t filled = record->value_bytes;
+    record = record_resize(store_heap(node->store), record, (size_t)(room < max ? room : max), filled);
+    if (!record) {
+        refuse(request, 507, "This node has no memory left for it (--memory-max).");
+        return NULL;
+    }
+    work_of(request)->key.bytes = record_key(record);
+    request->service_data = record;
+    return record;
+}
+
+struct server_room value_on_body_room(struct node *node, struct request *request)
+{
+    struct record *record = request->service_data;
+    uint64_t filled = work_of(request)->filled;
+    if (filled == record->value_bytes && !(record = grow(node, request, record)))
+        return (struct server_room){0};
+    return (struct server_room){record_value_room(record) + filled, record->value_bytes - (size_t)filled};
+}
+
+void value_on_request_end(struct node *node, struct request *request)
+{
+    if (is_write(request)) {
+        record_release(store_heap(node->store), request->service_data);
+        return;
+    }
+    struct waiting *waiting = request->service_data;
+    watch_remove(&node->watch, &waiting->waiter);
+    free(waiting);
+}

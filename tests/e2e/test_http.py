@@ -1,0 +1,256 @@
+"""Expect, HTTP/1.0, targets with scheme and host, and other things that HTTP lets a client do."""
+
+import os
+
+from client import chunked, curl, curl_code, curl_reply, refusal, request
+from harness import check, equal, fresh, register, scope, test
+from node import Node, common
+
+# --- Expect
+
+@test
+def expect_gets_100_then_200():
+    node, key = common(), fresh()
+    with node.connect() as connection:
+        connection.send(request("PUT", "/" + key, None, ["Expect: 100-continue", "Content-Length: 5"]))
+        equal(connection.reply().status, 100, "the first status")
+        connection.silent(0.05)
+        connection.send(b"hello")
+        equal(connection.reply().status, 200, "the second status")
+        equal(connection.ask("GET", "/" + key).body, b"hello", "the value")
+
+
+@test
+def expect_in_capitals():
+    node, key = common(), fresh()
+    with node.connect() as connection:
+        connection.send(request("PUT", "/" + key, None, ["EXPECT: 100-Continue", "Content-Length: 5"]))
+        equal(connection.reply().status, 100, "the first status")
+        connection.send(b"hello")
+        equal(connection.reply().status, 200, "the second status")
+
+
+@test
+def expect_with_chunks():
+    node, key = common(), fresh()
+    with node.connect() as connection:
+        connection.send(request("PUT", "/" + key, None, ["Expect: 100-continue", "Transfer-Encoding: chunked"]))
+        equal(connection.reply().status, 100, "the first status")
+        connection.send(chunked(b"hello"))
+        equal(connection.reply().status, 200, "the second status")
+        equal(connection.ask("GET", "/" + key).body, b"hello", "the value")
+
+
+@test
+def expect_with_the_body_at_once():
+    node, key = common(), fresh()
+    with node.connect() as connection:
+        for number in range(20):
+            connection.send(request("PUT", "/" + key, b"%d" % number, ["Expect: 100-continue"])
+                            + request("GET", "/" + key))
+            answer = connection.reply()
+            if answer.status == 100:  # may be left out when the body is there already
+                answer = connection.reply()
+            equal(answer.status, 200, "the status")
+            equal(connection.reply().body, b"%d" % number, "the value")
+
+
+@test
+def expect_without_a_body():
+    node, key = common(), fresh()
+    node.put(key, b"x")
+    with node.connect() as connection:
+        connection.send(request("GET", "/" + key, None, ["Expect: 100-continue"]))
+        answer = connection.reply()
+        if answer.status == 100:
+            answer = connection.reply()
+        equal(answer.body, b"x", "the value")
+        equal(connection.ask("GET", "/" + key).body, b"x", "the next value")
+
+
+@test
+def expect_of_http_1_0_is_ignored():
+    node, key = common(), fresh()
+    with node.connect() as connection:
+        connection.send(request("PUT", "/" + key, b"hello", ["Expect: 100-continue"], version="1.0"))
+        equal(connection.reply().status, 200, "the status")
+
+
+@test
+def expect_something_else_is_417():
+    node, key = common(), fresh()
+    for value in ("a-miracle", "100-continue-please", "200-ok"):
+        with node.connect() as connection:
+            connection.send(request("PUT", "/" + key, b"hello", ["Expect: " + value]))
+            answer = refusal(connection.reply(), 417)
+            if answer.closes():
+                connection.closed()
+            else:
+                equal(connection.ask("GET", "/" + key).status, 204, "the status of the next request")
+        refusal(curl_reply("-H", "Expect: " + value, "--data-binary", "x", node.url("/" + key)), 417)
+    equal(node.get(key).status, 204, "the status of GET")
+
+
+@test
+def expect_over_the_limit_is_413_in_place_of_100():
+    node = Node("--value-max", "1M")
+    for length in ("Content-Length: 1048577", "Content-Length: 99999999999999"):
+        with node.connect() as connection:
+            connection.send(request("PUT", "/k", None, ["Expect: 100-continue", length]))
+            refusal(connection.reply(), 413)
+            connection.closed()
+    equal(node.get("k").status, 204, "the status of GET")
+
+
+@test
+def expect_over_the_limit_with_curl():
+    node = Node("--value-max", "1M")
+    path = os.path.join(scope().directory(), "big")
+    with open(path, "wb") as file:
+        file.write(bytes(2 << 20))
+    done = curl("-v", "-o", "/dev/null", "-w", "%{http_code} %{size_upload}", "--data-binary", "@" + path, node.url("/k"))
+    equal(done.stdout, b"413 0", "the status and the bytes uploaded")
+    equal(node.get("k").status, 204, "the status of GET")
+
+
+@test
+def curl_sends_expect_with_2_mib_by_itself():
+    node, key = common(), fresh()
+    value = os.urandom(2 << 20)
+    done = curl("-v", "--data-binary", "@-", node.url("/" + key), data=value)
+    check(b"Expect: 100-continue" in done.stderr, "curl sends no Expect any more")
+    check(b"HTTP/1.1 100 Continue" in done.stderr, "curl sees no 100 Continue")
+    check(b"HTTP/1.1 200 OK" in done.stderr, "curl sees no 200 OK")
+    check(curl(node.url("/" + key)).stdout == value, "the value comes back changed")
+
+
+# --- HTTP/1.0
+
+@test
+def http_1_0_closes():
+    node, key = common(), fresh()
+    node.put(key, b"x")
+    with node.connect() as connection:
+        connection.send(request("GET", "/" + key, version="1.0", host=None))  # Host may be left out
+        equal(connection.reply().body, b"x", "the value")
+        connection.closed()
+
+
+@test
+def http_1_0_keeps_the_connection_when_asked():
+    node, key = common(), fresh()
+    with node.connect() as connection:
+        for number in range(3):
+            connection.send(request("PUT", "/" + key, b"%d" % number, ["Connection: keep-alive"], version="1.0"))
+            answer = connection.reply()
+            equal((answer.status, (answer.header("connection") or "").lower()), (200, "keep-alive"), "status, Connection")
+            connection.send(request("GET", "/" + key, None, ["Connection: Keep-Alive"], version="1.0"))
+            equal(connection.reply().body, b"%d" % number, "the value")
+        connection.send(request("GET", "/" + key, version="1.0"))
+        equal(connection.reply().body, b"2", "the value")
+        connection.closed()
+
+
+@test
+def http_1_0_with_curl():
+    node, key = common(), fresh()
+    equal(curl_code("--http1.0", "--data-binary", "x", node.url("/" + key)), 200, "the status of the POST")
+    equal(curl("--http1.0", node.url("/" + key)).stdout, b"x", "the value")
+
+
+def _no_chunks(target):
+    node = Node()
+    for number in range(200):
+        node.put(f"k{number}", b"v" * 100)
+    wanted = node.call("GET", target).body
+    for headers in ([], ["Connection: keep-alive"]):
+        with node.connect() as connection:
+            connection.send(request("GET", target, None, headers, version="1.0"))
+            answer = connection.reply()
+            equal(answer.header("transfer-encoding"), None, "Transfer-Encoding of an answer to HTTP/1.0")
+            equal(sorted(answer.body.split(b"\n")), sorted(wanted.split(b"\n")), "the body")
+            if answer.header("content-length") is None:
+                connection.closed()
+
+
+register("http", "http_1_0_gets_no_chunks_of_keys", _no_chunks, "/-/keys?prefix=")
+
+
+@test
+def http_1_0_gets_no_chunks_of_records():
+    node, other = Node(), Node()
+    for number in range(200):
+        node.put(f"k{number}", b"v" * 100)
+    done = curl("--http1.0", "-i", node.url("/-/records"))
+    head, _, records = done.stdout.partition(b"\r\n\r\n")
+    check(b"transfer-encoding" not in head.lower(), "an answer to HTTP/1.0 has Transfer-Encoding")
+    equal(other.call("POST", "/-/merge", records).status, 200, "the status of the merge")
+    equal(other.call("GET", "/-/digest").body, node.call("GET", "/-/digest").body, "the digest")
+
+
+# --- targets with scheme and host
+
+def _absolute(prefix):
+    node, key = common(), fresh()
+    with node.connect() as connection:
+        equal(connection.ask("PUT", f"{prefix}/{key}%2Fx?y", b"abs").status, 200, "the status of the PUT")
+        equal(connection.ask("GET", f"/{key}/x?y").body, b"abs", "the value")
+        equal(connection.ask("GET", f"{prefix}/{key}/x?y").body, b"abs", "the value by the absolute form")
+        equal(connection.ask("GET", f"{prefix}/-/healthy").status, 200, "the status of /-/healthy")
+
+
+for _name, _prefix in {"with_port": "http://localhost:8000", "without_port": "http://fog.example",
+                       "with_address": "http://127.0.0.1:8000", "with_ipv6": "http://[::1]:8000",
+                       "in_capitals": "HTTP://LOCALHOST"}.items():
+    register("http", f"absolute_target_{_name}", _absolute, _prefix)
+
+
+@test
+def absolute_target_without_path_is_the_root():
+    node = common()
+    with node.connect() as connection:
+        root = connection.ask("GET", "/")
+        for target in ("http://localhost:8000", "http://localhost:8000/"):
+            answer = connection.ask("GET", target)
+            equal((answer.status, answer.header("content-type")), (root.status, root.header("content-type")),
+                  f"the status and type of {target}")
+            check(answer.status == 200, f"GET {target} gives {answer.line()}")
+
+
+@test
+def curl_as_to_a_proxy():
+    node, key = common(), fresh()
+    node.put(key, b"x")
+    done = curl("-v", "--proxy", node.url("/"), "--noproxy", "", f"http://fog.example/{key}")
+    check(b"GET http://fog.example/" in done.stderr, "curl sends no absolute target")
+    equal(done.stdout, b"x", "the value")
+
+
+@test
+def host_may_be_anything_sane():
+    node, key = common(), fresh()
+    node.put(key, b"x")
+    for host in ("localhost", "localhost:8000", "127.0.0.1", "[::1]:8000", "a.b-c.example", "FOG", "under_score"):
+        with node.connect() as connection:
+            connection.send(request("GET", "/" + key, host=host))
+            equal(connection.reply().body, b"x", f"the value with Host: {host}")
+
+
+@test
+def unknown_headers_are_ignored():
+    node, key = common(), fresh()
+    node.put(key, b"x")
+    answer = node.call("GET", "/" + key, None, [
+        "User-Agent: test", "Accept: */*", "Accept-Encoding: gzip, br", "Cookie: a=b", "Range: bytes=0-0",
+        "X-Empty:", "X-Tab:\t\tx\t", b"X-High: \xe4\xff", "Upgrade: h2c", "Connection: Upgrade, HTTP2-Settings",
+        "HTTP2-Settings: AAMAAABk", "If-Match: *", "TE: trailers"])
+    check(answer.status in (200, 206), f"the answer is {answer.line()}")
+    if answer.status == 200:
+        equal(answer.body, b"x", "the value")
+
+
+@test
+def curl_asking_for_http2_gets_http1():
+    node, key = common(), fresh()
+    node.put(key, b"x")
+    equal(curl("--http2", node.url("/" + key)).stdout, b"x", "the value")

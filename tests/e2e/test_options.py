@@ -1,0 +1,273 @@
+"""The command line and the environment."""
+
+import os
+import re
+
+from client import MIB, curl_code, request, refusal
+from harness import SLOW, Failure, check, equal, register, scope, test
+from node import Node, free_port, run_binary
+
+OPTIONS = ["--listen", "--allow", "--memory-max", "--value-max", "--connections-max", "--idle-timeout",
+           "--request-timeout", "--drain-time", "--log-level"]
+
+
+def _sentences(done, *words):
+    """What was said on stderr: a line or two that hold all these words."""
+    text = done.stderr.decode("utf-8", "replace")
+    lines = text.splitlines()
+    check(1 <= len(lines) <= 3 and " " in lines[0], f"stderr is {text!r}")
+    for word in words:
+        check(word in text, f"'{word}' is not in {text!r}")
+    return text
+
+
+# --- help and version
+
+@test
+def help_fits_a_screen():
+    done = run_binary("--help")
+    equal((done.returncode, done.stderr), (0, b""), "exit code and stderr")
+    lines = done.stdout.decode().splitlines()
+    check(5 <= len(lines) <= 24, f"--help has {len(lines)} lines")
+    check(max(map(len, lines)) <= 80, f"a line of --help has {max(map(len, lines))} characters")
+
+
+@test
+def help_names_every_option():
+    text = run_binary("--help").stdout.decode()
+    for option in [*OPTIONS, "--help", "--version"]:
+        check(re.search(re.escape(option) + r"\b", text), f"{option} is not in --help")
+    check("8000" in text, "the default port is not in --help")
+
+
+@test
+def version_is_one_line():
+    done = run_binary("--version")
+    equal((done.returncode, done.stderr), (0, b""), "exit code and stderr")
+    check(re.fullmatch(rb"velour-fog \d+\.\d+(\.\d+)?\S*\n", done.stdout), f"--version says {done.stdout!r}")
+
+
+# --- bad command lines
+
+def _refused(arguments, *words):
+    done = run_binary(*arguments)
+    text = _sentences(done, *words)
+    equal(done.returncode, 2, f"the exit code ({text.strip()})")
+    equal(done.stdout, b"", "stdout")
+
+
+for _name, _arguments, _words in (
+        ("unknown_option", ["--no-such-option"], ["--no-such-option"]),
+        ("unknown_short_option", ["-Z"], ["-Z"]),
+        ("unknown_option_after_good_ones", ["--listen", "127.0.0.1:0", "--oops", "1"], ["--oops"]),
+        ("unknown_command", ["dance"], ["dance"]),
+        ("stray_word", ["--listen", "127.0.0.1:0", "stray"], ["stray"]),
+        ("stray_word_after_node", ["node", "stray"], ["stray"])):
+    register("options", f"{_name}_is_refused", _refused, _arguments, *_words)
+
+_BAD = {
+    "--listen": ["", "nonsense", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.1:8000x",
+                 "127.0.0.1:99999999999", "256.0.0.1:0", "[::1", "[::1]", "[:::]:0", ":::0x", "127.0.0.1:+1"],
+    "--allow": ["", "nonsense", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0.0/", "10.0.0.0/x", "10.0.0/8", "10.0.0.0.0/8",
+                "256.0.0.0/8", "::1/129", "fe80::/", "fe80::x/10", "10.0.0.0/8 ", "10.0.0.0/8/8"],
+    "--memory-max": ["", "lots", "-1", "12Q", "1.5.5G", "0x10", "M", "99999999999999999999", "99999999999999999G", "16GB!"],
+    "--value-max": ["", "lots", "-1", "12Q", "M", "99999999999999999999", "99999999999999999G"],
+    "--connections-max": ["", "many", "-1", "0", "1.5", "10x", "99999999999999999999"],
+    "--idle-timeout": ["", "long", "-1", "5x", "99999999999999999999"],
+    "--request-timeout": ["", "long", "-1", "5x", "99999999999999999999"],
+    "--drain-time": ["", "long", "-1", "5x", "99999999999999999999"],
+    "--log-level": ["", "loud", "INFO!", "99"],
+    "--partition": ["", "1", "x/y", "2/2", "3/2", "-1/2", "0/0", "1/", "/2"],
+    "--join": ["", "10.0.0.1:99999", ":8000", "10.0.0.1:x"],
+    "--advertise": ["", "10.0.0.1:99999", ":8000", "10.0.0.1:x"]}
+
+
+def _bad_values(option):
+    wrong = []
+    for value in _BAD[option]:
+        arguments = [option, value] if option == "--listen" else ["--listen", "127.0.0.1:0", option, value]
+        try:
+            done = run_binary(*arguments, seconds=3)
+        except Failure:
+            wrong.append(f"{value!r} is taken")
+            continue
+        try:
+            _sentences(done, option)
+            equal(done.returncode, 2, "the exit code")
+        except Failure as failure:
+            wrong.append(f"{value!r}: {failure}")
+    check(not wrong, "; ".join(wrong))
+
+
+def _missing_value(option):
+    _refused(["--listen", "127.0.0.1:0", option] if option != "--listen" else [option], option)
+
+
+for _option in _BAD:
+    _word = _option.strip("-").replace("-", "_")
+    register("options", f"bad_{_word}_is_refused", _bad_values, _option)
+    register("options", f"{_word}_without_value_is_refused", _missing_value, _option)
+
+
+@test
+def sizes_have_units():
+    for size, length in {"1000": 1000, "2K": 2048, "1M": MIB}.items():
+        node = Node("--value-max", size)
+        equal(node.call("PUT", "/k", bytes(length)).status, 200, f"the status of {length} bytes with {size}")
+        with node.connect() as connection:
+            connection.send(request("PUT", "/k", None, [f"Content-Length: {length + 1}"]))
+            refusal(connection.reply(), 413)
+    Node("--memory-max", "16G", "--value-max", "1G").put("k", b"x")
+
+
+@test
+def command_node_is_the_default():
+    node = Node(listen=None, prefix=["sh", "-c", 'exec "$0" node --listen 127.0.0.1:0 "$@"'])
+    node.put("k", b"x")
+    equal(node.get("k").body, b"x", "the value")
+
+
+@test
+def every_option_together():
+    node = Node("--allow", "127.0.0.0/8", "--memory-max", "512M", "--value-max", "1M", "--connections-max", "100",
+                "--idle-timeout", "10", "--request-timeout", "10", "--drain-time", "5", "--log-level", "debug")
+    node.put("k", b"x")
+    equal(node.get("k").body, b"x", "the value")
+
+
+# --- the environment
+
+@test
+def environment_listen():
+    port = free_port()
+    node = Node(listen=None, env={"VELOUR_FOG_LISTEN": f"127.0.0.1:{port}"})
+    equal(node.port, port, "the port")
+    equal(curl_code(node.url("/-/healthy")), 200, "the status")
+
+
+@test
+def environment_allow():
+    node = Node(env={"VELOUR_FOG_ALLOW": "127.0.0.2/32"})
+    equal(curl_code("--interface", "127.0.0.2", node.url("/-/healthy")), 200, "the status from 127.0.0.2")
+    equal(curl_code(node.url("/-/healthy")), 0, "the status from 127.0.0.1")
+
+
+@test
+def environment_value_max():
+    node = Node(env={"VELOUR_FOG_VALUE_MAX": "1K"})
+    equal(node.call("PUT", "/k", bytes(1024)).status, 200, "the status at the limit")
+    refusal(node.call("PUT", "/k", bytes(1025)), 413)
+
+
+@test
+def environment_memory_max():
+    node = Node(env={"VELOUR_FOG_MEMORY_MAX": "32M"})
+    with node.connect() as connection:
+        connection.send_what_goes(request("PUT", "/k", bytes(40 * MIB)))
+        refusal(connection.reply(), 507)
+
+
+@test
+def environment_times():
+    node = Node(env={"VELOUR_FOG_IDLE_TIMEOUT": "1", "VELOUR_FOG_REQUEST_TIMEOUT": "1"})
+    with node.connect() as idle, node.connect() as slow:
+        slow.send(b"GET /")
+        refusal(slow.reply(seconds=5), 408)
+        idle.closed(seconds=5)
+
+
+@test
+def environment_connections_max():
+    node = Node(env={"VELOUR_FOG_CONNECTIONS_MAX": "2"})
+    old = [node.connect() for _ in range(2)]
+    for connection in old:
+        equal(connection.ask("GET", "/k").status, 204, "the status")
+    status = None
+    try:
+        status = node.call("GET", "/k", seconds=2 / SLOW).status
+    except (Failure, OSError):
+        pass  # closed, or waits
+    check(status in (None, 503), f"a third client gets {status}")
+
+
+@test
+def environment_drain_time():
+    node = Node(env={"VELOUR_FOG_DRAIN_TIME": "1"})
+    with node.connect() as connection:
+        connection.send(request("PUT", "/k", None, ["Content-Length: 10"]) + b"x")
+        connection.silent(0.1)
+        equal(node.terminate(1 + 2), 0, "the exit code")
+
+
+@test
+def environment_log_level():
+    node = Node(env={"VELOUR_FOG_LOG_LEVEL": "debug"})
+    node.put("k", b"x")
+
+
+@test
+def command_line_beats_environment():
+    node = Node("--value-max", "2K", env={"VELOUR_FOG_VALUE_MAX": "1K", "VELOUR_FOG_LISTEN": "127.0.0.1:1"})
+    check(node.port != 1, "the environment's port was taken")
+    equal(node.call("PUT", "/k", bytes(2048)).status, 200, "the status at the command line's limit")
+    refusal(node.call("PUT", "/k", bytes(2049)), 413)
+
+
+@test
+def command_line_allow_replaces_environment():
+    node = Node("--allow", "127.0.0.1/32", env={"VELOUR_FOG_ALLOW": "127.0.0.2/32"})
+    equal(curl_code(node.url("/-/healthy")), 200, "the status from 127.0.0.1")
+    equal(curl_code("--interface", "127.0.0.2", node.url("/-/healthy")), 0, "the status from 127.0.0.2")
+
+
+def _bad_environment(variable, value):
+    env = {"VELOUR_FOG_LISTEN": "127.0.0.1:0", variable: value}
+    done = run_binary(env=env, seconds=3)
+    text = _sentences(done, variable)
+    equal(done.returncode, 2, f"the exit code ({text.strip()})")
+
+
+for _variable, _value in {"LISTEN": "nonsense", "ALLOW": "10.0.0.0/99", "MEMORY_MAX": "lots", "VALUE_MAX": "12Q",
+                          "CONNECTIONS_MAX": "many", "IDLE_TIMEOUT": "-1", "REQUEST_TIMEOUT": "x", "DRAIN_TIME": "x",
+                          "LOG_LEVEL": "loud"}.items():
+    register("options", f"bad_environment_{_variable.lower()}_is_refused", _bad_environment, "VELOUR_FOG_" + _variable,
+             _value)
+
+
+# --- the port
+
+@test
+def port_in_use_is_said_plainly():
+    node = Node()
+    done = run_binary("--listen", f"127.0.0.1:{node.port}")
+    text = _sentences(done, str(node.port))
+    equal(done.returncode, 1, f"the exit code ({text.strip()})")
+    check("in use" in text.lower(), f"stderr is {text!r}")
+    node.put("k", b"x")  # the first goes on
+
+
+@test
+def port_free_again_after_a_stop():
+    node = Node()
+    port = node.port
+    with node.connect() as connection:
+        connection.ask("PUT", "/k", b"x")
+        equal(node.terminate(), 0, "the exit code")
+    again = Node(listen=f"127.0.0.1:{port}")
+    equal(again.port, port, "the port")
+    equal(again.get("k").status, 204, "the status of a key of the first one")
+
+
+@test
+def address_that_is_not_ours():
+    done = run_binary("--listen", "203.0.113.77:8000")
+    text = _sentences(done, "203.0.113.77")
+    equal(done.returncode, 1, f"the exit code ({text.strip()})")
+
+
+@test
+def work_directory_may_be_anything():
+    node = Node(prefix=["sh", "-c", f'cd {scope().directory()} && chmod 000 . && exec "$0" "$@"'])
+    node.put("k", b"x")
+    os.chmod(scope().directory(), 0o700)
+    equal(os.listdir(scope().directory()), [], "files that the node left in its directory")

@@ -1,0 +1,326 @@
+"""Signals, draining, closed descriptors, and the log."""
+
+import os
+import re
+import signal
+import socket
+import time
+
+from client import MIB, curl_code, request
+from harness import Background, Failure, check, equal, register, test, until
+from node import SOON, Node, free_port, refuses_quickly, stopped
+
+LOGFMT = re.compile(r'(<[0-7]>)?([A-Za-z_][\w.-]*=("([^"\\\x00-\x1f]|\\.)*"|[^\s"=\x00-\x1f]*))( [A-Za-z_][\w.-]*='
+                    r'("([^"\\\x00-\x1f]|\\.)*"|[^\s"=\x00-\x1f]*))*')
+
+
+# --- stopping
+
+def _ends(number):
+    node = Node()
+    node.put("k", b"x")
+    node.signal(number)
+    stopped(node, SOON)
+
+
+register("process", "sigterm_ends_it_with_0", _ends, signal.SIGTERM)
+register("process", "sigint_ends_it_with_0", _ends, signal.SIGINT)
+
+
+@test
+def idle_connections_are_closed_at_once():
+    node = Node("--drain-time", "20")
+    idle = [node.connect() for _ in range(50)]
+    for connection in idle[::2]:  # the others have never said a word
+        equal(connection.ask("PUT", "/k", b"x").status, 200, "the status")
+    node.signal(signal.SIGTERM)
+    for connection in idle:
+        connection.closed(seconds=SOON)
+    stopped(node, SOON)
+
+
+def _in_flight(first, second, method="PUT"):
+    """A request is half sent when the signal comes: it is finished, answered, and the connection closed."""
+    node = Node("--drain-time", "20")
+    with node.connect() as connection, node.connect() as other:
+        equal(other.ask("PUT", "/other", b"x").status, 200, "the status of another request")
+        connection.send(first)
+        connection.silent(0.2)  # it has been read when nothing more can come
+        node.signal(signal.SIGTERM)
+        other.closed(seconds=SOON)
+        check(node.alive(), "the node has ended before the request was finished")
+        connection.send(second)
+        answer = connection.reply(method)
+        equal(answer.status, 200, "the status")
+        check(answer.closes(), "the answer does not say Connection: close")
+        connection.closed(seconds=SOON)
+    stopped(node, SOON)
+
+
+register("process", "body_in_flight_is_finished", _in_flight, request("PUT", "/k", None, ["Content-Length: 10"]) + b"01234",
+         b"56789")
+register("process", "chunked_body_in_flight_is_finished", _in_flight,
+         request("PUT", "/k", None, ["Transfer-Encoding: chunked"]) + b"5\r\n0123", b"4\r\n0\r\n\r\n")
+register("process", "head_in_flight_is_finished", _in_flight, b"PUT /k HTTP/1.1\r\nHost: x\r\nContent-", b"Length: 0\r\n\r\n")
+
+
+@test
+def large_answer_in_flight_is_finished():
+    node = Node("--drain-time", "20")
+    value = os.urandom(MIB) * 32
+    node.put("k", value)
+    with node.connect(receive_buffer=4096) as connection:
+        connection.send(request("GET", "/k"))
+        connection.buffer = connection.socket.recv(1000)
+        node.signal(signal.SIGTERM)
+        until(lambda: _refuses(node), SOON, "the node takes no new connections")
+        check(connection.reply().body == value, "the value comes back changed")
+        connection.closed(seconds=SOON)
+    stopped(node, SOON)
+
+
+def _refuses(node):
+    try:
+        with socket.create_connection(("127.0.0.1", node.port), 1) as probe:
+            probe.settimeout(1)
+            return probe.recv(1) == b""
+    except OSError:
+        return True
+
+
+@test
+def new_connections_are_refused_while_draining():
+    node = Node("--drain-time", "20")
+    with node.connect() as connection:
+        connection.send(request("PUT", "/k", None, ["Content-Length: 10"]) + b"01234")
+        connection.silent(0.2)
+        node.signal(signal.SIGTERM)
+        until(lambda: _refuses(node), SOON, "the node takes no new connections")
+        equal(curl_code(node.url("/-/ready"), seconds=2), 0, "the status that curl sees")
+        connection.send(b"56789")
+        equal(connection.reply().status, 200, "the status")
+    stopped(node, SOON)
+
+
+@test
+def waiting_requests_are_answered():
+    node = Node("--drain-time", "20")
+    tag = node.put("k", b"x").etag()
+    waiters = [node.connect() for _ in range(20)]
+    for waiter in waiters:
+        waiter.send(request("GET", "/k", None, ["Prefer: wait=60", f"If-None-Match: {tag}"]))
+    waiters[-1].silent(0.2)
+    node.signal(signal.SIGTERM)
+    for waiter in waiters:
+        answer = waiter.reply(seconds=SOON)
+        check(answer.status in (200, 304, 503), f"a waiter gets {answer.line()}")
+        waiter.closed(seconds=SOON)
+    stopped(node, SOON)
+
+
+@test
+def pipelined_requests_are_finished():
+    node = Node("--drain-time", "20")
+    with node.connect() as connection:
+        count = 300
+        connection.send(b"".join(request("PUT", "/k", b"%d" % number) for number in range(count)))
+        equal(connection.reply().status, 200, "the first status")
+        node.signal(signal.SIGTERM)
+        answered = 1
+        try:
+            while True:
+                answer = connection.reply(seconds=5)
+                equal(answer.status, 200, "a status")
+                answered += 1
+                if answer.closes():
+                    break
+        except Failure as failure:
+            check("closes without an answer" in str(failure), str(failure))
+        connection.closed()
+    stopped(node, SOON)
+
+
+def _stuck(data):
+    """A client that never finishes holds the node for the drain time, and no longer."""
+    node = Node("--drain-time", "1")
+    value = os.urandom(MIB) * 32
+    node.put("k", value)
+    with node.connect(receive_buffer=4096) as connection:
+        connection.send(data)
+        time.sleep(0.2)  # the request is there, or half there
+        node.signal(signal.SIGTERM)
+        stopped(node, 1 + 1, 0.5)
+
+
+register("process", "drain_time_ends_an_unfinished_request", _stuck,
+         request("PUT", "/k2", None, ["Content-Length: 10"]) + b"01234")
+register("process", "drain_time_ends_an_unread_answer", _stuck, request("GET", "/k"))
+
+
+@test
+def drain_time_of_zero_ends_at_once():
+    node = Node("--drain-time", "0")
+    with node.connect() as connection:
+        connection.send(request("PUT", "/k", None, ["Content-Length: 10"]) + b"01234")
+        connection.silent(0.1)
+        node.signal(signal.SIGTERM)
+        stopped(node, SOON)
+
+
+@test
+def unfinished_body_is_dropped_by_the_drain():
+    node = Node("--drain-time", "1")
+    with node.connect() as connection:
+        connection.send(request("PUT", "/k", None, ["Content-Length: 10"]) + b"01234")
+        connection.silent(0.1)
+        node.signal(signal.SIGTERM)
+        left = connection.rest()
+        check(not left or left.startswith((b"HTTP/1.1 408 ", b"HTTP/1.1 503 ")), f"half a request gets {left[:80]!r}")
+    stopped(node, SOON)
+
+
+@test
+def sigterm_twice():
+    node = Node("--drain-time", "20")
+    with node.connect() as connection:
+        connection.send(request("PUT", "/k", None, ["Content-Length: 10"]) + b"01234")
+        connection.silent(0.1)
+        node.signal(signal.SIGTERM)
+        node.signal(signal.SIGTERM)
+    stopped(node, SOON)
+
+
+@test
+def sigterm_under_load():
+    node = Node()
+    stop = []
+
+    def load(number):
+        done = 0
+        with node.connect() as connection:
+            try:
+                while not stop:
+                    equal(connection.ask("PUT", f"/k{number}", b"x" * 1000).status, 200, "the status")
+                    done += 1
+            except (OSError, Failure):
+                pass
+        return done
+
+    loads = [Background(load, number) for number in range(8)]
+    until(lambda: node.get("k7").status == 200, 10, "the load has begun")
+    node.signal(signal.SIGTERM)
+    stopped(node, SOON)
+    stop.append(True)
+    check(min(one.result() for one in loads) > 0, "a client was never served")
+
+
+# --- signals that are harmless
+
+def _harmless(number):
+    node = Node()
+    with node.connect() as connection:
+        equal(connection.ask("PUT", "/k", b"x").status, 200, "the status")
+        for _ in range(3):
+            node.signal(number)
+            equal(connection.ask("GET", "/k").body, b"x", "the value")
+        equal(node.get("k").body, b"x", "the value for a new client")
+
+
+for _signal in (signal.SIGHUP, signal.SIGPIPE):
+    register("process", f"{_signal.name.lower()}_is_harmless", _harmless, _signal)
+
+
+@test
+def stop_and_continue():
+    node = Node()
+    with node.connect() as connection:
+        equal(connection.ask("PUT", "/k", b"x").status, 200, "the status")
+        node.signal(signal.SIGSTOP)
+        connection.send(request("GET", "/k"))
+        connection.silent(0.2)
+        node.signal(signal.SIGCONT)
+        equal(connection.reply().body, b"x", "the value")
+
+
+@test
+def clients_that_vanish_inside_an_answer():
+    node = Node()
+    value = bytes(4 * MIB)
+    node.put("k", value)
+    for _ in range(30):
+        connection = node.connect(receive_buffer=4096)
+        connection.send(request("GET", "/k") * 3)
+        connection.socket.recv(10)
+        connection.reset()
+    check(node.get("k").body == value, "the value is changed")
+
+
+@test
+def closed_stderr_is_harmless():
+    node = Node("--log-level", "debug", close_stderr=True)
+    for _ in range(20):
+        with node.connect() as connection:
+            connection.send(b"nonsense\r\n\r\n")
+            equal(connection.reply().status, 400, "the status")
+    node.signal(signal.SIGHUP)
+    node.put("k", b"x")
+    equal(node.get("k").body, b"x", "the value")
+    equal(node.terminate(), 0, "the exit code")
+
+
+@test
+def started_without_standard_descriptors():
+    """A log line must not end up in a connection that got descriptor 2."""
+    port = free_port()
+    node = Node("--log-level", "debug", listen=f"127.0.0.1:{port}", port=port,
+                prefix=["sh", "-c", 'exec "$0" "$@" <&- >&- 2>&-'])
+    until(lambda: not refuses_quickly(node), 10, "the node takes connections")
+    for number in range(5):
+        with node.connect() as connection:
+            connection.ask("PUT", f"/k{number}", b"x")
+            with node.connect() as bad:
+                bad.send(b"nonsense\r\n\r\n")
+                equal(bad.reply().status, 400, "the status")
+                bad.closed()
+            equal(connection.ask("GET", f"/k{number}").body, b"x", "the value")
+    equal(node.terminate(), 0, "the exit code")
+
+
+# --- the log
+
+@test
+def log_is_logfmt_a_line_an_event():
+    node = Node("--log-level", "debug")
+    node.put("k", b"x")
+    for data in (b"nonsense\r\n\r\n", b"GET /%0Alevel=error%22%00%1b[31m HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+                 b"GET /a\"b=c HTTP/1.1\r\nHost: x\r\n\x01: y\r\n\r\n", b"GET /\xff\xfe HTTP/1.1\r\nHost: a b\r\n\r\n"):
+        with node.connect() as connection:
+            connection.send(data)
+            connection.rest()
+    node.signal(signal.SIGHUP)
+    equal(node.terminate(), 0, "the exit code")
+    node.finish()
+    check(len(node.lines) >= 2, f"the log is {node.tail()}")
+    for line in node.lines:
+        check(LOGFMT.fullmatch(line), f"not logfmt: {line!r}")
+        check(not line.startswith("<"), f"a journald priority without journald: {line!r}")
+
+
+@test
+def log_says_that_it_stops():
+    node = Node()
+    count = len(node.lines)
+    equal(node.terminate(), 0, "the exit code")
+    node.finish()
+    check(len(node.lines) > count, f"nothing is logged of the stop, the log is {node.tail()}")
+
+
+@test
+def log_has_priorities_under_journald():
+    node = Node("--log-level", "debug", journal=True)
+    node.put("k", b"x")
+    equal(node.terminate(), 0, "the exit code")
+    node.finish()
+    for line in node.lines:
+        check(re.match(r"<[0-7]>", line), f"no journald priority: {line!r}")
+        check(LOGFMT.fullmatch(line), f"not logfmt: {line!r}")

@@ -1,0 +1,268 @@
+"""ETag, Fog-Version, If-None-Match and Fog-TTL."""
+
+import time
+
+from client import curl, curl_reply, refusal, request
+from harness import SLOW, Background, check, equal, fresh, register, test, until
+from node import Node, common
+
+# --- ETag and Fog-Version
+
+@test
+def every_200_carries_etag_and_version():
+    node, key = common(), fresh()
+    for arguments in (("--data-binary", "x"), ("-X", "PUT", "--data-binary", "y"), (), ("-I",), ("-X", "DELETE"),
+                      ("-X", "DELETE")):
+        answer = curl_reply(*arguments, node.url("/" + key))
+        equal(answer.status, 200, f"the status of {arguments}")
+        answer.etag()
+        answer.fog_version()
+
+
+@test
+def write_and_read_show_the_same_etag_and_version():
+    node, key = common(), fresh()
+    written = node.put(key, b"x")
+    for method in ("GET", "HEAD"):
+        read = node.call(method, "/" + key)
+        equal((read.etag(), read.fog_version()), (written.etag(), written.fog_version()), f"{method}'s ETag and version")
+
+
+@test
+def version_is_microseconds_since_1970():
+    node, key = common(), fresh()
+    before = time.time_ns() // 1000
+    version = node.put(key, b"x").fog_version()
+    after = time.time_ns() // 1000
+    check(before - 2000 <= version <= after + 2000, f"the version {version} is not between {before} and {after}")
+
+
+@test
+def versions_grow_strictly():
+    node, key = common(), fresh()
+    count = 500
+    writes = b"".join(request("PUT", "/" + key, b"%d" % number) + request("DELETE", "/" + key)
+                      for number in range(count))
+    with node.connect() as connection:
+        sender = Background(connection.send, writes)
+        versions = [connection.reply().fog_version() for _ in range(2 * count)]
+        sender.result()
+    for earlier, later in zip(versions, versions[1:]):
+        check(earlier < later, f"version {later} follows {earlier}")
+
+
+@test
+def versions_of_two_writers_differ():
+    node, key = common(), fresh()
+
+    def write(value):
+        with node.connect() as connection:
+            return [connection.ask("PUT", "/" + key, value).fog_version() for _ in range(300)]
+
+    writers = [Background(write, value) for value in (b"a", b"b", b"c")]
+    runs = [writer.result() for writer in writers]
+    together = [version for run in runs for version in run]
+    equal(len(set(together)), len(together), "the number of different versions")
+    for run in runs:
+        check(run == sorted(run), "one writer's versions do not grow")
+    equal(node.get(key).fog_version(), max(together), "the version in the end")
+
+
+@test
+def version_grows_over_an_expired_value():
+    node, key = common(), fresh()
+    first = node.put(key, b"x", "Fog-TTL: 1").fog_version()
+    until(lambda: node.get(key).status == 204, 5, "the key is gone")
+    second = node.put(key, b"y").fog_version()
+    check(second > first, f"version {second} follows {first}")
+    equal(node.get(key).body, b"y", "the value")
+
+
+@test
+def different_values_never_share_an_etag():
+    node, key = common(), fresh()
+    values = [b"", b"\0", b"\0\0", b"a", b"b", b"ab", b"a" * 1000, b"a" * 999 + b"b"]
+    seen = {}
+    with node.connect() as connection:
+        for turn in range(50):
+            value = values[turn % len(values)]
+            connection.ask("PUT", "/" + key, value)
+            tag = connection.ask("GET", "/" + key).etag()
+            check(seen.setdefault(tag, value) == value, f"{tag} stands for {seen[tag]!r} and for {value!r}")
+
+
+@test
+def reads_do_not_change_the_version():
+    node, key = common(), fresh()
+    first = node.put(key, b"x")
+    for _ in range(10):
+        answer = node.get(key)
+        equal((answer.etag(), answer.fog_version()), (first.etag(), first.fog_version()), "ETag and version")
+
+
+# --- If-None-Match
+
+def _not_modified(form, method):
+    node, key = common(), fresh()
+    tag = node.put(key, b"value").etag()
+    with node.connect() as connection:
+        connection.send(request(method, "/" + key, None, ["If-None-Match: " + form.replace("TAG", tag)]))
+        answer = connection.reply(method)
+        equal((answer.status, answer.body), (304, b""), "the answer")
+        equal(answer.etag(), tag, "the ETag of the 304")
+        equal(connection.ask("GET", "/" + key).body, b"value", "the next answer's body")  # still in step
+
+
+for _name, _form in {"equal": "TAG", "weak": "W/TAG", "star": "*", "list": '"x", TAG', "list_first": 'TAG,"x"',
+                     "list_tight": '"x",W/"y",TAG', "list_with_commas": '"a,b", "c,d" , TAG',
+                     "list_with_empty": ',, TAG ,', "many": ", ".join(f'"{n}"' for n in range(200)) + ", TAG"}.items():
+    register("versions", f"if_none_match_{_name}_is_304", _not_modified, _form, "GET")
+register("versions", "if_none_match_on_head_is_304", _not_modified, "TAG", "HEAD")
+
+
+def _modified(form):
+    node, key = common(), fresh()
+    old = node.put(key, b"old").etag()
+    new = node.put(key, b"new").etag()
+    check(old != new, f"two values share the ETag {new}")
+    answer = node.get(key, "If-None-Match: " + form.replace("OLD", old).replace("NEW", new))
+    equal((answer.status, answer.body), (200, b"new"), "the answer")
+
+
+for _name, _form in {"old": "OLD", "other": '"x"', "old_list": 'OLD, "y"', "with_a_comma": '"x,y"',
+                     "weak_other": 'W/"x"'}.items():
+    register("versions", f"if_none_match_{_name}_is_200", _modified, _form)
+
+
+@test
+def if_none_match_with_curl():
+    node, key = common(), fresh()
+    tag = node.put(key, b"x").etag()
+    answer = curl_reply("-H", "If-None-Match: " + tag, node.url("/" + key))
+    equal((answer.status, answer.body), (304, b""), "the answer")
+    node.put(key, b"y")
+    equal(curl("-H", "If-None-Match: " + tag, node.url("/" + key)).stdout, b"y", "what curl prints")
+
+
+@test
+def if_none_match_of_an_absent_key_is_204():
+    node = common()
+    for form in ('"x"', "*"):
+        equal(node.get(fresh(), "If-None-Match: " + form).status, 204, f"the status with {form}")
+
+
+@test
+def if_none_match_after_delete_is_204():
+    node, key = common(), fresh()
+    tag = node.put(key, b"x").etag()
+    node.delete(key)
+    equal(node.get(key, "If-None-Match: " + tag).status, 204, "the status")
+
+
+@test
+def if_none_match_in_two_lines():
+    node, key = common(), fresh()
+    tag = node.put(key, b"x").etag()
+    equal(node.get(key, 'If-None-Match: "x"', "If-None-Match: " + tag).status, 304, "the status")
+
+
+# --- Fog-TTL
+
+@test
+def ttl_is_the_end_of_the_key():
+    node, key = common(), fresh()
+    before = time.monotonic()
+    answer = curl_reply("-H", "Fog-TTL: 1", "--data-binary", "x", node.url("/" + key))
+    after = time.monotonic()
+    equal(answer.status, 200, "the status of the write")
+    read = node.get(key)
+    if time.monotonic() - before < 0.9:
+        equal(read.body, b"x", "the value before its end")
+    until(lambda: node.get(key).status == 204, 5, "the key is gone")
+    gone = time.monotonic()
+    check(gone - before >= 0.9, f"a key with Fog-TTL: 1 is gone after {gone - before:.2f} s")
+    check(gone - after <= 1 + 0.5 * SLOW, f"a key with Fog-TTL: 1 lives for {gone - after:.2f} s")
+    equal(node.call("HEAD", "/" + key).status, 204, "the status of HEAD")
+    equal(node.delete(key).status, 200, "the status of DELETE")
+
+
+@test
+def ttl_without_anyone_asking():
+    node = Node()
+    node.put("short", b"x", "Fog-TTL: 1")
+    node.put("long", b"y", "Fog-TTL: 1000")
+    until(lambda: node.call("GET", "/-/keys?prefix=").body == b"long\n", 5, "the key is gone from the list")
+
+
+@test
+def ttl_overwritten_without_one_lives_on():
+    node, key, other = common(), fresh(), fresh()
+    node.put(other, b"clock", "Fog-TTL: 1")
+    node.put(key, b"1", "Fog-TTL: 1")
+    node.put(key, b"2")
+    until(lambda: node.get(other).status == 204, 5, "the other key is gone")
+    equal(node.get(key).body, b"2", "the value")
+
+
+@test
+def ttl_overwritten_with_a_longer_one():
+    node, key, other = common(), fresh(), fresh()
+    node.put(other, b"clock", "Fog-TTL: 1")
+    node.put(key, b"1", "Fog-TTL: 1")
+    node.put(key, b"2", "Fog-TTL: 1000")
+    until(lambda: node.get(other).status == 204, 5, "the other key is gone")
+    equal(node.get(key).body, b"2", "the value")
+
+
+@test
+def ttl_overwritten_with_a_shorter_one():
+    node, key = common(), fresh()
+    node.put(key, b"1", "Fog-TTL: 1000")
+    node.put(key, b"2", "Fog-TTL: 1")
+    until(lambda: node.get(key).status == 204, 5, "the key is gone")
+
+
+@test
+def ttl_on_delete_does_not_bring_it_back():
+    node, key = common(), fresh()
+    node.put(key, b"1")
+    answer = node.call("DELETE", "/" + key, None, ["Fog-TTL: 1"])
+    check(answer.status in (200, 400), f"DELETE with Fog-TTL gives {answer.line()}")
+    if answer.status == 200:
+        equal(node.get(key).status, 204, "the status of GET")
+
+
+@test
+def ttl_of_a_year():
+    node, key = common(), fresh()
+    node.put(key, b"x", "Fog-TTL: 31536000")
+    equal(node.get(key).body, b"x", "the value")
+
+
+@test
+def ttl_with_put_from_a_pipe():
+    node, key = common(), fresh()
+    curl("-T", "-", "-H", "Fog-TTL: 1", node.url("/" + key), data=b"x")
+    until(lambda: node.get(key).status == 204, 5, "the key is gone")
+
+
+def _bad_ttl(value):
+    node, key = common(), fresh()
+    node.put(key, b"old")
+    refusal(node.call("PUT", "/" + key, b"new", ["Fog-TTL: " + value]), 400)
+    equal(node.get(key).body, b"old", "the value afterwards")
+    refusal(node.call("POST", f"/{key}-new", b"new", ["Fog-TTL: " + value]), 400)
+    equal(node.get(f"{key}-new").status, 204, "the status of a key that was never set")
+
+
+for _name, _value in {"zero": "0", "word": "soon", "negative": "-1", "plus": "+1", "empty": "", "unit": "1s",
+                      "hex": "0x10", "two": "1 2", "list": "1, 2", "huge": "99999999999999999999",
+                      "overflow": "18446744073709551617"}.items():
+    register("versions", f"ttl_{_name}_is_400", _bad_ttl, _value)
+
+
+@test
+def ttl_twice_is_refused_or_equal():
+    node, key = common(), fresh()
+    answer = node.call("PUT", "/" + key, b"x", ["Fog-TTL: 1", "Fog-TTL: 1000"])
+    refusal(answer, 400)

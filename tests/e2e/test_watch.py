@@ -1,0 +1,334 @@
+"""Health, status, metrics, and the front page."""
+
+import json
+import re
+import shutil
+import subprocess
+import time
+
+from client import MIB, curl, curl_reply, request
+from harness import SLOW, Skip, check, equal, fresh, register, test, until
+from node import Node, common
+
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
+
+
+# --- health and status
+
+def _fine(target):
+    answer = curl_reply(common().url(target))
+    equal(answer.status, 200, "the status")
+    check(answer.body.endswith(b"\n") and len(answer.body) < 200, f"the body is {answer.body!r}")
+    equal(curl_reply("-I", common().url(target)).status, 200, "the status of HEAD")
+
+
+register("watch", "healthy_is_200", _fine, "/-/healthy")
+register("watch", "ready_is_200", _fine, "/-/ready")
+
+
+def _flat(value, prefix=""):
+    """All numbers and texts of a JSON object by their path."""
+    if isinstance(value, dict):
+        return {name: inner for key, part in value.items() for name, inner in _flat(part, f"{prefix}.{key}").items()}
+    return {prefix.strip(".").lower(): value}
+
+
+def _status(node):
+    answer = node.call("GET", "/-/status")
+    equal(answer.status, 200, "the status")
+    check((answer.header("content-type") or "").startswith("application/json"), f"type {answer.header('content-type')}")
+    return _flat(json.loads(answer.body))
+
+
+def _field(fields, *words):
+    """The field whose name holds one of the words; the first word that is found counts."""
+    for word in words:
+        for name, value in fields.items():
+            if word in name:
+                return value
+    check(False, f"none of {words} in the names of {fields}")
+    return None
+
+
+@test
+def status_is_sane_json():
+    node = Node("--memory-max", "100M", "--value-max", "1M")
+    for number in range(7):
+        node.put(f"k{number}", b"x" * 100)
+    node.delete("k0")
+    fields = _status(node)
+    check(re.match(r"\d+\.\d+", str(_field(fields, "version"))), f"the version in {fields}")
+    equal(_field(fields, "keys"), 6, "the number of keys")
+    equal(_field(fields, "tombstones"), 1, "the number of tombstones")
+    check(0 <= float(_field(fields, "uptime")) < 60 * SLOW, f"the uptime in {fields}")
+    check(100 * MIB in fields.values(), f"the memory limit is not in {fields}")
+    check(any("memory" in name and isinstance(value, int) and 0 < value < 100 * MIB for name, value in fields.items()),
+          f"no memory in use in {fields}")
+    check(_field(fields, "connections") >= 1, f"the connections in {fields}")
+
+
+@test
+def status_uptime_grows():
+    node = Node()
+    first = float(_field(_status(node), "uptime"))
+    until(lambda: float(_field(_status(node), "uptime")) > first, 5, "the uptime grows")
+
+
+# --- metrics
+
+SAMPLE = re.compile(r"([a-zA-Z_:][\w:]*)(?:\{(.*)\})? ([-+]?(?:[0-9.eE+-]+|Inf|NaN))")
+LABEL = re.compile(r'([a-zA-Z_]\w*)="((?:[^"\\\n]|\\.)*)"')
+
+
+def _metrics(node):
+    """All samples: (name, labels as a dict, value)."""
+    answer = node.call("GET", "/-/metrics")
+    equal(answer.status, 200, "the status")
+    kind = answer.header("content-type") or ""
+    check(kind.startswith("text/plain") and "version=0.0.4" in kind, f"the type is {kind}")
+    samples = []
+    for line in answer.body.decode().splitlines():
+        if line.startswith("#") or not line:
+            continue
+        found = SAMPLE.fullmatch(line)
+        check(found, f"a line of the metrics is {line!r}")
+        samples.append((found.group(1), dict(LABEL.findall(found.group(2) or "")), float(found.group(3))))
+    return samples
+
+
+def _sum(samples, name, **labels):
+    """The sum of the samples whose name holds the pattern and whose labels have these values."""
+    values = [value for found, seen, value in samples
+              if re.search(name, found) and all(wanted in seen.values() for wanted in labels.values())]
+    check(values, f"no metric {name} with {labels}; there are {sorted({found for found, _, _ in samples})}")
+    return sum(values)
+
+
+REQUESTS = r"^velour_fog_(http_)?requests_total$"
+
+
+@test
+def metrics_pass_promtool():
+    if not shutil.which("promtool"):
+        raise Skip("promtool is not here")
+    node = Node("--allow", "127.0.0.0/8")
+    node.put("k", b"x")
+    node.get("k")
+    node.get("absent")
+    text = curl(node.url("/-/metrics")).stdout
+    done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, check=False,
+                          timeout=30 * SLOW)
+    said = (done.stdout + done.stderr).decode()
+    equal((done.returncode, said.strip()), (0, ""), "what promtool says")
+
+
+@test
+def metrics_names_begin_alike():
+    for name, _, _ in _metrics(common()):
+        check(name.startswith(("velour_fog_", "process_")), f"a metric is called {name}")
+
+
+@test
+def metrics_count_requests_by_method_and_status():
+    node = Node()
+    node.call("GET", "/-/metrics")
+    steps = [("PUT", "/k", b"x", "200", 3), ("POST", "/k", b"x", "200", 2), ("GET", "/k", None, "200", 5),
+             ("GET", "/absent", None, "204", 4), ("DELETE", "/k", None, "200", 1), ("GET", "/%zz", None, "400", 2),
+             ("PUT", "/-/x", b"x", "403", 1), ("PATCH", "/k", b"x", "405", 1)]
+    for method, target, body, _, count in steps:
+        for _ in range(count):
+            node.call(method, target, body)
+    samples = _metrics(node)
+    wanted = {}
+    for method, _, _, status, count in steps[:-1]:
+        wanted[method, status] = wanted.get((method, status), 0) + count
+    for (method, status), count in wanted.items():
+        extra = 1 if (method, status) == ("GET", "200") else 0  # the metrics themselves
+        seen = sum(value for name, labels, value in samples if re.search(REQUESTS, name)
+                   and method.lower() in {text.lower() for text in labels.values()} and status in labels.values())
+        check(count <= seen <= count + 2 * extra, f"{method} with {status} was counted {seen} times, not {count}")
+    _sum(samples, REQUESTS, status="405")
+
+
+@test
+def metrics_have_a_latency_histogram():
+    node = Node()
+    for _ in range(10):
+        node.put("k", b"x")
+    samples = _metrics(node)
+    buckets = {}
+    for name, labels, value in samples:
+        if name.endswith("_bucket") and re.search("duration|latency", name):
+            rest = tuple(sorted((key, text) for key, text in labels.items() if key != "le"))
+            buckets.setdefault((name.removesuffix("_bucket"), rest), []).append((float(labels["le"]), value))
+    check(buckets, f"no histogram of latency in {sorted({name for name, _, _ in samples})}")
+    total = 0
+    for (name, rest), series in buckets.items():
+        check(len(series) >= 5 and series == sorted(series), f"the buckets of {name} are {series}")
+        check([value for _, value in series] == sorted(value for _, value in series), f"{name} is not cumulative: {series}")
+        equal(series[-1][0], float("inf"), f"the last bucket of {name}")
+        count = [value for found, labels, value in samples
+                 if found == name + "_count" and tuple(sorted(labels.items())) == rest]
+        equal(count, [series[-1][1]], f"{name}_count")
+        check(any(found == name + "_sum" for found, _, _ in samples), f"{name} has no sum")
+        total += series[-1][1]
+    check(total >= 10, f"the histograms count {total} requests")
+
+
+@test
+def metrics_count_bytes():
+    node = Node()
+
+    def numbers():
+        samples = _metrics(node)
+        return (_sum(samples, r"(receive|read|_in_?|request).*bytes.*_total$|bytes_(received|read|in)_total$"),
+                _sum(samples, r"(sen[dt]|written|_out_?|response|transmit).*bytes.*_total$|bytes_(sent|written|out)_total$"))
+
+    before = numbers()
+    node.put("k", bytes(MIB))
+    for _ in range(3):
+        node.get("k")
+    after = numbers()
+    check(MIB <= after[0] - before[0] <= MIB + 65536, f"bytes in grew by {after[0] - before[0]}")
+    check(3 * MIB <= after[1] - before[1] <= 3 * MIB + 65536, f"bytes out grew by {after[1] - before[1]}")
+
+
+@test
+def metrics_count_connections():
+    node = Node()
+
+    def now():
+        return _sum(_metrics(node), r"^velour_fog_(open_)?connections(_open|_active|_current)?$")
+
+    before = now()
+    crowd = [node.connect() for _ in range(5)]
+    for connection in crowd:
+        connection.ask("GET", "/k")
+    equal(now() - before, 5, "the growth of the number of connections")
+    for connection in crowd:
+        connection.close()
+    until(lambda: now() == before, 5, "closed connections are not counted")
+
+
+@test
+def metrics_count_keys_and_tombstones():
+    node = Node()
+    for number in range(20):
+        node.put(f"k{number}", b"x")
+    for number in range(5):
+        node.delete(f"k{number}")
+    node.put("k0", b"back")
+    node.put("short", b"x", "Fog-TTL: 1")
+
+    def numbers():
+        samples = _metrics(node)
+        return (_sum(samples, r"^velour_fog_(table_)?keys$"), _sum(samples, r"^velour_fog_(table_)?tombstones$"))
+
+    check(numbers() in ((17, 4), (16, 5)), f"keys and tombstones are {numbers()}")
+    until(lambda: numbers() == (16, 5), 5, "an expired key counts as a tombstone")
+    fields = _status(node)
+    equal((_field(fields, "keys"), _field(fields, "tombstones")), (16, 5), "keys and tombstones in the status")
+
+
+@test
+def metrics_show_memory_and_its_limit():
+    node = Node("--memory-max", "100M")
+
+    def memory():
+        return {name: value for name, labels, value in _metrics(node) if "memory" in name and not labels.get("le")}
+
+    before = memory()
+    check(100 * MIB in before.values(), f"the limit is not in {before}")
+    node.put("k", bytes(8 * MIB))
+    after = memory()
+    check(any(8 * MIB <= after[name] - before[name] <= 10 * MIB for name in before),
+          f"8 MiB more do not show: {before} and then {after}")
+
+
+@test
+def metrics_show_loop_turns():
+    node = Node()
+    node.put("k", b"x")
+    names = {name for name, _, _ in _metrics(node)}
+    check(any(re.search(r"loop|turn", name) for name in names), f"no loop turn time in {sorted(names)}")
+
+
+@test
+def metrics_do_not_grow_with_what_clients_send():
+    node = Node()
+    for _ in range(2):
+        for number in range(50):
+            with node.connect() as connection:
+                connection.send(request(f"M{chr(65 + number % 26)}{chr(65 + number // 26)}X", f"/k{number}"))
+                connection.reply()
+        names = len(_metrics(node))
+    check(names < 1000, f"there are {names} samples")
+    for name, labels, _ in _metrics(node):
+        check("MAAX" not in labels.values(), f"{name} takes a client's word for a label: {labels}")
+
+
+# --- the front page
+
+@test
+def page_for_a_browser():
+    node = Node()
+    node.put("k", b"x")
+    answer = curl_reply("-H", "Accept: " + BROWSER, node.url("/"))
+    equal(answer.status, 200, "the status")
+    check((answer.header("content-type") or "").startswith("text/html"), f"the type is {answer.header('content-type')}")
+    page = answer.body.decode().lower()
+    for word in ("<!doctype html>", "<title>", "velour fog", "</html>"):
+        check(word in page, f"'{word}' is not in the page")
+    check("http://" not in re.sub(r"http://(localhost|127\.0\.0\.1|www\.w3\.org)\S*", "", page) and "https://" not in page,
+          "the page takes something from elsewhere")
+
+
+@test
+def page_has_no_markup_from_outside():
+    node = Node()
+    node.put("%3Cscript%3Ealert(1)%3C/script%3E", b"<script>alert(2)</script>", "Content-Type: <script>")
+    for host in ("localhost", "<script>alert(3)</script>"):
+        with node.connect() as connection:
+            connection.send(request("GET", "/", None, ["Accept: text/html", "User-Agent: <script>alert(4)"], host=host))
+            check(b"<script>alert" not in connection.reply().body, "the page holds a client's markup")
+
+
+@test
+def a_few_lines_for_curl():
+    node = Node()
+    node.put("k", b"x")
+    answer = curl_reply(node.url("/"))
+    equal(answer.status, 200, "the status")
+    check((answer.header("content-type") or "").startswith("text/plain"), f"the type is {answer.header('content-type')}")
+    lines = answer.body.decode().splitlines()
+    check(2 <= len(lines) <= 24 and max(map(len, lines)) <= 80, f"the text is {answer.body!r}")
+    check("velour fog" in answer.body.decode().lower() or "velour-fog" in answer.body.decode().lower(), "no name in it")
+    equal(curl_reply("-I", node.url("/")).header("content-length"), str(len(answer.body)), "HEAD's Content-Length")
+
+
+@test
+def page_depends_on_accept():
+    answers = {}
+    node = common()
+    for accept in ("text/html", "*/*", "text/plain"):
+        answers[accept] = node.call("GET", "/", None, [f"Accept: {accept}"]).header("content-type")
+    check(answers["text/html"].startswith("text/html"), f"the types are {answers}")
+    check(answers["*/*"].startswith("text/plain") and answers["text/plain"].startswith("text/plain"), f"types {answers}")
+    check(node.call("GET", "/").header("content-type").startswith("text/plain"), "without Accept it is no text")
+
+
+@test
+def watching_is_quick_with_many_keys():
+    node = Node()
+    count = 30000
+    key = fresh()
+    with node.connect() as connection:
+        for start in range(0, count, 1000):
+            connection.send(b"".join(request("PUT", f"/{key}-{number}", b"x") for number in range(start, start + 1000)))
+            for _ in range(1000):
+                equal(connection.reply().status, 200, "the status")
+    for target in ("/-/status", "/-/metrics", "/-/healthy", "/"):
+        started = time.monotonic()
+        equal(node.call("GET", target).status, 200, f"the status of {target}")
+        check(time.monotonic() - started < 0.5 * SLOW, f"{target} took {time.monotonic() - started:.2f} s")
+    equal(_field(_status(node), "keys"), count, "the number of keys")

@@ -1,0 +1,413 @@
+#include "io_sim.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { EPOCH_S = 1700000000 }; /* when worlds begin, about */
+
+struct io_sim_socket {
+    struct io_sim *io;
+    struct cable_end *end;          /* NULL for a listener */
+    struct cable_listener listener; /* used when end is NULL */
+    int fd;
+    bool watched;
+    bool deaf, restless; /* by mutants */
+    unsigned interest;
+    void *data;
+};
+
+static struct io_sim *sim_of(struct io *io)
+{
+    return (struct io_sim *)io;
+}
+
+static struct io_sim_socket *socket_of(struct io *io, int fd)
+{
+    struct io_sim *sim = sim_of(io);
+    assert(fd >= IO_SIM_FILES_FIRST && fd < sim->room && sim->sockets[fd]);
+    return sim->sockets[fd];
+}
+
+/* Clocks and entropy */
+
+static uint64_t sim_monotonic_us(struct io *io)
+{
+    return sim_of(io)->start_us + sim_of(io)->world->now_us;
+}
+
+uint64_t io_sim_wall_us(const struct io_sim *io)
+{
+    return io->world->now_us + io->steps[io->step_count - 1].offset_us;
+}
+
+static uint64_t sim_wall_us(struct io *io)
+{
+    return io_sim_wall_us(sim_of(io));
+}
+
+void io_sim_step(struct io_sim *io, int64_t by_us)
+{
+    uint64_t offset_us = io->steps[io->step_count - 1].offset_us + (uint64_t)by_us;
+    world_trace(io->world, io->host->name, "wall clock steps by %lld us", (long long)by_us);
+    if (io->step_count < IO_SIM_STEPS_MAX)
+        io->steps[io->step_count++] = (struct io_sim_step){io->world->now_us, offset_us};
+}
+
+void io_sim_wall_range(const struct io_sim *io, uint64_t from_us, uint64_t to_us, uint64_t *least_us,
+                       uint64_t *most_us)
+{
+    *least_us = UINT64_MAX;
+    *most_us = 0;
+    for (unsigned i = 0; i < io->step_count; i++) {
+        uint64_t begin = io->steps[i].at_us;
+        uint64_t end = i + 1 < io->step_count ? io->steps[i + 1].at_us : UINT64_MAX;
+        if (end < from_us || begin > to_us)
+            continue;
+        begin = begin > from_us ? begin : from_us;
+        end = end < to_us ? end : to_us;
+        if (begin + io->steps[i].offset_us < *least_us)
+            *least_us = begin + io->steps[i].offset_us;
+        if (end + io->steps[i].offset_us > *most_us)
+            *most_us = end + io->steps[i].offset_us;
+    }
+}
+
+static void sim_random(struct io *io, void *out, size_t bytes)
+{
+    struct io_sim *sim = sim_of(io);
+    unsigned char *at = out;
+    for (size_t i = 0; i < bytes; i++)
+        at[i] = (unsigned char)rng_next(&sim->entropy);
+}
+
+/* Numbers of sockets: the lowest free one, as Unix does, so that numbers come again soon. */
+
+static void wake(struct io_sim *io)
+{
+    if (io->on_wake)
+        io->on_wake(io);
+}
+
+static void on_end_change(struct cable_end *end)
+{
+    struct io_sim_socket *socket = end->owner;
+    wake(socket->io);
+}
+
+static void on_listener_change(struct cable_listener *listener)
+{
+    struct io_sim_socket *socket = listener->owner;
+    wake(socket->io);
+}
+
+static bool files_are_out(const struct io_sim *io)
+{
+    return io->faults->files_max && io->open_count >= io->faults->files_max;
+}
+
+static struct io_sim_socket *socket_add(struct io_sim *io, struct cable_end *end)
+{
+    int fd = IO_SIM_FILES_FIRST;
+    while (fd < io->room && io->sockets[fd])
+        fd++;
+    if (fd >= io->room) {
+        int room = io->room ? io->room * 2 : 64;
+        io->sockets = realloc(io->sockets, (size_t)room * sizeof(struct io_sim_socket *));
+        if (!io->sockets)
+            abort();
+        memset(io->sockets + io->room, 0,
+               (size_t)(room - io->room) * sizeof(struct io_sim_socket *));
+        io->room = room;
+    }
+    struct io_sim_socket *socket = calloc(1, sizeof *socket);
+    if (!socket)
+        abort();
+    *socket = (struct io_sim_socket){.io = io, .end = end, .fd = fd};
+    io->sockets[fd] = socket;
+    io->open_count++;
+    io->progress++;
+    if (end) {
+        end->owner = socket;
+        end->on_change = on_end_change;
+    }
+    return socket;
+}
+
+static void socket_remove(struct io_sim_socket *socket)
+{
+    socket->io->sockets[socket->fd] = NULL;
+    socket->io->open_count--;
+    socket->io->progress++;
+    free(socket);
+}
+
+/* Listening and calling */
+
+static int sim_listen(struct io *io, const struct address *address, struct address *bound)
+{
+    struct io_sim *sim = sim_of(io);
+    struct io_sim_socket *socket = socket_add(sim, NULL);
+    int error = cable_listen(sim->cables, sim->host, &socket->listener, address->port);
+    if (error) {
+        socket_remove(socket);
+        return error;
+    }
+    socket->listener.owner = socket;
+    socket->listener.on_change = on_listener_change;
+    *bound = *address;
+    bound->port = socket->listener.port;
+    return socket->fd;
+}
+
+/* A fault of accept: -errno, or 0 for none. */
+static int accept_fault(struct io_sim *sim, struct cable_listener *listener)
+{
+    static const int errors[] = {EMFILE, ENFILE, ENOMEM, ENOBUFS};
+    if (rng_chance(&sim->chance, sim->faults->accept_failure_ppm)) {
+        sim->world->counts.faults++;
+        return -errors[rng_below(&sim->chance, 4)];
+    }
+    if (rng_chance(&sim->chance, sim->faults->accept_abort_ppm)) {
+        struct cable_end *end = cable_accept(listener);
+        sim->world->counts.faults++;
+        sim->progress++;
+        end->cable->troubled = true;
+        cable_abort(end);
+        return -ECONNABORTED;
+    }
+    return 0;
+}
+
+static int sim_accept(struct io *io, int fd, struct address *peer)
+{
+    struct io_sim *sim = sim_of(io);
+    struct io_sim_socket *socket = socket_of(io, fd);
+    assert(!socket->end);
+    if (socket->listener.waiting_count == 0)
+        return -EAGAIN;
+    if (files_are_out(sim))
+        return -EMFILE;
+    int error = accept_fault(sim, &socket->listener);
+    if (error)
+        return error;
+    struct cable_end *end = cable_accept(&socket->listener);
+    memcpy(peer->ip, cable_peer(end)->host->ip, sizeof peer->ip);
+    peer->port = cable_peer(end)->port;
+    return socket_add(sim, end)->fd;
+}
+
+static int sim_connect(struct io *io, const struct address *address)
+{
+    struct io_sim *sim = sim_of(io);
+    if (files_are_out(sim))
+        return -EMFILE;
+    return socket_add(sim, cable_connect(sim->cables, sim->host, address))->fd;
+}
+
+/* Reading and writing */
+
+static ssize_t sim_recv(struct io *io, int fd, void *out, size_t bytes)
+{
+    struct io_sim *sim = sim_of(io);
+    struct cable_end *end = socket_of(io, fd)->end;
+    assert(bytes > 0);
+    if (bytes > 1 && rng_chance(&sim->chance, sim->faults->short_read_ppm))
+        bytes = (size_t)rng_spread(&sim->chance, 1, bytes - 1);
+    ssize_t got = cable_recv(end, out, bytes);
+    sim->progress += got != -EAGAIN;
+    return got;
+}
+
+static size_t iov_bytes(const struct iovec *pieces, int count)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < count; i++)
+        bytes += pieces[i].iov_len;
+    return bytes;
+}
+
+static ssize_t sim_send(struct io *io, int fd, const struct iovec *pieces, int count)
+{
+    struct io_sim *sim = sim_of(io);
+    struct io_sim_socket *socket = socket_of(io, fd);
+    size_t bytes = iov_bytes(pieces, count);
+    assert(bytes > 0);
+    if (bytes > 1 && rng_chance(&sim->chance, sim->faults->short_write_ppm))
+        bytes = (size_t)rng_spread(&sim->chance, 1, bytes - 1);
+    ssize_t sent = cable_send(socket->end, pieces, count, bytes);
+    sim->progress += sent != -EAGAIN;
+    if (sent == -EAGAIN && world_mutates(sim->world, MUTANT_BLOCKED, 200000))
+        socket->deaf = true;
+    return sent;
+}
+
+static void sim_shutdown(struct io *io, int fd)
+{
+    sim_of(io)->progress++;
+    cable_shutdown(socket_of(io, fd)->end);
+}
+
+static void sim_close(struct io *io, int fd)
+{
+    struct io_sim *sim = sim_of(io);
+    struct io_sim_socket *socket = socket_of(io, fd);
+    if (!socket->end)
+        cable_listen_end(&socket->listener);
+    else
+        cable_close(socket->end);
+    socket_remove(socket);
+    if (world_mutates(sim->world, MUTANT_LEAK, 10000))
+        sim->open_count++;
+}
+
+/* Readiness */
+
+static int sim_watch(struct io *io, int fd, unsigned interest, void *data)
+{
+    struct io_sim *sim = sim_of(io);
+    struct io_sim_socket *socket = socket_of(io, fd);
+    assert(!socket->watched);
+    if (socket->end && rng_chance(&sim->chance, sim->faults->watch_failure_ppm)) {
+        sim->world->counts.faults++;
+        socket->end->cable->troubled = true;
+        return rng_chance(&sim->chance, 500000) ? -ENOMEM : -ENOSPC;
+    }
+    socket->watched = true;
+    socket->interest = interest;
+    socket->data = data;
+    wake(sim);
+    return 0;
+}
+
+static void sim_rewatch(struct io *io, int fd, unsigned interest, void *data)
+{
+    struct io_sim_socket *socket = socket_of(io, fd);
+    assert(socket->watched);
+    socket->interest = interest;
+    socket->data = data;
+    wake(sim_of(io));
+}
+
+/* What a wait reports of a socket. */
+static unsigned socket_ready(const struct io_sim_socket *socket)
+{
+    unsigned ready;
+    if (!socket || !socket->watched)
+        return 0;
+    if (socket->end)
+        ready = cable_ready(socket->end);
+    else
+        ready = socket->listener.waiting_count ? IO_READ : 0;
+    if (socket->deaf)
+        ready = 0;
+    if (socket->restless)
+        ready = IO_READ;
+    return ready & (socket->interest | IO_BROKEN);
+}
+
+bool io_sim_ready(const struct io_sim *io)
+{
+    for (int fd = IO_SIM_FILES_FIRST; fd < io->room; fd++)
+        if (socket_ready(io->sockets[fd]))
+            return true;
+    return false;
+}
+
+static void socket_mutate(struct io_sim *sim, struct io_sim_socket *socket)
+{
+    if (socket->end && world_mutates(sim->world, MUTANT_DEAF, 2000))
+        socket->deaf = true;
+    if (socket->end && world_mutates(sim->world, MUTANT_RESTLESS, 2000))
+        socket->restless = true;
+    if (socket->end && world_mutates(sim->world, MUTANT_CUT_OFF, 2000))
+        cable_shutdown(socket->end);
+}
+
+/* Events come in any order. */
+static void events_shuffle(struct io_sim *sim, struct io_event *events, int count)
+{
+    for (int i = count - 1; i > 0; i--) {
+        int j = (int)rng_below(&sim->chance, (uint64_t)i + 1);
+        struct io_event event = events[i];
+        events[i] = events[j];
+        events[j] = event;
+    }
+}
+
+static int sim_wait(struct io *io, struct io_event *events, int max, int64_t timeout_us)
+{
+    struct io_sim *sim = sim_of(io);
+    int count = 0;
+    (void)timeout_us; /* the world's events are what time waits for */
+    if (rng_chance(&sim->chance, sim->faults->interrupt_ppm)) {
+        sim->world->counts.interrupted++;
+        return 0;
+    }
+    for (int fd = IO_SIM_FILES_FIRST; fd < sim->room && count < max; fd++) {
+        struct io_sim_socket *socket = sim->sockets[fd];
+        if (!socket || !socket->watched)
+            continue;
+        unsigned ready = socket_ready(socket);
+        if (!ready && socket->interest && rng_chance(&sim->chance, sim->faults->false_ready_ppm))
+            ready = socket->interest;
+        if (ready)
+            events[count++] = (struct io_event){socket->data, ready};
+        socket_mutate(sim, socket);
+    }
+    events_shuffle(sim, events, count);
+    return count;
+}
+
+static const struct io_ops io_sim_ops = {
+    .monotonic_us = sim_monotonic_us,
+    .wall_us = sim_wall_us,
+    .random = sim_random,
+    .listen = sim_listen,
+    .accept = sim_accept,
+    .connect = sim_connect,
+    .recv = sim_recv,
+    .send = sim_send,
+    .shutdown = sim_shutdown,
+    .close = sim_close,
+    .watch = sim_watch,
+    .rewatch = sim_rewatch,
+    .wait = sim_wait,
+};
+
+/* Life */
+
+void io_sim_init(struct io_sim *io, struct cables *cables, struct cable_host *host, uint64_t stream)
+{
+    memset(io, 0, sizeof *io);
+    io->io.ops = &io_sim_ops;
+    io->world = cables->world;
+    io->cables = cables;
+    io->faults = cables->faults;
+    io->host = host;
+    uint64_t again = io->world->mutant == MUTANT_CHANCE ? io->world->run : 0;
+    rng_seed(&io->chance, io->world->seed, 0x6368616e6365 + stream);
+    rng_seed(&io->entropy, io->world->seed + again, 0x656e74726f7079 + stream);
+    io->start_us = rng_below(&io->chance, (uint64_t)1 << 40);
+    io->steps[0].offset_us = (uint64_t)EPOCH_S * 1000000 + rng_below(&io->chance, 10000000);
+    io->step_count = 1;
+}
+
+void io_sim_free(struct io_sim *io)
+{
+    for (int fd = IO_SIM_FILES_FIRST; fd < io->room; fd++)
+        if (io->sockets[fd])
+            sim_close(&io->io, fd);
+    free(io->sockets);
+    io->sockets = NULL;
+    io->room = 0;
+}
+
+unsigned io_sim_connections(const struct io_sim *io)
+{
+    unsigned listeners = 0;
+    for (int fd = IO_SIM_FILES_FIRST; fd < io->room; fd++)
+        listeners += io->sockets[fd] && !io->sockets[fd]->end;
+    return io->open_count - listeners;
+}

@@ -1,0 +1,187 @@
+#include "process.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    IDLE_TURNS_MAX = 2000, /* a loop that is called so often for nothing spins */
+    WAKE_US_MAX = 20,      /* from an event to the turn that sees it */
+};
+
+static struct process *process_of(struct world_event *event)
+{
+    return (struct process *)((char *)event - offsetof(struct process, turn));
+}
+
+static void process_hasten(struct process *process, uint64_t at_us)
+{
+    if (process->stopped_us)
+        return;
+    if (at_us < process->busy_until_us)
+        at_us = process->busy_until_us;
+    world_event_hasten(process->world, &process->turn, at_us);
+}
+
+static void on_wake(struct io_sim *io)
+{
+    struct process *process = io->owner;
+    uint64_t delay_us = rng_between(&io->chance, 1, WAKE_US_MAX);
+    process_hasten(process, process->world->now_us + delay_us);
+}
+
+/* How long the turn takes that was just made, and whether the process then stands still. */
+static void process_be_busy(struct process *process)
+{
+    struct io_sim *io = &process->io;
+    const struct faults *faults = io->faults;
+    uint64_t busy_us = rng_spread(&io->chance, 1, faults->turn_us_max);
+    if (rng_chance(&io->chance, faults->pause_ppm)) {
+        uint64_t pause_us = rng_between(&io->chance, 0, faults->pause_us_max);
+        world_trace(process->world, process->host.name, "stands still for %llu us",
+                    (unsigned long long)pause_us);
+        process->paused_us += pause_us;
+        process->world->counts.faults++;
+        busy_us += pause_us;
+    }
+    process->busy_until_us = process->world->now_us + busy_us;
+}
+
+/* A loop that turns again and again and achieves nothing would burn a processor. */
+static void process_watch_idling(struct process *process, uint64_t progress_before, bool had_events)
+{
+    bool idle = process->io.progress == progress_before && had_events;
+    process->idle_turns = idle ? process->idle_turns + 1 : 0;
+    if (process->idle_turns > IDLE_TURNS_MAX)
+        world_fail(process->world, "the loop of %s spins: %u turns in a row achieved nothing",
+                   process->host.name, process->idle_turns);
+}
+
+static void process_plan(struct process *process)
+{
+    uint64_t deadline = loop_deadline(&process->loop);
+    if (process->loop.again || io_sim_ready(&process->io))
+        process_hasten(process, process->busy_until_us);
+    else if (deadline != UINT64_MAX)
+        process_hasten(process, deadline > process->io.start_us ? deadline - process->io.start_us : 0);
+}
+
+static void on_turn(struct world_event *event)
+{
+    struct process *process = process_of(event);
+    uint64_t progress = process->io.progress;
+    bool had_events = process->loop.again || io_sim_ready(&process->io);
+    process->world->counts.turns++;
+    loop_turn(&process->loop, 0);
+    if (process->loop.stopped) {
+        process->stopped_us = process->world->now_us;
+        world_trace(process->world, process->host.name, "stopped");
+        return;
+    }
+    process_be_busy(process);
+    process_watch_idling(process, progress, had_events);
+    process_plan(process);
+}
+
+static void on_signal(struct loop_timer *timer)
+{
+    struct process *process = (struct process *)((char *)timer - offsetof(struct process, signal));
+    node_drain(process->node);
+}
+
+static uint64_t log_wall_us(void *clock)
+{
+    const struct process *process = clock;
+    return io_sim_wall_us(&process->io);
+}
+
+static void log_write(void *sink, const char *line, unsigned bytes)
+{
+    const struct process *process = sink;
+    if (bytes && line[bytes - 1] == '\n')
+        bytes--;
+    world_trace(process->world, process->host.name, "log: %.*s", (int)bytes, line);
+}
+
+static struct node_config config_of(const struct limits *limits)
+{
+    struct node_config config = {
+        .server =
+            {
+                .connections_max = limits->connections_max,
+                .idle_us = limits->idle_us,
+                .request_us = limits->request_us,
+                .stall_us = limits->stall_us,
+            },
+        .memory_max = limits->memory_max,
+        .value_max = limits->value_max,
+        .grace_us = limits->grace_us,
+        .drain_us = limits->drain_us,
+    };
+    allow_list_private(&config.server.allow);
+    return config;
+}
+
+static void host_init(struct process *process, unsigned number)
+{
+    struct cable_host *host = &process->host;
+    snprintf(host->name, sizeof host->name, "n%u", number);
+    host->ip[10] = host->ip[11] = 255;
+    host->ip[12] = 10;
+    host->ip[15] = (uint8_t)(number + 1);
+    memcpy(process->address.ip, host->ip, sizeof host->ip);
+    process->address.port = PROCESS_PORT;
+}
+
+void process_start(struct process *process, struct cables *cables, const struct limits *limits,
+                   unsigned number)
+{
+    memset(process, 0, sizeof *process);
+    struct world *world = process->world = cables->world;
+    host_init(process, number);
+    cable_host_add(cables, &process->host);
+    io_sim_init(&process->io, cables, &process->host, number);
+    process->io.on_wake = on_wake;
+    process->io.owner = process;
+    process->turn.run = on_turn;
+    process->log = (struct log){
+        .level = world->trace ? LOG_DEBUG_LEVEL : LOG_ERROR_LEVEL,
+        .wall_us = log_wall_us,
+        .clock = process,
+        .write = log_write,
+        .sink = process,
+    };
+    process->signal.on_time = on_signal;
+    loop_init(&process->loop, &process->io.io);
+    loop_timer_reserve(&process->loop);
+    struct node_config config = config_of(limits);
+    process->node = node_new(&process->loop, &process->log, &config);
+    if (!process->node) {
+        world_fail(world, "node_new failed");
+        return;
+    }
+    struct address address = {.port = PROCESS_PORT};
+    int error = node_listen(process->node, &address, -1);
+    if (error)
+        world_fail(world, "node_listen failed: %d", error);
+    process_plan(process);
+    process_hasten(process, world->now_us);
+}
+
+void process_end(struct process *process)
+{
+    if (process->node)
+        node_destroy(process->node);
+    process->node = NULL;
+    loop_timer_release(&process->loop, &process->signal);
+    loop_free(&process->loop);
+    io_sim_free(&process->io);
+    world_event_clear(process->world, &process->turn);
+}
+
+void process_drain(struct process *process)
+{
+    process->draining = true;
+    if (!world_mutates(process->world, MUTANT_ENDLESS_DRAIN, 1000000))
+        loop_timer_set(&process->loop, &process->signal, process->loop.now_us);
+    process_hasten(process, process->world->now_us);
+}

@@ -1,0 +1,35 @@
+/* One simulated process that runs a real node: its io, its loop, and when the loop's next turn is due. */
+#ifndef SIM_PROCESS_H
+#define SIM_PROCESS_H
+
+#include "io_sim.h"
+#include "role/node.h"
+
+enum { PROCESS_PORT = 8000 };
+
+struct process {
+    struct io_sim io;
+    struct loop loop;
+    struct log log;
+    struct node *node;
+    struct world *world;
+    struct cable_host host;
+    struct address address;
+    struct world_event turn;
+    struct loop_timer signal; /* comes in a turn, as signals do */
+    uint64_t busy_until_us; /* the loop's last turn takes so long */
+    uint64_t stopped_us;    /* when the loop stopped; 0 before */
+    uint64_t paused_us;     /* all in all */
+    unsigned idle_turns;    /* in a row: with events, but nothing achieved */
+    bool draining;
+};
+
+/* Starts a node, the `number`th process of the world, that listens on port PROCESS_PORT. */
+void process_start(struct process *process, struct cables *cables, const struct limits *limits,
+                   unsigned number);
+void process_end(struct process *process);
+
+/* Sends it SIGTERM. */
+void process_drain(struct process *process);
+
+#endif
