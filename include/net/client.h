@@ -1,5 +1,5 @@
-/* The inside of the server room, shared by server.c (who may connect, limits, batches), client.c (one
- * connection's requests) and reply.c (their answers). Nobody else includes this. */
+/* The inside of the server room, shared by server.c (who may connect, limits, batches), client_input.c (one
+ * connection's requests), client.c (its states and answers) and reply.c (what they look like). Nobody else includes this. */
 #ifndef NET_CLIENT_H
 #define NET_CLIENT_H
 
@@ -106,8 +106,14 @@ struct server {
 /* Takes over the socket. Returns NULL when out of memory or of watches (the socket is closed). */
 struct client *client_new(struct server *server, int fd);
 
-/* Reads (new bytes too, if may_recv) and parses into the batch. */
-void client_read(struct client *client, bool may_recv);
+/* Moves a request of the batch to memory of its own; NULL when there is none. */
+struct exchange *request_detach(struct request *request);
+
+/* Its slices are gone from here on. */
+void request_forget_slices(struct request *request);
+
+/* What is left of a run's input is kept, and what comes next is settled. */
+void client_settle(struct client *client, struct slice rest, enum run_stop stop);
 
 /* Answers the requests of one run, in order, until the connection blocks. */
 void client_run(struct server *server, struct run *run);
@@ -120,6 +126,11 @@ void client_drain(struct client *client);
 
 /* Goes on with a client that is ready: its stream, or the input that it keeps. */
 void client_go_on(struct client *client);
+
+/* client_input.c */
+
+/* Reads (new bytes too, if may_recv) and parses into the batch. */
+void client_read(struct client *client, bool may_recv);
 
 /* server.c */
 

@@ -46,7 +46,8 @@ bool slice_next(struct slice *rest, char separator, struct slice *part)
         return false;
     size_t i = 0;
     while (i < rest->len && rest->data[i] != separator)
-        i += rest->data[i] == '"' ? quoted_length((struct slice){rest->data + i, rest->len - i}) : 1;
+        i +=
+            rest->data[i] == '"' ? quoted_length((struct slice){rest->data + i, rest->len - i}) : 1;
     *part = slice_trim((struct slice){rest->data, i});
     if (i < rest->len)
         i++;

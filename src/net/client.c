@@ -15,13 +15,6 @@
 
 #include "net/reply.h"
 
-enum {
-    DIRECT_READ_BYTES_MIN = SERVER_READ_BYTES, /* less room than that is read through the shared buffer */
-    DIRECT_READ_BYTES_MAX = 512 * 1024,        /* of one body in one turn */
-};
-
-static const struct http_error gone = {503, "This node is out of memory for requests; try again."};
-
 /* Exchanges: requests with memory of their own, kept for reuse. */
 
 static struct exchange *exchange_new(struct server *server)
@@ -54,8 +47,7 @@ static void exchange_free(struct client *client)
     client->server->free_exchanges = exchange;
 }
 
-/* Moves a request of the batch to memory of its own. Its slices die. */
-static struct exchange *request_detach(struct request *request)
+struct exchange *request_detach(struct request *request)
 {
     struct client *client = request->client;
     if (request->detached)
@@ -70,7 +62,7 @@ static struct exchange *request_detach(struct request *request)
     return exchange;
 }
 
-static void request_forget_slices(struct request *request)
+void request_forget_slices(struct request *request)
 {
     request->body = request->head.target = (struct slice){0};
     request->head.field_count = 0;
@@ -166,243 +158,7 @@ static void client_on_time(struct loop_timer *timer)
         client_time_is_up(client);
 }
 
-/* Bodies that come in parts */
-
-static void body_refuse(struct client *client, struct request *request)
-{
-    request->close = true;
-    client->state = CLIENT_READY;
-    client->reading = false;
-}
-
-/* Copies body bytes to where the service wants them. Returns false when it refuses. */
-static bool body_put(struct request *request, struct slice bytes)
-{
-    struct service *service = request->server->service;
-    while (bytes.len > 0) {
-        struct server_room room = service->on_body_room(service, request);
-        if (room.len == 0)
-            return false;
-        size_t take = bytes.len < room.len ? bytes.len : room.len;
-        memcpy(room.data, bytes.data, take);
-        service->on_body_filled(service, request, take);
-        if (request->error.status)
-            return false;
-        bytes.data += take;
-        bytes.len -= take;
-    }
-    return true;
-}
-
-enum body_result { BODY_NEEDS_INPUT, BODY_WHOLE, BODY_REFUSED };
-
-static enum body_result body_take_fixed(struct exchange *exchange, struct slice data, size_t *used)
-{
-    size_t take = data.len < exchange->body_left ? data.len : (size_t)exchange->body_left;
-    *used = take;
-    if (!body_put(&exchange->request, (struct slice){data.data, take}))
-        return BODY_REFUSED;
-    exchange->body_left -= take;
-    return exchange->body_left == 0 ? BODY_WHOLE : BODY_NEEDS_INPUT;
-}
-
-static enum body_result body_take_chunked(struct exchange *exchange, struct slice data, size_t *used)
-{
-    *used = 0;
-    while (*used < data.len) {
-        struct slice body, rest = {data.data + *used, data.len - *used};
-        size_t step = 0;
-        enum http_result result = http_chunked_parse(&exchange->chunked, rest, &step, &body,
-                                                     &exchange->request.error);
-        *used += step;
-        if (result == HTTP_BAD || !body_put(&exchange->request, body))
-            return BODY_REFUSED;
-        if (result == HTTP_OK)
-            return BODY_WHOLE;
-    }
-    return BODY_NEEDS_INPUT;
-}
-
-/* Takes what `data` has of the body under way. */
-static enum body_result body_take(struct client *client, struct slice data, size_t *used)
-{
-    struct exchange *exchange = client->exchange;
-    client->body_bytes += data.len;
-    enum body_result result = exchange->request.head.chunked
-                                  ? body_take_chunked(exchange, data, used)
-                                  : body_take_fixed(exchange, data, used);
-    if (result == BODY_REFUSED)
-        body_refuse(client, &exchange->request);
-    if (result == BODY_WHOLE) {
-        client->state = CLIENT_READY;
-        client->reading = false;
-    }
-    return result;
-}
-
-static void client_send_continue(struct client *client)
-{
-    struct conn_piece piece = {.data = "HTTP/1.1 100 Continue\r\n\r\n", .len = 25};
-    conn_send(&client->conn, &piece, 1);
-}
-
-/* Begins a body of which `have` bytes are here. On refusal request->error says why. */
-static void body_start(struct client *client, struct request *request, size_t have)
-{
-    struct exchange *exchange = request_detach(request);
-    if (!exchange) {
-        request->error = gone;
-        return;
-    }
-    struct service *service = client->server->service;
-    exchange->body_left = request->head.content_length;
-    http_chunked_init(&exchange->chunked);
-    exchange->request.body_parts = true;
-    service->on_body_start(service, &exchange->request, exchange->body_left);
-    request_forget_slices(&exchange->request);
-    if (exchange->request.error.status)
-        return;
-    client->state = CLIENT_BODY;
-    client->body_bytes = 0;
-    if (!client->reading)
-        client->request_us = client->server->loop->now_us;
-    client->reading = true;
-    if (request->head.expect_continue && have == 0)
-        client_send_continue(client);
-}
-
-/* Batches */
-
-static void batch_add(struct run *run, struct request *request)
-{
-    struct server *server = run->client->server;
-    server->requests[server->request_count++] = request;
-    run->count++;
-}
-
-static struct request *request_start(struct run *run, size_t offset)
-{
-    struct server *server = run->client->server;
-    struct request *request = &server->pool[server->request_count];
-    memset(request, 0, offsetof(struct request, head));
-    request->client = run->client;
-    request->server = server;
-    request->offset = (uint32_t)offset;
-    request->received_us = server->loop->now_us;
-    return request;
-}
-
-static void run_bad_head(struct run *run, struct request *request)
-{
-    request->head = (struct http_head){.method = HTTP_OTHER, .minor = 1};
-    request->close = true;
-    batch_add(run, request);
-    run->stop = RUN_CLOSE;
-}
-
-/* A body of which only a part is here, or that is chunked. Such a request stands first in its run, since by
- * then all before it are answered. */
-static bool run_parse_body(struct run *run, struct request *request)
-{
-    struct client *client = run->client;
-    size_t start = run->parsed + request->head.head_bytes;
-    if (run->count > 0) {
-        run->stop = RUN_AGAIN;
-        return false;
-    }
-    if (!request->error.status)
-        body_start(client, request, run->len - start);
-    if (client->exchange)
-        request = &client->exchange->request;
-    run->parsed = start;
-    if (request->error.status) {
-        request->close = true;
-        batch_add(run, request);
-        run->stop = RUN_CLOSE;
-        return false;
-    }
-    return client->conn.state == CONN_OPEN;
-}
-
-/* Parses one request. Returns false when the run stops here. */
-static bool run_parse_request(struct run *run)
-{
-    struct server *server = run->client->server;
-    struct request *request = request_start(run, run->parsed);
-    const char *data = run->data + run->parsed;
-    size_t len = run->len - run->parsed;
-    enum http_result result = http_head_parse(data, len, &request->head, &request->error);
-    if (result == HTTP_MORE)
-        return false;
-    if (result == HTTP_BAD) {
-        run_bad_head(run, request);
-        return false;
-    }
-    server->service->on_head(server->service, request);
-    uint64_t body_bytes = request->head.content_length;
-    if (request->head.chunked || body_bytes > len - request->head.head_bytes)
-        return run_parse_body(run, request);
-    request->body = (struct slice){data + request->head.head_bytes, (size_t)body_bytes};
-    run->parsed += request->head.head_bytes + (size_t)body_bytes;
-    batch_add(run, request);
-    if (request->head.keep_alive)
-        return true;
-    run->stop = RUN_CLOSE;
-    return false;
-}
-
-/* Goes on with the body under way. Returns false when the run stops here. */
-static bool run_parse_parts(struct run *run)
-{
-    struct slice data = {run->data + run->parsed, run->len - run->parsed};
-    size_t used = 0;
-    struct request *request = &run->client->exchange->request;
-    enum body_result result = data.len ? body_take(run->client, data, &used) : BODY_NEEDS_INPUT;
-    run->parsed += used;
-    if (result == BODY_NEEDS_INPUT)
-        return false;
-    request->received_us = run->client->server->loop->now_us;
-    request->offset = 0;
-    batch_add(run, request);
-    if (result == BODY_WHOLE && request->head.keep_alive)
-        return true;
-    run->stop = RUN_CLOSE;
-    return false;
-}
-
-static void run_parse(struct run *run)
-{
-    struct server *server = run->client->server;
-    bool going = true;
-    while (going && run->client->conn.state == CONN_OPEN) {
-        if (server->request_count == SERVER_BATCH_MAX) {
-            run->stop = RUN_AGAIN;
-            return;
-        }
-        if (run->client->state == CLIENT_BODY)
-            going = run_parse_parts(run);
-        else
-            going = run->parsed < run->len && run_parse_request(run);
-    }
-}
-
-/* A direct read has completed a body: a run of that one request. */
-static void client_batch_body(struct client *client)
-{
-    struct server *server = client->server;
-    struct run *run = &server->runs[server->run_count++];
-    *run = (struct run){.client = client, .data = server->input, .first = server->request_count};
-    run->stop = client->exchange->request.close || !client->exchange->request.head.keep_alive
-                    ? RUN_CLOSE
-                    : RUN_NEEDS_INPUT;
-    client->exchange->request.received_us = server->loop->now_us;
-    client->exchange->request.offset = 0;
-    batch_add(run, &client->exchange->request);
-    client->in_batch = true;
-}
-
-/* What is left of a run's input is kept, and what comes next is settled. */
-static void client_settle(struct client *client, struct slice rest, enum run_stop stop)
+void client_settle(struct client *client, struct slice rest, enum run_stop stop)
 {
     struct conn *conn = &client->conn;
     if (conn->state != CONN_OPEN)
@@ -430,73 +186,6 @@ static void client_settle(struct client *client, struct slice rest, enum run_sto
         client_finish(client);
     else if (client->reading || busy || conn_blocked(conn))
         client_set_timer(client);
-}
-
-/* Reads straight to where the body goes. Returns false when that does not pay. */
-static bool client_read_direct(struct client *client)
-{
-    struct exchange *exchange = client->exchange;
-    struct service *service = client->server->service;
-    if (client->state != CLIENT_BODY || exchange->request.head.chunked ||
-        exchange->body_left < DIRECT_READ_BYTES_MIN || client->conn.kept)
-        return false;
-    struct server_room room = service->on_body_room(service, &exchange->request);
-    if (room.len < DIRECT_READ_BYTES_MIN)
-        return false; /* also when it refuses: the other way finds that out too */
-    size_t want = room.len < exchange->body_left ? room.len : (size_t)exchange->body_left;
-    want = want < DIRECT_READ_BYTES_MAX ? want : DIRECT_READ_BYTES_MAX;
-    size_t got = conn_recv(&client->conn, room.data, want);
-    if (client->conn.state != CONN_OPEN)
-        return true;
-    exchange->body_left -= got;
-    client->body_bytes += got;
-    if (got > 0)
-        service->on_body_filled(service, &exchange->request, got);
-    if (exchange->request.error.status) {
-        body_refuse(client, &exchange->request);
-        client_batch_body(client);
-    } else if (exchange->body_left == 0) {
-        client->state = CLIENT_READY;
-        client->reading = false;
-        client_batch_body(client);
-    } else if (client->conn.ended) {
-        client_settle(client, (struct slice){0}, RUN_NEEDS_INPUT);
-    }
-    return true;
-}
-
-/* Makes sure that the batch and the input buffer have room for one more connection. */
-static void server_make_room(struct server *server, struct client *client)
-{
-    size_t need = client->conn.kept_bytes + (size_t)SERVER_READ_BYTES;
-    if (client->in_batch || server->run_count == SERVER_BATCH_MAX ||
-        server->request_count == SERVER_BATCH_MAX || server->input_used + need > SERVER_INPUT_BYTES || server->scratch_used > SCRATCH_BYTES)
-        server_run_batch(server);
-}
-
-void client_read(struct client *client, bool may_recv)
-{
-    struct server *server = client->server;
-    struct conn *conn = &client->conn;
-    server_make_room(server, client);
-    if (conn->state != CONN_OPEN || conn->paused || conn_blocked(conn) || client->in_ready)
-        return;
-    if (may_recv && client_read_direct(client))
-        return;
-    char *room = server->input + server->input_used;
-    size_t len = conn_fill(conn, room, conn->kept_bytes + (size_t)SERVER_READ_BYTES, may_recv);
-    if (conn->state != CONN_OPEN)
-        return;
-    struct run *run = &server->runs[server->run_count];
-    *run = (struct run){client, room, len, 0, server->request_count, 0, RUN_NEEDS_INPUT};
-    run_parse(run);
-    if (run->count == 0) {
-        client_settle(client, (struct slice){room + run->parsed, len - run->parsed}, run->stop);
-        return;
-    }
-    server->input_used += len;
-    server->run_count++;
-    client->in_batch = true;
 }
 
 /* Answering */

@@ -29,6 +29,8 @@
  * refuses the bytes above 127 that curl sends for http://host/ключ, and HTTP/1.2, which is to be
  * served as 1.1. One way for all requests, so that there is no second one that is seldom tried. */
 
+#define BYTES_OF_1 (~UINT64_C(0) / 255) /* 1 in each byte of a word */
+
 enum {
     EMPTY_LINES_MAX = 4, /* before a request line; some old clients send one after a body */
     METHOD_BYTES_MAX = 32,
@@ -40,24 +42,49 @@ static enum http_result refuse(struct http_error *error, uint16_t status, const 
     return HTTP_BAD;
 }
 
-/* A mark in each byte of `word` that is below `limit` (at most 128) or DEL; only the first is exact. */
-static uint64_t marks(uint64_t word, unsigned char limit)
+/* Marks in the top bit of each byte of `word`, of which only the first is exact: those below `limit`
+ * (at most 128) and those that are `c`. */
+static inline uint64_t marks_below(uint64_t word, unsigned char limit)
 {
-    const uint64_t ones = ~UINT64_C(0) / 255, tops = ones << 7;
-    uint64_t del = word ^ (ones * 127);
-    return (((word - ones * limit) & ~word) | ((del - ones) & ~del)) & tops;
+    return (word - BYTES_OF_1 * limit) & ~word & BYTES_OF_1 << 7;
 }
 
-/* The first byte from `at` on that is below `limit` or DEL, or `end`. Eight bytes at a time. */
-static const char *scan(const char *at, const char *end, unsigned char limit)
+static inline uint64_t marks_equal(uint64_t word, unsigned char c)
 {
-    for (uint64_t word; end - at >= 8; at += 8) {
-        memcpy(&word, at, 8);
-        uint64_t found = marks(le64toh(word), limit);
+    return marks_below(word ^ BYTES_OF_1 * c, 1);
+}
+
+static inline uint64_t load(const char *at)
+{
+    uint64_t word;
+    memcpy(&word, at, sizeof word);
+    return le64toh(word);
+}
+
+/* The first control character from `at` on but DEL, or `end`. */
+static inline const char *control_find(const char *at, const char *end)
+{
+    for (; end - at >= 8; at += 8) {
+        uint64_t found = marks_below(load(at), ' ');
         if (found)
             return at + __builtin_ctzll(found) / 8;
     }
-    while (at < end && (unsigned char)*at >= limit && *at != 127)
+    while (at < end && (unsigned char)*at >= ' ')
+        at++;
+    return at;
+}
+
+/* The first byte from `at` on that may not stand in a target, or `end`. */
+static inline const char *target_end_find(const char *at, const char *end)
+{
+    for (; end - at >= 8; at += 8) {
+        uint64_t word = load(at);
+        uint64_t found =
+            marks_below(word, ' ' + 1) | marks_equal(word, '#') | marks_equal(word, 127);
+        if (found)
+            return at + __builtin_ctzll(found) / 8;
+    }
+    while (at < end && (unsigned char)*at > ' ' && *at != '#' && *at != 127)
         at++;
     return at;
 }
@@ -82,7 +109,7 @@ static enum http_result method_scan(const char *at, const char *end, struct slic
                                     struct http_error *error)
 {
     *out = (struct slice){at, 0};
-    while (at < end && http_is_token(*at) && out->len < METHOD_BYTES_MAX) {
+    while (at < end && *at != ' ' && http_is_token(*at) && out->len < METHOD_BYTES_MAX) {
         at++;
         out->len++;
     }
@@ -101,31 +128,38 @@ static enum http_result target_scan(const char *at, const char *end, struct slic
                                     struct http_error *error)
 {
     const char *limit = end - at > HTTP_TARGET_BYTES_MAX ? at + HTTP_TARGET_BYTES_MAX + 1 : end;
-    const char *found = scan(at, limit, ' ' + 1);
+    const char *found = target_end_find(at, limit);
     *out = (struct slice){at, (size_t)(found - at)};
     if (out->len > HTTP_TARGET_BYTES_MAX)
         return refuse(error, 414, "The request target is longer than 16 KiB.");
     if (found == end)
         return HTTP_MORE;
+    if (*found == '#')
+        return refuse(error, 400, "A request target may not contain #; in a key write it as %23.");
     if (*found != ' ' || out->len == 0)
-        return refuse(error, 400, "A request target must be followed by one space and the version.");
+        return refuse(error, 400,
+                      "A request target must be followed by one space and the version.");
     return HTTP_OK;
 }
 
 static enum http_result version_scan(const char *at, const char *end, struct request_line *line,
                                      struct http_error *error)
 {
-    static const char pattern[] = "HTTP/0.0\r\n";
-    const size_t bytes = sizeof pattern - 1;
-    for (size_t i = 0; i < bytes && at + i < end; i++)
+    static const char usual[] = "HTTP/1.1\r\n", pattern[] = "HTTP/0.0\r\n";
+    const size_t bytes = sizeof usual - 1, here = (size_t)(end - at);
+    line->minor = 1;
+    line->end = at + bytes;
+    if (here >= bytes && memcmp(at, usual, bytes) == 0)
+        return HTTP_OK;
+    for (size_t i = 0; i < bytes && i < here; i++)
         if (pattern[i] == '0' ? !http_is_digit(at[i]) : at[i] != pattern[i])
-            return refuse(error, 400, "A request line must end with the version, such as HTTP/1.1.");
-    if ((size_t)(end - at) < bytes)
+            return refuse(error, 400,
+                          "A request line must end with the version, such as HTTP/1.1.");
+    if (here < bytes)
         return HTTP_MORE;
     if (at[5] != '1')
         return refuse(error, 505, "Only HTTP/1.0 and HTTP/1.1 are spoken here.");
     line->minor = at[7] != '0';
-    line->end = at + bytes;
     return HTTP_OK;
 }
 
@@ -141,8 +175,7 @@ static bool authority_valid(struct slice s)
         if (i < 3 || i == s.len || s.data[i] != ']')
             return false;
         i++;
-    }
-    else
+    } else
         while (i < s.len && http_is_word(s.data[i], others))
             i++;
     if (i < s.len && s.data[i] == ':')
@@ -175,19 +208,19 @@ static bool target_cut_absolute(struct slice *target)
 static enum http_result target_check(struct request_line *line, struct http_error *error)
 {
     bool connect = slice_equal(line->method, SLICE("CONNECT "));
-    if (memchr(line->target.data, '#', line->target.len))
-        return refuse(error, 400, "A request target may not contain #; in a key write it as %23.");
     if (!connect && (line->target.data[0] == '/' || target_cut_absolute(&line->target)))
         return HTTP_OK;
-    if (connect && memchr(line->target.data, ':', line->target.len) && authority_valid(line->target))
+    if (connect && memchr(line->target.data, ':', line->target.len) &&
+        authority_valid(line->target))
         return HTTP_OK;
     if (slice_equal(line->target, SLICE("*")) && slice_equal(line->method, SLICE("OPTIONS ")))
         return HTTP_OK;
-    return refuse(error, 400, "A request target must begin with / or be an http:// URL with a path.");
+    return refuse(error, 400,
+                  "A request target must begin with / or be an http:// URL with a path.");
 }
 
-static enum http_result request_line_scan(const char *at, const char *end, struct request_line *line,
-                                          struct http_error *error)
+static enum http_result request_line_scan(const char *at, const char *end,
+                                          struct request_line *line, struct http_error *error)
 {
     enum http_result result = method_scan(empty_lines_skip(at, end), end, &line->method, error);
     if (result == HTTP_OK)
@@ -206,8 +239,9 @@ static enum http_result fields_scan(const char *at, const char *end, const char 
 {
     for (const char *line = at; at < end;) {
         if (at == line && (http_is_blank(*at) || *at == ':'))
-            return refuse(error, 400, "A header line may not begin with a space, a tab or a colon.");
-        at = scan(at, end, ' ');
+            return refuse(error, 400,
+                          "A header line may not begin with a space, a tab or a colon.");
+        at = control_find(at, end);
         if (at == end || (at + 1 == end && *at == '\r'))
             return HTTP_MORE;
         if (*at == '\t') {
@@ -215,7 +249,8 @@ static enum http_result fields_scan(const char *at, const char *end, const char 
             continue;
         }
         if (at[0] != '\r' || at[1] != '\n')
-            return refuse(error, 400, "Header lines must end with CR LF and hold no control characters.");
+            return refuse(error, 400,
+                          "Header lines must end with CR LF and hold no control characters.");
         at += 2;
         if (at == line + 2) {
             *head_end = at;
@@ -234,47 +269,7 @@ enum {
     FIELD_EXPECT,
     FIELD_HOST,
     FIELD_TRANSFER_ENCODING,
-    FIELD_UNREAD,
 };
-
-struct known_field {
-    struct slice name;
-    uint8_t id;  /* an enum http_field_name, or one of the above */
-    bool single; /* may not stand twice */
-};
-
-static const struct known_field unread = {{"", 0}, FIELD_UNREAD, false};
-
-/* By the length of the name. */
-static const struct known_field known_fields[] = {
-    {{"host", 4}, FIELD_HOST, true},
-    {{"accept", 6}, HTTP_FIELD_ACCEPT, false},
-    {{"expect", 6}, FIELD_EXPECT, true},
-    {{"prefer", 6}, HTTP_FIELD_PREFER, false},
-    {{"fog-ttl", 7}, HTTP_FIELD_FOG_TTL, true},
-    {{"if-match", 8}, HTTP_FIELD_IF_MATCH, false},
-    {{"connection", 10}, FIELD_CONNECTION, false},
-    {{"fog-version", 11}, HTTP_FIELD_FOG_VERSION, true},
-    {{"content-type", 12}, HTTP_FIELD_CONTENT_TYPE, true},
-    {{"if-none-match", 13}, HTTP_FIELD_IF_NONE_MATCH, false},
-    {{"content-length", 14}, FIELD_CONTENT_LENGTH, true},
-    {{"transfer-encoding", 17}, FIELD_TRANSFER_ENCODING, true},
-    {{"", 0}, FIELD_UNREAD, false}, /* the end: no name has its length */
-};
-
-/* Where in known_fields the names of a length begin. */
-static const uint8_t known_start[] = {12, 12, 12, 12, 0, 12, 1, 4, 5, 12, 6, 7, 8, 9, 10, 12, 12, 11};
-
-static const struct known_field *known_find(struct slice name)
-{
-    if (name.len >= sizeof known_start)
-        return &unread;
-    const struct known_field *known = &known_fields[known_start[name.len]];
-    for (; known->name.len == name.len; known++)
-        if ((name.data[0] | 0x20) == known->name.data[0] && slice_equal_nocase(name, known->name))
-            return known;
-    return &unread;
-}
 
 struct parse {
     struct http_head *head;
@@ -282,6 +277,13 @@ struct parse {
     const struct known_field *field; /* the one whose value is awaited, or NULL */
     uint32_t seen;                   /* a bit for each FIELD_ and HTTP_FIELD_ */
     bool close, keep_alive;          /* Connection fields have said so */
+};
+
+struct known_field {
+    struct slice name;
+    int (*read)(struct parse *parse, struct slice value); /* 0, or -1 and parse->error */
+    uint8_t id;                                           /* HTTP_FIELD_ or FIELD_ */
+    bool single;                                          /* may not stand twice */
 };
 
 static bool seen(const struct parse *parse, unsigned id)
@@ -362,13 +364,49 @@ static int transfer_encoding_read(struct parse *parse, struct slice value)
     return 0;
 }
 
-static int field_keep(struct parse *parse, struct slice value, unsigned id)
+static int field_keep(struct parse *parse, struct slice value)
 {
     struct http_head *head = parse->head;
     if (head->field_count == HTTP_FIELDS_MAX)
         return stop(parse, 431, "The request has too many header fields.");
-    head->fields[head->field_count++] = (struct http_field){(enum http_field_name)id, value};
+    head->fields[head->field_count++] =
+        (struct http_field){(enum http_field_name)parse->field->id, value};
     return 0;
+}
+
+/* By the length of the name. */
+static const struct known_field known_fields[] = {
+    {{"host", 4}, host_read, FIELD_HOST, true},
+    {{"accept", 6}, field_keep, HTTP_FIELD_ACCEPT, false},
+    {{"expect", 6}, expect_read, FIELD_EXPECT, true},
+    {{"prefer", 6}, field_keep, HTTP_FIELD_PREFER, false},
+    {{"fog-ttl", 7}, field_keep, HTTP_FIELD_FOG_TTL, true},
+    {{"if-match", 8}, field_keep, HTTP_FIELD_IF_MATCH, false},
+    {{"connection", 10}, connection_read, FIELD_CONNECTION, false},
+    {{"fog-version", 11}, field_keep, HTTP_FIELD_FOG_VERSION, true},
+    {{"content-type", 12}, field_keep, HTTP_FIELD_CONTENT_TYPE, true},
+    {{"if-none-match", 13}, field_keep, HTTP_FIELD_IF_NONE_MATCH, false},
+    {{"content-length", 14}, content_length_read, FIELD_CONTENT_LENGTH, true},
+    {{"transfer-encoding", 17}, transfer_encoding_read, FIELD_TRANSFER_ENCODING, true},
+    {{"", 0}, NULL, 0, false}, /* all others */
+};
+
+enum { OTHERS = sizeof known_fields / sizeof *known_fields - 1 };
+
+/* Where in known_fields the names of a length begin. */
+static const uint8_t known_start[] = {
+    OTHERS, OTHERS, OTHERS, OTHERS, 0, OTHERS, 1, 4, 5, OTHERS, 6, 7, 8, 9, 10, OTHERS, OTHERS, 11};
+
+static const struct known_field *known_find(struct slice name)
+{
+    const struct known_field *others = &known_fields[OTHERS];
+    if (name.len >= sizeof known_start)
+        return others;
+    const struct known_field *known = &known_fields[known_start[name.len]];
+    for (; known != others && known->name.len == name.len; known++)
+        if ((name.data[0] | 0x20) == known->name.data[0] && slice_equal_nocase(name, known->name))
+            return known;
+    return others;
 }
 
 static int on_header_field(llhttp_t *llhttp, const char *at, size_t length)
@@ -380,35 +418,22 @@ static int on_header_field(llhttp_t *llhttp, const char *at, size_t length)
     if (field->single && seen(parse, field->id))
         return stop(parse, 400, "A header field stands twice that may stand only once.");
     parse->field = field;
-    parse->seen |= 1U << field->id;
+    if (field->read)
+        parse->seen |= 1U << field->id;
     return 0;
 }
 
-/* llhttp calls this once for a field, since the whole value is in one buffer and folded lines were refused. */
+/* llhttp calls this once for a field, since its whole value is in one buffer and folded lines were
+ * refused. */
 static int on_header_value(llhttp_t *llhttp, const char *at, size_t length)
 {
     struct parse *parse = llhttp->data;
     const struct known_field *field = parse->field;
     if (!field)
         return stop(parse, 400, "A header field is malformed.");
+    int result = field->read ? field->read(parse, slice_trim((struct slice){at, length})) : 0;
     parse->field = NULL;
-    struct slice value = slice_trim((struct slice){at, length});
-    switch (field->id) {
-    case FIELD_UNREAD:
-        return 0;
-    case FIELD_CONNECTION:
-        return connection_read(parse, value);
-    case FIELD_CONTENT_LENGTH:
-        return content_length_read(parse, value);
-    case FIELD_EXPECT:
-        return expect_read(parse, value);
-    case FIELD_HOST:
-        return host_read(parse, value);
-    case FIELD_TRANSFER_ENCODING:
-        return transfer_encoding_read(parse, value);
-    default:
-        return field_keep(parse, value, field->id);
-    }
+    return result;
 }
 
 /* 2 makes llhttp stop where the head ends, whatever follows it. */
@@ -470,7 +495,8 @@ static enum http_result fields_check(struct parse *parse)
     if (head->minor > 0 && !seen(parse, FIELD_HOST))
         return refuse(&parse->error, 400, "A request must have a Host field.");
     if (head->chunked && seen(parse, FIELD_CONTENT_LENGTH))
-        return refuse(&parse->error, 400, "Content-Length and Transfer-Encoding exclude each other.");
+        return refuse(&parse->error, 400,
+                      "Content-Length and Transfer-Encoding exclude each other.");
     head->keep_alive = !parse->close && (head->minor > 0 || parse->keep_alive);
     return HTTP_OK;
 }

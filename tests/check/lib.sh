@@ -24,7 +24,7 @@ verdict() {
 # and fails when one could.
 have() {
     command -v "$1" >/dev/null && return 0
-    if apt-cache policy "$2" 2>/dev/null | grep -q 'Candidate: [^(]'; then
+    if [[ $(apt-cache policy "$2" 2>/dev/null) =~ Candidate:\ [^\(] ]]; then
         verdict "$3" "$1 is not on this machine: run 'make setup'"
     else
         echo "ok $3 # SKIP $1 is not on this machine, and apt knows no package $2"

@@ -39,6 +39,10 @@ class Reply:
         """The answer in a line, for messages."""
         return f"{self.status} {self.reason} {brief(self.body, 160)}"
 
+    def kind(self):
+        """The Content-Type, or nothing."""
+        return self.header("content-type") or ""
+
     def closes(self):
         """Whether it says that the connection ends."""
         return "close" in [token.strip().lower() for token in (self.header("connection") or "").split(",")]
@@ -59,8 +63,7 @@ class Reply:
 def refusal(reply, *statuses):
     """Fails unless the answer has one of the statuses and says why in one plain sentence."""
     check(reply.status in statuses, f"{reply.line()}, wanted {' or '.join(map(str, statuses))}")
-    kind = reply.header("content-type") or ""
-    check(re.match(r"text/plain\s*(;|$)", kind), f"Content-Type of a {reply.status} is {kind!r}")
+    check(re.match(r"text/plain\s*(;|$)", reply.kind()), f"Content-Type of a {reply.status} is {reply.kind()!r}")
     text = reply.body.decode("utf-8", "backslashreplace")
     check(re.fullmatch(r"[^\n\r\t]{10,400}\n", text) and " " in text.strip(),
           f"the body of a {reply.status} is not one sentence in a line: {brief(reply.body)}")

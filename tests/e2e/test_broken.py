@@ -72,7 +72,7 @@ def truncated_backup_counts_what_is_in():
         other = Node()
         _, count = _place_and_count(other.call("POST", "/-/merge", records[:length]))
         listed = len(keys_of(other))
-        check(listed in (count, count - 1), f"it says {count} records, but {listed} keys (and one delete at most) are in")
+        check(listed in (count, count - 1), f"it says {count} records, but {listed} keys and one delete at most are in")
         _check_allowed(other, allowed, f"after {length} bytes")
 
 
@@ -121,8 +121,8 @@ def _nonsense(data):
     equal(digest_of(node), before, "the digest afterwards")
 
 
-for _name, _data in {"text": b"this is no backup\n", "html": b"<!doctype html><title>oops</title>", "zeros": bytes(4096),
-                     "ones": b"\xff" * 4096, "random": os.urandom(100000), "one_byte": b"\x01"}.items():
+for _name, _data in {"text": b"this is no backup\n", "html": b"<!doctype html><title>oops</title>",
+                     "zeros": bytes(4096), "ones": b"\xff" * 4096, "random": os.urandom(100000), "one_byte": b"\x01"}.items():
     register("broken", f"merge_of_{_name}_is_refused", _nonsense, _data)
 
 

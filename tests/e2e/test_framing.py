@@ -281,7 +281,8 @@ def _chunks(data, wanted):
 for _name, _data, _wanted in (
         ("one", chunked(b"hello"), b"hello"),
         ("none", chunked(), b""),
-        ("many", chunked(*[bytes([n]) * (n + 1) for n in range(256)]), b"".join(bytes([n]) * (n + 1) for n in range(256))),
+        ("many", chunked(*[bytes([n]) * (n + 1) for n in range(256)]),
+         b"".join(bytes([n]) * (n + 1) for n in range(256))),
         ("of_one_byte", chunked(*[b"x"] * 3000), b"x" * 3000),
         ("with_capital_hex", b"A\r\n0123456789\r\n0\r\n\r\n", b"0123456789"),
         ("with_leading_zeros", b"0005\r\nhello\r\n000\r\n\r\n", b"hello"),

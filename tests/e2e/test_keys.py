@@ -91,7 +91,8 @@ def plus_is_not_a_space():
 @test
 def nothing_is_normalised():
     node, key = common(), fresh()
-    forms = [f"{key}/a/b", f"{key}//a/b", f"{key}/./a/b", f"{key}/x/../a/b", f"{key}/a/b/", f"{key}/a/b?", f"/{key}/a/b"]
+    forms = [f"{key}/a/b", f"{key}//a/b", f"{key}/./a/b", f"{key}/x/../a/b", f"{key}/a/b/", f"{key}/a/b?",
+             f"/{key}/a/b"]
     for number, form in enumerate(forms):
         node.put(form, str(number).encode())
     for number, form in enumerate(forms):
@@ -233,7 +234,8 @@ def _bad_target(target):
 
 
 for _name, _target in {"without_slash": b"key", "with_space": b"/a b", "with_tab": b"/a\tb", "with_nul": b"/a\0b",
-                       "with_control": b"/a\x01b", "with_delete": b"/a\x7fb", "empty": b"", "with_cr": b"/a\rb"}.items():
+                       "with_control": b"/a\x01b", "with_delete": b"/a\x7fb", "empty": b"",
+                       "with_cr": b"/a\rb"}.items():
     register("keys", f"target_{_name}_is_400", _bad_target, _target)
 
 

@@ -57,11 +57,12 @@ def _in_flight(first, second, method="PUT"):
     stopped(node, SOON)
 
 
-register("process", "body_in_flight_is_finished", _in_flight, request("PUT", "/k", None, ["Content-Length: 10"]) + b"01234",
-         b"56789")
+register("process", "body_in_flight_is_finished", _in_flight,
+         request("PUT", "/k", None, ["Content-Length: 10"]) + b"01234", b"56789")
 register("process", "chunked_body_in_flight_is_finished", _in_flight,
          request("PUT", "/k", None, ["Transfer-Encoding: chunked"]) + b"5\r\n0123", b"4\r\n0\r\n\r\n")
-register("process", "head_in_flight_is_finished", _in_flight, b"PUT /k HTTP/1.1\r\nHost: x\r\nContent-", b"Length: 0\r\n\r\n")
+register("process", "head_in_flight_is_finished", _in_flight, b"PUT /k HTTP/1.1\r\nHost: x\r\nContent-",
+         b"Length: 0\r\n\r\n")
 
 
 @test
@@ -292,7 +293,8 @@ def started_without_standard_descriptors():
 def log_is_logfmt_a_line_an_event():
     node = Node("--log-level", "debug")
     node.put("k", b"x")
-    for data in (b"nonsense\r\n\r\n", b"GET /%0Alevel=error%22%00%1b[31m HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    for data in (b"nonsense\r\n\r\n",
+                 b"GET /%0Alevel=error%22%00%1b[31m HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
                  b"GET /a\"b=c HTTP/1.1\r\nHost: x\r\n\x01: y\r\n\r\n", b"GET /\xff\xfe HTTP/1.1\r\nHost: a b\r\n\r\n"):
         with node.connect() as connection:
             connection.send(data)

@@ -192,8 +192,8 @@ def restore_chunked():
     node, wanted = _filled()
     other = Node()
     records = records_of(node)
-    equal(curl_code("-H", "Transfer-Encoding: chunked", "--data-binary", "@-", other.url("/-/merge"), data=records), 200,
-          "the status of the merge")
+    equal(curl_code("-H", "Transfer-Encoding: chunked", "--data-binary", "@-", other.url("/-/merge"), data=records),
+          200, "the status of the merge")
     _check_all(other, wanted)
     third = Node()
     with third.connect() as connection:  # cut into chunks that have nothing to do with records

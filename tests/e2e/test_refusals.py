@@ -1,4 +1,4 @@
-"""Requests that are malformed, ambiguous, too large or too slow; and that none of them gets a second request through."""
+"""Requests that are malformed, ambiguous, too large or too slow; and nothing slips in behind them."""
 
 import time
 
@@ -29,7 +29,7 @@ def _table(prefix, statuses, cases):
 
 def _put(*lines, body=b"hello", version=b"1.1"):
     """A PUT of KEY with exactly these lines after its Host."""
-    return b"PUT /KEY HTTP/" + version + b"\r\nHost: x\r\n" + b"".join(line + b"\r\n" for line in lines) + b"\r\n" + body
+    return b"\r\n".join([b"PUT /KEY HTTP/" + version, b"Host: x", *lines, b"", body])
 
 
 def _get(*lines):

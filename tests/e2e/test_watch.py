@@ -36,7 +36,7 @@ def _flat(value, prefix=""):
 def _status(node):
     answer = node.call("GET", "/-/status")
     equal(answer.status, 200, "the status")
-    check((answer.header("content-type") or "").startswith("application/json"), f"type {answer.header('content-type')}")
+    check(answer.kind().startswith("application/json"), f"the type is {answer.kind()}")
     return _flat(json.loads(answer.body))
 
 
@@ -84,7 +84,7 @@ def _metrics(node):
     """All samples: (name, labels as a dict, value)."""
     answer = node.call("GET", "/-/metrics")
     equal(answer.status, 200, "the status")
-    kind = answer.header("content-type") or ""
+    kind = answer.kind()
     check(kind.startswith("text/plain") and "version=0.0.4" in kind, f"the type is {kind}")
     samples = []
     for line in answer.body.decode().splitlines():
@@ -165,7 +165,8 @@ def metrics_have_a_latency_histogram():
     total = 0
     for (name, rest), series in buckets.items():
         check(len(series) >= 5 and series == sorted(series), f"the buckets of {name} are {series}")
-        check([value for _, value in series] == sorted(value for _, value in series), f"{name} is not cumulative: {series}")
+        counts = [value for _, value in series]
+        check(counts == sorted(counts), f"{name} is not cumulative: {series}")
         equal(series[-1][0], float("inf"), f"the last bucket of {name}")
         count = [value for found, labels, value in samples
                  if found == name + "_count" and tuple(sorted(labels.items())) == rest]
@@ -179,10 +180,12 @@ def metrics_have_a_latency_histogram():
 def metrics_count_bytes():
     node = Node()
 
+    came = r"(receive|read|_in_?|request).*bytes.*_total$|bytes_(received|read|in)_total$"
+    went = r"(sen[dt]|written|_out_?|response|transmit).*bytes.*_total$|bytes_(sent|written|out)_total$"
+
     def numbers():
         samples = _metrics(node)
-        return (_sum(samples, r"(receive|read|_in_?|request).*bytes.*_total$|bytes_(received|read|in)_total$"),
-                _sum(samples, r"(sen[dt]|written|_out_?|response|transmit).*bytes.*_total$|bytes_(sent|written|out)_total$"))
+        return _sum(samples, came), _sum(samples, went)
 
     before = numbers()
     node.put("k", bytes(MIB))
@@ -275,12 +278,12 @@ def page_for_a_browser():
     node.put("k", b"x")
     answer = curl_reply("-H", "Accept: " + BROWSER, node.url("/"))
     equal(answer.status, 200, "the status")
-    check((answer.header("content-type") or "").startswith("text/html"), f"the type is {answer.header('content-type')}")
+    check(answer.kind().startswith("text/html"), f"the type is {answer.kind()}")
     page = answer.body.decode().lower()
     for word in ("<!doctype html>", "<title>", "velour fog", "</html>"):
         check(word in page, f"'{word}' is not in the page")
-    check("http://" not in re.sub(r"http://(localhost|127\.0\.0\.1|www\.w3\.org)\S*", "", page) and "https://" not in page,
-          "the page takes something from elsewhere")
+    page = re.sub(r"http://(localhost|127\.0\.0\.1|www\.w3\.org)", "", page)
+    check("http://" not in page and "https://" not in page, "the page takes something from elsewhere")
 
 
 @test
@@ -299,7 +302,7 @@ def a_few_lines_for_curl():
     node.put("k", b"x")
     answer = curl_reply(node.url("/"))
     equal(answer.status, 200, "the status")
-    check((answer.header("content-type") or "").startswith("text/plain"), f"the type is {answer.header('content-type')}")
+    check(answer.kind().startswith("text/plain"), f"the type is {answer.kind()}")
     lines = answer.body.decode().splitlines()
     check(2 <= len(lines) <= 24 and max(map(len, lines)) <= 80, f"the text is {answer.body!r}")
     check("velour fog" in answer.body.decode().lower() or "velour-fog" in answer.body.decode().lower(), "no name in it")
@@ -311,10 +314,10 @@ def page_depends_on_accept():
     answers = {}
     node = common()
     for accept in ("text/html", "*/*", "text/plain"):
-        answers[accept] = node.call("GET", "/", None, [f"Accept: {accept}"]).header("content-type")
-    check(answers["text/html"].startswith("text/html"), f"the types are {answers}")
-    check(answers["*/*"].startswith("text/plain") and answers["text/plain"].startswith("text/plain"), f"types {answers}")
-    check(node.call("GET", "/").header("content-type").startswith("text/plain"), "without Accept it is no text")
+        answers[accept] = node.call("GET", "/", None, [f"Accept: {accept}"]).kind()
+    answers["none"] = node.call("GET", "/").kind()
+    for accept, kind in answers.items():
+        check(kind.startswith("text/html" if accept == "text/html" else "text/plain"), f"the types are {answers}")
 
 
 @test
