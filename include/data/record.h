@@ -98,6 +98,13 @@ uint64_t record_digest(const struct record *record);
  * on what records of one key can say, so the larger of two is commutative, associative and idempotent. */
 int record_compare(const struct record *a, const struct record *b);
 
+/* Copies a record that nobody else refers to into a new place, links and all; NULL when there is none. Both stay the
+ * caller's. */
+struct record *record_copy(struct heap *heap, const struct record *record);
+
+/* Whether the heap would like it to move. */
+bool record_should_move(struct heap *heap, struct record *record);
+
 /* Bytes of heap that it takes. */
 size_t record_footprint(const struct record *record);
 

@@ -79,6 +79,11 @@ enum store_result store_merge(struct store *store, const struct store_key *key, 
 /* Expires values and drops old tombstones that are due, `steps` records at most. Returns whether more may be due. */
 bool store_tick(struct store *store, uint64_t now_us, unsigned steps);
 
+/* Looks at `records` records, each call going on where the last one stopped, and moves those whose place in memory would be
+ * better left (heap_should_move), so that memory freed in pieces can be used again for records of other sizes. Does
+ * nothing while little could be won. */
+void store_compact(struct store *store, unsigned records);
+
 /* How many records a shard has. */
 unsigned store_shard_count(const struct store *store, uint32_t shard);
 

@@ -24,6 +24,9 @@ void wheel_add(struct wheel *wheel, struct record *record);
 /* Does nothing when it does not stand in the wheel. */
 void wheel_remove(struct record *record);
 
+/* `copy` takes the place of a record that stands in the wheel and was copied to it. */
+void wheel_moved(struct record *copy);
+
 /* Looks at `*steps` records and slots at most, counting down. Returns a record that is due, taken out; or NULL with
  * *steps above 0 when nothing more is due now. */
 struct record *wheel_next(struct wheel *wheel, uint64_t now_us, unsigned *steps);

@@ -189,6 +189,21 @@ int record_compare(const struct record *a, const struct record *b)
     return (a_expires > b_expires) - (a_expires < b_expires);
 }
 
+struct record *record_copy(struct heap *heap, const struct record *record)
+{
+    size_t bytes = record_bytes(record);
+    assert(record->references == 1);
+    struct record *copy = heap_alloc(heap, bytes, HEAP_NORMAL);
+    if (copy)
+        memcpy(copy, record, bytes);
+    return copy;
+}
+
+bool record_should_move(struct heap *heap, struct record *record)
+{
+    return record->references == 1 && heap_should_move(heap, record, record_bytes(record));
+}
+
 size_t record_footprint(const struct record *record)
 {
     return heap_footprint(record_bytes(record));

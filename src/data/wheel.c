@@ -41,6 +41,16 @@ void wheel_remove(struct record *record)
     due->at = NULL;
 }
 
+void wheel_moved(struct record *copy)
+{
+    struct record_due *due = record_due(copy);
+    if (!due || !due->at)
+        return;
+    *due->at = copy;
+    if (due->next)
+        record_due(due->next)->at = &due->next;
+}
+
 /* Moves on to the next slot, if its second has begun. */
 static bool wheel_advance(struct wheel *wheel, uint64_t now_us)
 {

@@ -122,7 +122,8 @@ def _nonsense(data):
 
 
 for _name, _data in {"text": b"this is no backup\n", "html": b"<!doctype html><title>oops</title>",
-                     "zeros": bytes(4096), "ones": b"\xff" * 4096, "random": os.urandom(100000), "one_byte": b"\x01"}.items():
+                     "zeros": bytes(4096), "ones": b"\xff" * 4096, "random": os.urandom(100000),
+                     "one_byte": b"\x01"}.items():
     register("broken", f"merge_of_{_name}_is_refused", _nonsense, _data)
 
 

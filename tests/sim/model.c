@@ -130,7 +130,8 @@ const struct model_record *model_record_by_etag(const struct model_key *key, con
 
 static bool content_equal(const struct model_content *a, const struct model_content *b)
 {
-    return a->hash == b->hash && a->bytes == b->bytes && a->type == b->type;
+    return a->hash == b->hash && a->bytes == b->bytes && a->type == b->type &&
+           a->expires == b->expires;
 }
 
 /* When a record expires, as far as can be told from outside: its write was stamped between the first byte
@@ -364,7 +365,8 @@ static bool write_may_have(const struct model_key *key, const struct model_conte
         const struct model_write *write = key->writes[i];
         bool open = write->fate == MODEL_PENDING || write->fate == MODEL_LOST;
         if (open && write->version == 0 && write->sent_us != UINT64_MAX && !write->tombstone &&
-            write->content.bytes == content->bytes && write->content.type == content->type)
+            write->content.bytes == content->bytes && write->content.type == content->type &&
+            write->content.expires == content->expires)
             return true;
     }
     return false;

@@ -12,10 +12,11 @@
 
 enum { MODEL_ETAG_BYTES = 64 };
 
-/* What a value is: its bytes by their hash, and its type. */
+/* What a value is: its bytes by their hash, its type, and whether it will expire. */
 struct model_content {
     uint64_t hash, bytes;
     unsigned type; /* a number of the caller's */
+    bool expires;
 };
 
 enum model_fate {

@@ -179,6 +179,10 @@ static void field(struct response *response, const char *name, const char *value
         once(response, &response->chunked);
         if (strcmp(value, "chunked") != 0)
             wrong(response, "the transfer coding is unknown");
+    } else if (strcasecmp(name, "Fog-TTL") == 0) {
+        once(response, &response->has_ttl);
+        if (!take_number(&value, 10, &response->ttl_s) || *value)
+            wrong(response, "Fog-TTL is malformed");
     } else if (strcasecmp(name, "Allow") == 0) {
         response->has_allow = true;
     }

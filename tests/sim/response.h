@@ -34,11 +34,11 @@ struct response {
     bool old;     /* the request was HTTP/1.0 */
     bool close, keep_alive;
     bool has_length, chunked;
-    bool has_etag, has_version, has_date, has_type, has_allow;
+    bool has_etag, has_version, has_date, has_type, has_allow, has_ttl;
     unsigned status;
     uint64_t length; /* as Content-Length says */
     uint64_t left;
-    uint64_t version, date_s;
+    uint64_t version, date_s, ttl_s;
     char etag[RESPONSE_TEXT_BYTES], type[RESPONSE_TEXT_BYTES];
     struct fold fold; /* of the body */
     char kept[RESPONSE_KEPT_BYTES];

@@ -1,0 +1,81 @@
+/* What the files of http share. Nobody else includes this. */
+#ifndef NET_HTTP_PARTS_H
+#define NET_HTTP_PARTS_H
+
+#include <stdbool.h>
+
+#include "net/http.h"
+
+/* Classes of bytes (RFC 9110, 5.6; RFC 3986, 2 and 3.2). */
+
+static inline bool http_is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+static inline bool http_is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+static inline bool http_is_alphanumeric(char c)
+{
+    return ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || http_is_digit(c);
+}
+
+/* The value of a hex digit, or -1. */
+static inline int http_hex_value(char c)
+{
+    if (http_is_digit(c))
+        return c - '0';
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static inline bool http_is_unreserved(char c)
+{
+    return http_is_alphanumeric(c) || c == '-' || c == '.' || c == '_' || c == '~';
+}
+
+/* Of a registered name: also % and the sub-delims, but not the comma, since a list of Host fields
+ * must not pass for one name. */
+static inline bool http_is_host(char c)
+{
+    switch (c) {
+    case '%': case '!': case '$': case '&': case '\'': case '(': case ')':
+    case '*': case '+': case ';': case '=':
+        return true;
+    default:
+        return http_is_unreserved(c);
+    }
+}
+
+static inline bool http_is_token(char c)
+{
+    switch (c) {
+    case '!': case '#': case '$': case '%': case '&': case '\'': case '*':
+    case '+': case '-': case '.': case '^': case '_': case '`': case '|': case '~':
+        return true;
+    default:
+        return http_is_alphanumeric(c);
+    }
+}
+
+/* What may stand in a field's value or a quoted string: no control characters but the tab. */
+static inline bool http_is_text(char c)
+{
+    return ((unsigned char)c >= ' ' && c != 127) || c == '\t';
+}
+
+/* Fills *error. Returns HTTP_BAD. */
+enum http_result http_refuse(struct http_error *error, uint16_t status, const char *sentence);
+
+/* host [":" port] of RFC 3986, 3.2. The host may be empty. */
+bool http_authority_valid(struct slice s);
+
+/* Reads a method (with the space behind it) and the fields of one whole head (with the empty line
+ * behind them), and fills all of *head but its target and head_bytes. */
+enum http_result http_fields_read(struct slice method, uint8_t minor, struct slice fields,
+                                  struct http_head *head, struct http_error *error);
+
+#endif

@@ -1,0 +1,279 @@
+#include "net/http_parts.h"
+
+#include <limits.h>
+
+/* The only file that knows llhttp. It gets a head in three pieces: the method as it came, "/ HTTP/1.1" in
+ * place of what came, and the fields as they came.
+ *
+ * The target is left out since llhttp refuses the bytes above 127 that curl sends for
+ * http://host/ключ, and the version since llhttp refuses HTTP/1.2, which is to be served as 1.1. Both
+ * were checked before. It is so for all requests, so that there is no second way that is seldom tried. */
+
+/* llhttp's methods bear the names of ours. */
+#define HTTP_DELETE LLHTTP_DELETE
+#define HTTP_GET LLHTTP_GET
+#define HTTP_HEAD LLHTTP_HEAD
+#define HTTP_POST LLHTTP_POST
+#define HTTP_PUT LLHTTP_PUT
+#include <llhttp.h>
+#undef HTTP_DELETE
+#undef HTTP_GET
+#undef HTTP_HEAD
+#undef HTTP_POST
+#undef HTTP_PUT
+
+enum {
+    FIELD_CONNECTION = HTTP_FIELD_PREFER + 1,
+    FIELD_CONTENT_LENGTH,
+    FIELD_EXPECT,
+    FIELD_HOST,
+    FIELD_TRANSFER_ENCODING,
+};
+
+static const char malformed[] = "A header field is malformed.";
+
+struct parse {
+    struct http_head *head;
+    struct http_error error;
+    const struct known_field *field; /* the one whose value is awaited, or NULL */
+    uint32_t seen;                   /* a bit for each FIELD_ and HTTP_FIELD_ */
+    bool close, keep_alive;          /* Connection fields have said so */
+};
+
+struct known_field {
+    struct slice name;
+    int (*read)(struct parse *parse, struct slice value); /* 0, or -1 and parse->error */
+    uint8_t id;                                           /* HTTP_FIELD_ or FIELD_ */
+    bool single;                                          /* may not stand twice */
+};
+
+static bool seen(const struct parse *parse, unsigned id)
+{
+    return parse->seen >> id & 1;
+}
+
+/* For callbacks: stops llhttp. */
+static int stop(struct parse *parse, uint16_t status, const char *sentence)
+{
+    http_refuse(&parse->error, status, sentence);
+    return -1;
+}
+
+static int connection_read(struct parse *parse, struct slice value)
+{
+    for (struct slice option; slice_next(&value, ',', &option);) {
+        parse->close |= slice_equal_nocase(option, SLICE("close"));
+        parse->keep_alive |= slice_equal_nocase(option, SLICE("keep-alive"));
+    }
+    return 0;
+}
+
+static int content_length_read(struct parse *parse, struct slice value)
+{
+    unsigned long long length;
+    if (!slice_number(value, LLONG_MAX, &length))
+        return stop(parse, 400, "Content-Length must be one decimal number.");
+    parse->head->content_length = length;
+    return 0;
+}
+
+static int expect_read(struct parse *parse, struct slice value)
+{
+    if (parse->head->minor == 0)
+        return 0;
+    if (!slice_equal_nocase(value, SLICE("100-continue")))
+        return stop(parse, 417, "The only expectation that can be met here is 100-continue.");
+    parse->head->expect_continue = true;
+    return 0;
+}
+
+static int host_read(struct parse *parse, struct slice value)
+{
+    return http_authority_valid(value) ? 0 : stop(parse, 400, "The Host field is malformed.");
+}
+
+static bool is_token(struct slice s)
+{
+    size_t i = 0;
+    while (i < s.len && http_is_token(s.data[i]))
+        i++;
+    return s.len > 0 && i == s.len;
+}
+
+/* Why a list of transfer codings that is not just "chunked" is refused: 501 when it can be read in
+ * one way only, and is something that is not spoken here. */
+static int codings_stop(struct parse *parse, struct slice value)
+{
+    bool chunked = false, unknown = false, valid = true;
+    for (struct slice coding; slice_next(&value, ',', &coding);) {
+        valid = valid && !chunked && is_token(coding);
+        chunked = slice_equal_nocase(coding, SLICE("chunked"));
+        unknown |= !chunked;
+    }
+    if (valid && unknown)
+        return stop(parse, 501, "The only transfer coding that is known here is chunked.");
+    return stop(parse, 400, "The Transfer-Encoding field must be chunked.");
+}
+
+static int transfer_encoding_read(struct parse *parse, struct slice value)
+{
+    if (parse->head->minor == 0)
+        return stop(parse, 400, "HTTP/1.0 has no Transfer-Encoding.");
+    if (!slice_equal_nocase(value, SLICE("chunked")))
+        return codings_stop(parse, value);
+    parse->head->chunked = true;
+    return 0;
+}
+
+static int field_keep(struct parse *parse, struct slice value)
+{
+    struct http_head *head = parse->head;
+    if (head->field_count == HTTP_FIELDS_MAX)
+        return stop(parse, 431, "The request has too many header fields.");
+    head->fields[head->field_count++] =
+        (struct http_field){(enum http_field_name)parse->field->id, value};
+    return 0;
+}
+
+/* By the length of the name. */
+static const struct known_field known_fields[] = {
+    {{"host", 4}, host_read, FIELD_HOST, true},
+    {{"accept", 6}, field_keep, HTTP_FIELD_ACCEPT, false},
+    {{"expect", 6}, expect_read, FIELD_EXPECT, true},
+    {{"prefer", 6}, field_keep, HTTP_FIELD_PREFER, false},
+    {{"fog-ttl", 7}, field_keep, HTTP_FIELD_FOG_TTL, true},
+    {{"if-match", 8}, field_keep, HTTP_FIELD_IF_MATCH, false},
+    {{"connection", 10}, connection_read, FIELD_CONNECTION, false},
+    {{"fog-version", 11}, field_keep, HTTP_FIELD_FOG_VERSION, true},
+    {{"content-type", 12}, field_keep, HTTP_FIELD_CONTENT_TYPE, true},
+    {{"if-none-match", 13}, field_keep, HTTP_FIELD_IF_NONE_MATCH, false},
+    {{"content-length", 14}, content_length_read, FIELD_CONTENT_LENGTH, true},
+    {{"transfer-encoding", 17}, transfer_encoding_read, FIELD_TRANSFER_ENCODING, true},
+    {{"", 0}, NULL, 0, false}, /* all others */
+};
+
+enum { OTHERS = sizeof known_fields / sizeof *known_fields - 1 };
+
+/* Where in known_fields the names of a length begin. */
+static const uint8_t known_start[] = {
+    [0] = OTHERS, [1] = OTHERS, [2] = OTHERS, [3] = OTHERS,  [4] = 0,       [5] = OTHERS,
+    [6] = 1,      [7] = 4,      [8] = 5,      [9] = OTHERS,  [10] = 6,      [11] = 7,
+    [12] = 8,     [13] = 9,     [14] = 10,    [15] = OTHERS, [16] = OTHERS, [17] = 11,
+};
+
+static const struct known_field *known_find(struct slice name)
+{
+    const struct known_field *others = &known_fields[OTHERS];
+    if (name.len >= sizeof known_start)
+        return others;
+    const struct known_field *known = &known_fields[known_start[name.len]];
+    for (; known != others && known->name.len == name.len; known++)
+        if ((name.data[0] | 0x20) == known->name.data[0] && slice_equal_nocase(name, known->name))
+            return known;
+    return others;
+}
+
+static int on_header_field(llhttp_t *llhttp, const char *at, size_t length)
+{
+    struct parse *parse = llhttp->data;
+    if (parse->field)
+        return stop(parse, 400, malformed);
+    const struct known_field *field = known_find((struct slice){at, length});
+    if (field->single && seen(parse, field->id))
+        return stop(parse, 400, "A header field stands twice that may stand only once.");
+    parse->field = field;
+    if (field->read)
+        parse->seen |= 1U << field->id;
+    return 0;
+}
+
+/* llhttp calls this once for a field, since its whole value is in one buffer and folded lines were
+ * refused. */
+static int on_header_value(llhttp_t *llhttp, const char *at, size_t length)
+{
+    struct parse *parse = llhttp->data;
+    const struct known_field *field = parse->field;
+    if (!field)
+        return stop(parse, 400, malformed);
+    int result = field->read ? field->read(parse, slice_trim((struct slice){at, length})) : 0;
+    parse->field = NULL;
+    return result;
+}
+
+/* 2 makes llhttp stop where the head ends, whatever follows it. */
+static int on_headers_complete(llhttp_t *llhttp)
+{
+    const struct parse *parse = llhttp->data;
+    return parse->field ? -1 : 2;
+}
+
+static const llhttp_settings_t settings = {
+    .on_header_field = on_header_field,
+    .on_header_value = on_header_value,
+    .on_headers_complete = on_headers_complete,
+};
+
+static enum http_method method_of(uint8_t method)
+{
+    switch (method) {
+    case LLHTTP_GET:
+        return HTTP_GET;
+    case LLHTTP_HEAD:
+        return HTTP_HEAD;
+    case LLHTTP_POST:
+        return HTTP_POST;
+    case LLHTTP_PUT:
+        return HTTP_PUT;
+    case LLHTTP_DELETE:
+        return HTTP_DELETE;
+    default:
+        return HTTP_OTHER;
+    }
+}
+
+static enum http_result llhttp_read(struct parse *parse, struct slice method, struct slice fields)
+{
+    const char *substitute = parse->head->minor ? "/ HTTP/1.1\r\n" : "/ HTTP/1.0\r\n";
+    llhttp_t llhttp;
+    llhttp_init(&llhttp, HTTP_REQUEST, &settings);
+    llhttp.data = parse;
+    if (llhttp_execute(&llhttp, method.data, method.len) != HPE_OK ||
+        llhttp_execute(&llhttp, substitute, 12) != HPE_OK)
+        return http_refuse(&parse->error, 501, "This method is not known here.");
+    if (llhttp_execute(&llhttp, fields.data, fields.len) == HPE_PAUSED_UPGRADE &&
+        llhttp_get_error_pos(&llhttp) == fields.data + fields.len) {
+        parse->head->method = method_of(llhttp_get_method(&llhttp));
+        return HTTP_OK;
+    }
+    if (parse->error.status == 0)
+        http_refuse(&parse->error, 400, malformed);
+    return HTTP_BAD;
+}
+
+static enum http_result fields_check(struct parse *parse)
+{
+    struct http_head *head = parse->head;
+    if (head->minor > 0 && !seen(parse, FIELD_HOST))
+        return http_refuse(&parse->error, 400, "A request must have a Host field.");
+    if (head->chunked && seen(parse, FIELD_CONTENT_LENGTH))
+        return http_refuse(&parse->error, 400,
+                           "Content-Length and Transfer-Encoding exclude each other.");
+    head->keep_alive = !parse->close && (head->minor > 0 || parse->keep_alive);
+    return HTTP_OK;
+}
+
+enum http_result http_fields_read(struct slice method, uint8_t minor, struct slice fields,
+                                  struct http_head *head, struct http_error *error)
+{
+    struct parse parse = {.head = head};
+    head->minor = minor;
+    head->chunked = head->expect_continue = false;
+    head->field_count = 0;
+    head->content_length = 0;
+    enum http_result result = llhttp_read(&parse, method, fields);
+    if (result == HTTP_OK)
+        result = fields_check(&parse);
+    if (result == HTTP_BAD)
+        *error = parse.error;
+    return result;
+}
