@@ -39,7 +39,8 @@ LINK_asan   := $(SANITIZE)
 LINK_fuzz   := $(SANITIZE)
 
 # Every .c file of src/ but main.c is in every test program, and so is each helper (a .c file beside
-# the tests that is not itself a test). What one test needs beside that to be linked: LDFLAGS_name.
+# the tests that is not itself a test). A test that defines __wrap_f gets --wrap=f of the linker;
+# LDFLAGS_name is what else a test may need.
 SRC   := $(sort $(wildcard src/*.c src/*/*.c))
 LIB   := $(LLHTTP) $(patsubst %.c,%,$(filter-out src/main.c,$(SRC)))
 named   = $(patsubst %.c,%,$(wildcard tests/$(1)/*$(2).c))
@@ -47,7 +48,7 @@ helpers = $(filter-out $(call named,$(1),$(2)),$(call named,$(1)))
 UNIT  := $(notdir $(call named,unit,_test))
 FUZZ  := $(patsubst %_fuzz,%,$(notdir $(call named,fuzz,_fuzz)))
 SIM   := $(call named,sim)
--include tests/*/flags.mk
+WRAP   = $$(nm $^ | sed -n 's/.* T __wrap_/-Wl,--wrap=/p' | sort -u)
 
 SAY = @printf '  %-5s %s\n'
 Q   := $(if $(V),,@)
@@ -78,12 +79,12 @@ $(2)/velour-fog: $(patsubst %,$(2)/obj/%.o,$(LIB) src/main)
 $(2)/unit/%: $(2)/obj/tests/unit/%.o $(patsubst %,$(2)/obj/%.o,$(call helpers,unit,_test) $(LIB))
 	$$(SAY) LINK $$@
 	@mkdir -p $$(@D)
-	$$(Q)$$(CC_$(1)) $$(LINK) $$(LINK_$(1)) $$(LDFLAGS) $$(LDFLAGS_$$*) $$^ -o $$@ $$(LIBS) -lcmocka
+	$$(Q)$$(CC_$(1)) $$(LINK) $$(LINK_$(1)) $$(LDFLAGS) $$(LDFLAGS_$$*) $$(WRAP) $$^ -o $$@ $$(LIBS) -lcmocka
 
 $(2)/sim/sim: $(patsubst %,$(2)/obj/%.o,$(SIM) $(LIB))
 	$$(SAY) LINK $$@
 	@mkdir -p $$(@D)
-	$$(Q)$$(CC_$(1)) $$(LINK) $$(LINK_$(1)) $$(LDFLAGS) $$(LDFLAGS_sim) $$^ -o $$@ $$(LIBS)
+	$$(Q)$$(CC_$(1)) $$(LINK) $$(LINK_$(1)) $$(LDFLAGS) $$(LDFLAGS_sim) $$(WRAP) $$^ -o $$@ $$(LIBS)
 endef
 $(eval $(call flavour,plain,build))
 $(eval $(call flavour,asan,build/asan))
@@ -91,7 +92,7 @@ $(eval $(call flavour,fuzz,build/fuzz))
 
 build/fuzz/%_fuzz: build/fuzz/obj/tests/fuzz/%_fuzz.o $(patsubst %,build/fuzz/obj/%.o,$(call helpers,fuzz,_fuzz) $(LIB))
 	$(SAY) LINK $@
-	$(Q)$(CC_fuzz) $(LINK) $(LINK_fuzz) -fsanitize=fuzzer $(LDFLAGS) $^ -o $@ $(LIBS)
+	$(Q)$(CC_fuzz) $(LINK) $(LINK_fuzz) -fsanitize=fuzzer $(LDFLAGS) $(LDFLAGS_$*_fuzz) $(WRAP) $^ -o $@ $(LIBS)
 
 build/bench/%: tests/bench/%.c build/flags
 	$(SAY) CC $@

@@ -10,7 +10,7 @@ const char config_help[] =
     "A key-value store in memory; curl is its client.\n"
     "\n"
     "  curl -d VALUE localhost:8000/KEY     sets\n"
-    "  curl localhost:8000/KEY              gets: 200 with the value, 204 when there is none\n"
+    "  curl localhost:8000/KEY              gets: 200 and the value, or 204\n"
     "  curl -X DELETE localhost:8000/KEY    deletes\n"
     "\n"
     "  --listen ADDR:PORT     where to serve (default [::]:8000; port 0 takes a free one)\n"
@@ -54,12 +54,18 @@ static int parse_size(const char *text, uint64_t max, uint64_t *out)
     return parse_unit(text, units, factors, max, out);
 }
 
-static int parse_time(const char *text, uint64_t *out)
+/* A time, which may be 0. */
+static int parse_duration(const char *text, uint64_t *out)
 {
     static const char *const units[] = {"", "ms", "s", "m", "h", "d", NULL};
     static const uint64_t factors[] = {1000000, 1000, 1000000, 60000000, 3600000000, 86400000000};
     const uint64_t ten_years_us = 315360000ULL * 1000000;
-    int error = parse_unit(text, units, factors, ten_years_us, out);
+    return parse_unit(text, units, factors, ten_years_us, out);
+}
+
+static int parse_time(const char *text, uint64_t *out)
+{
+    int error = parse_duration(text, out);
     return error == 0 && *out == 0 ? -EINVAL : error;
 }
 
@@ -69,17 +75,17 @@ static int set_listen(struct config *config, const char *value)
     return address_parse(slice_of(value), &config->listen);
 }
 
-/* One network, or several with commas or spaces between them, as in the environment. */
+/* One network, or several with commas between them, as in the environment. */
 static int set_allow(struct config *config, const char *value)
 {
-    while (*value) {
-        size_t len = strcspn(value, ", ");
-        if (len > 0 && allow_list_add(&config->node.server.allow, (struct slice){value, len}) != 0)
+    for (;; value++) {
+        size_t len = strcspn(value, ",");
+        if (allow_list_add(&config->node.server.allow, (struct slice){value, len}) != 0)
             return -EINVAL;
         value += len;
-        value += strspn(value, ", ");
+        if (!*value)
+            return 0;
     }
-    return config->node.server.allow.count ? 0 : -EINVAL;
 }
 
 static int set_memory_max(struct config *config, const char *value)
@@ -119,7 +125,7 @@ static int set_request(struct config *config, const char *value)
 
 static int set_drain(struct config *config, const char *value)
 {
-    return parse_time(value, &config->node.drain_us);
+    return parse_duration(value, &config->node.drain_us);
 }
 
 static int set_grace(struct config *config, const char *value)

@@ -82,11 +82,9 @@ static void on_signals(struct loop_watcher *watcher, unsigned ready)
  * program itself. */
 static void fill_in_limits(struct node_config *config, const struct config *given)
 {
-    uint64_t own = io_epoll_resident_bytes() + NODE_FIXED_BYTES;
     if (!given->memory_max_given)
         config->memory_max = io_epoll_memory_bytes() / 4 * 3;
-    if (config->memory_max > 0)
-        config->memory_max -= own < config->memory_max / 2 ? own : config->memory_max / 2;
+    config->memory_own = io_epoll_resident_bytes() + NODE_FIXED_BYTES;
     if (!given->connections_max_given) {
         uint64_t files = io_epoll_files_max();
         uint64_t most = files > 2 * FILES_RESERVED ? files - FILES_RESERVED : FILES_RESERVED;

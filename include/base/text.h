@@ -1,5 +1,5 @@
-/* Text built piece by piece in memory of the caller's: bounded, nothing allocated. What does not fit is left out, as is
- * all that follows, and `full` remembers it: one look at the end is enough. */
+/* Text built piece by piece in memory of the caller's: bounded, nothing allocated. What does not fit
+ * is left out, as is all that follows, and `full` remembers it: one look at the end is enough. */
 #ifndef BASE_TEXT_H
 #define BASE_TEXT_H
 

@@ -33,8 +33,8 @@ void wire_end(uint64_t count, char out[WIRE_HEAD_BYTES]);
 enum wire_result {
     WIRE_MORE,    /* more bytes must come */
     WIRE_RECORD,  /* *record is whole and checked; the caller owns it */
-    WIRE_BROKEN,  /* the bytes are no records: see reason */
-    WIRE_NO_ROOM, /* the heap says no, or the value is larger than value_max */
+    WIRE_BROKEN,  /* the bytes are no records, or a value is larger than value_max: see reason */
+    WIRE_NO_ROOM, /* the heap says no */
 };
 
 /* Reads a stream. Embedded; wire_reader_free when done. */

@@ -43,6 +43,7 @@ struct client {
     uint8_t state;       /* enum client_state */
     bool in_batch, in_ready;
     bool more;  /* kept input may hold a whole request */
+    bool rejected; /* more of a request may come that is not wanted */
     bool reading; /* the request must be complete by its time limit */
 };
 

@@ -56,13 +56,14 @@ struct conn {
     uint8_t interest; /* what the io reports now */
     bool paused;      /* the owner wants no input now */
     bool ended;       /* the peer sends no more */
+    bool unread;      /* see conn_finish */
     uint64_t sent_bytes;
     uint32_t discarded_bytes; /* while lingering */
 };
 
 enum {
     CONN_PIECES_MAX = 64,               /* in one call of conn_send */
-    CONN_LINGER_BYTES_MAX = 256 * 1024, /* thrown away before a lingering connection is cut */
+    CONN_LINGER_BYTES_MAX = 2 * 1024 * 1024, /* thrown away before a lingering connection is cut */
 };
 
 /* Takes over the socket `fd`. Returns 0, or -errno (then the socket is still the caller's). */
@@ -91,9 +92,10 @@ size_t conn_queued_bytes(const struct conn *conn);
 /* Turns input off or on (it is off anyway while something is queued). */
 void conn_pause(struct conn *conn, bool paused);
 
-/* Ends it in order: sends what is queued, shuts, lingers until the peer closes. The owner sets the time limit
- * and calls conn_close when that is over. */
-void conn_finish(struct conn *conn);
+/* Ends it in order: sends what is queued, then shuts, and lingers until the peer closes if something unread may still
+ * come (`unread`), since closing on that would be a reset and the reply might be lost. The owner sets the time limit and
+ * calls conn_close when that is over. */
+void conn_finish(struct conn *conn, bool unread);
 
 /* Ends it at once. */
 void conn_close(struct conn *conn);

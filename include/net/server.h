@@ -68,8 +68,9 @@ struct service {
      * chunked ones. Only when this succeeded are the next two called. */
     void (*on_body_start)(struct service *service, struct request *request, uint64_t bytes);
 
-    /* Where to put body bytes next (may be asked twice before they come): at least one byte of room, or {NULL, 0} to refuse with request->error. */
-    struct server_room (*on_body_room)(struct service *service, struct request *request);
+    /* Where to put body bytes next (may be asked more than once before they come): at least one byte of room, or {NULL, 0}
+     * to refuse with request->error. `left` bytes are known to come at least. */
+    struct server_room (*on_body_room)(struct service *service, struct request *request, uint64_t left);
 
     /* `bytes` were put there. May set request->error. */
     void (*on_body_filled)(struct service *service, struct request *request, size_t bytes);

@@ -9,7 +9,8 @@
 
 struct node_config {
     struct server_config server;
-    uint64_t memory_max;   /* bytes of the table, 0 for no limit */
+    uint64_t memory_max;   /* bytes of the whole process, 0 for no limit */
+    uint64_t memory_own;   /* of these, what the process takes beside the table */
     uint64_t value_max;    /* bytes of one value */
     uint64_t grace_us;     /* a tombstone is kept for so long */
     uint64_t drain_us;     /* node_drain takes so long at most */
@@ -23,7 +24,7 @@ struct node_config {
 
 struct node;
 
-/* Memory that a node takes beside its table: buffers, shards. */
+/* Memory that a node will come to take beside its table: buffers, a margin. */
 enum { NODE_FIXED_BYTES = 4 * 1024 * 1024 };
 
 /* Returns NULL when out of memory. The caller owns it until node_destroy; `loop`, its io and `log` outlive it. */

@@ -73,7 +73,7 @@ static inline struct node *node_of(struct service *service)
 void value_on_head(struct node *node, struct request *request);
 void value_on_request(struct node *node, struct request *request);
 void value_on_body_start(struct node *node, struct request *request, uint64_t bytes);
-struct server_room value_on_body_room(struct node *node, struct request *request);
+struct server_room value_on_body_room(struct node *node, struct request *request, uint64_t left);
 void value_on_request_end(struct node *node, struct request *request);
 
 /* A record's bytes as a piece to send from their place. */

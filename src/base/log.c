@@ -39,12 +39,13 @@ void log_event(struct log *log, enum log_level level, const char *event, const c
     char line[LINE_BYTES + 2];
     int used = line_start(log, level, event, line);
     if (*format) {
-        line[used++] = ' ';
         va_list args;
         va_start(args, format);
-        int more = vsnprintf(line + used, (size_t)(LINE_BYTES - used), format, args);
+        int more = vsnprintf(line + used + 1, (size_t)(LINE_BYTES - used - 1), format, args);
         va_end(args);
-        used += more < 0 ? 0 : more;
+        if (more > 0)
+            line[used] = ' ';
+        used += more > 0 ? more + 1 : 0;
     }
     if (used >= LINE_BYTES)
         used = LINE_BYTES - 1;

@@ -142,9 +142,8 @@ static enum wire_result read_head(struct wire_reader *reader)
         .value_bytes = (size_t)get(head + 8, 4),
         .tombstone = head[1] & RECORD_TOMBSTONE,
     };
-    reader->reason = "the value is larger than this node takes (--value-max)";
     if (form.value_bytes > reader->value_max)
-        return WIRE_NO_ROOM;
+        return broken(reader, "a value is damaged, or larger than this node takes (--value-max)");
     reader->reason = "this node is out of memory (--memory-max)";
     reader->record = record_new(reader->heap, &form, form.tombstone ? HEAP_RESERVE : HEAP_NORMAL);
     if (!reader->record)

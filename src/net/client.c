@@ -97,12 +97,12 @@ static void client_set_timer(struct client *client)
         loop_timer_set(client->server->loop, &client->timer, deadline);
 }
 
-static void client_finish(struct client *client)
+static void client_finish(struct client *client, bool unread)
 {
     client->state = CLIENT_FINISHING;
     client->more = client->reading = false;
     client->active_us = client->server->loop->now_us;
-    conn_finish(&client->conn);
+    conn_finish(&client->conn, unread);
     if (client->conn.state != CONN_CLOSED)
         client_set_timer(client);
 }
@@ -121,7 +121,7 @@ static void client_reject(struct client *client, unsigned status, const char *se
         reply_text(request, status, sentence);
     output_flush(&server->output);
     exchange_free(client);
-    client_finish(client);
+    client_finish(client, true);
 }
 
 static void client_time_is_up(struct client *client)
@@ -138,7 +138,7 @@ static void client_time_is_up(struct client *client)
         server->counters.timeouts++;
         client_reject(client, 408, "The request was not complete in time.");
     } else {
-        client_finish(client); /* idle */
+        client_finish(client, false); /* idle */
     }
 }
 
@@ -165,7 +165,7 @@ void client_settle(struct client *client, struct slice rest, enum run_stop stop)
         return;
     client->active_us = client->server->loop->now_us;
     if (stop == RUN_CLOSE && client->state == CLIENT_READY) {
-        client_finish(client);
+        client_finish(client, rest.len > 0 || client->rejected);
         return;
     }
     client->more = stop == RUN_AGAIN;
@@ -183,7 +183,7 @@ void client_settle(struct client *client, struct slice rest, enum run_stop stop)
     if (client->more && !busy && !conn_blocked(conn))
         server_ready(client);
     else if (conn->ended && !client->more && !busy)
-        client_finish(client);
+        client_finish(client, false);
     else if (client->reading || busy || conn_blocked(conn))
         client_set_timer(client);
 }
@@ -224,7 +224,7 @@ static void stream_continue(struct client *client)
     if (result == SERVER_STREAM_BROKEN)
         conn_close(&client->conn);
     else if (close)
-        client_finish(client);
+        client_finish(client, false);
 }
 
 /* A piece of a streamed reply, and what comes after it. One piece a turn, so that others get theirs. */
@@ -244,7 +244,7 @@ static void client_stream(struct client *client)
     if (client->state == CLIENT_STREAMING || client->more)
         server_ready(client);
     else if (client->conn.ended)
-        client_finish(client);
+        client_finish(client, false);
 }
 
 /* Whether the run goes on after a request: it was answered, and the answer was taken. */
@@ -321,13 +321,13 @@ void server_answer(struct request *held, void (*answer)(struct service *, struct
     conn_pause(&client->conn, false);
     client->more |= client->conn.kept != NULL;
     if (close)
-        client_finish(client);
+        client_finish(client, false);
     else if (conn_blocked(&client->conn))
         client_set_timer(client);
     else if (client->more)
         server_ready(client);
     else if (client->conn.ended)
-        client_finish(client);
+        client_finish(client, false);
 }
 
 /* The conn's events */
@@ -346,7 +346,7 @@ static void client_on_drained(struct conn *conn)
     else if (client->state == CLIENT_STREAMING || client->more)
         server_ready(client);
     else if (client->state == CLIENT_READY && conn->ended)
-        client_finish(client);
+        client_finish(client, false);
 }
 
 static void client_free(struct loop_deferred *deferred)
@@ -409,7 +409,7 @@ void client_drain(struct client *client)
         client_read(client, true); /* a request may have come that was not read yet */
         if (client->conn.state == CONN_OPEN && !client->in_batch && !client->reading &&
             client->state == CLIENT_READY)
-            client_finish(client);
+            client_finish(client, false);
     }
 }
 

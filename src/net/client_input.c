@@ -21,17 +21,19 @@ static const struct http_error gone = {503, "This node is out of memory for requ
 
 static void body_refuse(struct client *client, struct request *request)
 {
+    client->rejected = true;
     request->close = true;
     client->state = CLIENT_READY;
     client->reading = false;
 }
 
-/* Copies body bytes to where the service wants them. Returns false when it refuses. */
-static bool body_put(struct request *request, struct slice bytes)
+/* Copies body bytes to where the service wants them; `left` are known to come, these among them. Returns false when it
+ * refuses. */
+static bool body_put(struct request *request, struct slice bytes, uint64_t left)
 {
     struct service *service = request->server->service;
     while (bytes.len > 0) {
-        struct server_room room = service->on_body_room(service, request);
+        struct server_room room = service->on_body_room(service, request, left);
         if (room.len == 0)
             return false;
         size_t take = bytes.len < room.len ? bytes.len : room.len;
@@ -41,8 +43,16 @@ static bool body_put(struct request *request, struct slice bytes)
             return false;
         bytes.data += take;
         bytes.len -= take;
+        left -= take;
     }
     return true;
+}
+
+/* A chunk says how long it is before it comes: whether the service will take that much. */
+static bool body_expected(struct request *request, uint64_t left)
+{
+    struct service *service = request->server->service;
+    return left == 0 || service->on_body_room(service, request, left).len > 0;
 }
 
 enum body_result { BODY_NEEDS_INPUT, BODY_WHOLE, BODY_REFUSED };
@@ -51,7 +61,7 @@ static enum body_result body_take_fixed(struct exchange *exchange, struct slice 
 {
     size_t take = data.len < exchange->body_left ? data.len : (size_t)exchange->body_left;
     *used = take;
-    if (!body_put(&exchange->request, (struct slice){data.data, take}))
+    if (!body_put(&exchange->request, (struct slice){data.data, take}, exchange->body_left))
         return BODY_REFUSED;
     exchange->body_left -= take;
     return exchange->body_left == 0 ? BODY_WHOLE : BODY_NEEDS_INPUT;
@@ -66,7 +76,9 @@ static enum body_result body_take_chunked(struct exchange *exchange, struct slic
         enum http_result result = http_chunked_parse(&exchange->chunked, rest, &step, &body,
                                                      &exchange->request.error);
         *used += step;
-        if (result == HTTP_BAD || !body_put(&exchange->request, body))
+        uint64_t left = http_chunked_left(&exchange->chunked);
+        if (result == HTTP_BAD || !body_put(&exchange->request, body, left + body.len) ||
+            !body_expected(&exchange->request, left))
             return BODY_REFUSED;
         if (result == HTTP_OK)
             return BODY_WHOLE;
@@ -147,6 +159,7 @@ static void run_bad_head(struct run *run, struct request *request)
 {
     request->head = (struct http_head){.method = HTTP_OTHER, .minor = 1};
     request->close = true;
+    run->client->rejected = true;
     batch_add(run, request);
     run->stop = RUN_CLOSE;
 }
@@ -168,6 +181,7 @@ static bool run_parse_body(struct run *run, struct request *request)
     run->parsed = start;
     if (request->error.status) {
         request->close = true;
+        client->rejected = true;
         batch_add(run, request);
         run->stop = RUN_CLOSE;
         return false;
@@ -260,7 +274,7 @@ static bool client_read_direct(struct client *client)
     if (client->state != CLIENT_BODY || exchange->request.head.chunked ||
         exchange->body_left < DIRECT_READ_BYTES_MIN || client->conn.kept)
         return false;
-    struct server_room room = service->on_body_room(service, &exchange->request);
+    struct server_room room = service->on_body_room(service, &exchange->request, exchange->body_left);
     if (room.len < DIRECT_READ_BYTES_MIN)
         return false; /* also when it refuses: the other way finds that out too */
     size_t want = room.len < exchange->body_left ? room.len : (size_t)exchange->body_left;

@@ -153,8 +153,11 @@ static void conn_update_interest(struct conn *conn)
 /* Nothing is left to send of a conn that finishes. */
 static void conn_linger(struct conn *conn)
 {
+    char first;
     conn_move(conn, CONN_LINGERING);
-    if (conn->ended) {
+    if (!conn->unread && !conn->ended)
+        conn->unread = ops_of(conn)->recv(conn->loop->io, conn->fd, &first, 1) > 0;
+    if (!conn->unread || conn->ended) {
         conn_close(conn);
         return;
     }
@@ -381,10 +384,11 @@ void conn_pause(struct conn *conn, bool paused)
     conn_update_interest(conn);
 }
 
-void conn_finish(struct conn *conn)
+void conn_finish(struct conn *conn, bool unread)
 {
     if (conn->state != CONN_OPEN)
         return;
+    conn->unread = unread;
     conn_move(conn, CONN_FINISHING);
     if (conn->queue)
         conn_update_interest(conn);

@@ -10,7 +10,8 @@ static void put_head(struct text *text, const char *name, const char *type, cons
     text_add(text, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-static void put_number(struct text *text, const char *name, const char *type, const char *help, uint64_t value)
+static void put_number(struct text *text, const char *name, const char *type, const char *help,
+                       uint64_t value)
 {
     put_head(text, name, type, help);
     text_add(text, "%s %" PRIu64 "\n", name, value);
@@ -26,7 +27,8 @@ static void put_counter(struct text *text, const char *name, const char *help, u
     put_number(text, name, "counter", help, value);
 }
 
-static void put_seconds(struct text *text, const char *name, const char *type, const char *help, uint64_t us)
+static void put_seconds(struct text *text, const char *name, const char *type, const char *help,
+                        uint64_t us)
 {
     put_head(text, name, type, help);
     text_add(text, "%s ", name);
@@ -34,7 +36,8 @@ static void put_seconds(struct text *text, const char *name, const char *type, c
     text_add(text, "\n");
 }
 
-static void put_histogram(struct text *text, const char *name, const char *help, const struct histogram *histogram)
+static void put_histogram(struct text *text, const char *name, const char *help,
+                          const struct histogram *histogram)
 {
     uint64_t count = 0;
     put_head(text, name, "histogram", help);
@@ -57,25 +60,33 @@ static void put_requests(struct text *text, const struct server_counters *counte
         [HTTP_GET] = "GET", [HTTP_HEAD] = "HEAD",     [HTTP_POST] = "POST",
         [HTTP_PUT] = "PUT", [HTTP_DELETE] = "DELETE", [HTTP_OTHER] = "other",
     };
-    put_head(text, "velour_fog_requests_total", "counter", "Requests answered, by method and status.");
+    put_head(text, "velour_fog_requests_total", "counter",
+             "Requests answered, by method and status.");
     for (unsigned method = 0; method < SERVER_METHODS; method++)
         for (unsigned i = 0; i < SERVER_STATUSES; i++)
             if (counters->replies[method][i])
-                text_add(text, "velour_fog_requests_total{method=\"%s\",status=\"%u\"} %" PRIu64 "\n", methods[method],
-                         100 + i, counters->replies[method][i]);
+                text_add(text,
+                         "velour_fog_requests_total{method=\"%s\",status=\"%u\"} %" PRIu64 "\n",
+                         methods[method], 100 + i, counters->replies[method][i]);
 }
 
 static void put_traffic(struct text *text, const struct node *node, const struct figures *figures)
 {
     put_requests(text, figures->server);
-    put_counter(text, "velour_fog_request_timeouts_total", "Requests that were not complete in time.", figures->server->timeouts);
-    put_gauge(text, "velour_fog_held_requests", "Requests that wait for a change of their key.", figures->held);
-    put_counter(text, "velour_fog_batches_total", "Batches in which requests were answered.", figures->server->batches);
-    put_counter(text, "velour_fog_received_bytes_total", "Bytes received from clients.", node->loop->received_bytes);
-    put_counter(text, "velour_fog_sent_bytes_total", "Bytes sent to clients.", node->loop->sent_bytes);
-    put_histogram(text, "velour_fog_request_duration_seconds",
-                  "Time from the read of a request's last byte to the hand-over of its reply to the kernel.",
-                  &figures->server->latency_us);
+    put_counter(text, "velour_fog_request_timeouts_total",
+                "Requests that were not complete in time.", figures->server->timeouts);
+    put_gauge(text, "velour_fog_held_requests", "Requests that wait for a change of their key.",
+              figures->held);
+    put_counter(text, "velour_fog_batches_total", "Batches in which requests were answered.",
+                figures->server->batches);
+    put_counter(text, "velour_fog_received_bytes_total", "Bytes received from clients.",
+                node->loop->received_bytes);
+    put_counter(text, "velour_fog_sent_bytes_total", "Bytes sent to clients.",
+                node->loop->sent_bytes);
+    put_histogram(
+        text, "velour_fog_request_duration_seconds",
+        "Time from the read of a request's last byte to the hand-over of its reply to the kernel.",
+        &figures->server->latency_us);
     put_histogram(text, "velour_fog_loop_turn_duration_seconds",
                   "Time that turns of the event loop took, waiting apart.", &node->loop->turn_us);
 }
@@ -84,32 +95,40 @@ static void put_connections(struct text *text, const struct figures *figures)
 {
     const struct server_counters *counters = figures->server;
     put_gauge(text, "velour_fog_connections", "Connections that are open.", figures->connections);
-    put_counter(text, "velour_fog_connections_accepted_total", "Connections accepted.", counters->accepted);
+    put_counter(text, "velour_fog_connections_accepted_total", "Connections accepted.",
+                counters->accepted);
     put_head(text, "velour_fog_connections_refused_total", "counter",
              "Connections refused: from a network that is not allowed, or past the limit.");
-    text_add(text, "velour_fog_connections_refused_total{reason=\"network\"} %" PRIu64 "\n", counters->refused_network);
-    text_add(text, "velour_fog_connections_refused_total{reason=\"full\"} %" PRIu64 "\n", counters->refused_full);
-    put_counter(text, "velour_fog_accept_failures_total", "Times that a connection could not be accepted.",
-                counters->accept_failures);
+    text_add(text, "velour_fog_connections_refused_total{reason=\"network\"} %" PRIu64 "\n",
+             counters->refused_network);
+    text_add(text, "velour_fog_connections_refused_total{reason=\"full\"} %" PRIu64 "\n",
+             counters->refused_full);
+    put_counter(text, "velour_fog_accept_failures_total",
+                "Times that a connection could not be accepted.", counters->accept_failures);
 }
 
 static void put_table(struct text *text, const struct node *node, const struct figures *figures)
 {
     put_gauge(text, "velour_fog_keys", "Keys that have a value.", figures->store.keys);
-    put_gauge(text, "velour_fog_tombstones", "Deleted or expired keys that are still remembered.", figures->store.tombstones);
-    put_counter(text, "velour_fog_expired_total", "Values whose time was over.", figures->store.expired);
-    put_counter(text, "velour_fog_tombstones_dropped_total", "Tombstones forgotten after the grace period.",
-                figures->store.dropped);
-    put_counter(text, "velour_fog_merged_records_total", "Records taken in through merges.", node->counters.merged);
-    put_counter(text, "velour_fog_merge_stale_records_total", "Records of merges that were not newer than what was there.",
+    put_gauge(text, "velour_fog_tombstones", "Deleted or expired keys that are still remembered.",
+              figures->store.tombstones);
+    put_counter(text, "velour_fog_expired_total", "Values whose time was over.",
+                figures->store.expired);
+    put_counter(text, "velour_fog_tombstones_dropped_total",
+                "Tombstones forgotten after the grace period.", figures->store.dropped);
+    put_counter(text, "velour_fog_merged_records_total", "Records taken in through merges.",
+                node->counters.merged);
+    put_counter(text, "velour_fog_merge_stale_records_total",
+                "Records of merges that were not newer than what was there.",
                 node->counters.merge_stale);
-    put_counter(text, "velour_fog_merge_refused_total", "Merges refused as damaged or for want of memory.",
-                node->counters.merge_refused);
-    put_gauge(text, "velour_fog_table_bytes", "Memory of the table's records.", figures->table_bytes);
-    put_gauge(text, "velour_fog_table_resident_bytes", "Memory that the table holds, free parts too.",
-              figures->table_resident_bytes);
-    put_gauge(text, "velour_fog_table_limit_bytes", "Memory that the table may hold, 0 for no limit.",
-              figures->table_limit_bytes);
+    put_counter(text, "velour_fog_merge_refused_total",
+                "Merges refused as damaged or for want of memory.", node->counters.merge_refused);
+    put_gauge(text, "velour_fog_table_bytes", "Memory of the table's records.",
+              figures->table_bytes);
+    put_gauge(text, "velour_fog_table_resident_bytes",
+              "Memory that the table holds, free parts too.", figures->table_resident_bytes);
+    put_gauge(text, "velour_fog_table_limit_bytes",
+              "Memory that the table may hold, 0 for no limit.", figures->table_limit_bytes);
 }
 
 static void put_process(struct text *text, const struct node *node, const struct figures *figures)
@@ -118,15 +137,17 @@ static void put_process(struct text *text, const struct node *node, const struct
     put_gauge(text, "velour_fog_ready", "Whether the node is ready to serve.", figures->ready);
     put_head(text, "velour_fog_build_info", "gauge", "The program's version; always 1.");
     text_add(text, "velour_fog_build_info{version=\"%s\"} 1\n", VELOUR_FOG_VERSION);
-    put_seconds(text, "process_start_time_seconds", "gauge", "When the process started, in seconds since 1970.",
-                node->started_wall_us);
+    put_seconds(text, "process_start_time_seconds", "gauge",
+                "When the process started, in seconds since 1970.", node->started_wall_us);
     if (config->resident_bytes)
-        put_gauge(text, "process_resident_memory_bytes", "Resident memory of the process.", figures->process_resident_bytes);
+        put_gauge(text, "process_resident_memory_bytes", "Resident memory of the process.",
+                  figures->process_resident_bytes);
     if (config->cpu_us)
-        put_seconds(text, "process_cpu_seconds_total", "counter", "Processor time of the process, user and system.",
-                    config->cpu_us());
+        put_seconds(text, "process_cpu_seconds_total", "counter",
+                    "Processor time of the process, user and system.", config->cpu_us());
     if (config->files_max)
-        put_gauge(text, "process_max_fds", "File descriptors that the process may have open.", config->files_max());
+        put_gauge(text, "process_max_fds", "File descriptors that the process may have open.",
+                  config->files_max());
 }
 
 void metrics_reply(struct node *node, struct request *request)

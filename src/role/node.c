@@ -26,23 +26,23 @@ static void node_on_body_start(struct service *service, struct request *request,
 }
 
 /* A body that nobody wants is read and thrown away, up to a point. */
-static struct server_room discard_room(struct node *node, struct request *request)
+static struct server_room discard_room(struct node *node, struct request *request, uint64_t left)
 {
     static const struct http_error unwanted = {413, "This request takes no body."};
-    if (work_of(request)->filled <= SERVER_DISCARD_BYTES_MAX)
+    if (left <= SERVER_DISCARD_BYTES_MAX && work_of(request)->filled <= SERVER_DISCARD_BYTES_MAX)
         return (struct server_room){node->scrap, sizeof node->scrap};
     request->error = unwanted;
     return (struct server_room){0};
 }
 
-static struct server_room node_on_body_room(struct service *service, struct request *request)
+static struct server_room node_on_body_room(struct service *service, struct request *request, uint64_t left)
 {
     struct node *node = node_of(service);
     if (!request->service_data)
-        return discard_room(node, request);
+        return discard_room(node, request, left);
     if (request->kind == NODE_OPERATION)
         return operation_on_body_room(node, request);
-    return value_on_body_room(node, request);
+    return value_on_body_room(node, request, left);
 }
 
 static void node_on_body_filled(struct service *service, struct request *request, size_t bytes)
@@ -155,7 +155,8 @@ static struct store *node_new_store(struct loop *loop, const struct node_config 
 {
     uint64_t seed;
     loop->io->ops->random(loop->io, &seed, sizeof seed);
-    return store_new(config->memory_max, config->grace_us, seed);
+    uint64_t max = config->memory_max, own = config->memory_own;
+    return store_new(max > own ? max - own : max, config->grace_us, seed);
 }
 
 struct node *node_new(struct loop *loop, struct log *log, const struct node_config *config)

@@ -6,9 +6,12 @@
 
 /* GET /: a page for those who ask for HTML, a few lines of text for all others.
  *
- * The page is whole without its script: the figures of the moment stand in it. Each stands in an element that names its
- * place in /-/status (data-figure) and how it is written (data-unit); the script reads /-/status every second and writes
- * it anew by the same rules. Nothing comes from elsewhere, which the Content-Security-Policy in it makes sure of. */
+ * The page is whole without its script: the figures of the moment stand in it. Each stands in an
+ * element that names its place in /-/status (data-figure) and how it is written (data-unit); the
+ * script reads /-/status every second and writes it anew by the same rules. Nothing comes from
+ * elsewhere, which the Content-Security-Policy in it makes sure of.
+ *
+ * Its parts are in several strings since C promises no more than 4095 bytes for one. */
 
 /* How a figure is written, here and in the script. */
 enum unit {
@@ -26,19 +29,23 @@ static const char page_style[] =
     "<html lang=\"en\">\n"
     "<head>\n"
     "<meta charset=\"utf-8\">\n"
-    "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; "
-    "script-src 'unsafe-inline'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'\">\n"
+    "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; "
+    "style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:; "
+    "base-uri 'none'; form-action 'none'\">\n"
     "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
     "<meta name=\"color-scheme\" content=\"light dark\">\n"
     "<title>Velour Fog</title>\n"
-    "<link rel=\"icon\" href=\"data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E"
-    "%3Cg stroke='%237a5cb0' stroke-width='2.4' stroke-linecap='round'%3E%3Cpath d='M3 4h8M5 8h9M2 12h9'/%3E%3C/g%3E"
-    "%3C/svg%3E\">\n"
+    "<link rel=\"icon\" href=\"data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' "
+    "viewBox='0 0 16 16'%3E%3Cg stroke='%237a5cb0' stroke-width='2.4' stroke-linecap='round'%3E"
+    "%3Cpath d='M3 4h8M5 8h9M2 12h9'/%3E%3C/g%3E%3C/svg%3E\">\n"
     "<style>\n"
-    ":root { --back: #f5f3f8; --card: #fff; --text: #211c2b; --quiet: #625a70; --line: #dcd6e5; --edge: #8a8199;\n"
-    "  --accent: #5f3f9e; --on-accent: #fff; --good: #1d6b3f; --bad: #a3262c; color-scheme: light dark }\n"
-    "@media (prefers-color-scheme: dark) { :root { --back: #15121b; --card: #211d2a; --text: #ece8f3; --quiet: #aba2ba;\n"
-    "  --line: #39334a; --edge: #80778f; --accent: #bda2f2; --on-accent: #1b1326; --good: #7fd3a1; --bad: #ff9a9a } }\n"
+    ":root { --back: #f5f3f8; --card: #fff; --text: #211c2b; --quiet: #625a70; --line: #dcd6e5;\n"
+    "  --edge: #8a8199; --accent: #5f3f9e; --on-accent: #fff; --good: #1d6b3f; --bad: #a3262c;\n"
+    "  color-scheme: light dark }\n"
+    "@media (prefers-color-scheme: dark) { :root {\n"
+    "  --back: #15121b; --card: #211d2a; --text: #ece8f3; --quiet: #aba2ba; --line: #39334a;\n"
+    "  --edge: #80778f; --accent: #bda2f2; --on-accent: #1b1326; --good: #7fd3a1;\n"
+    "  --bad: #ff9a9a } }\n"
     "* { box-sizing: border-box }\n"
     "body { margin: 0; background: var(--back); color: var(--text); line-height: 1.5;\n"
     "  font-family: system-ui, \"Segoe UI\", Roboto, \"Helvetica Neue\", Arial, sans-serif }\n"
@@ -53,39 +60,49 @@ static const char page_style[] =
     ".bad { color: var(--bad) }\n"
     "#ready { font-weight: 600; color: var(--good) }\n"
     "#ready.bad { color: var(--bad) }\n"
-    ".tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .75rem; margin: 0 0 1rem }\n"
-    ".tiles > div, section { background: var(--card); border: 1px solid var(--line); border-radius: .6rem }\n"
+    ".tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr));\n"
+    "  gap: .75rem; margin: 0 }\n"
+    ".tiles > div, section { background: var(--card); border: 1px solid var(--line);\n"
+    "  border-radius: .6rem }\n"
     ".tiles > div { padding: .75rem 1rem }\n"
     ".tiles dt { color: var(--quiet); font-size: .9rem }\n"
     ".tiles dd { margin: 0 }\n"
-    ".tiles dd:nth-of-type(1) { font-size: 1.5rem; line-height: 1.3; font-variant-numeric: tabular-nums }\n"
+    ".tiles dd:nth-of-type(1) { font-size: 1.5rem; line-height: 1.3;\n"
+    "  font-variant-numeric: tabular-nums }\n"
     "main { display: grid; gap: 1rem; align-items: start }\n"
     "main > * { min-width: 0 }\n"
     "section { padding: 1rem }\n"
-    "@media (min-width: 56rem) { main { grid-template-columns: 1fr 1fr } .tiles { grid-column: 1 / -1; margin: 0 } }\n"
+    "@media (min-width: 56rem) {\n"
+    "  main { grid-template-columns: 1fr 1fr }\n"
+    "  .tiles { grid-column: 1 / -1 } }\n"
     "table { width: 100%; border-collapse: collapse }\n"
     "caption { text-align: left; padding-bottom: .5rem }\n"
-    "th, td { padding: .3rem 0; border-top: 1px solid var(--line); text-align: left; vertical-align: baseline }\n"
+    "th, td { padding: .3rem 0; border-top: 1px solid var(--line); text-align: left;\n"
+    "  vertical-align: baseline }\n"
     "th { font-weight: normal; color: var(--quiet); padding-right: 1rem }\n"
-    "td { text-align: right; font-variant-numeric: tabular-nums }\n";
+    "td { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }\n";
 
 static const char page_style_form[] =
     "label { display: block; font-weight: 600; margin: .75rem 0 .25rem }\n"
-    "input, textarea { width: 100%; padding: .5rem .6rem; font: 1rem/1.4 ui-monospace, Menlo, Consolas, monospace;\n"
-    "  color: inherit; background: var(--back); border: 1px solid var(--edge); border-radius: .4rem }\n"
+    "input, textarea { width: 100%; padding: .5rem .6rem; background: var(--back); color: inherit;\n"
+    "  font: 1rem/1.4 ui-monospace, Menlo, Consolas, monospace;\n"
+    "  border: 1px solid var(--edge); border-radius: .4rem }\n"
     "textarea { resize: vertical }\n"
-    "button { font: inherit; font-weight: 600; padding: .45rem 1.1rem; margin: .5rem .4rem 0 0; border-radius: .4rem;\n"
-    "  border: 1px solid var(--accent); background: transparent; color: var(--accent); cursor: pointer }\n"
+    "button { font: inherit; font-weight: 600; padding: .45rem 1.1rem; margin: .5rem .25rem 0 0;\n"
+    "  border: 1px solid var(--accent); border-radius: .4rem; background: transparent;\n"
+    "  color: var(--accent); cursor: pointer }\n"
     "button:first-of-type { background: var(--accent); color: var(--on-accent) }\n"
     "button:hover { filter: brightness(1.1) }\n"
     "button:disabled { opacity: .6; cursor: default }\n"
     ":focus-visible { outline: 3px solid var(--accent); outline-offset: 2px }\n"
     "#answer { margin-top: 1rem }\n"
-    "code, pre, td.code { font-family: ui-monospace, Menlo, Consolas, monospace; font-size: .9rem; overflow-wrap: anywhere }\n"
-    "pre { margin: .5rem 0; padding: .6rem; background: var(--back); border-radius: .4rem; overflow: auto; max-height: 20rem;\n"
-    "  white-space: pre-wrap }\n"
+    "code, pre, td.code { font-family: ui-monospace, Menlo, Consolas, monospace;\n"
+    "  font-size: .9rem; white-space: pre-wrap; overflow-wrap: anywhere }\n"
+    "pre { margin: .5rem 0; padding: .6rem; background: var(--back); border-radius: .4rem;\n"
+    "  overflow: auto; max-height: 20rem }\n"
     "footer { padding-top: 1rem; padding-bottom: 2rem }\n"
-    "footer ul { margin: 0; padding: 0; list-style: none; display: flex; flex-wrap: wrap; gap: .25rem 1.25rem }\n"
+    "footer ul { margin: 0; padding: 0; list-style: none; display: flex; flex-wrap: wrap;\n"
+    "  gap: .25rem 1.25rem }\n"
     "@media (prefers-reduced-motion: no-preference) { button { transition: filter .1s } }\n"
     "</style>\n"
     "</head>\n"
@@ -97,10 +114,13 @@ static const char page_form[] =
     "<h2 id=\"try-title\">Get, set or delete a key</h2>\n"
     "<form id=\"form\">\n"
     "<label for=\"key\">Key</label>\n"
-    "<input id=\"key\" required maxlength=\"4096\" autocapitalize=\"off\" autocomplete=\"off\" spellcheck=\"false\">\n"
+    "<input id=\"key\" required maxlength=\"4096\" autocapitalize=\"off\" autocomplete=\"off\"\n"
+    "  spellcheck=\"false\">\n"
     "<label for=\"value\">Value <span class=\"quiet\">(used by Set)</span></label>\n"
     "<textarea id=\"value\" rows=\"3\" autocapitalize=\"off\" spellcheck=\"false\"></textarea>\n"
-    "<button value=\"GET\">Get</button><button value=\"PUT\">Set</button><button value=\"DELETE\">Delete</button>\n"
+    "<button value=\"GET\">Get</button>\n"
+    "<button value=\"PUT\">Set</button>\n"
+    "<button value=\"DELETE\">Delete</button>\n"
     "</form>\n"
     "<div id=\"answer\" hidden>\n"
     "<p role=\"status\" id=\"outcome\"></p>\n"
@@ -109,8 +129,8 @@ static const char page_form[] =
     "</div>\n"
     "</section>\n"
     "<noscript><section><h2>Get, set or delete a key</h2>\n"
-    "<p>Without a script this page only shows figures, those of the moment at which it was loaded. "
-    "Use curl, or any other HTTP client:</p>\n"
+    "<p>Without a script this page only shows figures, those of the moment at which it was\n"
+    "loaded. Use curl, or any other HTTP client:</p>\n"
     "<pre>curl -d VALUE http://localhost:8000/KEY\n"
     "curl http://localhost:8000/KEY\n"
     "curl -X DELETE http://localhost:8000/KEY</pre></section></noscript>\n"
@@ -140,11 +160,13 @@ static const char page_script_figures[] =
     "    for (; n >= 1024 && i < 4; i++) n /= 1024;\n"
     "    return (i ? n.toFixed(1) : n) + ' ' + names[i];\n"
     "  },\n"
-    "  time: s => s < 0.001 ? Math.round(s * 1e6) + ' \\u00b5s' : s < 1 ? (s * 1e3).toFixed(1) + ' ms' : s.toFixed(2) + ' s',\n"
+    "  time: s => s < 0.001 ? Math.round(s * 1e6) + ' \\u00b5s'\n"
+    "    : s < 1 ? (s * 1e3).toFixed(1) + ' ms' : s.toFixed(2) + ' s',\n"
     "  span: s => {\n"
     "    s = Math.floor(s);\n"
-    "    const d = Math.floor(s / 86400), h = Math.floor(s / 3600) % 24, m = Math.floor(s / 60) % 60;\n"
-    "    return d ? `${d} d ${h} h` : h ? `${h} h ${m} min` : m ? `${m} min ${s % 60} s` : `${s} s`;\n"
+    "    const m = Math.floor(s / 60), h = Math.floor(m / 60), d = Math.floor(h / 24);\n"
+    "    return d ? `${d} d ${h % 24} h` : h ? `${h} h ${m % 60} min`\n"
+    "      : m ? `${m} min ${s % 60} s` : `${s} s`;\n"
     "  },\n"
     "};\n"
     "\n"
@@ -158,9 +180,11 @@ static const char page_script_figures[] =
     "  at('version').textContent = now.version;\n"
     "  at('ready').textContent = now.draining ? 'stopping' : now.ready ? 'ready' : 'not ready';\n"
     "  at('ready').className = now.ready ? '' : 'bad';\n"
-    "  const seconds = before ? now.uptime_seconds - before.uptime_seconds : 0;\n"
-    "  if (seconds > 0)\n"
-    "    at('rate').textContent = units.count(Math.round(Math.max(0, now.requests.total - before.requests.total) / seconds));\n"
+    "  if (before?.started === now.started) {\n"
+    "    const seconds = now.uptime_seconds - before.uptime_seconds;\n"
+    "    const requests = now.requests.total - before.requests.total;\n"
+    "    at('rate').textContent = units.count(Math.round(requests / Math.max(seconds, 0.001)));\n"
+    "  }\n"
     "  before = now;\n"
     "}\n"
     "\n"
@@ -168,14 +192,16 @@ static const char page_script_figures[] =
     "async function renew() {\n"
     "  try {\n"
     "    if (!document.hidden) {\n"
-    "      const r = await fetch('/-/status', {cache: 'no-store', signal: AbortSignal.timeout(5000)});\n"
+    "      const signal = AbortSignal.timeout(5000);\n"
+    "      const r = await fetch('/-/status', {cache: 'no-store', signal});\n"
     "      show(await r.json());\n"
     "      answered = new Date();\n"
     "      at('lost').textContent = '';\n"
     "    }\n"
     "  } catch {\n"
+    "    const time = answered.toLocaleTimeString();\n"
     "    if (!at('lost').textContent)\n"
-    "      at('lost').textContent = `The node does not answer. These are the figures of ${answered.toLocaleTimeString()}.`;\n"
+    "      at('lost').textContent = `The node does not answer. These are the figures of ${time}.`;\n"
     "  }\n"
     "  setTimeout(renew, 1000);\n"
     "}\n"
@@ -184,10 +210,11 @@ static const char page_script_figures[] =
     "renew();\n"
     "\n";
 
-/* Dots alone are the one kind of key that a browser cannot ask for: it takes "/.." as a path to be shortened. */
+/* "." and ".." are the only keys that a browser cannot ask for: it shortens such paths. */
 static const char page_script_form[] =
     "const shown = 65536;\n"
-    "const headers = [['Version', 'Fog-Version'], ['ETag', 'ETag'], ['Type', 'Content-Type'], ['Expires', 'Expires']];\n"
+    "const headers = [['Version', 'Fog-Version'], ['ETag', 'ETag'], ['Type', 'Content-Type'],\n"
+    "  ['Expires', 'Expires']];\n"
     "function row(name, text) {\n"
     "  const tr = at('fields').insertRow(), th = document.createElement('th');\n"
     "  th.scope = 'row';\n"
@@ -208,17 +235,19 @@ static const char page_script_form[] =
     "  if (key === '.' || key === '..')\n"
     "    return outcome('A browser cannot ask for this key; curl --path-as-is can.', true);\n"
     "  const path = '/' + encodeURIComponent(key);\n"
-    "  const r = await fetch(path, {method, cache: 'no-store', body: method === 'PUT' ? value : undefined});\n"
+    "  const body = method === 'PUT' ? value : undefined;\n"
+    "  const r = await fetch(path, {method, body, cache: 'no-store'});\n"
     "  const data = await r.blob();\n"
-    "  const what = r.status === 204 ? 'there is no such key' : method === 'GET' && r.ok ? units.bytes(data.size)\n"
-    "    : method === 'PUT' && r.ok ? 'set' : r.ok ? 'deleted' : '';\n"
-    "  outcome(`${r.status} ${r.statusText}${what && ': ' + what}`, !r.ok);\n"
+    "  const done = {GET: units.bytes(data.size), PUT: 'set', DELETE: 'deleted'}[method];\n"
+    "  const what = r.status === 204 ? ': there is no such key' : r.ok ? ': ' + done : '';\n"
+    "  outcome(`${r.status} ${r.statusText}${what}`, !r.ok);\n"
     "  row('Request', `${method} ${path}`);\n"
     "  for (const [name, field] of headers)\n"
     "    if (r.headers.has(field)) row(name, r.headers.get(field));\n"
     "  at('fields').parentNode.hidden = false;\n"
     "  at('body').textContent = await data.slice(0, shown).text();\n"
-    "  if (data.size > shown) at('body').append(`\\n\\u2026 and ${units.bytes(data.size - shown)} more`);\n"
+    "  if (data.size > shown)\n"
+    "    at('body').append(`\\n\\u2026 and ${units.bytes(data.size - shown)} more`);\n"
     "  at('body').hidden = data.size === 0;\n"
     "}\n"
     "at('form').addEventListener('submit', async event => {\n"
@@ -229,7 +258,8 @@ static const char page_script_form[] =
     "  try {\n"
     "    await ask(method, at('key').value, at('value').value);\n"
     "  } catch (e) {\n"
-    "    outcome(e instanceof URIError ? 'This key is not text that can be sent.' : 'The node does not answer.', true);\n"
+    "    outcome(e instanceof URIError\n"
+    "    ? 'This key is not text that can be sent.' : 'The node does not answer.', true);\n"
     "  }\n"
     "  for (const b of buttons) b.disabled = false;\n"
     "  event.submitter?.focus();\n"
@@ -274,7 +304,8 @@ static void put_time(struct text *text, uint64_t us)
 
 static void put_span(struct text *text, uint64_t us)
 {
-    uint64_t seconds = us / 1000000, minutes = seconds / 60, hours = minutes / 60, days = hours / 24;
+    uint64_t seconds = us / 1000000, minutes = seconds / 60, hours = minutes / 60,
+             days = hours / 24;
     if (days)
         text_add(text, "%" PRIu64 " d %" PRIu64 " h", days, hours % 24);
     else if (hours)
@@ -287,8 +318,10 @@ static void put_span(struct text *text, uint64_t us)
 
 static void put_value(struct text *text, enum unit unit, uint64_t value)
 {
-    static void (*const writers[])(struct text *, uint64_t) = {
-        [UNIT_COUNT] = put_count, [UNIT_BYTES] = put_bytes, [UNIT_TIME] = put_time, [UNIT_SPAN] = put_span};
+    static void (*const writers[])(struct text *, uint64_t) = {[UNIT_COUNT] = put_count,
+                                                               [UNIT_BYTES] = put_bytes,
+                                                               [UNIT_TIME] = put_time,
+                                                               [UNIT_SPAN] = put_span};
     writers[unit](text, value);
 }
 
@@ -303,9 +336,11 @@ static void put_figure(struct text *text, const char *place, enum unit unit, uin
 static void put_header(struct text *text, const struct figures *figures)
 {
     text_add(text,
-             "<header>\n<h1>Velour Fog</h1>\n<p class=\"quiet\"><span id=\"ready\"%s>%s</span> · version "
+             "<header>\n<h1>Velour Fog</h1>\n<p class=\"quiet\"><span id=\"ready\"%s>%s</span> · "
+             "version "
              "<span id=\"version\">%s</span> · up ",
-             figures->ready ? "" : " class=\"bad\"", figures->ready ? "ready" : "stopping", VELOUR_FOG_VERSION);
+             figures->ready ? "" : " class=\"bad\"", figures->ready ? "ready" : "stopping",
+             VELOUR_FOG_VERSION);
     put_figure(text, "uptime_seconds", UNIT_SPAN, figures->uptime_us);
     text_add(text, "</p>\n<p id=\"lost\" class=\"bad\" role=\"alert\"></p>\n</header>\n");
 }
@@ -326,7 +361,7 @@ static void put_tiles(struct text *text, const struct node *node, const struct f
     put_figure(text, "keys", UNIT_COUNT, figures->store.keys);
     text_add(text, "</dd><dd class=\"quiet\">and ");
     put_figure(text, "tombstones", UNIT_COUNT, figures->store.tombstones);
-    text_add(text, " deleted</dd></div>\n<div><dt>Memory of the table</dt><dd>");
+    text_add(text, " deleted</dd></div>\n<div><dt>Memory</dt><dd>");
     put_figure(text, "memory.table_resident_bytes", UNIT_BYTES, figures->table_resident_bytes);
     text_add(text, "</dd><dd class=\"quiet\">");
     put_limit(text, UNIT_BYTES, figures->table_limit_bytes);
@@ -334,11 +369,13 @@ static void put_tiles(struct text *text, const struct node *node, const struct f
     put_figure(text, "connections.open", UNIT_COUNT, figures->connections);
     text_add(text, "</dd><dd class=\"quiet\">");
     put_limit(text, UNIT_COUNT, node->config.server.connections_max);
-    text_add(text, "</dd></div>\n<div id=\"rate-tile\" hidden><dt>Requests</dt><dd id=\"rate\">–</dd>"
-                   "<dd class=\"quiet\">a second</dd></div>\n</dl>\n");
+    text_add(text,
+             "</dd></div>\n<div id=\"rate-tile\" hidden><dt>Requests</dt><dd id=\"rate\">–</dd>"
+             "<dd class=\"quiet\">a second</dd></div>\n</dl>\n");
 }
 
-static void put_row(struct text *text, const char *label, const char *place, enum unit unit, uint64_t value)
+static void put_row(struct text *text, const char *label, const char *place, enum unit unit,
+                    uint64_t value)
 {
     text_add(text, "<tr><th scope=\"row\">%s</th><td>", label);
     put_figure(text, place, unit, value);
@@ -349,11 +386,14 @@ static void put_request_rows(struct text *text, const struct figures *figures)
 {
     const struct histogram *latency = &figures->server->latency_us;
     put_row(text, "Requests", "requests.total", UNIT_COUNT, figures->requests);
-    put_row(text, "Requests refused (4xx)", "requests.status_4xx", UNIT_COUNT, figures->by_class[4]);
+    put_row(text, "Requests refused (4xx)", "requests.status_4xx", UNIT_COUNT,
+            figures->by_class[4]);
     put_row(text, "Requests failed (5xx)", "requests.status_5xx", UNIT_COUNT, figures->by_class[5]);
     put_row(text, "Requests that wait for a change", "connections.held", UNIT_COUNT, figures->held);
-    put_row(text, "Time to answer, half are within", "latency_seconds.p50", UNIT_TIME, figures_quantile(latency, 0.5));
-    put_row(text, "99 % are within", "latency_seconds.p99", UNIT_TIME, figures_quantile(latency, 0.99));
+    put_row(text, "Time to answer, half are within", "latency_seconds.p50", UNIT_TIME,
+            figures_quantile(latency, 0.5));
+    put_row(text, "99 % are within", "latency_seconds.p99", UNIT_TIME,
+            figures_quantile(latency, 0.99));
     put_row(text, "The longest", "latency_seconds.max", UNIT_TIME, latency->max_us);
 }
 
@@ -364,14 +404,17 @@ static void put_rows(struct text *text, const struct node *node, const struct fi
     put_row(text, "Received", "bytes.received", UNIT_BYTES, node->loop->received_bytes);
     put_row(text, "Sent", "bytes.sent", UNIT_BYTES, node->loop->sent_bytes);
     put_row(text, "Connections accepted", "connections.accepted", UNIT_COUNT, counters->accepted);
-    put_row(text, "Refused: network not allowed", "connections.refused_network", UNIT_COUNT, counters->refused_network);
-    put_row(text, "Refused: too many", "connections.refused_full", UNIT_COUNT, counters->refused_full);
+    put_row(text, "Refused: network not allowed", "connections.refused_network", UNIT_COUNT,
+            counters->refused_network);
+    put_row(text, "Refused: too many", "connections.refused_full", UNIT_COUNT,
+            counters->refused_full);
     put_row(text, "Memory in records", "memory.table_bytes", UNIT_BYTES, figures->table_bytes);
     if (figures->process_resident_bytes)
         put_row(text, "Memory of the process", "memory.process_resident_bytes", UNIT_BYTES,
                 figures->process_resident_bytes);
     put_row(text, "Values expired", "expired", UNIT_COUNT, figures->store.expired);
-    put_row(text, "Largest value", "limits.value_max_bytes", UNIT_BYTES, node->config.value_max);
+    put_row(text, "Largest value allowed", "limits.value_max_bytes", UNIT_BYTES,
+            node->config.value_max);
 }
 
 static void put_table(struct text *text, const struct node *node, const struct figures *figures)
@@ -380,7 +423,8 @@ static void put_table(struct text *text, const struct node *node, const struct f
     date_http(node->loop->wall_us / 1000000, now);
     text_add(text,
              "<section aria-labelledby=\"figures-title\">\n<h2 id=\"figures-title\">Figures</h2>\n"
-             "<table>\n<caption class=\"quiet\" id=\"live\">Since the node started, as of %.*s.</caption>\n<tbody>\n",
+             "<table>\n<caption class=\"quiet\" id=\"live\">Since the node started, as of "
+             "%.*s.</caption>\n<tbody>\n",
              DATE_HTTP_BYTES, now);
     put_rows(text, node, figures);
     text_add(text, "</tbody>\n</table>\n</section>\n");
@@ -420,13 +464,13 @@ static void put_lines(struct text *text, const struct node *node, const struct f
     put_count(text, figures->store.keys);
     text_add(text, "\nmemory       ");
     put_bytes(text, figures->table_resident_bytes);
-    text_add(text, ", ");
+    text_add(text, " (");
     put_limit(text, UNIT_BYTES, figures->table_limit_bytes);
-    text_add(text, "\nconnections  ");
+    text_add(text, ")\nconnections  ");
     put_count(text, figures->connections);
-    text_add(text, ", ");
+    text_add(text, " (");
     put_limit(text, UNIT_COUNT, node->config.server.connections_max);
-    text_add(text, "\nrequests     ");
+    text_add(text, ")\nrequests     ");
     put_count(text, figures->requests);
     text_add(text, "\n");
     text_add_slice(text, PIECE(lines_usage));
@@ -461,5 +505,7 @@ void front_reply(struct node *node, struct request *request)
         put_page(&text, node, &figures);
     else
         put_lines(&text, node, &figures);
-    figures_reply(request, html ? SLICE("text/html; charset=utf-8") : SLICE("text/plain; charset=utf-8"), &text, true);
+    figures_reply(request,
+                  html ? SLICE("text/html; charset=utf-8") : SLICE("text/plain; charset=utf-8"),
+                  &text, true);
 }

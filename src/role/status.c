@@ -4,7 +4,8 @@
 #include "role/figures.h"
 #include "version.h"
 
-/* /-/status: one JSON object. The writer puts the commas and the indentation, so that what comes out is JSON in any case. */
+/* /-/status: one JSON object. The writer puts the commas and the indentation, so that what comes out
+ * is JSON in any case. */
 
 struct json {
     struct text text;
@@ -14,7 +15,8 @@ struct json {
 
 static void json_name(struct json *json, const char *name)
 {
-    text_add(&json->text, "%s\n%*s\"%s\": ", json->has_members ? "," : "", (int)(2 * json->depth), "", name);
+    text_add(&json->text, "%s\n%*s\"%s\": ", json->has_members ? "," : "", (int)(2 * json->depth),
+             "", name);
     json->has_members = true;
 }
 
@@ -100,7 +102,8 @@ static void put_table(struct json *json, const struct node *node, const struct f
     json_close(json);
 }
 
-static void put_connections(struct json *json, const struct node *node, const struct figures *figures)
+static void put_connections(struct json *json, const struct node *node,
+                            const struct figures *figures)
 {
     const struct server_counters *counters = figures->server;
     json_open(json, "connections");
@@ -127,7 +130,8 @@ static void put_requests(struct json *json, const struct figures *figures)
     json_close(json);
 }
 
-static void put_durations(struct json *json, const struct node *node, const struct histogram *latency)
+static void put_durations(struct json *json, const struct node *node,
+                          const struct histogram *latency)
 {
     const struct histogram *turns = &node->loop->turn_us;
     json_open(json, "latency_seconds");

@@ -142,7 +142,22 @@ static void reply_without_value(struct request *request, unsigned status, const 
     reply_end(request);
 }
 
-/* "wait=N" of Prefer (RFC 7240), in seconds; 0 when there is none. */
+/* The seconds of one preference that is "wait=N", also with spaces, quotes and parameters (RFC 7240, 2); else -1. */
+static int64_t preference_wait(struct slice preference)
+{
+    struct slice name, value = {0};
+    unsigned long long seconds;
+    slice_next(&preference, ';', &value); /* its parameters say nothing here */
+    slice_next(&value, '=', &name);
+    value = slice_trim(value);
+    if (value.len >= 2 && value.data[0] == '"' && value.data[value.len - 1] == '"')
+        value = (struct slice){value.data + 1, value.len - 2};
+    if (!slice_equal_nocase(name, SLICE("wait")) || !slice_number(value, 1000000000, &seconds))
+        return -1;
+    return seconds < NODE_WAIT_SECONDS_MAX ? (int64_t)seconds : NODE_WAIT_SECONDS_MAX;
+}
+
+/* "wait=N" of Prefer, in seconds; 0 when there is none. The first one counts. */
 static uint64_t wait_seconds(const struct request *request)
 {
     for (unsigned i = 0; i < request->head.field_count; i++) {
@@ -150,12 +165,9 @@ static uint64_t wait_seconds(const struct request *request)
         if (request->head.fields[i].name != HTTP_FIELD_PREFER)
             continue;
         while (slice_next(&list, ',', &one)) {
-            struct slice name, value = one;
-            unsigned long long seconds;
-            slice_next(&value, '=', &name);
-            if (!slice_equal_nocase(name, SLICE("wait")) || !slice_number(value, 1000000000, &seconds))
-                continue;
-            return seconds < NODE_WAIT_SECONDS_MAX ? seconds : NODE_WAIT_SECONDS_MAX;
+            int64_t seconds = preference_wait(one);
+            if (seconds >= 0)
+                return (uint64_t)seconds;
         }
     }
     return 0;
@@ -420,10 +432,14 @@ static struct record *grow(struct node *node, struct request *request, struct re
     return record;
 }
 
-struct server_room value_on_body_room(struct node *node, struct request *request)
+struct server_room value_on_body_room(struct node *node, struct request *request, uint64_t left)
 {
     struct record *record = request->service_data;
     uint64_t filled = work_of(request)->filled;
+    if (left > node->config.value_max - filled) {
+        refuse(request, 413, "The value is larger than this node takes (--value-max).");
+        return (struct server_room){0};
+    }
     if (filled == record->value_bytes && !(record = grow(node, request, record)))
         return (struct server_room){0};
     return (struct server_room){record_value_room(record) + filled, record->value_bytes - (size_t)filled};

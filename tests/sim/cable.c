@@ -115,6 +115,8 @@ static void reset_send(struct cable_end *from)
     struct cable_end *to = cable_peer(from);
     if (to->reset)
         return;
+    world_trace(world_of(from), from->host->name, "resets cable %llu",
+                (unsigned long long)from->cable->id);
     if (rng_chance(&from->cable->cables->rng, 500000))
         segments_drop(to);
     segment_push(to, to->sent, false, true);
@@ -335,6 +337,8 @@ void cable_shutdown(struct cable_end *end)
     end->shut = true;
     struct cable_end *to = cable_peer(end);
     world_note(world_of(end), end->cable->id << 1 | (end == &end->cable->ends[1]), "end", 3);
+    world_trace(world_of(end), end->host->name, "ends its side of cable %llu",
+                (unsigned long long)end->cable->id);
     segment_push(to, to->sent, true, false);
 }
 

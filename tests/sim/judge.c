@@ -1,5 +1,6 @@
 #include "judge.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -128,7 +129,8 @@ static void judge_refusal(const struct judge_place *place, struct call *call,
         fail(place, call, "refused with %u: %.*s", response->status,
              (int)(response->kept_bytes < 200 ? response->kept_bytes : 200), response->kept);
     check_sentence(place, call, response);
-    if (!response->close && (call->too_large || response->status == 408 || response->status == 503))
+    bool cut_short = call->too_large && !call->sent_us;
+    if (!response->close && (cut_short || response->status == 408 || response->status == 503))
         fail(place, call, "%u without Connection: close", response->status);
     if (call->write)
         model_write_refused(&place->scene->model, call->write);

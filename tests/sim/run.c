@@ -1,0 +1,185 @@
+#include "run.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SECOND = 1000 * 1000 };
+
+static const uint64_t virtual_us_max = (uint64_t)100000 * SECOND;
+static const uint64_t events_max = 20000000;
+
+static struct run *run_of_step(struct world_event *event)
+{
+    return (struct run *)((char *)event - offsetof(struct run, step));
+}
+
+/* The node's wall clock steps. */
+static void on_step(struct world_event *event)
+{
+    struct run *run = run_of_step(event);
+    const struct faults *faults = &run->scene.faults;
+    if (run->steps_left == 0)
+        return;
+    run->steps_left--;
+    int64_t by_us = (int64_t)rng_spread(&run->rng, 1, faults->clock_step_us_max);
+    if (rng_chance(&run->rng, 500000))
+        by_us = -by_us;
+    io_sim_step(&run->node.io, by_us);
+    run->scene.world.counts.faults++;
+    world_event_set(&run->scene.world, event,
+                    run->scene.world.now_us + rng_spread(&run->rng, 1000, 20 * SECOND));
+}
+
+/* A client's way is cut. */
+static void on_cut(struct world_event *event)
+{
+    struct run *run = (struct run *)((char *)event - offsetof(struct run, cut));
+    struct world *world = &run->scene.world;
+    if (run->cuts_left == 0)
+        return;
+    run->cuts_left--;
+    struct sim_client *client = &run->clients[rng_below(&run->rng, run->client_count)];
+    cable_host_cut(&run->scene.cables, &client->host,
+                   world->now_us + rng_spread(&run->rng, 1000, run->scene.faults.cut_us_max));
+    world->counts.faults++;
+    world_event_set(world, event, world->now_us + rng_spread(&run->rng, 1000, 20 * SECOND));
+}
+
+static void run_plan_faults(struct run *run)
+{
+    struct world *world = &run->scene.world;
+    run->step.run = on_step;
+    run->cut.run = on_cut;
+    run->steps_left = run->scene.faults.clock_steps;
+    run->cuts_left = run->scene.faults.cuts;
+    if (run->steps_left)
+        world_event_set(world, &run->step, rng_spread(&run->rng, 1000, 10 * SECOND));
+    if (run->cuts_left)
+        world_event_set(world, &run->cut, rng_spread(&run->rng, 1000, 10 * SECOND));
+    run->backup_done = rng_chance(&run->rng, 500000);
+    run->backup_at_us = rng_spread(&run->rng, 1000, 20 * SECOND);
+}
+
+static void run_begin(struct run *run, uint64_t seed, bool trace, enum mutant mutant, uint64_t again)
+{
+    struct scene *scene = &run->scene;
+    world_init(&scene->world, seed, trace, mutant);
+    scene->world.run = again;
+    rng_seed(&run->rng, seed, 0x72756e);
+    faults_pick(&scene->faults, seed);
+    habits_pick(&scene->habits, seed);
+    limits_pick(&scene->limits, &scene->habits, seed);
+    scene->crowded = scene->limits.connections_max < scene->habits.clients + 2;
+    cables_init(&scene->cables, &scene->world, &scene->faults);
+    process_start(&run->node, &scene->cables, &scene->limits, 0);
+    run->has_node = true;
+    scene->address = run->node.address;
+    scene->io = &run->node.io;
+    fetcher_init(&run->fetcher, &scene->cables);
+}
+
+static void run_begin_clients(struct run *run)
+{
+    struct scene *scene = &run->scene;
+    const struct habits *habits = &scene->habits;
+    unsigned keys = habits->keys_shared + habits->keys_own * habits->clients;
+    model_init(&scene->model, &scene->world, scene->io, keys);
+    for (unsigned i = 0; i < keys; i++)
+        call_name_key(&scene->model.keys[i], &run->rng);
+    run->client_count = habits->clients;
+    for (unsigned i = 0; i < run->client_count; i++)
+        sim_client_init(&run->clients[i], scene, i);
+}
+
+static void run_end(struct run *run)
+{
+    for (unsigned i = 0; i < run->client_count; i++) {
+        sim_client_leave(&run->clients[i]);
+        sim_client_free(&run->clients[i]);
+    }
+    fetcher_close(&run->fetcher);
+    if (run->has_node)
+        process_end(&run->node);
+    if (run->has_second)
+        process_end(&run->second);
+    free(run->backup.data);
+    model_free(&run->scene.model);
+    cables_free(&run->scene.cables);
+    world_free(&run->scene.world);
+}
+
+/* A backup while clients write, if the connection holds. */
+static void run_take_backup(struct run *run)
+{
+    struct response response;
+    struct bytes request = {0};
+    run->backup_done = true;
+    run->backup_sent_us = run->scene.world.now_us;
+    bytes_print(&request, "GET /-/records HTTP/1.1\r\nHost: sim\r\nConnection: close\r\n\r\n");
+    bool whole = fetch(&run->fetcher, &run->scene.address, &request, &response, &run->backup,
+                       60 * SECOND);
+    fetcher_close(&run->fetcher);
+    bytes_free(&request);
+    if (!whole || response.status != 200)
+        run->backup.bytes = 0;
+}
+
+bool run_until(struct run *run, bool (*is_over)(const struct run *run), uint64_t until_us)
+{
+    struct world *world = &run->scene.world;
+    while (!is_over(run)) {
+        if (!run->backup_done && world->now_us >= run->backup_at_us)
+            run_take_backup(run);
+        if (world->now_us >= until_us || !world_step(world))
+            return false;
+        if (world->counts.events > events_max)
+            world_fail(world, "there is no end to it: %llu events",
+                       (unsigned long long)world->counts.events);
+    }
+    return true;
+}
+
+static bool clients_are_done(const struct run *run)
+{
+    for (unsigned i = 0; i < run->client_count; i++)
+        if (!run->clients[i].done)
+            return false;
+    return true;
+}
+
+static void run_story(struct run *run)
+{
+    struct world *world = &run->scene.world;
+    if (!run_until(run, clients_are_done, virtual_us_max))
+        world_fail(world, "clients are not done after %llu s",
+                   (unsigned long long)(world->now_us / SECOND));
+    run->steps_left = run->cuts_left = 0;
+    run->backup_done = true;
+    if (!world->failed)
+        finale(run);
+    if (world->counts.replies < RUN_REPLIES_MIN)
+        world_fail(world, "too little was done: %llu replies", (unsigned long long)world->counts.replies);
+}
+
+void run_seed(uint64_t seed, bool trace, enum mutant mutant, uint64_t again, const char *block,
+              struct run_result *result)
+{
+    struct run *run = calloc(1, sizeof *run);
+    if (!run)
+        abort();
+    run->scene.block = block;
+    run_begin(run, seed, trace, mutant, again);
+    run_begin_clients(run);
+    run_plan_faults(run);
+    run_story(run);
+    const struct world *world = &run->scene.world;
+    *result = (struct run_result){.failed = world->failed,
+                                  .now_us = world->now_us,
+                                  .hash = world->hash,
+                                  .counts = world->counts};
+    memcpy(result->failure, world->failure, sizeof result->failure);
+    result->counts.virtual_us = world->now_us;
+    run_end(run);
+    free(run);
+}
