@@ -13,9 +13,9 @@ const char config_help[] =
     "  curl localhost:8000/KEY              gets: 200 and the value, or 204\n"
     "  curl -X DELETE localhost:8000/KEY    deletes\n"
     "\n"
-    "  --listen ADDR:PORT     where to serve (default [::]:8000; port 0 takes a free one)\n"
+    "  --listen ADDR:PORT     where to serve (default [::]:8000; port 0: a free one)\n"
     "  --allow CIDR           who may connect, repeatable (default: private networks)\n"
-    "  --memory-max SIZE      memory to use (default: 3/4 of the machine's; 0: no limit)\n"
+    "  --memory-max SIZE      memory to use (default: 3/4 of all; 0: no limit)\n"
     "  --value-max SIZE       largest value (default 64M)\n"
     "  --connections-max N    open connections (default: by the file descriptors)\n"
     "  --idle-timeout TIME    until an unused connection is closed (default 5m)\n"
@@ -25,7 +25,7 @@ const char config_help[] =
     "  --log-level LEVEL      error, warn, info or debug (default info)\n"
     "  --help, --version\n"
     "\n"
-    "SIZE is in bytes, or with K, M, G, T. TIME is in seconds, or with ms, s, m, h, d.\n"
+    "SIZE: bytes, or with K, M, G, T. TIME: seconds, or with ms, s, m, h, d.\n"
     "Each option may also come from the environment: VELOUR_FOG_MEMORY_MAX=16G.\n";
 
 /* Each parser returns 0 or -EINVAL. */

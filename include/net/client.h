@@ -10,6 +10,9 @@
  * is run. */
 enum { SCRATCH_BYTES = (SERVER_BATCH_MAX + 1) * SERVER_SCRATCH_BYTES };
 
+/* The start of most replies: the status line, and Date with its CRLF. */
+enum { OK_DATE_AT = 23, OK_HEAD_BYTES = OK_DATE_AT + DATE_HTTP_BYTES + 2 };
+
 /* What one connection is busy with. */
 enum client_state {
     CLIENT_READY,     /* between requests, or in the middle of a head */
@@ -97,8 +100,8 @@ struct server {
     char *scratch; /* 2 * SCRATCH_BYTES + SERVER_SCRATCH_ROOM */
     size_t scratch_used;
     struct output output;
-    uint64_t date_second;
-    char date[DATE_HTTP_BYTES];
+    uint64_t date_second; /* of what stands in ok_head */
+    char ok_head[OK_HEAD_BYTES];
     struct server_counters counters;
 };
 

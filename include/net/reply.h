@@ -16,6 +16,9 @@ void reply_start(struct request *request, unsigned status);
 
 /* One header field; up to 512 bytes of value. */
 void reply_field(struct request *request, struct slice name, struct slice value);
+/* Whole lines of the head, each with its CRLF, that were made elsewhere. */
+void reply_lines(struct request *request, struct slice lines);
+
 void reply_field_number(struct request *request, struct slice name, uint64_t value);
 
 /* Ends the head and the reply: Content-Length and the body, which is left out for HEAD. Not for 204 and 304:

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 
+#include "base/digits.h"
 #include "net/client.h"
 
 enum {
@@ -56,21 +57,9 @@ static void output_ref(struct output *output, struct conn_piece piece)
     output->pieces[output->count++] = piece;
 }
 
-static size_t number_text(uint64_t value, char out[20])
-{
-    char digits[20];
-    size_t count = 0;
-    do
-        digits[count++] = (char)('0' + value % 10);
-    while (value /= 10);
-    for (size_t i = 0; i < count; i++)
-        out[i] = digits[count - 1 - i];
-    return count;
-}
-
 static void output_number(struct output *output, uint64_t value)
 {
-    output->used += number_text(value, output->text + output->used);
+    output->used += digits_decimal(value, output->text + output->used);
 }
 
 static struct output *output_of(struct request *request)
@@ -78,20 +67,23 @@ static struct output *output_of(struct request *request)
     return &request->server->output;
 }
 
-static struct slice date_of(struct server *server)
+/* "HTTP/1.1 200 OK" and Date are the same in all replies of a second. */
+static void update_date(struct server *server)
 {
     uint64_t second = server->loop->wall_us / 1000000;
-    if (second != server->date_second) {
-        server->date_second = second;
-        date_http(second, server->date);
-    }
-    return (struct slice){server->date, DATE_HTTP_BYTES};
+    if (second == server->date_second)
+        return;
+    server->date_second = second;
+    memcpy(server->ok_head, "HTTP/1.1 200 OK\r\nDate: ", OK_DATE_AT);
+    date_http(second, server->ok_head + OK_DATE_AT);
+    memcpy(server->ok_head + OK_DATE_AT + DATE_HTTP_BYTES, "\r\n", 2);
 }
 
-static void put_status_line(struct output *output, unsigned status)
+static void put_status_line(struct output *output, unsigned status, const struct server *server)
 {
+    struct slice date = {server->ok_head + OK_DATE_AT, DATE_HTTP_BYTES + 2};
     if (status == 200) {
-        output_text(output, SLICE("HTTP/1.1 200 OK\r\nDate: "));
+        output_text(output, (struct slice){server->ok_head, OK_HEAD_BYTES});
         return;
     }
     output_text(output, SLICE("HTTP/1.1 "));
@@ -99,6 +91,7 @@ static void put_status_line(struct output *output, unsigned status)
     output_text(output, SLICE(" "));
     output_text(output, slice_of(http_status_text(status)));
     output_text(output, SLICE("\r\nDate: "));
+    output_text(output, date);
 }
 
 /* A client is told when the connection ends, and one of HTTP/1.0 when it does not (RFC 9112, 9.3). */
@@ -120,9 +113,8 @@ void reply_start(struct request *request, unsigned status)
     request->status = (uint16_t)status;
     server->counters.replies[request->head.method][status - 100]++;
     output_room(output, HEAD_BYTES_MAX);
-    put_status_line(output, status);
-    output_text(output, date_of(server));
-    output_text(output, SLICE("\r\n"));
+    update_date(server);
+    put_status_line(output, status, server);
     put_connection(output, request);
 }
 
@@ -136,10 +128,17 @@ void reply_field(struct request *request, struct slice name, struct slice value)
     output_text(output, SLICE("\r\n"));
 }
 
+void reply_lines(struct request *request, struct slice lines)
+{
+    struct output *output = output_of(request);
+    output_room(output, lines.len);
+    output_text(output, lines);
+}
+
 void reply_field_number(struct request *request, struct slice name, uint64_t value)
 {
-    char digits[20];
-    reply_field(request, name, (struct slice){digits, number_text(value, digits)});
+    char digits[DIGITS_DECIMAL_MAX];
+    reply_field(request, name, (struct slice){digits, digits_decimal(value, digits)});
 }
 
 static void put_length(struct output *output, size_t bytes)

@@ -1,22 +1,17 @@
 #include "role/etag.h"
 
-static const struct slice absent = {"\"absent\"", 8};
+#include "base/digits.h"
 
-static void put_hex(char *at, uint64_t value)
-{
-    static const char digits[] = "0123456789abcdef";
-    for (int i = 15; i >= 0; i--, value >>= 4)
-        at[i] = digits[value & 15];
-}
+static const struct slice absent = {"\"absent\"", 8};
 
 struct slice etag_make(const struct record *record, char out[ETAG_BYTES])
 {
     if (!record)
         return absent;
     out[0] = '"';
-    put_hex(out + 1, record->version);
+    digits_hex(record->version, out + 1);
     out[17] = '-';
-    put_hex(out + 18, record_digest(record));
+    digits_hex(record_digest(record), out + 18);
     out[34] = '"';
     return (struct slice){out, ETAG_BYTES};
 }

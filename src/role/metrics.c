@@ -134,6 +134,8 @@ static void put_table(struct text *text, const struct node *node, const struct f
 static void put_process(struct text *text, const struct node *node, const struct figures *figures)
 {
     const struct node_config *config = &node->config;
+    put_gauge(text, "velour_fog_memory_limit_bytes",
+              "Memory that the process may take, 0 for no limit.", config->memory_max);
     put_gauge(text, "velour_fog_ready", "Whether the node is ready to serve.", figures->ready);
     put_head(text, "velour_fog_build_info", "gauge", "The program's version; always 1.");
     text_add(text, "velour_fog_build_info{version=\"%s\"} 1\n", VELOUR_FOG_VERSION);

@@ -84,8 +84,8 @@ static const char page_style[] =
 
 static const char page_style_form[] =
     "label { display: block; font-weight: 600; margin: .75rem 0 .25rem }\n"
-    "input, textarea { width: 100%; padding: .5rem .6rem; background: var(--back); color: inherit;\n"
-    "  font: 1rem/1.4 ui-monospace, Menlo, Consolas, monospace;\n"
+    "input, textarea { width: 100%; padding: .5rem .6rem; background: var(--back);\n"
+    "  color: inherit; font: 1rem/1.4 ui-monospace, Menlo, Consolas, monospace;\n"
     "  border: 1px solid var(--edge); border-radius: .4rem }\n"
     "textarea { resize: vertical }\n"
     "button { font: inherit; font-weight: 600; padding: .45rem 1.1rem; margin: .5rem .25rem 0 0;\n"
@@ -201,7 +201,7 @@ static const char page_script_figures[] =
     "  } catch {\n"
     "    const time = answered.toLocaleTimeString();\n"
     "    if (!at('lost').textContent)\n"
-    "      at('lost').textContent = `The node does not answer. These are the figures of ${time}.`;\n"
+    "      at('lost').textContent = `The node does not answer. The figures are of ${time}.`;\n"
     "  }\n"
     "  setTimeout(renew, 1000);\n"
     "}\n"
@@ -214,7 +214,7 @@ static const char page_script_figures[] =
 static const char page_script_form[] =
     "const shown = 65536;\n"
     "const headers = [['Version', 'Fog-Version'], ['ETag', 'ETag'], ['Type', 'Content-Type'],\n"
-    "  ['Expires', 'Expires']];\n"
+    "  ['Seconds left', 'Fog-TTL']];\n"
     "function row(name, text) {\n"
     "  const tr = at('fields').insertRow(), th = document.createElement('th');\n"
     "  th.scope = 'row';\n"
@@ -258,8 +258,8 @@ static const char page_script_form[] =
     "  try {\n"
     "    await ask(method, at('key').value, at('value').value);\n"
     "  } catch (e) {\n"
-    "    outcome(e instanceof URIError\n"
-    "    ? 'This key is not text that can be sent.' : 'The node does not answer.', true);\n"
+    "    const unsendable = 'This key is not text that can be sent.';\n"
+    "    outcome(e instanceof URIError ? unsendable : 'The node does not answer.', true);\n"
     "  }\n"
     "  for (const b of buttons) b.disabled = false;\n"
     "  event.submitter?.focus();\n"
@@ -362,9 +362,9 @@ static void put_tiles(struct text *text, const struct node *node, const struct f
     text_add(text, "</dd><dd class=\"quiet\">and ");
     put_figure(text, "tombstones", UNIT_COUNT, figures->store.tombstones);
     text_add(text, " deleted</dd></div>\n<div><dt>Memory</dt><dd>");
-    put_figure(text, "memory.table_resident_bytes", UNIT_BYTES, figures->table_resident_bytes);
+    put_figure(text, "memory.process_resident_bytes", UNIT_BYTES, figures->process_resident_bytes);
     text_add(text, "</dd><dd class=\"quiet\">");
-    put_limit(text, UNIT_BYTES, figures->table_limit_bytes);
+    put_limit(text, UNIT_BYTES, node->config.memory_max);
     text_add(text, "</dd></div>\n<div><dt>Connections</dt><dd>");
     put_figure(text, "connections.open", UNIT_COUNT, figures->connections);
     text_add(text, "</dd><dd class=\"quiet\">");
@@ -409,9 +409,11 @@ static void put_rows(struct text *text, const struct node *node, const struct fi
     put_row(text, "Refused: too many", "connections.refused_full", UNIT_COUNT,
             counters->refused_full);
     put_row(text, "Memory in records", "memory.table_bytes", UNIT_BYTES, figures->table_bytes);
-    if (figures->process_resident_bytes)
-        put_row(text, "Memory of the process", "memory.process_resident_bytes", UNIT_BYTES,
-                figures->process_resident_bytes);
+    put_row(text, "Memory held for records", "memory.table_resident_bytes", UNIT_BYTES,
+            figures->table_resident_bytes);
+    if (figures->table_limit_bytes)
+        put_row(text, "The most that records may take", "memory.table_limit_bytes", UNIT_BYTES,
+                figures->table_limit_bytes);
     put_row(text, "Values expired", "expired", UNIT_COUNT, figures->store.expired);
     put_row(text, "Largest value allowed", "limits.value_max_bytes", UNIT_BYTES,
             node->config.value_max);
@@ -444,16 +446,16 @@ static void put_page(struct text *text, const struct node *node, const struct fi
 
 static const char lines_usage[] =
     "\n"
-    "  curl -d VALUE http://localhost:8000/KEY               set KEY to VALUE\n"
-    "  curl --data-binary @FILE http://localhost:8000/KEY    set it to what is in a file\n"
-    "  curl http://localhost:8000/KEY                        get it (204: there is no such key)\n"
-    "  curl -X DELETE http://localhost:8000/KEY              delete it\n"
+    "  curl -d VALUE http://localhost:8000/KEY              sets a key\n"
+    "  curl --data-binary @FILE http://localhost:8000/KEY   sets it to a file\n"
+    "  curl http://localhost:8000/KEY                       gets it (204: no such key)\n"
+    "  curl -X DELETE http://localhost:8000/KEY             deletes it\n"
     "\n"
-    "  /-/status     figures as JSON                  /-/metrics    for Prometheus\n"
-    "  /-/keys       all keys (?prefix=)              /-/digest     to compare nodes\n"
-    "  /-/records    all records, a backup            /-/merge      POST them to restore\n"
-    "  /-/healthy    200 as long as it runs           /-/ready      200 as long as it serves\n"
-    "  /             this; a page for a browser\n";
+    "  /-/status    figures as JSON            /-/metrics   for Prometheus\n"
+    "  /-/keys      all keys (?prefix=)        /-/digest    to compare nodes\n"
+    "  /-/records   all records, a backup      /-/merge     POST them to restore\n"
+    "  /-/healthy   200 as long as it runs     /-/ready     200 as long as it serves\n"
+    "  /            this; a page for browsers\n";
 
 static void put_lines(struct text *text, const struct node *node, const struct figures *figures)
 {
@@ -463,9 +465,9 @@ static void put_lines(struct text *text, const struct node *node, const struct f
     text_add(text, "\n\nkeys         ");
     put_count(text, figures->store.keys);
     text_add(text, "\nmemory       ");
-    put_bytes(text, figures->table_resident_bytes);
+    put_bytes(text, figures->process_resident_bytes);
     text_add(text, " (");
-    put_limit(text, UNIT_BYTES, figures->table_limit_bytes);
+    put_limit(text, UNIT_BYTES, node->config.memory_max);
     text_add(text, ")\nconnections  ");
     put_count(text, figures->connections);
     text_add(text, " (");

@@ -95,6 +95,7 @@ static void put_table(struct json *json, const struct node *node, const struct f
     json_number(json, "refused", node->counters.merge_refused);
     json_close(json);
     json_open(json, "memory");
+    json_number_or_null(json, "limit_bytes", node->config.memory_max);
     json_number(json, "table_bytes", figures->table_bytes);
     json_number(json, "table_resident_bytes", figures->table_resident_bytes);
     json_number_or_null(json, "table_limit_bytes", figures->table_limit_bytes);

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/digits.h"
 #include "role/etag.h"
 #include "role/node_state.h"
 
@@ -97,10 +98,20 @@ void value_on_head(struct node *node, struct request *request)
 
 static void put_version(struct request *request, const struct record *record)
 {
-    char tag[ETAG_BYTES];
-    reply_field(request, SLICE("ETag"), etag_make(record, tag));
-    if (record)
-        reply_field_number(request, SLICE("Fog-Version"), record->version);
+    static const char etag_name[6] = "ETag: ", version_name[15] = "\r\nFog-Version: ";
+    char lines[sizeof etag_name + ETAG_BYTES + sizeof version_name + DIGITS_DECIMAL_MAX + 2], *at = lines;
+    if (!record) {
+        reply_lines(request, SLICE("ETag: \"absent\"\r\n"));
+        return;
+    }
+    memcpy(at, etag_name, sizeof etag_name);
+    at += sizeof etag_name;
+    at += etag_make(record, at).len;
+    memcpy(at, version_name, sizeof version_name);
+    at += sizeof version_name;
+    at += digits_decimal(record->version, at);
+    memcpy(at, "\r\n", 2);
+    reply_lines(request, (struct slice){lines, (size_t)(at + 2 - lines)});
 }
 
 static void release_record(void *heap, void *record)
@@ -128,7 +139,10 @@ static void reply_value(struct node *node, struct request *request, struct recor
     reply_start(request, 200);
     put_version(request, record);
     put_expiry(request, record, node->loop->wall_us);
-    reply_field(request, SLICE("Content-Type"), type.len ? type : SLICE("application/octet-stream"));
+    if (type.len)
+        reply_field(request, SLICE("Content-Type"), type);
+    else
+        reply_lines(request, SLICE("Content-Type: application/octet-stream\r\n"));
     if (value.len <= SERVER_COPY_BYTES_MAX || request->head.method == HTTP_HEAD)
         reply_body(request, value);
     else

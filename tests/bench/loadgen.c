@@ -860,7 +860,8 @@ static bool reply_is_right(const struct load *load, const struct conn *conn, enu
     case outcome_done:
         return verb != verb_get;
     case outcome_refused:
-        return verb == verb_set && load->options->allow_refused;
+        /* also to a DELETE: the mark of a key that never was takes memory, too */
+        return verb != verb_get && load->options->allow_refused;
     case outcome_unexpected:
         break;
     }
@@ -1333,7 +1334,8 @@ static const char usage[] =
     "  --warmup S         the same load before, not counted (0)\n"
     "  --timeout S        give up on replies, and on counted runs, after (600)\n"
     "  --seed N           of the order of keys (1)\n"
-    "  --allow-absent     a GET may find nothing    --allow-refused  a SET may find memory full\n"
+    "  --allow-absent     a GET may find nothing    --allow-refused  a SET or DELETE may find "
+    "memory full\n"
     "  --cpu-pid PID      report the CPU time of that process, all threads\n"
     "  --cpu-each         and its distribution from batch to batch (one connection)\n"
     "  --spin             poll without sleeping\n"

@@ -123,7 +123,7 @@ class Node:
     def call(self, method, target, body=None, headers=(), seconds=20):
         """One request on a new connection."""
         with self.connect() as connection:
-            connection.send(request(method, target, body, headers))
+            connection.send_what_goes(request(method, target, body, headers))  # it may be refused in the middle
             return connection.reply(method, seconds=seconds)
 
     def put(self, key, value, *headers):

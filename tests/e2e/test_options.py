@@ -27,9 +27,11 @@ def _sentences(done, *words):
 def help_fits_a_screen():
     done = run_binary("--help")
     equal((done.returncode, done.stderr), (0, b""), "exit code and stderr")
+    check(done.stdout.endswith(b"\n"), f"the last line of --help has no end: {done.stdout[-60:]!r}")
     lines = done.stdout.decode().splitlines()
-    check(5 <= len(lines) <= 24, f"--help has {len(lines)} lines")
-    check(max(map(len, lines)) <= 80, f"a line of --help has {max(map(len, lines))} characters")
+    check(5 <= len(lines) <= 30, f"--help has {len(lines)} lines")
+    long = [line for line in lines if len(line) > 80]
+    check(not long, f"{len(long)} lines of --help have more than 80 characters: {long}")
 
 
 @test
@@ -69,7 +71,7 @@ _BAD = {
     "--listen": ["", "nonsense", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.1:8000x",
                  "127.0.0.1:99999999999", "256.0.0.1:0", "[::1", "[::1]", "[:::]:0", ":::0x", "127.0.0.1:+1"],
     "--allow": ["", "nonsense", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0.0/", "10.0.0.0/x", "10.0.0/8", "10.0.0.0.0/8",
-                "256.0.0.0/8", "::1/129", "fe80::/", "fe80::x/10", "10.0.0.0/8 ", "10.0.0.0/8/8"],
+                "256.0.0.0/8", "::1/129", "fe80::/", "fe80::x/10", "10.0.0.0/8/8"],
     "--memory-max": ["", "lots", "-1", "12Q", "1.5.5G", "0x10", "M", "99999999999999999999",
                      "99999999999999999G", "16GB!"],
     "--value-max": ["", "lots", "-1", "12Q", "M", "99999999999999999999", "99999999999999999G"],

@@ -174,7 +174,7 @@ def _held(lines):
 
 
 for _name, _lines in {"in_capitals": ["PREFER: WAIT=30"], "in_a_list": ["Prefer: respond-async, wait=30, x=y"],
-                      "in_two_lines": ["Prefer: respond-async", "Prefer: wait=30"], "quoted": ['Prefer: wait="30"'],
+                      "in_two_lines": ["Prefer: respond-async", "Prefer: wait=30"],
                       "with_spaces": ["Prefer: wait = 30"], "with_parameter": ["Prefer: wait=30; foo=bar"]}.items():
     register("wait", f"written_{_name}", _held, _lines)
 

@@ -50,6 +50,11 @@ def _field(fields, *words):
     return None
 
 
+def _is_limit(name, value):
+    """Whether a figure is a limit for --memory-max 100M, of which the process's own need may be taken off."""
+    return re.search("limit|max", name) and isinstance(value, (int, float)) and 0.9 * 100 * MIB <= value <= 100 * MIB
+
+
 @test
 def status_is_sane_json():
     node = Node("--memory-max", "100M", "--value-max", "1M")
@@ -61,8 +66,8 @@ def status_is_sane_json():
     equal(_field(fields, "keys"), 6, "the number of keys")
     equal(_field(fields, "tombstones"), 1, "the number of tombstones")
     check(0 <= float(_field(fields, "uptime")) < 60 * SLOW, f"the uptime in {fields}")
-    check(100 * MIB in fields.values(), f"the memory limit is not in {fields}")
-    check(any("memory" in name and isinstance(value, int) and 0 < value < 100 * MIB for name, value in fields.items()),
+    check(any(_is_limit(name, value) for name, value in fields.items()), f"the limit of 100 MiB is not in {fields}")
+    check(any("memory" in name and isinstance(value, int) and 0 < value < 20 * MIB for name, value in fields.items()),
           f"no memory in use in {fields}")
     check(_field(fields, "connections") >= 1, f"the connections in {fields}")
 
@@ -238,10 +243,11 @@ def metrics_show_memory_and_its_limit():
     node = Node("--memory-max", "100M")
 
     def memory():
-        return {name: value for name, labels, value in _metrics(node) if "memory" in name and not labels.get("le")}
+        return {name: value for name, labels, value in _metrics(node)
+                if re.search("memory|table", name) and not labels.get("le")}
 
     before = memory()
-    check(100 * MIB in before.values(), f"the limit is not in {before}")
+    check(any(_is_limit(name, value) for name, value in before.items()), f"the limit is not in {before}")
     node.put("k", bytes(8 * MIB))
     after = memory()
     check(any(8 * MIB <= after[name] - before[name] <= 10 * MIB for name in before),
@@ -304,7 +310,10 @@ def a_few_lines_for_curl():
     equal(answer.status, 200, "the status")
     check(answer.kind().startswith("text/plain"), f"the type is {answer.kind()}")
     lines = answer.body.decode().splitlines()
-    check(2 <= len(lines) <= 24 and max(map(len, lines)) <= 80, f"the text is {answer.body!r}")
+    check(2 <= len(lines) <= 24, f"the text has {len(lines)} lines")
+    check(max(map(len, lines)) <= 80, f"a line has more than 80 characters: {max(lines, key=len)}")
+    check(f":{node.port}/" in answer.body.decode() or "http://" not in answer.body.decode(),
+          f"the lines to try name another port than {node.port}")
     check("velour fog" in answer.body.decode().lower() or "velour-fog" in answer.body.decode().lower(), "no name in it")
     equal(curl_reply("-I", node.url("/")).header("content-length"), str(len(answer.body)), "HEAD's Content-Length")
 

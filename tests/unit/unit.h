@@ -35,12 +35,11 @@
         }                                                                                          \
     } while (0)
 
-#define check_slice(slice, wanted, row)                                                            \
-    do {                                                                                           \
-        struct slice is = (slice), should = (wanted);                                              \
-        check(slice_equal(is, should), "%s: \"%.*s\" in place of \"%.*s\"", row, (int)is.len,      \
-              is.data, (int)should.len, should.data);                                              \
-    } while (0)
+static inline void check_slice(struct slice is, struct slice wanted, const char *row)
+{
+    check(slice_equal(is, wanted), "%s: \"%.*s\" in place of \"%.*s\"", row, (int)is.len, is.data,
+          (int)wanted.len, wanted.data);
+}
 
 /* Chance: splitmix64. UNIT_SEED=n in the environment makes a test try other cases. */
 struct chance {
