@@ -132,7 +132,7 @@ check: ## the static checks alone: floors, style, cppcheck, clang-tidy, formatti
 	+@MAKE='$(MAKE)' scripts/test check
 
 format: ## format the source
-	clang-format -i $(wildcard src/*.c src/*/*.c include/*.h include/*/*.h tests/*/*.c tests/*/*.h)
+	@clang-format -i $(wildcard src/*.c src/*/*.c include/*.h include/*/*.h tests/*/*.c tests/*/*.h)
 
 sim: build/sim/sim ## simulate SEEDS=1000 seeds
 	build/sim/sim $(SEEDS)

@@ -42,8 +42,17 @@ static inline bool http_is_unreserved(char c)
 static inline bool http_is_host(char c)
 {
     switch (c) {
-    case '%': case '!': case '$': case '&': case '\'': case '(': case ')':
-    case '*': case '+': case ';': case '=':
+    case '%':
+    case '!':
+    case '$':
+    case '&':
+    case '\'':
+    case '(':
+    case ')':
+    case '*':
+    case '+':
+    case ';':
+    case '=':
         return true;
     default:
         return http_is_unreserved(c);
@@ -53,8 +62,21 @@ static inline bool http_is_host(char c)
 static inline bool http_is_token(char c)
 {
     switch (c) {
-    case '!': case '#': case '$': case '%': case '&': case '\'': case '*':
-    case '+': case '-': case '.': case '^': case '_': case '`': case '|': case '~':
+    case '!':
+    case '#':
+    case '$':
+    case '%':
+    case '&':
+    case '\'':
+    case '*':
+    case '+':
+    case '-':
+    case '.':
+    case '^':
+    case '_':
+    case '`':
+    case '|':
+    case '~':
         return true;
     default:
         return http_is_alphanumeric(c);

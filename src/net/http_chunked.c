@@ -32,7 +32,7 @@ enum state {
 };
 
 static const uint64_t chunk_bytes_max = UINT64_C(1) << 62;
-static const uint8_t digits_max = 16;
+static const uint8_t digits_max = 16; /* as many as a uint64_t holds */
 
 void http_chunked_init(struct http_chunked *chunked)
 {
@@ -43,8 +43,6 @@ static enum state size_digit(struct http_chunked *chunked, char c)
 {
     int value = http_hex_value(c);
     if (value < 0 || ++chunked->digits > digits_max)
-        return WRONG;
-    if (chunked->left > chunk_bytes_max / 16)
         return WRONG;
     chunked->left = chunked->left * 16 + (unsigned)value;
     return chunked->left > chunk_bytes_max ? WRONG : SIZE;

@@ -198,7 +198,7 @@ def sigterm_under_load():
         return done
 
     loads = [Background(load, number) for number in range(8)]
-    until(lambda: node.get("k7").status == 200, 10, "the load has begun")
+    until(lambda: all(node.get(f"k{number}").status == 200 for number in range(8)), 10, "the load has begun")
     node.signal(signal.SIGTERM)
     stopped(node, SOON)
     stop.append(True)

@@ -253,10 +253,15 @@ static struct outcome decode_long(const char *start, size_t bytes, char filler, 
 static void size_line_at_the_limit(void **state)
 {
     (void)state;
-    assert_int_equal(decode_long("0;", HTTP_CHUNK_LINE_BYTES_MAX, 'a', "\r\n").result, HTTP_MORE);
-    struct outcome over = decode_long("0;", HTTP_CHUNK_LINE_BYTES_MAX + 1, 'a', "\r\n");
-    assert_int_equal(over.result, HTTP_BAD);
-    assert_int_equal(over.error.status, 400);
+    static const char *const starts[] = {"0;", "1\r\nx\r\n0;", "1;abc\r\nx\r\n2;"};
+    for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
+        size_t before = strlen(starts[i]) - 2;
+        size_t limit = before + HTTP_CHUNK_LINE_BYTES_MAX;
+        assert_int_equal(decode_long(starts[i], limit, 'a', "\r\n").result, HTTP_MORE);
+        struct outcome over = decode_long(starts[i], limit + 1, 'a', "\r\n");
+        assert_int_equal(over.result, HTTP_BAD);
+        assert_int_equal(over.error.status, 400);
+    }
 }
 
 static void size_lines_are_counted_one_by_one(void **state)

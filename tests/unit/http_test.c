@@ -331,7 +331,7 @@ static void test_refused(void **state)
     BAD_FIELDS(status, "coding: " coding, "Transfer-Encoding: " coding "\r\nX: y")
 
 static const struct refused refused[] = {
-    BAD_LINE(501, "unknown method", "QUERY / HTTP/1.1"),
+    BAD_LINE(501, "unknown method", "BREW / HTTP/1.1"),
     BAD_LINE(501, "method in small letters", "get / HTTP/1.1"),
     BAD_LINE(501, "method in mixed letters", "Get / HTTP/1.1"),
     BAD_LINE(501, "method with a letter behind", "GETX / HTTP/1.1"),
@@ -391,6 +391,11 @@ static const struct refused refused[] = {
     BAD_TARGET("NUL", "/a\0b"),
     BAD_TARGET("control", "/a\x01"
                           "b"),
+    REFUSED(400, "target: NUL, no more", "GET /\0"),
+    REFUSED(400, "target: DEL, no more", "GET /\x7f"),
+    REFUSED(400, "target: fragment, no more", "GET /#"),
+    REFUSED(400, "target: DEL after eight bytes, no more", "GET /1234567\x7f"),
+    BAD_TARGET("none between two spaces", ""),
     BAD_TARGET("tab", "/a\tb"),
     BAD_TARGET("DEL", "/a\x7f"
                       "b"),
@@ -566,6 +571,15 @@ static struct slice filled(char *data, size_t len, const char *start, char fille
     memcpy(data, start, strlen(start));
     memcpy(data + len - strlen(end), end, strlen(end));
     return (struct slice){data, len};
+}
+
+static void method_at_the_limit(void **state)
+{
+    (void)state;
+    struct slice method = SLICE("ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFG");
+    assert_string_equal(parse(method).text, "501");
+    method.len--;
+    assert_int_equal(parse(method).result, HTTP_MORE);
 }
 
 static void target_at_the_limit(void **state)
@@ -809,6 +823,7 @@ static void status_text(void **state)
 }
 
 static const struct CMUnitTest others[] = {
+    cmocka_unit_test(method_at_the_limit),
     cmocka_unit_test(target_at_the_limit),
     cmocka_unit_test(head_at_the_limit),
     cmocka_unit_test(many_fields),

@@ -1,0 +1,494 @@
+#include "config.h"
+
+#include <errno.h>
+
+#include "unit.h"
+
+enum { ARGUMENTS_MAX = 8, VARIABLES_MAX = 70 };
+
+/* The environment of one test: "NAME=value" each. */
+static const char *environment[VARIABLES_MAX];
+
+static char *variable(const char *name)
+{
+    size_t len = strlen(name);
+    for (size_t i = 0; i < VARIABLES_MAX && environment[i]; i++)
+        if (strncmp(environment[i], name, len) == 0 && environment[i][len] == '=')
+            return (char *)(uintptr_t)(environment[i] + len + 1);
+    return NULL;
+}
+
+static void set_environment(const char *setting)
+{
+    memset(environment, 0, sizeof environment);
+    environment[0] = setting;
+}
+
+/* `arguments` end with NULL; the program's name is put before them. */
+static int parse(struct config *config, const char *const *arguments)
+{
+    char *argv[ARGUMENTS_MAX + 2] = {(char *)(uintptr_t) "velour-fog"};
+    int argc = 1;
+    for (; arguments[argc - 1]; argc++)
+        argv[argc] = (char *)(uintptr_t)arguments[argc - 1];
+    memset(config, 0xa5, sizeof *config);
+    return config_parse(config, argc, argv, variable);
+}
+
+#define PARSE(config, ...) parse((config), (const char *const[]){__VA_ARGS__, NULL})
+
+static void check_sentence(const struct config *config, const char *part)
+{
+    size_t len = strnlen(config->error, sizeof config->error);
+    check(len > 0 && len < sizeof config->error, "%s: no sentence", part);
+    check(config->error[len - 1] == '.', "\"%s\" is no sentence", config->error);
+    check(!strchr(config->error, '\n'), "\"%s\" is more than one line", config->error);
+    check(strstr(config->error, part) != NULL, "\"%s\" says nothing of \"%s\"", config->error, part);
+}
+
+static void check_address(const struct address *address, const char *wanted)
+{
+    char text[ADDRESS_TEXT_BYTES];
+    check_slice(slice_of(address_format(address, text)), slice_of(wanted), wanted);
+}
+
+static bool allows(const struct config *config, const char *text)
+{
+    struct address address;
+    assert_int_equal(address_parse(slice_of(text), &address), 0);
+    return allow_list_has(&config->node.server.allow, &address);
+}
+
+static void test_defaults(void **state)
+{
+    (void)state;
+    static const char *const nothing[] = {NULL}, *const node[] = {"node", NULL};
+    for (int i = 0; i < 2; i++) {
+        struct config config;
+        set_environment(NULL);
+        assert_int_equal(parse(&config, i ? node : nothing), 0);
+        assert_int_equal(config.action, CONFIG_RUN_NODE);
+        check_address(&config.listen, "[::]:8000");
+        assert_false(config.listen_given);
+        assert_false(config.memory_max_given);
+        assert_false(config.connections_max_given);
+        assert_int_equal(config.log_level, LOG_INFO_LEVEL);
+        assert_int_equal(config.node.value_max, 64 << 20);
+        assert_int_equal(config.node.grace_us, 86400000000);
+        assert_int_equal(config.node.drain_us, 10000000);
+        assert_int_equal(config.node.server.idle_us, 300000000);
+        assert_int_equal(config.node.server.request_us, 30000000);
+        assert_true(config.node.server.stall_us > 0);
+        assert_null(config.node.resident_bytes);
+        assert_true(allows(&config, "10.1.2.3:1") && allows(&config, "[::1]:1"));
+        assert_false(allows(&config, "8.8.8.8:1"));
+    }
+}
+
+/* One option, its value, and what comes of it. */
+struct row {
+    const char *name, *value;
+    uint64_t wanted;
+};
+
+static uint64_t value_of(const struct config *config, const char *name)
+{
+    const struct {
+        const char *name;
+        uint64_t value;
+    } values[] = {
+        {"memory-max", config->node.memory_max},
+        {"value-max", config->node.value_max},
+        {"connections-max", config->node.server.connections_max},
+        {"idle-timeout", config->node.server.idle_us},
+        {"request-timeout", config->node.server.request_us},
+        {"drain-time", config->node.drain_us},
+        {"grace", config->node.grace_us},
+        {"log-level", (uint64_t)config->log_level},
+        {"listen", config->listen.port},
+        {"allow", config->node.server.allow.count},
+    };
+    for (size_t i = 0; i < COUNT(values); i++)
+        if (strcmp(values[i].name, name) == 0)
+            return values[i].value;
+    fail_msg("no option %s", name);
+    return 0;
+}
+
+static void variable_setting(char *out, size_t room, const char *name, const char *value)
+{
+    snprintf(out, room, "VELOUR_FOG_%s=%s", name, value);
+    for (char *at = out; *at != '='; at++)
+        *at = *at == '-' ? '_' : (char)(*at >= 'a' && *at <= 'z' ? *at - 32 : *at);
+}
+
+/* Each of the three ways in which an option can come: "--name value", "--name=value", and from the environment. */
+static int parse_way(struct config *config, int way, const char *name, const char *value)
+{
+    static char option[100], setting[10000];
+    set_environment(NULL);
+    if (way == 0) {
+        snprintf(option, sizeof option, "--%s", name);
+        return PARSE(config, option, value);
+    }
+    if (way == 1) {
+        snprintf(setting, sizeof setting, "--%s=%s", name, value);
+        return PARSE(config, setting);
+    }
+    variable_setting(setting, sizeof setting, name, value);
+    set_environment(setting);
+    return PARSE(config, "node");
+}
+
+static void test_good_values(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"memory-max", "0", 0},
+        {"memory-max", "16M", 16 << 20},
+        {"memory-max", "16777216", 16 << 20},
+        {"memory-max", "512m", 512 << 20},
+        {"memory-max", "16G", 16ULL << 30},
+        {"memory-max", "16GiB", 16ULL << 30},
+        {"memory-max", "20000k", 20000 << 10},
+        {"memory-max", "20000KiB", 20000 << 10},
+        {"memory-max", "1T", 1ULL << 40},
+        {"memory-max", "1024TiB", 1ULL << 50},
+        {"value-max", "1", 1},
+        {"value-max", "100", 100},
+        {"value-max", "64M", 64 << 20},
+        {"value-max", "2147483647", 2147483647},
+        {"value-max", "1g", 1 << 30},
+        {"connections-max", "1", 1},
+        {"connections-max", "10000", 10000},
+        {"connections-max", "10000000", 10000000},
+        {"idle-timeout", "300", 300000000},
+        {"idle-timeout", "5m", 300000000},
+        {"idle-timeout", "1500ms", 1500000},
+        {"idle-timeout", "1ms", 1000},
+        {"request-timeout", "30s", 30000000},
+        {"request-timeout", "1", 1000000},
+        {"drain-time", "10S", 10000000},
+        {"drain-time", "2h", 7200000000},
+        {"grace", "1d", 86400000000},
+        {"grace", "3650d", 315360000000000},
+        {"log-level", "error", LOG_ERROR_LEVEL},
+        {"log-level", "warn", LOG_WARN_LEVEL},
+        {"log-level", "info", LOG_INFO_LEVEL},
+        {"log-level", "debug", LOG_DEBUG_LEVEL},
+        {"listen", "127.0.0.1:8001", 8001},
+        {"listen", "[::1]:8002", 8002},
+        {"listen", ":8003", 8003},
+        {"listen", "8004", 8004},
+        {"listen", "[::]:0", 0},
+        {"allow", "10.0.0.0/8", 1},
+        {"allow", "::1", 1},
+        {"allow", "10.0.0.0/8,fd00::/8,192.168.0.0/16", 3},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++)
+        for (int way = 0; way < 3; way++) {
+            struct config config;
+            check(parse_way(&config, way, rows[i].name, rows[i].value) == 0, "%s %s, way %d: %s",
+                  rows[i].name, rows[i].value, way, config.error);
+            uint64_t is = value_of(&config, rows[i].name);
+            check(is == rows[i].wanted, "%s %s, way %d: %llu", rows[i].name, rows[i].value, way,
+                  (unsigned long long)is);
+            assert_int_equal(config.action, CONFIG_RUN_NODE);
+        }
+}
+
+static void test_bad_values(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"memory-max", "x", 0},          {"memory-max", "-1", 0},
+        {"memory-max", "1", 0},          {"memory-max", "16777215", 0},
+        {"memory-max", "15M", 0},        {"memory-max", "1.5G", 0},
+        {"memory-max", "1 G", 0},        {"memory-max", " 1G", 0},
+        {"memory-max", "1G ", 0},        {"memory-max", "1GB", 0},
+        {"memory-max", "1P", 0},         {"memory-max", "G", 0},
+        {"memory-max", "0x10000000", 0}, {"memory-max", "1025T", 0},
+        {"memory-max", "18446744073709551616", 0},
+        {"memory-max", "18446744073709551615T", 0},
+        {"memory-max", "99999999999999999999999", 0},
+        {"value-max", "0", 0},           {"value-max", "2G", 0},
+        {"value-max", "2147483648", 0},  {"value-max", "-5", 0},
+        {"value-max", "64MM", 0},        {"connections-max", "0", 0},
+        {"connections-max", "10000001", 0},
+        {"connections-max", "10k", 0},   {"connections-max", "1e3", 0},
+        {"connections-max", "-1", 0},    {"idle-timeout", "0", 0},
+        {"idle-timeout", "0ms", 0},      {"idle-timeout", "5min", 0},
+        {"idle-timeout", "1w", 0},       {"idle-timeout", "ms", 0},
+        {"idle-timeout", "forever", 0},  {"idle-timeout", "1.5s", 0},
+        {"idle-timeout", "3651d", 0},    {"idle-timeout", "18446744073709551615d", 0},
+        {"request-timeout", "0", 0},     {"request-timeout", "-1", 0},
+        {"drain-time", "x", 0},          {"drain-time", "5 s", 0},
+        {"grace", "1y", 0},              {"grace", "-1d", 0},
+        {"log-level", "loud", 0},        {"log-level", "INFO", 0},
+        {"log-level", "6", 0},           {"listen", "localhost:8000", 0},
+        {"listen", "127.0.0.1", 0},      {"listen", "[::]:65536", 0},
+        {"listen", "::1:8000x", 0},      {"listen", "*", 0},
+        {"allow", "10.0.0.1/8", 0},      {"allow", "10.0.0.0/33", 0},
+        {"allow", "everyone", 0},        {"allow", "10.0.0.0/8,", 0},
+        {"allow", ",10.0.0.0/8", 0},     {"allow", "10.0.0.0/8,,::1", 0},
+        {"allow", "10.0.0.0/8,x", 0},    {"allow", ",", 0},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++)
+        for (int way = 0; way < 3; way++) {
+            struct config config;
+            char name[100];
+            check(parse_way(&config, way, rows[i].name, rows[i].value) == -EINVAL, "%s \"%s\", way %d",
+                  rows[i].name, rows[i].value, way);
+            check_sentence(&config, rows[i].value);
+            variable_setting(name, sizeof name, rows[i].name, "");
+            *strchr(name, '=') = 0;
+            check_sentence(&config, way == 2 ? name : rows[i].name);
+        }
+}
+
+/* On the command line nothing is a value as bad as others; in the environment it stands for no setting. */
+static void test_empty_values(void **state)
+{
+    (void)state;
+    static const char *const names[] = {
+        "listen",       "allow",           "memory-max", "value-max", "connections-max",
+        "idle-timeout", "request-timeout", "drain-time", "grace",     "log-level"};
+    for (size_t i = 0; i < COUNT(names); i++) {
+        struct config config;
+        check(parse_way(&config, 0, names[i], "") == -EINVAL, "--%s ''", names[i]);
+        check_sentence(&config, names[i]);
+        check(parse_way(&config, 1, names[i], "") == -EINVAL, "--%s=", names[i]);
+        check_sentence(&config, names[i]);
+        check(parse_way(&config, 2, names[i], "") == 0, "%s from the environment", names[i]);
+    }
+}
+
+static void test_what_was_given(void **state)
+{
+    (void)state;
+    for (int way = 0; way < 3; way++) {
+        struct config config;
+        assert_int_equal(parse_way(&config, way, "listen", "8001"), 0);
+        assert_true(config.listen_given && !config.memory_max_given && !config.connections_max_given);
+        assert_int_equal(parse_way(&config, way, "memory-max", "0"), 0);
+        assert_true(!config.listen_given && config.memory_max_given && !config.connections_max_given);
+        assert_int_equal(parse_way(&config, way, "connections-max", "5"), 0);
+        assert_true(!config.listen_given && !config.memory_max_given && config.connections_max_given);
+    }
+}
+
+static void test_many_options_and_the_last_one_wins(void **state)
+{
+    (void)state;
+    struct config config;
+    set_environment(NULL);
+    assert_int_equal(PARSE(&config, "node", "--listen", "9000", "--value-max=1K", "--value-max", "2K",
+                           "--log-level=debug", "--listen=9001"),
+                     0);
+    assert_int_equal(config.listen.port, 9001);
+    assert_int_equal(config.node.value_max, 2048);
+    assert_int_equal(config.log_level, LOG_DEBUG_LEVEL);
+}
+
+static void test_command_line_wins_over_environment(void **state)
+{
+    (void)state;
+    struct config config;
+    set_environment("VELOUR_FOG_VALUE_MAX=1K");
+    environment[1] = "VELOUR_FOG_LISTEN=127.0.0.1:7000";
+    environment[2] = "VELOUR_FOG_LOG_LEVEL=error";
+    assert_int_equal(PARSE(&config, "--value-max", "5K", "--log-level", "warn"), 0);
+    assert_int_equal(config.node.value_max, 5 << 10);
+    assert_int_equal(config.log_level, LOG_WARN_LEVEL);
+    check_address(&config.listen, "127.0.0.1:7000");
+}
+
+static void test_names_of_others_are_left_alone(void **state)
+{
+    (void)state;
+    struct config config;
+    set_environment("VELOUR_FOG_LOG_LEVEL_=loud");
+    environment[1] = "LOG_LEVEL=loud";
+    environment[2] = "VELOUR_FOG_HELP=yes";
+    environment[3] = "velour_fog_log_level=loud";
+    assert_int_equal(PARSE(&config, "node"), 0);
+    assert_int_equal(config.action, CONFIG_RUN_NODE);
+}
+
+static void test_allow_lists(void **state)
+{
+    (void)state;
+    struct config config;
+    set_environment("VELOUR_FOG_ALLOW=8.8.8.0/24,2001:db8::/32");
+    assert_int_equal(PARSE(&config, "node"), 0);
+    assert_true(allows(&config, "8.8.8.8:1") && allows(&config, "[2001:db8::1]:1"));
+    assert_false(allows(&config, "10.0.0.1:1") || allows(&config, "127.0.0.1:1"));
+    /* The command line's replace those of the environment. */
+    assert_int_equal(PARSE(&config, "--allow", "10.0.0.0/8", "--allow=127.0.0.1"), 0);
+    assert_true(allows(&config, "10.0.0.1:1") && allows(&config, "127.0.0.1:1"));
+    assert_false(allows(&config, "8.8.8.8:1") || allows(&config, "127.0.0.2:1"));
+    set_environment(NULL);
+    assert_int_equal(PARSE(&config, "--allow=0.0.0.0/0"), 0);
+    assert_true(allows(&config, "9.9.9.9:1"));
+    assert_false(allows(&config, "[::1]:1"));
+}
+
+static void test_allow_list_is_full_at_its_end(void **state)
+{
+    (void)state;
+    struct config config;
+    char list[20 * (NETWORKS_MAX + 1)] = "";
+    size_t used = 0;
+    for (int i = 0; i < NETWORKS_MAX; i++)
+        used += (size_t)snprintf(list + used, sizeof list - used, "%s10.%d.0.0/16", i ? "," : "", i);
+    assert_int_equal(parse_way(&config, 0, "allow", list), 0);
+    assert_int_equal(config.node.server.allow.count, NETWORKS_MAX);
+    snprintf(list + used, sizeof list - used, ",::1");
+    assert_int_equal(parse_way(&config, 0, "allow", list), -EINVAL);
+    check_sentence(&config, "allow");
+}
+
+static void test_wrong_arguments(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *arguments[4];
+        const char *about;
+    } rows[] = {
+        {{"--bogus"}, "--bogus"},
+        {{"--bogus=1"}, "--bogus"},
+        {{"--Listen", "8000"}, "--Listen"},
+        {{"--liste", "8000"}, "--liste"},
+        {{"--listens", "8000"}, "--listens"},
+        {{"--"}, "--"},
+        {{"--=8000"}, "--="},
+        {{"-listen", "8000"}, "-listen"},
+        {{"-x"}, "-x"},
+        {{"frontend"}, "frontend"},
+        {{"8000"}, "8000"},
+        {{""}, ""},
+        {{"--listen", "8000", "node"}, "node"},
+        {{"node", "node"}, "node"},
+        {{"node", "extra"}, "extra"},
+        {{"--listen"}, "--listen"},
+        {{"--value-max", "1K", "--listen"}, "--listen"},
+        {{"--listen", "--value-max", "1K"}, "--value-max"},
+        {{"--value-max", "0", "--help"}, "value-max"},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct config config;
+        set_environment(NULL);
+        check(parse(&config, rows[i].arguments) == -EINVAL, "\"%s\"", rows[i].arguments[0]);
+        check_sentence(&config, rows[i].about);
+        assert_int_equal(config.action, CONFIG_RUN_NODE);
+    }
+}
+
+/* However long what was typed is, the sentence fits and ends as one. */
+static void test_long_arguments(void **state)
+{
+    (void)state;
+    char text[1000] = "--";
+    memset(text + 2, 'x', sizeof text - 3);
+    struct config config;
+    set_environment(NULL);
+    assert_int_equal(PARSE(&config, text), -EINVAL);
+    check_sentence(&config, "xxxx");
+    assert_int_equal(PARSE(&config, text + 2), -EINVAL);
+    check_sentence(&config, "xxxx");
+    static const char *const names[] = {"listen", "allow", "memory-max", "connections-max", "log-level"};
+    for (size_t i = 0; i < COUNT(names); i++)
+        for (int way = 0; way < 3; way++) {
+            assert_int_equal(parse_way(&config, way, names[i], text + 2), -EINVAL);
+            check_sentence(&config, "takes");
+        }
+}
+
+static void test_actions(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *arguments[4];
+        enum config_action action;
+    } rows[] = {
+        {{"--help"}, CONFIG_HELP},
+        {{"-h"}, CONFIG_HELP},
+        {{"node", "--help"}, CONFIG_HELP},
+        {{"--listen", "8000", "--help"}, CONFIG_HELP},
+        {{"--help", "--bogus"}, CONFIG_HELP},
+        {{"--version"}, CONFIG_VERSION},
+        {{"-V"}, CONFIG_VERSION},
+        {{"node", "-V"}, CONFIG_VERSION},
+        {{"--version", "--help"}, CONFIG_VERSION},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct config config;
+        set_environment(NULL);
+        check(parse(&config, rows[i].arguments) == 0, "%s", rows[i].arguments[0]);
+        check(config.action == rows[i].action, "%s", rows[i].arguments[0]);
+    }
+}
+
+/* Who asks for help gets it, whatever is wrong with the environment. */
+static void test_help_in_a_bad_environment(void **state)
+{
+    (void)state;
+    struct config config;
+    set_environment("VELOUR_FOG_LISTEN=nowhere");
+    assert_int_equal(PARSE(&config, "node"), -EINVAL);
+    assert_int_equal(PARSE(&config, "--help"), 0);
+    assert_int_equal(config.action, CONFIG_HELP);
+}
+
+static void test_help_fits_a_screen(void **state)
+{
+    (void)state;
+    unsigned lines = 0;
+    size_t widest = 0;
+    for (const char *line = config_help; *line;) {
+        size_t width = strcspn(line, "\n");
+        check(line[width] == '\n', "the last line has no end");
+        for (size_t i = 0; i < width; i++)
+            check(line[i] >= ' ' && line[i] < 127, "line %u", lines + 1);
+        check(width == 0 || line[width - 1] != ' ', "line %u ends with a blank", lines + 1);
+        widest = width > widest ? width : widest;
+        line += width + 1;
+        lines++;
+    }
+    check(widest <= 80, "%zu columns", widest);
+    check(lines >= 10 && lines <= 30, "%u lines", lines);
+}
+
+static void test_help_names_every_option(void **state)
+{
+    (void)state;
+    static const char *const names[] = {
+        "--listen",       "--allow",           "--memory-max", "--value-max", "--connections-max",
+        "--idle-timeout", "--request-timeout", "--drain-time", "--grace",     "--log-level",
+        "--help",         "--version",         "VELOUR_FOG_",  "curl"};
+    for (size_t i = 0; i < COUNT(names); i++)
+        check(strstr(config_help, names[i]) != NULL, "%s", names[i]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_good_values),
+        cmocka_unit_test(test_bad_values),
+        cmocka_unit_test(test_empty_values),
+        cmocka_unit_test(test_what_was_given),
+        cmocka_unit_test(test_many_options_and_the_last_one_wins),
+        cmocka_unit_test(test_command_line_wins_over_environment),
+        cmocka_unit_test(test_names_of_others_are_left_alone),
+        cmocka_unit_test(test_allow_lists),
+        cmocka_unit_test(test_allow_list_is_full_at_its_end),
+        cmocka_unit_test(test_wrong_arguments),
+        cmocka_unit_test(test_long_arguments),
+        cmocka_unit_test(test_actions),
+        cmocka_unit_test(test_help_in_a_bad_environment),
+        cmocka_unit_test(test_help_fits_a_screen),
+        cmocka_unit_test(test_help_names_every_option),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
