@@ -31,7 +31,8 @@ enum {
 
 enum heap_use {
     HEAP_NORMAL,  /* refused at the limit */
-    HEAP_RESERVE, /* may use the reserve too: for what makes room, such as a tombstone */
+    HEAP_RESERVE, /* may use the reserve too, and larger objects that were given back: for what makes room, such as
+                     a tombstone */
 };
 
 struct heap;

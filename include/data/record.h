@@ -24,9 +24,8 @@ enum {
 
 enum record_flag {
     RECORD_TOMBSTONE = 1, /* the key is deleted; no value, no type */
-    RECORD_EXPIRES = 2,   /* is gone at due_us */
-    RECORD_DUE = 4,       /* has a struct record_due: it expires, or it is a tombstone */
-    RECORD_HASH_KEPT = 8, /* its content's hash stands before its data */
+    RECORD_EXPIRES = 2,   /* has a struct record_due: it is gone at due_us */
+    RECORD_HASH_KEPT = 4, /* its content's hash stands before its data */
 };
 
 struct record {
@@ -40,9 +39,9 @@ struct record {
     char rest[]; /* due?, hash?, key, type, value */
 };
 
-/* Where a record with RECORD_DUE stands in the store's wheel. */
+/* When a value expires, and where it stands in the store's wheel. */
 struct record_due {
-    uint64_t due_us; /* of a value: when it expires. Of a tombstone: when the store may look whether to drop it */
+    uint64_t due_us;
     struct record *next, **at;
 };
 

@@ -76,13 +76,16 @@ enum store_result store_write(struct store *store, const struct store_key *key, 
 /* A record that comes from elsewhere: goes in if it wins over what is there. Takes over the reference as store_write. */
 enum store_result store_merge(struct store *store, const struct store_key *key, struct record *record, uint64_t now_us);
 
-/* Expires values and drops old tombstones that are due, `steps` records at most. Returns whether more may be due. */
-bool store_tick(struct store *store, uint64_t now_us, unsigned steps);
+/* Turns values that have expired into tombstones, `steps` of them at most. Returns whether more may be due. */
+bool store_expire(struct store *store, uint64_t now_us, unsigned steps);
 
-/* Looks at `records` records, each call going on where the last one stopped, and moves those whose place in memory would be
- * better left (heap_should_move), so that memory freed in pieces can be used again for records of other sizes. Does
- * nothing while little could be won. */
-void store_compact(struct store *store, unsigned records);
+/* Whether much memory is held by places that records have left, so that sweeping faster would pay. */
+bool store_is_sparse(const struct store *store);
+
+/* Looks at `records` records, each call going on where the last one stopped: drops tombstones older than the grace period,
+ * and moves records whose place in memory would be better left (heap_should_move), so that memory that was freed in
+ * pieces can be used for records of other sizes. */
+void store_sweep(struct store *store, uint64_t now_us, unsigned records);
 
 /* How many records a shard has. */
 unsigned store_shard_count(const struct store *store, uint32_t shard);

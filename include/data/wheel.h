@@ -1,4 +1,4 @@
-/* Records with a time at which something happens to them: values that expire, tombstones that may be dropped.
+/* Values that expire, by their time.
  *
  * A hashed wheel (Varghese and Lauck, 1987, scheme 6): WHEEL_SLOTS lists of one second each; what is due later than the wheel's
  * turn is passed over and stays. Adding, removing and taking cost a few instructions, however many there are; the links are

@@ -11,9 +11,9 @@
 #include "role/node.h"
 
 enum {
-    NODE_TICK_US = 100 * 1000,     /* how often due records are looked at */
-    NODE_TICK_STEPS = 2000,        /* of these at a time */
-    NODE_COMPACT_RECORDS = 64,     /* looked at in each turn, while memory is sparse */
+    NODE_TICK_US = 100 * 1000,     /* how often values expire and the table is swept */
+    NODE_TICK_STEPS = 2000,        /* records looked at then */
+    NODE_SWEEP_RECORDS = 64,       /* swept in each turn, while memory is sparse */
     NODE_WAKES_PER_TURN = 1000,    /* held requests answered in one turn */
     NODE_WAIT_SECONDS_MAX = 3600,  /* "Prefer: wait" is cut to it */
     NODE_TTL_SECONDS_MAX = 2147483647,

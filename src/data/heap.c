@@ -474,9 +474,8 @@ static void *slab_extend(struct heap *heap, struct slab *slab, enum heap_use use
     return slab->span.start + start;
 }
 
-static void *slab_alloc(struct heap *heap, size_t bytes, enum heap_use use)
+static void *shelf_alloc(struct heap *heap, unsigned class_id, size_t bytes, enum heap_use use)
 {
-    unsigned class_id = small_class(bytes);
     struct shelf *shelf = &heap->shelves[class_id];
     struct slab *slab = link_alone(&shelf->slabs) ? slab_open(heap, class_id, use)
                                                   : slab_of_span(span_of_peers(shelf->slabs.next));
@@ -496,10 +495,28 @@ static void *slab_alloc(struct heap *heap, size_t bytes, enum heap_use use)
     return object;
 }
 
+/* Whether the shelf has an object that was given back, so that one can be had without a page. */
+static bool shelf_has_freed(const struct shelf *shelf)
+{
+    return !link_alone(&shelf->slabs) && slab_of_span(span_of_peers(shelf->slabs.next))->freed;
+}
+
+/* At the limit, what makes room may take a larger object that was given back: otherwise the room that it makes, in
+ * pieces of another size, would be of no use to it. */
+static void *slab_alloc(struct heap *heap, size_t bytes, enum heap_use use)
+{
+    unsigned class_id = small_class(bytes);
+    void *object = shelf_alloc(heap, class_id, bytes, use);
+    while (!object && use == HEAP_RESERVE && ++class_id < SHELVES)
+        if (shelf_has_freed(&heap->shelves[class_id]))
+            object = shelf_alloc(heap, class_id, bytes, use);
+    return object;
+}
+
 static void slab_release(struct heap *heap, void *object, size_t bytes)
 {
     struct slab *slab = slab_of(object);
-    assert(slab->shelf == small_class(bytes) && slab->used > 0);
+    assert(slab->shelf >= small_class(bytes) && slab->used > 0);
     struct shelf *shelf = &heap->shelves[slab->shelf];
     if (slab->used == shelf->objects)
         link_after(&shelf->slabs, &slab->span.peers);
@@ -675,7 +692,10 @@ void heap_release(struct heap *heap, void *object, size_t bytes)
 
 bool heap_should_move(const struct heap *heap, void *object, size_t bytes)
 {
-    return bytes <= HEAP_SMALL_BYTES && slab_is_left(heap, slab_of(object));
+    if (bytes > HEAP_SMALL_BYTES)
+        return false;
+    struct slab *slab = slab_of(object);
+    return slab_is_left(heap, slab) || slab->shelf != small_class(bytes);
 }
 
 size_t heap_footprint(size_t bytes)

@@ -3,17 +3,16 @@
 #include <assert.h>
 #include <stddef.h>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
+#include "data/hash.h"
 
 enum { PACKED = offsetof(struct record, rest), ALIGNED = (PACKED + 7) & ~7 };
 
 /* Where key, type and value begin. */
 static size_t data_offset(unsigned flags)
 {
-    if (!(flags & (RECORD_DUE | RECORD_HASH_KEPT)))
+    if (!(flags & (RECORD_EXPIRES | RECORD_HASH_KEPT)))
         return PACKED;
-    size_t due = flags & RECORD_DUE ? sizeof(struct record_due) : 0;
+    size_t due = flags & RECORD_EXPIRES ? sizeof(struct record_due) : 0;
     size_t hash = flags & RECORD_HASH_KEPT ? sizeof(uint64_t) : 0;
     return ALIGNED + due + hash;
 }
@@ -42,9 +41,9 @@ static unsigned flags_of(const struct record_form *form)
 {
     unsigned flags = 0;
     if (form->tombstone)
-        flags |= RECORD_TOMBSTONE | RECORD_DUE;
+        flags |= RECORD_TOMBSTONE;
     if (form->expires_us)
-        flags |= RECORD_EXPIRES | RECORD_DUE;
+        flags |= RECORD_EXPIRES;
     if (form->value_bytes >= RECORD_HASH_KEPT_BYTES_MIN)
         flags |= RECORD_HASH_KEPT;
     return flags;
@@ -66,7 +65,7 @@ struct record *record_new(struct heap *heap, const struct record_form *form, enu
     record->key_bytes = (uint16_t)form->key.len;
     record->type_bytes = (uint8_t)form->type.len;
     record->flags = (uint8_t)flags;
-    if (flags & RECORD_DUE)
+    if (flags & RECORD_EXPIRES)
         *record_due(record) = (struct record_due){.due_us = form->expires_us};
     if (form->key.data)
         memcpy(data_of(record), form->key.data, form->key.len);
@@ -96,7 +95,7 @@ struct record *record_resize(struct heap *heap, struct record *record, size_t va
 void record_seal(struct record *record)
 {
     if (record->flags & RECORD_HASH_KEPT)
-        *kept_hash(record) = XXH3_64bits(data_of(record), data_bytes(record));
+        *kept_hash(record) = hash_bytes(data_of(record), data_bytes(record));
 }
 
 void record_retain(struct record *record)
@@ -134,7 +133,7 @@ char *record_value_room(struct record *record)
 
 struct record_due *record_due(struct record *record)
 {
-    if (!(record->flags & RECORD_DUE))
+    if (!(record->flags & RECORD_EXPIRES))
         return NULL;
     return (struct record_due *)(void *)((char *)record + ALIGNED);
 }
@@ -157,14 +156,14 @@ uint64_t record_digest(const struct record *record)
 {
     uint64_t content = record->flags & RECORD_HASH_KEPT
                            ? *kept_hash(record)
-                           : XXH3_64bits(data_of(record), data_bytes(record));
+                           : hash_bytes(data_of(record), data_bytes(record));
     uint64_t lengths = (uint64_t)record->value_bytes << 32 | (uint64_t)record->key_bytes << 16 |
                        (uint64_t)record->type_bytes << 8 |
                        (record->flags & (RECORD_TOMBSTONE | RECORD_EXPIRES));
     uint64_t words[4] = {content, record->version, record_expires_us(record), lengths};
     for (int i = 0; i < 4 && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__; i++)
         words[i] = __builtin_bswap64(words[i]);
-    return XXH3_64bits(words, sizeof words);
+    return hash_bytes(words, sizeof words);
 }
 
 static int slice_compare(struct slice a, struct slice b)

@@ -4,10 +4,8 @@
 #include <stddef.h>
 #include <stdlib.h>
 
+#include "data/hash.h"
 #include "data/wheel.h"
-
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 
 /* uthash takes its memory from the store's heap: each function here that adds or deletes has a `store`. */
 #define HASH_NONFATAL_OOM 1
@@ -27,8 +25,8 @@ enum {
     PREFETCH_HOPS = 3,      /* of a chain; few are longer */
     LINE_BYTES = 64,
     VALUE_LINES_MAX = 4, /* of a record that will be copied out */
-    COMPACT_BYTES_MIN = 2 * 1024 * 1024,
-    COMPACT_SHARDS_MAX = 256, /* looked at in one call, however empty they are */
+    SPARSE_BYTES_MIN = 2 * 1024 * 1024,
+    SWEEP_SHARDS_MAX = 512, /* looked at in one call, however empty they are */
 };
 
 /* A record as uthash sees it. */
@@ -54,8 +52,8 @@ struct store {
     struct store_counts counts;
     struct wheel wheel;
     bool wheel_started;
-    uint32_t compact_shard;   /* where store_compact goes on */
-    uint32_t compact_skipped; /* records of it that were looked at */
+    uint32_t sweep_shard; /* where store_sweep goes on */
+    uint32_t sweep_seen;  /* records of it that were looked at */
     struct shard shards[STORE_SHARDS];
 };
 
@@ -106,8 +104,8 @@ struct store_counts store_counts(const struct store *store)
 
 struct store_key store_key(const struct store *store, struct slice bytes)
 {
-    uint64_t place = XXH3_64bits(bytes.data, bytes.len);
-    uint64_t hash = XXH3_64bits_withSeed(bytes.data, bytes.len, store->seed);
+    uint64_t place = hash_bytes(bytes.data, bytes.len);
+    uint64_t hash = hash_seeded(bytes.data, bytes.len, store->seed);
     return (struct store_key){bytes, (uint32_t)(place >> (64 - STORE_SHARD_BITS)), (uint32_t)hash, false};
 }
 
@@ -265,14 +263,9 @@ static void wheel_start(struct store *store, uint64_t now_us)
 
 static void schedule(struct store *store, struct record *record, uint64_t now_us)
 {
-    struct record_due *due = record_due(record);
-    if (!due)
+    if (!record_due(record))
         return;
     wheel_start(store, now_us);
-    if (record_is_tombstone(record)) {
-        uint64_t since = record->version > now_us ? record->version : now_us;
-        due->due_us = since > UINT64_MAX - store->grace_us ? UINT64_MAX : since + store->grace_us;
-    }
     wheel_add(&store->wheel, record);
 }
 
@@ -337,36 +330,23 @@ static bool expire(struct store *store, struct record *record, uint64_t now_us)
     return true;
 }
 
-static void drop(struct store *store, struct record *tombstone)
-{
-    struct store_key key = store_key(store, record_key(tombstone));
-    struct shard *shard = &store->shards[key.shard];
-    forget(store, shard, tombstone);
-    shard_update(shard);
-    store->counts.dropped++;
-}
-
-bool store_tick(struct store *store, uint64_t now_us, unsigned steps)
+bool store_expire(struct store *store, uint64_t now_us, unsigned steps)
 {
     struct record *record;
     if (!store->wheel_started)
         return false;
-    while ((record = wheel_next(&store->wheel, now_us, &steps))) {
-        if (record_is_tombstone(record))
-            drop(store, record);
-        else if (!expire(store, record, now_us))
+    while ((record = wheel_next(&store->wheel, now_us, &steps)))
+        if (!expire(store, record, now_us))
             wheel_add(&store->wheel, record); /* no memory just now: the next second tries again */
-    }
     return steps == 0;
 }
 
-/* Moving */
+/* Sweeping */
 
-/* Only worth the look when a tenth and a few spans could be won. */
-static bool is_sparse(const struct store *store)
+bool store_is_sparse(const struct store *store)
 {
     uint64_t used = heap_used(store->heap);
-    return heap_resident(store->heap) > used + used / 8 + COMPACT_BYTES_MIN;
+    return heap_resident(store->heap) > used + used / 8 + SPARSE_BYTES_MIN;
 }
 
 /* `copy` takes the place of the entry that it was copied from, in its shard's order and in its chain. */
@@ -392,45 +372,59 @@ static void entry_moved(struct shard *shard, struct entry *copy)
         handle->hh_next->hh_prev = handle;
 }
 
-/* Returns the record that now stands there. */
-static struct record *move(struct store *store, struct shard *shard, struct record *record)
+static void move(struct store *store, struct shard *shard, struct record *record)
 {
-    if (!record_should_move(store->heap, record))
-        return record;
-    struct record *copy = record_copy(store->heap, record);
+    struct record *copy = record_should_move(store->heap, record) ? record_copy(store->heap, record) : NULL;
     if (!copy)
-        return record;
+        return;
     entry_moved(shard, entry_of(copy));
     wheel_moved(copy);
     record_release(store->heap, record);
-    return copy;
 }
 
-/* The record at which a shard is to be gone on with; NULL at its end. */
-static struct entry *compact_entry(struct store *store)
+static bool is_past_grace(const struct store *store, const struct record *record, uint64_t now_us)
 {
-    struct entry *entry = store->shards[store->compact_shard].head;
-    for (uint32_t i = 0; entry && i < store->compact_skipped; i++)
+    return record_is_tombstone(record) && record->version < now_us && now_us - record->version > store->grace_us;
+}
+
+/* Returns whether the record is gone. */
+static bool sweep_record(struct store *store, struct shard *shard, struct record *record, uint64_t now_us)
+{
+    if (!is_past_grace(store, record, now_us)) {
+        move(store, shard, record);
+        return false;
+    }
+    forget(store, shard, record);
+    shard_update(shard);
+    store->counts.dropped++;
+    return true;
+}
+
+/* The record at which the sweep goes on; NULL at the end of its shard. */
+static struct entry *sweep_entry(const struct store *store)
+{
+    struct entry *entry = store->shards[store->sweep_shard].head;
+    for (uint32_t i = 0; entry && i < store->sweep_seen; i++)
         entry = entry->hh.next;
     return entry;
 }
 
-void store_compact(struct store *store, unsigned records)
+void store_sweep(struct store *store, uint64_t now_us, unsigned records)
 {
-    if (!is_sparse(store))
-        return;
-    struct entry *entry = compact_entry(store);
-    for (unsigned shards = 0; records > 0 && shards < COMPACT_SHARDS_MAX;) {
-        if (!entry) {
-            store->compact_shard = (store->compact_shard + 1) % STORE_SHARDS;
-            store->compact_skipped = 0;
-            entry = store->shards[store->compact_shard].head;
+    struct entry *entry = sweep_entry(store), *next;
+    for (unsigned shards = 0; records > 0 && shards < SWEEP_SHARDS_MAX;) {
+        struct shard *shard = &store->shards[store->sweep_shard];
+        if (entry) {
+            next = entry->hh.next;
+            store->sweep_seen += !sweep_record(store, shard, record_of(entry), now_us);
+            records--;
+        } else {
+            store->sweep_shard = (store->sweep_shard + 1) % STORE_SHARDS;
+            store->sweep_seen = 0;
+            next = store->shards[store->sweep_shard].head;
             shards++;
-            continue;
         }
-        entry = entry_of(move(store, &store->shards[store->compact_shard], record_of(entry)))->hh.next;
-        store->compact_skipped++;
-        records--;
+        entry = next;
     }
 }
 

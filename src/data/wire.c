@@ -2,8 +2,7 @@
 
 #include <assert.h>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
+#include "data/hash.h"
 
 enum {
     FORMAT = 1,
@@ -46,7 +45,7 @@ struct slice wire_data(const struct record *record)
 
 static uint64_t end_check(const char *head)
 {
-    return XXH3_64bits(head, CHECK_AT);
+    return hash_bytes(head, CHECK_AT);
 }
 
 void wire_end(uint64_t count, char out[WIRE_HEAD_BYTES])

@@ -120,16 +120,18 @@ static void node_stop_when_drained(struct node *node)
 static void node_on_turn_end(struct loop_hook *hook)
 {
     struct node *node = (struct node *)((char *)hook - offsetof(struct node, hook));
+    if (store_is_sparse(node->store))
+        store_sweep(node->store, node->loop->wall_us, NODE_SWEEP_RECORDS);
     value_wake(node);
-    store_compact(node->store, NODE_COMPACT_RECORDS);
     node_stop_when_drained(node);
 }
 
 static void node_on_tick(struct loop_timer *timer)
 {
     struct node *node = (struct node *)((char *)timer - offsetof(struct node, tick));
-    store_compact(node->store, NODE_TICK_STEPS);
-    bool more = store_tick(node->store, node->loop->wall_us, NODE_TICK_STEPS);
+    bool more = store_expire(node->store, node->loop->wall_us, NODE_TICK_STEPS);
+    if (store_counts(node->store).tombstones > 0 || store_is_sparse(node->store))
+        store_sweep(node->store, node->loop->wall_us, NODE_TICK_STEPS);
     loop_timer_set(node->loop, timer, node->loop->now_us + (more ? 1000 : NODE_TICK_US));
 }
 

@@ -80,10 +80,16 @@ static void client_connect(struct sim_client *client)
     client->leave_at = client->hold_until_us = UINT64_MAX;
     client->last = client->half_close = client->shut = false;
     client->heard_close = client->send_failed = client->raced = false;
+    client->ignores_rest = false;
     client->read_at_us = client->send_at_us = 0;
     client->quiet_us = client->progress_us = now_of(client);
     client->place = (struct judge_place){
-        .scene = scene, .who = client->host.name, .own_floors = client->own_floors, .first = true};
+        .scene = scene,
+        .who = client->host.name,
+        .own_floors = client->own_floors,
+        .begun_us = now_of(client),
+        .first = true,
+    };
     world_trace(&scene->world, client->host.name, "connects, cable %llu",
                 (ull)client->end->cable->id);
 }
@@ -241,7 +247,9 @@ static void client_reply(struct sim_client *client)
     struct response *response = &client->response;
     struct judge_place *place = &client->place;
     struct call *call = call_at(client, 0);
+    bool unasked = response->status == 408 || (response->status == 503 && place->first);
     client->response_begun = false;
+    client->ignores_rest = unasked && response->no_body;
     world_trace(world_of(client), client->host.name, "hears %u, %llu B, version %llu, ETag %s",
                 response->status, (ull)response->fold.bytes, (ull)response->version,
                 response->has_etag ? response->etag : "none");
@@ -283,7 +291,7 @@ static void client_begin_response(struct sim_client *client)
 
 static void client_feed(struct sim_client *client, const char *data, size_t bytes)
 {
-    while (bytes > 0 && !world_of(client)->failed) {
+    while (bytes > 0 && !client->ignores_rest && !world_of(client)->failed) {
         if (!client->response_begun && !may_be_answered(client)) {
             world_fail(world_of(client), "%s: %zu bytes that nobody asked for: %.*s", client->host.name,
                        bytes, (int)(bytes < 100 ? bytes : 100), data);
@@ -476,8 +484,10 @@ static void client_hold(struct sim_client *client)
             continue;
         if (client->hold_until_us == UINT64_MAX)
             client->hold_until_us = now_of(client) + rng_spread(&client->rng, 1000, 1000000);
-        if (now_of(client) >= client->hold_until_us)
-            call->hold = 0;
+        if (now_of(client) < client->hold_until_us)
+            continue;
+        call->hold = 0;
+        client->hold_until_us = UINT64_MAX;
     }
 }
 

@@ -47,6 +47,7 @@ struct sim_client {
     bool shut;
     bool heard_close; /* a reply has said that it ends */
     bool send_failed;
+    bool ignores_rest; /* of a refusal by a node that did not know yet that a HEAD was asked */
     bool raced; /* the call may have met an end of the connection for idleness */
     uint64_t received;
     uint64_t next_us;     /* when the next burst or connection begins */

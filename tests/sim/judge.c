@@ -54,7 +54,8 @@ static void check_date(const struct judge_place *place, const struct call *call,
 {
     uint64_t least_us, most_us;
     const struct scene *scene = place->scene;
-    uint64_t from_us = call->begun_us;
+    bool unasked = response->status == 503 && place->first; /* said to whoever connects */
+    uint64_t from_us = unasked ? place->begun_us : call->begun_us;
     io_sim_wall_range(scene->io, from_us, scene->world.now_us, &least_us, &most_us);
     if (response->date_s < least_us / 1000000 || response->date_s > most_us / 1000000)
         fail(place, call, "Date is %llu, but the clock was between %llu and %llu",

@@ -9,6 +9,7 @@ struct judge_place {
     struct scene *scene;
     const char *who;
     uint64_t *own_floors; /* by the key's number: seen on this connection */
+    uint64_t begun_us;    /* when it was opened */
     uint64_t previous_us; /* when the reply before came */
     bool first;           /* nothing came on this connection before */
     bool prompt;          /* whatever the node sends is here within faults_slack_us */

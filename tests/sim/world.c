@@ -150,7 +150,8 @@ bool world_step(struct world *world)
     struct world_event *event = world->heap[1];
     world_event_clear(world, event);
     world->now_us = event->at_us;
-    world->counts.events++;
+    if (++world->counts.events > WORLD_EVENTS_MAX)
+        world_fail(world, "there is no end to it: %d events", WORLD_EVENTS_MAX);
     event->run(event);
     return !world->failed;
 }

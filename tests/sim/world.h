@@ -48,7 +48,10 @@ struct world_counts {
     uint64_t bytes, turns, events, virtual_us;
 };
 
-enum { WORLD_FAILURE_BYTES = 1000 };
+enum {
+    WORLD_FAILURE_BYTES = 1000,
+    WORLD_EVENTS_MAX = 3000000, /* of one seed; more is a world that runs in circles */
+};
 
 struct world {
     uint64_t seed;

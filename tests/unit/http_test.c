@@ -774,6 +774,14 @@ static void percent_decode(void **state)
     }
 }
 
+static void percent_decode_in_place(void **state)
+{
+    (void)state;
+    char key[] = "a%20b%25c";
+    assert_int_equal(http_percent_decode(slice_of(key), key), 5);
+    assert_memory_equal(key, "a b%c", 5);
+}
+
 static void percent_decode_refuses(void **state)
 {
     (void)state;
@@ -836,6 +844,7 @@ static const struct CMUnitTest others[] = {
     cmocka_unit_test(slices_point_into_the_buffer),
     cmocka_unit_test(field_find),
     cmocka_unit_test(percent_decode),
+    cmocka_unit_test(percent_decode_in_place),
     cmocka_unit_test(percent_decode_refuses),
     cmocka_unit_test(percent_encode),
     cmocka_unit_test(percent_encode_and_back),
