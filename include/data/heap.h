@@ -31,8 +31,9 @@ enum {
 
 enum heap_use {
     HEAP_NORMAL,  /* refused at the limit */
-    HEAP_RESERVE, /* may use the reserve too, and larger objects that were given back: for what makes room, such as
-                     a tombstone */
+    HEAP_RESERVE, /* for what makes room, such as a tombstone: at the limit it may have a larger object that was given
+                     back, and then the reserve */
+    HEAP_MOVE,    /* for the copy of an object that is released next: may use the reserve */
 };
 
 struct heap;

@@ -41,6 +41,8 @@ static inline bool http_is_unreserved(char c)
  * must not pass for one name. */
 static inline bool http_is_host(char c)
 {
+    if (http_is_unreserved(c))
+        return true;
     switch (c) {
     case '%':
     case '!':
@@ -55,12 +57,14 @@ static inline bool http_is_host(char c)
     case '=':
         return true;
     default:
-        return http_is_unreserved(c);
+        return false;
     }
 }
 
 static inline bool http_is_token(char c)
 {
+    if (http_is_alphanumeric(c))
+        return true;
     switch (c) {
     case '!':
     case '#':
@@ -79,7 +83,7 @@ static inline bool http_is_token(char c)
     case '~':
         return true;
     default:
-        return http_is_alphanumeric(c);
+        return false;
     }
 }
 

@@ -96,7 +96,7 @@ struct chunk {
 
 struct heap {
     uint64_t limit;
-    uint64_t pages_max[2]; /* by enum heap_use */
+    uint64_t pages_max[3]; /* by enum heap_use */
     uint64_t pages;        /* resident */
     uint64_t warm_pages;
     uint64_t warm_pages_max;
@@ -501,15 +501,26 @@ static bool shelf_has_freed(const struct shelf *shelf)
     return !link_alone(&shelf->slabs) && slab_of_span(span_of_peers(shelf->slabs.next))->freed;
 }
 
+/* A larger object that was given back. */
+static void *slab_borrow(struct heap *heap, size_t bytes)
+{
+    for (unsigned class_id = small_class(bytes) + 1; class_id < SHELVES; class_id++)
+        if (shelf_has_freed(&heap->shelves[class_id]))
+            return shelf_alloc(heap, class_id, bytes, HEAP_RESERVE);
+    return NULL;
+}
+
 /* At the limit, what makes room may take a larger object that was given back: otherwise the room that it makes, in
- * pieces of another size, would be of no use to it. */
+ * pieces of another size, would be of no use to it. The reserve comes last, so that there is some for moves, which make
+ * room of the right size out of that. */
 static void *slab_alloc(struct heap *heap, size_t bytes, enum heap_use use)
 {
     unsigned class_id = small_class(bytes);
-    void *object = shelf_alloc(heap, class_id, bytes, use);
-    while (!object && use == HEAP_RESERVE && ++class_id < SHELVES)
-        if (shelf_has_freed(&heap->shelves[class_id]))
-            object = shelf_alloc(heap, class_id, bytes, use);
+    void *object = shelf_alloc(heap, class_id, bytes, use == HEAP_RESERVE ? HEAP_NORMAL : use);
+    if (!object && use == HEAP_RESERVE)
+        object = slab_borrow(heap, bytes);
+    if (!object && use == HEAP_RESERVE)
+        object = shelf_alloc(heap, class_id, bytes, HEAP_RESERVE);
     return object;
 }
 
@@ -621,6 +632,7 @@ static void heap_limits_init(struct heap *heap, uint64_t limit)
     heap->pages_max[HEAP_NORMAL] = limit / HEAP_PAGE_BYTES;
     heap->pages_max[HEAP_RESERVE] =
         limit / HEAP_PAGE_BYTES + limit / RESERVE_PART / HEAP_PAGE_BYTES;
+    heap->pages_max[HEAP_MOVE] = heap->pages_max[HEAP_RESERVE];
 }
 
 static void heap_shelves_init(struct heap *heap)

@@ -192,7 +192,7 @@ struct record *record_copy(struct heap *heap, const struct record *record)
 {
     size_t bytes = record_bytes(record);
     assert(record->references == 1);
-    struct record *copy = heap_alloc(heap, bytes, HEAP_NORMAL);
+    struct record *copy = heap_alloc(heap, bytes, HEAP_MOVE);
     if (copy)
         memcpy(copy, record, bytes);
     return copy;

@@ -345,7 +345,7 @@ static void client_on_drained(struct conn *conn)
         client_set_timer(client);
     else if (client->state == CLIENT_STREAMING || client->more)
         server_ready(client);
-    else if (client->state == CLIENT_READY && conn->ended)
+    else if (client->state == CLIENT_READY && (conn->ended || (client->server->draining && !client->reading)))
         client_finish(client, false);
 }
 

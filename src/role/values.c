@@ -321,6 +321,17 @@ static struct record_form form_of(const struct request *request, uint64_t now_us
     return form;
 }
 
+/* At the limit, room that was freed in pieces may only have to be swept together. */
+static struct record *value_record_new(struct node *node, const struct record_form *form)
+{
+    struct heap *heap = store_heap(node->store);
+    struct record *record = record_new(heap, form, HEAP_NORMAL);
+    if (record || !store_is_sparse(node->store))
+        return record;
+    store_sweep(node->store, node->loop->wall_us, NODE_SWEEP_RECORDS);
+    return record_new(heap, form, HEAP_NORMAL);
+}
+
 static void reply_no_room(struct request *request)
 {
     reply_text(request, 507, "This node has no memory left for it (--memory-max); delete something, or raise the limit.");
@@ -344,7 +355,7 @@ static void reply_set(struct node *node, struct request *request)
 {
     struct record_form form = form_of(request, node->loop->wall_us);
     form.value_bytes = request->body.len;
-    struct record *record = record_new(store_heap(node->store), &form, HEAP_NORMAL);
+    struct record *record = value_record_new(node, &form);
     if (!record) {
         reply_no_room(request);
         return;
@@ -418,7 +429,7 @@ void value_on_body_start(struct node *node, struct request *request, uint64_t by
     struct record_form form = form_of(request, node->loop->wall_us);
     uint64_t room = CHUNKED_VALUE_BYTES < node->config.value_max ? CHUNKED_VALUE_BYTES : node->config.value_max;
     form.value_bytes = (size_t)(request->head.chunked ? room : bytes);
-    struct record *record = record_new(store_heap(node->store), &form, HEAP_NORMAL);
+    struct record *record = value_record_new(node, &form);
     if (!record) {
         refuse(request, 507, "This node has no memory left for it (--memory-max).");
         return;

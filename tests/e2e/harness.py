@@ -116,9 +116,13 @@ class Scope:
             problems += node.finish()
         for thread in self.threads:
             thread.join(10 * SLOW)
+        self.clean()
+        return problems
+
+    def clean(self):
+        """Removes this test's files."""
         if self._directory:
             shutil.rmtree(self._directory, ignore_errors=True)
-        return problems
 
 
 def scope():
@@ -276,7 +280,7 @@ def run(pattern, ends):
     for one in chosen:
         if one.alone:
             report(one.name, *_run(one))
-    for name, function in ends:
+    for name, function in ends if chosen else ():
         problems = function()
         report(name, not problems, "; ".join(problems) or None)
     stop.set()

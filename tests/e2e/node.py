@@ -14,6 +14,7 @@ from harness import BINARY, SLOW, Failure, Scope, brief, check, entered, equal, 
 SOON = 2  # seconds within which what shall happen at once must have happened
 START_SECONDS = 10
 STOP_SECONDS = 15
+stopping = threading.Event()
 _SANITIZER = re.compile(r"(Sanitizer|runtime error:|Assertion .* failed)")
 _ADDRESS = re.compile(r'\baddress="?(?:\[[0-9a-fA-F:.]+\]|[0-9.]+):([1-9]\d*)')
 _FOREIGN = ("VELOUR_FOG", "LISTEN_", "NOTIFY_", "WATCHDOG_", "JOURNAL_", "INVOCATION_")
@@ -37,6 +38,7 @@ class Node:
         self._done = False
         self._log_ended = False
         self.port = port
+        check(not stopping.is_set(), "the run is being stopped")
         arguments = [*prefix, BINARY]
         if listen:
             arguments += ["--listen", listen]

@@ -23,7 +23,10 @@ class _Manager:
 
     def shutdown(self):
         """Ends every wait."""
-        self.socket.shutdown(socket.SHUT_RDWR)
+        try:
+            self.socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # closed already
 
     def close(self):
         """Closes it."""

@@ -144,7 +144,7 @@ static const struct call_text pages[] = {
     {"POST /-/merge HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello", {400}},
     {"POST /-/merge HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", {200}},
     {"POST /-/merge HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-     "3\r\n\1\0\0\r\n0\r\n\r\n", {400}},
+     "5\r\nhello\r\n0\r\n\r\n", {400}},
 };
 
 enum { PAGES = sizeof pages / sizeof *pages };

@@ -242,6 +242,15 @@ static void client_hear_crowd(struct sim_client *client)
     client_hear_close(client);
 }
 
+/* Whether what the node sends is here at once. The first may wait long to be accepted. */
+static bool is_prompt(const struct sim_client *client)
+{
+    const struct faults *faults = &client->scene->faults;
+    bool waits = client->place.first && (faults->accept_failure_ppm || faults->files_max);
+    return !waits && !client->slow_reader && !is_troubled(client) &&
+           client->response.length + 1000 < faults->pipe_bytes_min;
+}
+
 static void client_reply(struct sim_client *client)
 {
     struct response *response = &client->response;
@@ -262,8 +271,7 @@ static void client_reply(struct sim_client *client)
         return;
     }
     calls_mutate(client);
-    place->prompt = !client->slow_reader && !is_troubled(client) &&
-                    response->length + 1000 < client->scene->faults.pipe_bytes_min;
+    place->prompt = is_prompt(client);
     place->slow = is_slow_sender(client);
     judge_reply(place, call, response);
     place->previous_us = now_of(client);

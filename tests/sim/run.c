@@ -60,6 +60,34 @@ static void run_plan_faults(struct run *run)
     run->backup_at_us = rng_spread(&run->rng, 1000, 20 * SECOND);
 }
 
+/* What this seed is about. */
+static void run_trace(const struct scene *scene)
+{
+    const struct world *world = &scene->world;
+    const struct faults *f = &scene->faults;
+    const struct habits *h = &scene->habits;
+    const struct limits *l = &scene->limits;
+    typedef unsigned long long ull;
+    world_trace(world, "limits", "idle %llu us, request %llu us, stall %llu us, drain %llu us, "
+                "memory %llu B, value %llu B, %u connections", (ull)l->idle_us, (ull)l->request_us,
+                (ull)l->stall_us, (ull)l->drain_us, (ull)l->memory_max, (ull)l->value_max,
+                l->connections_max);
+    world_trace(world, "habits", "%u clients, %u to %u calls, depth %u, think %llu us, keys %u and %u",
+                h->clients, h->calls_min, h->calls_max, h->depth_max, (ull)h->think_us_max,
+                h->keys_own, h->keys_shared);
+    world_trace(world, "faults", "latency %llu to %llu us, delay %u ppm, reset %u ppm, pipes %llu to "
+                "%llu B, backlog %u, %u files", (ull)f->latency_us_min, (ull)f->latency_us_max,
+                f->delay_ppm, f->reset_ppm, (ull)f->pipe_bytes_min, (ull)f->pipe_bytes_max,
+                f->backlog_max, f->files_max);
+    world_trace(world, "faults", "short reads %u, short writes %u, accept %u and %u, watch %u, interrupt "
+                "%u, false %u, pause %u ppm up to %llu us", f->short_read_ppm, f->short_write_ppm,
+                f->accept_failure_ppm, f->accept_abort_ppm, f->watch_failure_ppm, f->interrupt_ppm,
+                f->false_ready_ppm, f->pause_ppm, (ull)f->pause_us_max);
+    world_trace(world, "faults", "turn %llu us, %u clock steps up to %llu us, %u cuts up to %llu us",
+                (ull)f->turn_us_max, f->clock_steps, (ull)f->clock_step_us_max, f->cuts,
+                (ull)f->cut_us_max);
+}
+
 static void run_begin(struct run *run, uint64_t seed, bool trace, enum mutant mutant, uint64_t again)
 {
     struct scene *scene = &run->scene;
@@ -70,6 +98,7 @@ static void run_begin(struct run *run, uint64_t seed, bool trace, enum mutant mu
     habits_pick(&scene->habits, seed);
     limits_pick(&scene->limits, &scene->habits, seed);
     scene->crowded = scene->limits.connections_max < scene->habits.clients + 2;
+    run_trace(scene);
     cables_init(&scene->cables, &scene->world, &scene->faults);
     process_start(&run->node, &scene->cables, &scene->limits, 0);
     run->has_node = true;

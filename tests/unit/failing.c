@@ -20,8 +20,9 @@ void failing_start(unsigned nth, bool all_after)
 
 bool failing_stop(void)
 {
+    bool failed = failing.on && failing.failed;
     failing.on = false;
-    return failing.failed;
+    return failed;
 }
 
 unsigned failing_seen(void)

@@ -8,7 +8,7 @@
 /* From now on the nth allocation fails, counted from 1; with `all_after`, those that follow it too. */
 void failing_start(unsigned nth, bool all_after);
 
-/* Ends that. Returns whether any has failed. */
+/* Ends that. Returns whether any has failed since. */
 bool failing_stop(void);
 
 /* How many allocations there were since failing_start. */
