@@ -120,7 +120,7 @@ static int world_start(struct world *world)
     world->io = io_epoll_new();
     if (!world->io)
         return -ENOMEM;
-    world->log = (struct log){world->config.log_level, getenv("JOURNAL_STREAM") != NULL, world_wall_us,
+    world->log = (struct log){world->config.log_level, io_epoll_stderr_is_journal(), world_wall_us,
                               world->io, log_write_stderr, NULL};
     loop_init(&world->loop, world->io);
     fill_in_limits(&node_config, &world->config);

@@ -24,7 +24,7 @@ enum {
 
 enum record_flag {
     RECORD_TOMBSTONE = 1, /* the key is deleted; no value, no type */
-    RECORD_EXPIRES = 2,   /* has a struct record_due: it is gone at due_us */
+    RECORD_EXPIRES = 2,   /* has a struct record_due: it is gone at due_us; of a tombstone, its value was gone then */
     RECORD_HASH_KEPT = 4, /* its content's hash stands before its data */
 };
 
@@ -77,13 +77,19 @@ char *record_value_room(struct record *record);
 /* NULL when it has none. */
 struct record_due *record_due(struct record *record);
 
-/* When it expires, 0 for never. */
+/* When it expires, 0 for never (and for tombstones, of which it is no part of what they say). */
 uint64_t record_expires_us(const struct record *record);
 
 static inline bool record_is_tombstone(const struct record *record)
 {
     return record->flags & RECORD_TOMBSTONE;
 }
+
+/* Since when it says what it says, as far as this node is concerned: its version, or when its value expired. */
+uint64_t record_since_us(const struct record *record);
+
+/* The flags that are part of what a record says. */
+unsigned record_said_flags(const struct record *record);
 
 /* Whether a GET finds it: a value that has not expired. */
 bool record_is_live(const struct record *record, uint64_t now_us);

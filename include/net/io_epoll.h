@@ -29,6 +29,9 @@ void io_epoll_notify(struct io *io, const char *state);
 /* How often systemd wants to hear WATCHDOG=1, half of its limit in microseconds; 0 when it does not. */
 uint64_t io_epoll_watchdog_us(struct io *io);
 
+/* Whether stderr is the journal's: JOURNAL_STREAM names it (systemd.exec(5)). */
+bool io_epoll_stderr_is_journal(void);
+
 /* Bytes of this process in memory (RSS), 0 when that cannot be told. */
 uint64_t io_epoll_resident_bytes(void);
 

@@ -82,7 +82,7 @@ struct service {
      * parts. */
     void (*on_request)(struct service *service, struct request *request);
 
-    /* A held request's time is up: answer it now. */
+    /* A held request's time is up, or its client sends no more: answer it now. */
     void (*on_hold_end)(struct service *service, struct request *request);
 
     /* Makes the next bytes of a streamed reply with reply_chunk and its like, SERVER_STREAM_BYTES at most. */

@@ -53,7 +53,7 @@ struct record *record_new(struct heap *heap, const struct record_form *form, enu
 {
     assert(form->key.len > 0 && form->key.len <= RECORD_KEY_BYTES_MAX);
     assert(form->type.len <= RECORD_TYPE_BYTES_MAX && form->value_bytes <= RECORD_VALUE_BYTES_MAX);
-    assert(!form->tombstone || (form->value_bytes == 0 && form->type.len == 0 && !form->expires_us));
+    assert(!form->tombstone || (form->value_bytes == 0 && form->type.len == 0));
     unsigned flags = flags_of(form);
     size_t data = form->key.len + form->type.len + form->value_bytes;
     struct record *record = heap_alloc(heap, data_offset(flags) + data, use);
@@ -138,11 +138,29 @@ struct record_due *record_due(struct record *record)
     return (struct record_due *)(void *)((char *)record + ALIGNED);
 }
 
-uint64_t record_expires_us(const struct record *record)
+static uint64_t due_us_of(const struct record *record)
 {
     if (!(record->flags & RECORD_EXPIRES))
         return 0;
     return ((const struct record_due *)(const void *)((const char *)record + ALIGNED))->due_us;
+}
+
+uint64_t record_expires_us(const struct record *record)
+{
+    return record_is_tombstone(record) ? 0 : due_us_of(record);
+}
+
+uint64_t record_since_us(const struct record *record)
+{
+    uint64_t due_us = due_us_of(record);
+    return due_us > record->version ? due_us : record->version;
+}
+
+unsigned record_said_flags(const struct record *record)
+{
+    if (record_is_tombstone(record))
+        return RECORD_TOMBSTONE;
+    return record->flags & RECORD_EXPIRES;
 }
 
 bool record_is_live(const struct record *record, uint64_t now_us)
@@ -159,7 +177,7 @@ uint64_t record_digest(const struct record *record)
                            : hash_bytes(data_of(record), data_bytes(record));
     uint64_t lengths = (uint64_t)record->value_bytes << 32 | (uint64_t)record->key_bytes << 16 |
                        (uint64_t)record->type_bytes << 8 |
-                       (record->flags & (RECORD_TOMBSTONE | RECORD_EXPIRES));
+                       record_said_flags(record);
     uint64_t words[4] = {content, record->version, record_expires_us(record), lengths};
     for (int i = 0; i < 4 && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__; i++)
         words[i] = __builtin_bswap64(words[i]);

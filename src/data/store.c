@@ -263,7 +263,7 @@ static void wheel_start(struct store *store, uint64_t now_us)
 
 static void schedule(struct store *store, struct record *record, uint64_t now_us)
 {
-    if (!record_due(record))
+    if (!record_due(record) || record_is_tombstone(record))
         return;
     wheel_start(store, now_us);
     wheel_add(&store->wheel, record);
@@ -316,7 +316,12 @@ enum store_result store_merge(struct store *store, const struct store_key *key, 
 static bool expire(struct store *store, struct record *record, uint64_t now_us)
 {
     struct store_key key = store_key(store, record_key(record));
-    struct record_form form = {.key = key.bytes, .version = record->version, .tombstone = true};
+    struct record_form form = {
+        .key = key.bytes,
+        .version = record->version,
+        .expires_us = record_expires_us(record),
+        .tombstone = true,
+    };
     struct record *tombstone = record_new(store->heap, &form, HEAP_RESERVE);
     if (!tombstone)
         return false;
@@ -384,7 +389,8 @@ static void move(struct store *store, struct shard *shard, struct record *record
 
 static bool is_past_grace(const struct store *store, const struct record *record, uint64_t now_us)
 {
-    return record_is_tombstone(record) && record->version < now_us && now_us - record->version > store->grace_us;
+    uint64_t since_us = record_since_us(record);
+    return record_is_tombstone(record) && since_us < now_us && now_us - since_us > store->grace_us;
 }
 
 /* Returns whether the record is gone. */

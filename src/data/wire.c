@@ -28,7 +28,7 @@ void wire_head(const struct record *record, char out[WIRE_HEAD_BYTES])
 {
     memset(out, 0, WIRE_HEAD_BYTES);
     out[0] = FORMAT;
-    out[1] = (char)(record->flags & (RECORD_TOMBSTONE | RECORD_EXPIRES));
+    out[1] = (char)record_said_flags(record);
     put(out + 2, record->key_bytes, 2);
     put(out + 4, record->type_bytes, 1);
     put(out + 8, record->value_bytes, 4);

@@ -42,6 +42,7 @@ static void exchange_free(struct client *client)
         return;
     client->server->held -= client->state == CLIENT_HELD;
     request_end(&exchange->request);
+    free(exchange->head);
     client->exchange = NULL;
     exchange->next_free = client->server->free_exchanges;
     client->server->free_exchanges = exchange;
@@ -57,6 +58,7 @@ struct exchange *request_detach(struct request *request)
         return NULL;
     exchange->request = *request;
     exchange->request.detached = true;
+    exchange->head = NULL;
     request->service_data = NULL;
     client->exchange = exchange;
     return exchange;
@@ -173,7 +175,7 @@ void client_settle(struct client *client, struct slice rest, enum run_stop stop)
     if (conn->state != CONN_OPEN)
         return;
     bool busy = client->state == CLIENT_HELD || client->state == CLIENT_STREAMING;
-    conn_pause(conn, busy);
+    conn_pause(conn, client->state == CLIENT_STREAMING);
     if (client->state == CLIENT_READY && !client->more) {
         bool partial = rest.len > 0;
         if (partial && !client->reading)

@@ -7,6 +7,8 @@
  * A body that is not whole goes part by part to where the service wants it; from the first part on it is read
  * straight to there, past the shared buffer, when it is large. */
 #include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
 
 #include "net/client.h"
 
@@ -109,8 +111,33 @@ static void client_send_continue(struct client *client)
     conn_send(&client->conn, &piece, 1);
 }
 
+/* The service does not want the body, so it has not taken what it needs of the head: that is kept, and looked at again
+ * when the body is over. */
+static int head_keep(struct exchange *exchange, const char *head)
+{
+    size_t bytes = exchange->request.head.head_bytes;
+    exchange->head = malloc(bytes);
+    if (!exchange->head)
+        return -ENOMEM;
+    memcpy(exchange->head, head, bytes);
+    return 0;
+}
+
+static void head_restore(struct exchange *exchange)
+{
+    struct request *request = &exchange->request;
+    struct service *service = request->server->service;
+    if (!exchange->head)
+        return;
+    enum http_result result =
+        http_head_parse(exchange->head, request->head.head_bytes, &request->head, &request->error);
+    assert(result == HTTP_OK); /* as it was the first time */
+    memset(request->service_room, 0, sizeof request->service_room);
+    service->on_head(service, request);
+}
+
 /* Begins a body of which `have` bytes are here. On refusal request->error says why. */
-static void body_start(struct client *client, struct request *request, size_t have)
+static void body_start(struct client *client, struct request *request, const char *head, size_t have)
 {
     struct exchange *exchange = request_detach(request);
     if (!exchange) {
@@ -123,6 +150,8 @@ static void body_start(struct client *client, struct request *request, size_t ha
     exchange->request.body_parts = true;
     service->on_body_start(service, &exchange->request, exchange->body_left);
     request_forget_slices(&exchange->request);
+    if (!exchange->request.service_data && !exchange->request.error.status && head_keep(exchange, head) != 0)
+        exchange->request.error = gone;
     if (exchange->request.error.status)
         return;
     client->state = CLIENT_BODY;
@@ -175,7 +204,7 @@ static bool run_parse_body(struct run *run, struct request *request)
         return false;
     }
     if (!request->error.status)
-        body_start(client, request, run->len - start);
+        body_start(client, request, run->data + run->parsed, run->len - start);
     if (client->exchange)
         request = &client->exchange->request;
     run->parsed = start;
@@ -226,6 +255,8 @@ static bool run_parse_parts(struct run *run)
     run->parsed += used;
     if (result == BODY_NEEDS_INPUT)
         return false;
+    if (result == BODY_WHOLE)
+        head_restore(run->client->exchange);
     request->received_us = run->client->server->loop->now_us;
     request->offset = 0;
     batch_add(run, request);
@@ -292,6 +323,7 @@ static bool client_read_direct(struct client *client)
     } else if (exchange->body_left == 0) {
         client->state = CLIENT_READY;
         client->reading = false;
+        head_restore(exchange);
         client_batch_body(client);
     } else if (client->conn.ended) {
         client_settle(client, (struct slice){0}, RUN_NEEDS_INPUT);
@@ -308,6 +340,23 @@ static void server_make_room(struct server *server, struct client *client)
         server_run_batch(server);
 }
 
+/* While a request is held its connection is read, to see the client's end: who sends no more gets the answer at once, since
+ * most of them have left. */
+static void client_read_held(struct client *client)
+{
+    struct server *server = client->server;
+    struct conn *conn = &client->conn;
+    char *room = server->input + server->input_used;
+    size_t len = conn_fill(conn, room, conn->kept_bytes + (size_t)SERVER_READ_BYTES, true);
+    conn_keep(conn, (struct slice){room, len});
+    if (conn->state != CONN_OPEN)
+        return;
+    client->more |= len > 0;
+    conn_pause(conn, len >= HTTP_HEAD_BYTES_MAX);
+    if (conn->ended)
+        server_answer(&client->exchange->request, server->service->on_hold_end);
+}
+
 void client_read(struct client *client, bool may_recv)
 {
     struct server *server = client->server;
@@ -315,6 +364,10 @@ void client_read(struct client *client, bool may_recv)
     server_make_room(server, client);
     if (conn->state != CONN_OPEN || conn->paused || conn_blocked(conn) || client->in_ready)
         return;
+    if (client->state == CLIENT_HELD) {
+        client_read_held(client);
+        return;
+    }
     if (may_recv && client_read_direct(client))
         return;
     char *room = server->input + server->input_used;

@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -398,6 +399,16 @@ uint64_t io_epoll_watchdog_us(struct io *io)
 {
     (void)io;
     return environment_is_mine("WATCHDOG_PID") ? number_of_environment("WATCHDOG_USEC") / 2 : 0;
+}
+
+bool io_epoll_stderr_is_journal(void)
+{
+    const char *stream = getenv("JOURNAL_STREAM");
+    unsigned long long device, inode;
+    struct stat stat;
+    if (!stream || sscanf(stream, "%llu:%llu", &device, &inode) != 2 || fstat(STDERR_FILENO, &stat) != 0)
+        return false;
+    return stat.st_dev == device && stat.st_ino == inode;
 }
 
 /* The process and the machine */

@@ -6,7 +6,7 @@ static const struct slice absent = {"\"absent\"", 8};
 
 struct slice etag_make(const struct record *record, char out[ETAG_BYTES])
 {
-    if (!record)
+    if (!record || record_is_tombstone(record))
         return absent;
     out[0] = '"';
     digits_hex(record->version, out + 1);

@@ -100,8 +100,10 @@ static void put_version(struct request *request, const struct record *record)
 {
     static const char etag_name[6] = "ETag: ", version_name[15] = "\r\nFog-Version: ";
     char lines[sizeof etag_name + ETAG_BYTES + sizeof version_name + DIGITS_DECIMAL_MAX + 2], *at = lines;
-    if (!record) {
+    if (!record || record_is_tombstone(record)) {
         reply_lines(request, SLICE("ETag: \"absent\"\r\n"));
+        if (record)
+            reply_field_number(request, SLICE("Fog-Version"), record->version);
         return;
     }
     memcpy(at, etag_name, sizeof etag_name);

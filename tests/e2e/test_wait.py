@@ -1,5 +1,6 @@
 """`Prefer: wait=N`: a GET that is held until its key differs."""
 
+import json
 import time
 
 from client import curl_reply, request
@@ -220,14 +221,36 @@ def own_write_behind_a_waiter_comes_after_it():
 
 
 @test
-def half_closed_waiter_gets_its_answer():
+def waiter_that_sends_no_more_gets_its_answer_at_once():
+    """Most of those who send no more have left, and nobody is to be held for them; who only half-closed learns that
+    nothing has changed yet."""
     node, key = common(), fresh()
     waiter = _waiter(node, key, node.put(key, b"1").etag())
     waiter.finish_sending()
-    waiter.silent(HELD)
-    node.put(key, b"2")
-    equal(waiter.reply(seconds=5).body, b"2", "the answer")
+    equal(waiter.reply(seconds=5).status, 304, "the status")
     waiter.closed()
+
+
+@test
+def waiter_that_left_is_not_held():
+    node, key = Node(), fresh()
+    waiter = _waiter(node, key, node.put(key, b"1").etag())
+    held = lambda: json.loads(curl_reply(node.url("/-/status")).body)["connections"]["held"]
+    until(lambda: held() == 1, 5, "the waiter is held")
+    waiter.close()
+    until(lambda: held() == 0, 5, "the waiter that left is held no more")
+
+
+@test
+def request_with_a_body_nobody_wants_keeps_its_key():
+    """The body comes in many parts, over the memory where the head stood."""
+    node, key = common(), fresh()
+    node.put(key, b"kept")
+    with node.connect() as connection:
+        equal(connection.ask("GET", "/" + key, b"z" * 50000).body, b"kept", "the value")
+        equal(connection.ask("DELETE", "/" + key, b"z" * 50000).status, 200, "DELETE's status")
+        equal(connection.ask("GET", "/" + key, b"z" * 50000).status, 204, "the status after DELETE")
+        equal(connection.ask("GET", "/-/digest/02", b"z" * 50000).status, 200, "the status of an operation")
 
 
 @test

@@ -477,6 +477,7 @@ struct cable_end *cable_accept(struct cable_listener *listener)
             listener->waiting_count * sizeof listener->waiting[0]);
     end->cable->waiting = NULL;
     end->cable->accepted = true;
+    end->cable->accepted_us = end->cable->cables->world->now_us;
     return end;
 }
 

@@ -237,7 +237,8 @@ static void put_condition(struct call *call, struct rng *rng, struct bytes *out)
     for (uint64_t i = 0; i < count; i++) {
         const char *etag = "\"absent\"";
         uint64_t back = rng_spread(rng, 0, 8);
-        if (key->record_count > back && !rng_chance(rng, 150000))
+        if (key->record_count > back && !rng_chance(rng, 150000) &&
+            *key->records[key->record_count - 1 - back].etag)
             etag = key->records[key->record_count - 1 - back].etag;
         memcpy(call->etags[call->etag_count++], etag, strlen(etag) + 1);
         bytes_print(out, "%s%s%s", i ? ", " : "", rng_chance(rng, 200000) ? "W/" : "", etag);

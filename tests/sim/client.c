@@ -273,6 +273,7 @@ static void client_reply(struct sim_client *client)
     calls_mutate(client);
     place->prompt = is_prompt(client);
     place->slow = is_slow_sender(client);
+    place->shut = client->shut;
     judge_reply(place, call, response);
     place->previous_us = now_of(client);
     place->first = client->raced = false;
@@ -551,9 +552,18 @@ static uint64_t client_patience_us(struct sim_client *client)
     return patience_us;
 }
 
+/* When it has waited long enough. */
+static uint64_t client_patience_end_us(struct sim_client *client)
+{
+    uint64_t since_us = client->end->cable->accepted_us;
+    if (since_us < client->progress_us)
+        since_us = client->progress_us;
+    return since_us + client_patience_us(client);
+}
+
 static void client_lose_patience(struct sim_client *client)
 {
-    if (now_of(client) < client->progress_us + client_patience_us(client))
+    if (now_of(client) < client_patience_end_us(client))
         return;
     world_fail(world_of(client),
                "%s: nothing happens on cable %llu since %llu us; %u calls are unanswered, %s",
@@ -584,7 +594,7 @@ static void client_plan(struct sim_client *client)
     sooner(&at_us, client->hold_until_us);
     if (client->call_count == 0 && !client->last && !client->end->connecting)
         sooner(&at_us, client->next_us);
-    sooner(&at_us, client->progress_us + client_patience_us(client));
+    sooner(&at_us, client_patience_end_us(client));
     world_event_set(world_of(client), &client->tick, at_us);
 }
 

@@ -177,7 +177,7 @@ static void check_wait_end(const struct judge_place *place, const struct call *c
                            const struct seen *seen)
 {
     uint64_t now_us = place->scene->world.now_us;
-    if (!call->wait_us || place->scene->draining)
+    if (!call->wait_us || place->scene->draining || place->shut)
         return;
     if (now_us < call->sent_us + call->wait_us)
         fail(place, call, "the wait ended after %llu of %llu us", (ull)(now_us - call->sent_us),
@@ -281,6 +281,8 @@ static void judge_write(const struct judge_place *place, const struct call *call
         fail(place, call, "200 without ETag or Fog-Version");
     if (response->length != 0)
         fail(place, call, "the answer to a write has a body");
+    if (call->kind == CALL_DELETE && strcmp(seen->sight.etag, "\"absent\"") == 0)
+        seen->sight.etag = ""; /* the ETag of no value, which tells nothing about this version */
     if (*floor && world_mutates(&place->scene->world, MUTANT_FROZEN_VERSION, 100000))
         seen->sight.version = *floor;
     *floor = model_write_acked(&place->scene->model, call->write, &seen->sight);

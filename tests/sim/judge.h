@@ -13,6 +13,7 @@ struct judge_place {
     uint64_t previous_us; /* when the reply before came */
     bool first;           /* nothing came on this connection before */
     bool prompt;          /* whatever the node sends is here within faults_slack_us */
+    bool shut;            /* the client has ended its side, which may end a wait early */
     bool slow;            /* the client took so long to send that its time may be over */
 };
 

@@ -344,9 +344,9 @@ uint64_t model_read_value(struct model *model, const struct model_sight *sight)
             record = record_add(model, write, sight->version, sight->etag);
         else
             world_fail(model->world,
-                       "key %u: no write explains version %llu with %llu bytes, type %u",
+                       "key %u: no write explains version %llu with %llu bytes, type %u; floor %llu",
                        key->number, (ull)sight->version, (ull)sight->content.bytes,
-                       sight->content.type);
+                       sight->content.type, (ull)model_floor_at(key, UINT64_MAX));
     } else if (!content_equal(&record->content, &sight->content)) {
         world_fail(model->world,
                    "key %u: version %llu has %llu bytes of type %u, but %llu of type %u were written",
