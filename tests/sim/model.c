@@ -404,13 +404,16 @@ static uint64_t absence_version(const struct model *model, const struct model_ke
                                 uint64_t floor)
 {
     uint64_t least = floor == 0 ? 0 : UINT64_MAX;
+    /* A write that nobody has seen came after all that is known, or it would not show. It may be what an
+     * earlier absence was ascribed to: then the floor is a guess at its version, and no record has it. */
+    uint64_t unseen = record_find(key, floor) ? floor + 1 : floor;
     for (unsigned i = 0; i < key->record_count; i++) {
         const struct model_record *record = &key->records[i];
         if (record->version >= floor && record->version < least &&
             (record->tombstone || record_may_be_expired(model, record)))
             least = record->version;
     }
-    for (unsigned i = 0; i < key->write_count && least > floor + 1; i++) {
+    for (unsigned i = 0; i < key->write_count && least > unseen; i++) {
         struct model_write *write = key->writes[i];
         bool open = write->fate == MODEL_PENDING || write->fate == MODEL_LOST;
         if (!open || write->version || write->sent_us == UINT64_MAX)
@@ -418,7 +421,7 @@ static uint64_t absence_version(const struct model *model, const struct model_ke
         struct model_record maybe = {.write = write, .seen_us = model->world->now_us};
         record_set_expiry((struct model *)(uintptr_t)model, &maybe);
         if (write->tombstone || record_may_be_expired(model, &maybe))
-            least = floor + 1; /* it came after all that is known, or it would not show */
+            least = unseen;
     }
     return least;
 }
