@@ -18,7 +18,8 @@ struct config {
 };
 
 /* Returns 0, or -EINVAL with config->error. Prints nothing, ends nothing. `environment` is a function like getenv. */
-int config_parse(struct config *config, int argc, char *const *argv, char *(*environment)(const char *name));
+int config_parse(struct config *config, int argc, char *const *argv,
+                 char *(*environment)(const char *name));
 
 /* What --help prints. */
 extern const char config_help[];

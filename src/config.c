@@ -30,7 +30,8 @@ const char config_help[] =
 
 /* Each parser returns 0 or -EINVAL. */
 
-static int parse_unit(const char *text, const char *const *units, const uint64_t *factors, uint64_t max, uint64_t *out)
+static int parse_unit(const char *text, const char *const *units, const uint64_t *factors,
+                      uint64_t max, uint64_t *out)
 {
     size_t digits = strspn(text, "0123456789");
     unsigned long long number;
@@ -187,7 +188,8 @@ static int parse_environment(struct config *config, char *(*environment)(const c
         const char *value = environment(name);
         if (!value || !*value || options[i].set(config, value) == 0)
             continue;
-        snprintf(config->error, sizeof config->error, "%s is \"%.60s\", but takes %s.", name, value, options[i].wants);
+        snprintf(config->error, sizeof config->error, "%s is \"%.60s\", but takes %s.", name, value,
+                 options[i].wants);
         return -EINVAL;
     }
     return 0;
@@ -211,7 +213,8 @@ static int usage_error(struct config *config, const char *what, const char *abou
 static int parse_option(struct config *config, int left, char *const *argv)
 {
     const char *name = argv[0] + 2, *equals = strchr(name, '=');
-    const struct option *option = option_find(name, equals ? (size_t)(equals - name) : strlen(name));
+    const struct option *option =
+        option_find(name, equals ? (size_t)(equals - name) : strlen(name));
     if (!option)
         return usage_error(config, "There is no such option", argv[0]);
     const char *value = equals ? equals + 1 : left > 1 ? argv[1] : NULL;
@@ -219,7 +222,8 @@ static int parse_option(struct config *config, int left, char *const *argv)
         return usage_error(config, "This option needs a value", argv[0]);
     if (option->set(config, value) == 0)
         return equals ? 1 : 2;
-    snprintf(config->error, sizeof config->error, "--%s is \"%.60s\", but takes %s.", option->name, value, option->wants);
+    snprintf(config->error, sizeof config->error, "--%s is \"%.60s\", but takes %s.", option->name,
+             value, option->wants);
     return -EINVAL;
 }
 
@@ -237,7 +241,8 @@ static bool parse_action(struct config *config, const char *argument)
 static int parse_arguments(struct config *config, int argc, char *const *argv)
 {
     struct allow_list from_environment = config->node.server.allow;
-    config->node.server.allow.count = 0; /* the command line's networks replace those of the environment */
+    config->node.server.allow.count =
+        0; /* the command line's networks replace those of the environment */
     int at = argc > 1 && strcmp(argv[1], "node") == 0 ? 2 : 1;
     while (at < argc) {
         if (parse_action(config, argv[at]))
@@ -254,7 +259,8 @@ static int parse_arguments(struct config *config, int argc, char *const *argv)
     return 0;
 }
 
-int config_parse(struct config *config, int argc, char *const *argv, char *(*environment)(const char *name))
+int config_parse(struct config *config, int argc, char *const *argv,
+                 char *(*environment)(const char *name))
 {
     config_init(config);
     int error = parse_environment(config, environment);

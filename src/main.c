@@ -58,7 +58,8 @@ static void on_watchdog(struct loop_timer *timer)
 /* The first SIGTERM or SIGINT drains, the second one does not wait for it. */
 static void world_stop(struct world *world, int number, bool again)
 {
-    log_event(&world->log, LOG_INFO_LEVEL, "signal", "signal=%s", number == SIGTERM ? "SIGTERM" : "SIGINT");
+    log_event(&world->log, LOG_INFO_LEVEL, "signal", "signal=%s",
+              number == SIGTERM ? "SIGTERM" : "SIGINT");
     if (again) {
         world->loop.stopped = true;
         return;
@@ -73,7 +74,8 @@ static void on_signals(struct loop_watcher *watcher, unsigned ready)
     (void)ready;
     for (int number; (number = io_epoll_next_signal(world->io));)
         if (number == SIGHUP)
-            log_event(&world->log, LOG_INFO_LEVEL, "signal", "signal=SIGHUP msg=\"there is nothing to reload\"");
+            log_event(&world->log, LOG_INFO_LEVEL, "signal",
+                      "signal=SIGHUP msg=\"there is nothing to reload\"");
         else
             world_stop(world, number, node_is_draining(world->node));
 }
@@ -88,7 +90,8 @@ static void fill_in_limits(struct node_config *config, const struct config *give
     if (!given->connections_max_given) {
         uint64_t files = io_epoll_files_max();
         uint64_t most = files > 2 * FILES_RESERVED ? files - FILES_RESERVED : FILES_RESERVED;
-        config->server.connections_max = (uint32_t)(most < CONNECTIONS_MAX_DEFAULT ? most : CONNECTIONS_MAX_DEFAULT);
+        config->server.connections_max =
+            (uint32_t)(most < CONNECTIONS_MAX_DEFAULT ? most : CONNECTIONS_MAX_DEFAULT);
     }
     config->resident_bytes = io_epoll_resident_bytes;
     config->cpu_us = io_epoll_cpu_us;
@@ -104,13 +107,15 @@ static int world_listen(struct world *world)
     if (inherited == -EINVAL)
         fprintf(stderr, "velour-fog: what LISTEN_FDS hands over is no listening stream socket.\n");
     else if (error == -EADDRINUSE)
-        fprintf(stderr, "velour-fog: %s is in use by another program; choose another with --listen.\n",
+        fprintf(stderr,
+                "velour-fog: %s is in use by another program; choose another with --listen.\n",
                 address_format(&address, text));
     else if (error)
-        fprintf(stderr, "velour-fog: cannot listen on %s: %s.\n", address_format(&address, text), strerror(-error));
+        fprintf(stderr, "velour-fog: cannot listen on %s: %s.\n", address_format(&address, text),
+                strerror(-error));
     else
-        log_event(&world->log, LOG_INFO_LEVEL, "listening", "address=%s version=" VELOUR_FOG_VERSION,
-                  address_format(&address, text));
+        log_event(&world->log, LOG_INFO_LEVEL, "listening",
+                  "address=%s version=" VELOUR_FOG_VERSION, address_format(&address, text));
     return error;
 }
 
@@ -120,15 +125,17 @@ static int world_start(struct world *world)
     world->io = io_epoll_new();
     if (!world->io)
         return -ENOMEM;
-    world->log = (struct log){world->config.log_level, io_epoll_stderr_is_journal(), world_wall_us,
-                              world->io, log_write_stderr, NULL};
+    world->log = (struct log){world->config.log_level, io_epoll_stderr_is_journal(),
+                              world_wall_us,           world->io,
+                              log_write_stderr,        NULL};
     loop_init(&world->loop, world->io);
     fill_in_limits(&node_config, &world->config);
     world->signals.on_ready = on_signals;
     world->status.on_time = on_status;
     world->watchdog.on_time = on_watchdog;
-    if (loop_timer_reserve(&world->loop) != 0 || loop_timer_reserve(&world->loop) != 0)
-        return -ENOMEM;
+    for (int timers = 0; timers < 2; timers++)
+        if (loop_timer_reserve(&world->loop) != 0)
+            return -ENOMEM;
     world->node = node_new(&world->loop, &world->log, &node_config);
     if (!world->node)
         return -ENOMEM;

@@ -8,7 +8,8 @@
 enum { HISTOGRAM_BUCKETS = 25 }; /* up to 1, 2, 4, … 2^23 µs (8.4 s), and beyond */
 
 struct histogram {
-    uint64_t counts[HISTOGRAM_BUCKETS]; /* counts[i]: values in (2^(i-1), 2^i] µs; the last one has no end */
+    uint64_t counts
+        [HISTOGRAM_BUCKETS]; /* counts[i]: values in (2^(i-1), 2^i] µs; the last one has no end */
     uint64_t sum_us;
     uint64_t max_us;
 };

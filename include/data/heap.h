@@ -30,10 +30,10 @@ enum {
 #define HEAP_OBJECT_BYTES_MAX ((size_t)8 << 30) /* a larger one is refused */
 
 enum heap_use {
-    HEAP_NORMAL,  /* refused at the limit */
+    HEAP_NORMAL, /* refused at the limit */
     HEAP_RESERVE, /* for what makes room, such as a tombstone: at the limit it may have a larger object that was given
                      back, and then the reserve */
-    HEAP_MOVE,    /* for the copy of an object that is released next: may use the reserve */
+    HEAP_MOVE, /* for the copy of an object that is released next: may use the reserve */
 };
 
 struct heap;

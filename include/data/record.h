@@ -24,7 +24,8 @@ enum {
 
 enum record_flag {
     RECORD_TOMBSTONE = 1, /* the key is deleted; no value, no type */
-    RECORD_EXPIRES = 2,   /* has a struct record_due: it is gone at due_us; of a tombstone, its value was gone then */
+    RECORD_EXPIRES =
+        2, /* has a struct record_due: it is gone at due_us; of a tombstone, its value was gone then */
     RECORD_HASH_KEPT = 4, /* its content's hash stands before its data */
 };
 
@@ -59,7 +60,8 @@ struct record *record_new(struct heap *heap, const struct record_form *form, enu
 
 /* Copies a record that is still being filled into one with another value size; `filled` bytes of its value are
  * kept. Frees the old one, or returns NULL and leaves it. */
-struct record *record_resize(struct heap *heap, struct record *record, size_t value_bytes, size_t filled);
+struct record *record_resize(struct heap *heap, struct record *record, size_t value_bytes,
+                             size_t filled);
 
 /* To be called once the value is filled in, and before anything below is asked: hashes the content. */
 void record_seal(struct record *record);

@@ -13,7 +13,7 @@
 enum {
     STORE_SHARD_BITS = 14,
     STORE_SHARDS = 1 << STORE_SHARD_BITS,
-    STORE_GROUPS = 128, /* of STORE_SHARDS / STORE_GROUPS shards, for digests */
+    STORE_GROUPS = 128,       /* of STORE_SHARDS / STORE_GROUPS shards, for digests */
     STORE_PREFETCH_MAX = 256, /* look-ups that are prefetched together */
 };
 
@@ -28,10 +28,10 @@ struct store_key {
 };
 
 struct store_counts {
-    uint64_t keys;       /* values that have not been found expired */
+    uint64_t keys; /* values that have not been found expired */
     uint64_t tombstones;
-    uint64_t expired;    /* so far */
-    uint64_t dropped;    /* tombstones, so far */
+    uint64_t expired; /* so far */
+    uint64_t dropped; /* tombstones, so far */
 };
 
 enum store_result {
@@ -71,10 +71,12 @@ struct record *store_get(const struct store *store, const struct store_key *key,
 
 /* A write of this node: stamps `record` (sealed but for its version) with max(now, the key's version + 1) and puts it in. Takes
  * over the caller's reference only when it is STORE_APPLIED; the other answer is STORE_NO_ROOM. */
-enum store_result store_write(struct store *store, const struct store_key *key, struct record *record, uint64_t now_us);
+enum store_result store_write(struct store *store, const struct store_key *key,
+                              struct record *record, uint64_t now_us);
 
 /* A record that comes from elsewhere: goes in if it wins over what is there. Takes over the reference as store_write. */
-enum store_result store_merge(struct store *store, const struct store_key *key, struct record *record, uint64_t now_us);
+enum store_result store_merge(struct store *store, const struct store_key *key,
+                              struct record *record, uint64_t now_us);
 
 /* Turns values that have expired into tombstones, `steps` of them at most. Returns whether more may be due. */
 bool store_expire(struct store *store, uint64_t now_us, unsigned steps);
@@ -91,7 +93,8 @@ void store_sweep(struct store *store, uint64_t now_us, unsigned records);
 unsigned store_shard_count(const struct store *store, uint32_t shard);
 
 /* The first `max` records of a shard, oldest change first, each with a reference for the caller. Returns how many. */
-unsigned store_shard_records(const struct store *store, uint32_t shard, struct record **out, unsigned max);
+unsigned store_shard_records(const struct store *store, uint32_t shard, struct record **out,
+                             unsigned max);
 
 /* XOR of the digests of a shard's, a group's or all records: equal on two nodes when their records are. */
 uint64_t store_shard_digest(const struct store *store, uint32_t shard);

@@ -12,8 +12,9 @@ enum { WHEEL_SLOTS = 4096 };
 
 struct wheel {
     struct record *slots[WHEEL_SLOTS];
-    struct record *current; /* of the slot that is being looked through: what was not looked at yet */
-    uint64_t second;        /* of that slot */
+    struct record
+        *current;    /* of the slot that is being looked through: what was not looked at yet */
+    uint64_t second; /* of that slot */
 };
 
 void wheel_init(struct wheel *wheel, uint64_t now_us);

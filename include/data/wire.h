@@ -41,10 +41,10 @@ enum wire_result {
 struct wire_reader {
     struct heap *heap;
     uint64_t value_max;
-    uint64_t offset;      /* of the present frame in the stream */
-    uint64_t records;     /* read whole */
-    uint64_t since_end;   /* of these, after the last end frame */
-    const char *reason;   /* once broken: a clause, static */
+    uint64_t offset;       /* of the present frame in the stream */
+    uint64_t records;      /* read whole */
+    uint64_t since_end;    /* of these, after the last end frame */
+    const char *reason;    /* once broken: a clause, static */
     struct record *record; /* under construction */
     uint64_t check;        /* that it must have */
     size_t filled;         /* bytes of the head, or of the record's data */
@@ -58,7 +58,8 @@ void wire_reader_free(struct wire_reader *reader);
 char *wire_reader_room(struct wire_reader *reader, size_t *room);
 
 /* `bytes` were put there. */
-enum wire_result wire_reader_filled(struct wire_reader *reader, size_t bytes, struct record **record);
+enum wire_result wire_reader_filled(struct wire_reader *reader, size_t bytes,
+                                    struct record **record);
 
 /* Whether the stream may end here: right behind an end frame, or (an empty stream) before anything. */
 bool wire_reader_at_end(const struct wire_reader *reader);

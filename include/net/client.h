@@ -28,7 +28,8 @@ struct exchange {
     struct exchange *next_free;
     struct http_chunked chunked;
     uint64_t body_left; /* of a body that is not chunked */
-    char *head;         /* a copy of the request's head, when the service did not take the body; else NULL */
+    char
+        *head; /* a copy of the request's head, when the service did not take the body; else NULL */
     uint64_t hold_until_us;
 };
 
@@ -46,16 +47,16 @@ struct client {
     uint64_t body_bytes; /* received of the body under way */
     uint8_t state;       /* enum client_state */
     bool in_batch, in_ready;
-    bool more;  /* kept input may hold a whole request */
+    bool more;     /* kept input may hold a whole request */
     bool rejected; /* more of a request may come that is not wanted */
-    bool reading; /* the request must be complete by its time limit */
+    bool reading;  /* the request must be complete by its time limit */
 };
 
 /* Why the parsing of one connection's input stopped. */
 enum run_stop {
     RUN_NEEDS_INPUT, /* the rest is part of a request */
-    RUN_AGAIN,       /* the rest may hold more: the batch is full, or the next one must stand first */
-    RUN_CLOSE,       /* nothing more is wanted of this connection */
+    RUN_AGAIN, /* the rest may hold more: the batch is full, or the next one must stand first */
+    RUN_CLOSE, /* nothing more is wanted of this connection */
 };
 
 /* One connection's requests in a batch, in order. */

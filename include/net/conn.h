@@ -62,7 +62,7 @@ struct conn {
 };
 
 enum {
-    CONN_PIECES_MAX = 64,               /* in one call of conn_send */
+    CONN_PIECES_MAX = 64,                    /* in one call of conn_send */
     CONN_LINGER_BYTES_MAX = 2 * 1024 * 1024, /* thrown away before a lingering connection is cut */
 };
 

@@ -13,8 +13,8 @@
 #include "net/address.h"
 
 enum {
-    IO_READ = 1,  /* there is something to read, or the end, or an error that a read will tell */
-    IO_WRITE = 2, /* there is room to write, or an error that a write will tell */
+    IO_READ = 1,   /* there is something to read, or the end, or an error that a read will tell */
+    IO_WRITE = 2,  /* there is room to write, or an error that a write will tell */
     IO_BROKEN = 4, /* reported, never asked for: reset, or both directions are closed */
 };
 

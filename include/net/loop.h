@@ -52,7 +52,7 @@ struct loop {
     struct loop_hook *hooks;
     struct loop_deferred *deferred;
     uint64_t received_bytes, sent_bytes; /* by all conns */
-    struct histogram turn_us; /* how long turns took, waiting apart */
+    struct histogram turn_us;            /* how long turns took, waiting apart */
 };
 
 void loop_init(struct loop *loop, struct io *io);
@@ -82,7 +82,8 @@ void loop_timer_release(struct loop *loop, struct loop_timer *timer);
 void loop_hook_add(struct loop *loop, struct loop_hook *hook);
 void loop_hook_remove(struct loop *loop, struct loop_hook *hook);
 
-void loop_defer(struct loop *loop, struct loop_deferred *deferred, void (*run)(struct loop_deferred *));
+void loop_defer(struct loop *loop, struct loop_deferred *deferred,
+                void (*run)(struct loop_deferred *));
 
 /* Runs what is deferred now: for the end, when no turn follows. */
 void loop_run_deferred(struct loop *loop);

@@ -38,7 +38,8 @@ void reply_text(struct request *request, unsigned status, const char *sentence);
 void reply_not_allowed(struct request *request, struct slice methods);
 
 /* A whole reply of any length of text, copied. */
-void reply_content(struct request *request, unsigned status, struct slice type, struct slice content);
+void reply_content(struct request *request, unsigned status, struct slice type,
+                   struct slice content);
 
 /* Ends the head of a reply whose length is not known (server_stream follows): chunked, or until the end of the
  * connection for HTTP/1.0. */
@@ -48,7 +49,6 @@ void reply_stream(struct request *request);
  * borrowed. */
 void reply_chunk(struct request *request, struct slice data);
 void reply_chunk_ref(struct request *request, struct conn_piece piece);
-
 
 /* In on_stream: whether enough was added for this time. */
 bool reply_chunk_full(const struct request *request);

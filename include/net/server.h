@@ -15,31 +15,34 @@
 #include "net/http.h"
 
 enum {
-    SERVER_BATCH_MAX = 256,            /* requests answered in one go */
-    SERVER_READ_BYTES = 16 * 1024,     /* taken from one connection at a time */
-    SERVER_INPUT_BYTES = 1024 * 1024,  /* the input buffer that all connections share */
-    SERVER_PASSES_PER_TURN = 8,        /* batches in one turn before other events get their chance */
-    SERVER_ACCEPTS_PER_TURN = 64,      /* new connections in one turn */
-    SERVER_SCRATCH_BYTES = 4096,       /* of each request, for the service */
-    SERVER_SCRATCH_ROOM = 16 * 1024,   /* that a service may write to before it knows what it needs */
-    SERVER_TEXT_BYTES = 256 * 1024,    /* the output buffer that all connections share */
-    SERVER_COPY_BYTES_MAX = 8 * 1024,  /* bodies up to this are copied, larger ones sent from their place */
-    SERVER_STREAM_BYTES = 64 * 1024,   /* of a streamed reply made at a time */
-    SERVER_DISCARD_BYTES_MAX = 64 * 1024, /* of a body that nobody wants, before the connection is closed */
-    SERVER_METHODS = HTTP_OTHER + 1,      /* HTTP_OTHER also counts requests without a readable method */
-    SERVER_STATUSES = 500,                /* 100 to 599 */
-    SERVER_REFUSED_MAX = 128,             /* connections past connections_max that are told so with a 503 */
-    SERVER_LINGER_US = 1000 * 1000,       /* see CONN_LINGERING */
-    SERVER_ACCEPT_PAUSE_US = 100 * 1000,  /* out of file descriptors: when to try again */
-    SERVER_BODY_BYTES_PER_S = 16 * 1024,  /* a body may take 1 s longer for each of these */
+    SERVER_BATCH_MAX = 256,           /* requests answered in one go */
+    SERVER_READ_BYTES = 16 * 1024,    /* taken from one connection at a time */
+    SERVER_INPUT_BYTES = 1024 * 1024, /* the input buffer that all connections share */
+    SERVER_PASSES_PER_TURN = 8,       /* batches in one turn before other events get their chance */
+    SERVER_ACCEPTS_PER_TURN = 64,     /* new connections in one turn */
+    SERVER_SCRATCH_BYTES = 4096,      /* of each request, for the service */
+    SERVER_SCRATCH_ROOM = 16 * 1024, /* that a service may write to before it knows what it needs */
+    SERVER_TEXT_BYTES = 256 * 1024,  /* the output buffer that all connections share */
+    SERVER_COPY_BYTES_MAX =
+        8 * 1024, /* bodies up to this are copied, larger ones sent from their place */
+    SERVER_STREAM_BYTES = 64 * 1024, /* of a streamed reply made at a time */
+    SERVER_DISCARD_BYTES_MAX =
+        64 * 1024, /* of a body that nobody wants, before the connection is closed */
+    SERVER_METHODS = HTTP_OTHER + 1, /* HTTP_OTHER also counts requests without a readable method */
+    SERVER_STATUSES = 500,           /* 100 to 599 */
+    SERVER_REFUSED_MAX = 128, /* connections past connections_max that are told so with a 503 */
+    SERVER_LINGER_US = 1000 * 1000,      /* see CONN_LINGERING */
+    SERVER_ACCEPT_PAUSE_US = 100 * 1000, /* out of file descriptors: when to try again */
+    SERVER_BODY_BYTES_PER_S = 16 * 1024, /* a body may take 1 s longer for each of these */
 };
 
 struct server_config {
     struct allow_list allow;
     uint32_t connections_max;
-    uint64_t idle_us;    /* a connection without a request is closed after it */
-    uint64_t request_us; /* a request must be complete after it, and 1 s more for each 16 KiB of its body */
-    uint64_t stall_us;   /* a client that takes nothing of its reply is closed after it */
+    uint64_t idle_us; /* a connection without a request is closed after it */
+    uint64_t
+        request_us; /* a request must be complete after it, and 1 s more for each 16 KiB of its body */
+    uint64_t stall_us; /* a client that takes nothing of its reply is closed after it */
 };
 
 struct server;
@@ -70,7 +73,8 @@ struct service {
 
     /* Where to put body bytes next (may be asked more than once before they come): at least one byte of room, or {NULL, 0}
      * to refuse with request->error. `left` bytes are known to come at least. */
-    struct server_room (*on_body_room)(struct service *service, struct request *request, uint64_t left);
+    struct server_room (*on_body_room)(struct service *service, struct request *request,
+                                       uint64_t left);
 
     /* `bytes` were put there. May set request->error. */
     void (*on_body_filled)(struct service *service, struct request *request, size_t bytes);
@@ -107,7 +111,7 @@ struct request {
     bool close;               /* the connection ends after the reply */
     bool body_parts;          /* the body came in parts, through service_data */
     bool detached;            /* it has memory of its own, outside of the batch */
-    bool chunked_reply;       /* the streamed reply is in chunks, since the client speaks HTTP/1.1 */
+    bool chunked_reply; /* the streamed reply is in chunks, since the client speaks HTTP/1.1 */
     bool replied;
     struct http_head head;
 };
@@ -116,7 +120,8 @@ struct server_counters {
     uint64_t replies[SERVER_METHODS][SERVER_STATUSES]; /* by method and status - 100 */
     uint64_t accepted, refused_network, refused_full, accept_failures;
     uint64_t timeouts, batches;
-    struct histogram latency_us; /* from the read of a request's last byte to its reply's hand-over to the kernel */
+    struct histogram
+        latency_us; /* from the read of a request's last byte to its reply's hand-over to the kernel */
 };
 
 /* Returns NULL when out of memory. The caller owns it until server_destroy, and `service`, `log` and `loop`

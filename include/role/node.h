@@ -9,11 +9,11 @@
 
 struct node_config {
     struct server_config server;
-    uint64_t memory_max;   /* bytes of the whole process, 0 for no limit */
-    uint64_t memory_own;   /* of these, what the process takes beside the table */
-    uint64_t value_max;    /* bytes of one value */
-    uint64_t grace_us;     /* a tombstone is kept for so long */
-    uint64_t drain_us;     /* node_drain takes so long at most */
+    uint64_t memory_max; /* bytes of the whole process, 0 for no limit */
+    uint64_t memory_own; /* of these, what the process takes beside the table */
+    uint64_t value_max;  /* bytes of one value */
+    uint64_t grace_us;   /* a tombstone is kept for so long */
+    uint64_t drain_us;   /* node_drain takes so long at most */
 
     /* What the process takes, for metrics: bytes of memory, µs of processor time, file descriptors it may have. NULL where
      * there is no process of its own. */

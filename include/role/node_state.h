@@ -11,13 +11,14 @@
 #include "role/node.h"
 
 enum {
-    NODE_TICK_US = 100 * 1000,     /* how often values expire and the table is swept */
-    NODE_TICK_STEPS = 2000,        /* records looked at then */
-    NODE_SWEEP_RECORDS = 256,      /* swept in each turn, while memory is sparse, and before a write is refused */
-    NODE_WAKES_PER_TURN = 1000,    /* held requests answered in one turn */
-    NODE_WAIT_SECONDS_MAX = 3600,  /* "Prefer: wait" is cut to it */
+    NODE_TICK_US = 100 * 1000, /* how often values expire and the table is swept */
+    NODE_TICK_STEPS = 2000,    /* records looked at then */
+    NODE_SWEEP_RECORDS =
+        256, /* swept in each turn, while memory is sparse, and before a write is refused */
+    NODE_WAKES_PER_TURN = 1000,   /* held requests answered in one turn */
+    NODE_WAIT_SECONDS_MAX = 3600, /* "Prefer: wait" is cut to it */
     NODE_TTL_SECONDS_MAX = 2147483647,
-    NODE_STREAM_RECORDS = 512,     /* records looked at in one step of a streamed reply */
+    NODE_STREAM_RECORDS = 512, /* records looked at in one step of a streamed reply */
 };
 
 /* What a request is about (request->kind). */
@@ -53,7 +54,7 @@ struct node {
     struct loop_hook hook;
     struct loop_timer tick;
     struct loop_timer drain_timer;
-    uint64_t started_us;      /* loop time */
+    uint64_t started_us; /* loop time */
     uint64_t started_wall_us;
     bool draining;
     struct {

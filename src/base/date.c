@@ -3,7 +3,8 @@
 #include <string.h>
 
 struct date {
-    unsigned year, month, day, weekday, hour, minute, second; /* month and day from 1, weekday from Sunday = 0 */
+    unsigned year, month, day, weekday, hour, minute,
+        second; /* month and day from 1, weekday from Sunday = 0 */
 };
 
 /* Days to a date by the proleptic Gregorian calendar, in eras of 400 years that begin on 1 March. */

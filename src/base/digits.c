@@ -42,6 +42,7 @@ static uint64_t hex_of(uint32_t value)
 
 void digits_hex(uint64_t value, char out[DIGITS_HEX])
 {
-    uint64_t words[2] = {htole64(hex_of((uint32_t)(value >> 32))), htole64(hex_of((uint32_t)value))};
+    uint64_t words[2] = {htole64(hex_of((uint32_t)(value >> 32))),
+                         htole64(hex_of((uint32_t)value))};
     memcpy(out, words, sizeof words);
 }

@@ -74,7 +74,8 @@ struct record *record_new(struct heap *heap, const struct record_form *form, enu
     return record;
 }
 
-struct record *record_resize(struct heap *heap, struct record *record, size_t value_bytes, size_t filled)
+struct record *record_resize(struct heap *heap, struct record *record, size_t value_bytes,
+                             size_t filled)
 {
     struct record_form form = {
         .key = record_key(record),
@@ -123,7 +124,8 @@ struct slice record_type(const struct record *record)
 
 struct slice record_value(const struct record *record)
 {
-    return (struct slice){data_of(record) + record->key_bytes + record->type_bytes, record->value_bytes};
+    return (struct slice){data_of(record) + record->key_bytes + record->type_bytes,
+                          record->value_bytes};
 }
 
 char *record_value_room(struct record *record)
@@ -176,8 +178,7 @@ uint64_t record_digest(const struct record *record)
                            ? *kept_hash(record)
                            : hash_bytes(data_of(record), data_bytes(record));
     uint64_t lengths = (uint64_t)record->value_bytes << 32 | (uint64_t)record->key_bytes << 16 |
-                       (uint64_t)record->type_bytes << 8 |
-                       record_said_flags(record);
+                       (uint64_t)record->type_bytes << 8 | record_said_flags(record);
     uint64_t words[4] = {content, record->version, record_expires_us(record), lengths};
     for (int i = 0; i < 4 && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__; i++)
         words[i] = __builtin_bswap64(words[i]);

@@ -21,8 +21,9 @@
 #define HASH_INITIAL_NUM_BUCKETS_LOG2 2U
 
 enum {
-    ENTRIES_PER_BUCKET = 4, /* at most: on average 2 to 4. Twice the buckets would cost 6 bytes a record and save 40 ns a look-up */
-    PREFETCH_HOPS = 3,      /* of a chain; few are longer */
+    ENTRIES_PER_BUCKET =
+        4, /* at most: on average 2 to 4. Twice the buckets would cost 6 bytes a record and save 40 ns a look-up */
+    PREFETCH_HOPS = 3, /* of a chain; few are longer */
     LINE_BYTES = 64,
     VALUE_LINES_MAX = 4, /* of a record that will be copied out */
     SPARSE_BYTES_MIN = 2 * 1024 * 1024,
@@ -33,7 +34,8 @@ enum {
 struct entry {
     UT_hash_handle hh;
 };
-static_assert(sizeof(UT_hash_handle) <= RECORD_LINK_BYTES, "a record has room for its uthash handle");
+static_assert(sizeof(UT_hash_handle) <= RECORD_LINK_BYTES,
+              "a record has room for its uthash handle");
 
 /* What a look-up needs of a shard's uthash table stands beside its head, to save it two cache misses. */
 struct shard {
@@ -106,7 +108,8 @@ struct store_key store_key(const struct store *store, struct slice bytes)
 {
     uint64_t place = hash_bytes(bytes.data, bytes.len);
     uint64_t hash = hash_seeded(bytes.data, bytes.len, store->seed);
-    return (struct store_key){bytes, (uint32_t)(place >> (64 - STORE_SHARD_BITS)), (uint32_t)hash, false};
+    return (struct store_key){bytes, (uint32_t)(place >> (64 - STORE_SHARD_BITS)), (uint32_t)hash,
+                              false};
 }
 
 /* Looking up */
@@ -143,7 +146,8 @@ static inline void prefetch(const void *line)
     __asm__ volatile("");
 }
 
-static void prefetch_buckets(const struct store *store, const struct store_key *const *keys, unsigned count)
+static void prefetch_buckets(const struct store *store, const struct store_key *const *keys,
+                             unsigned count)
 {
     for (unsigned i = 0; i < count; i++)
         prefetch(&store->shards[keys[i]->shard]);
@@ -171,7 +175,8 @@ static void prefetch_neighbours(const UT_hash_handle *handle)
         prefetch(handle->hh_next);
 }
 
-static void prefetch_chunk(const struct store *store, const struct store_key *const *keys, unsigned count)
+static void prefetch_chunk(const struct store *store, const struct store_key *const *keys,
+                           unsigned count)
 {
     const UT_hash_handle *at[STORE_PREFETCH_MAX];
     prefetch_buckets(store, keys, count);
@@ -228,7 +233,8 @@ static void shard_grow(struct store *store, struct shard *shard)
     (void)failed;
 }
 
-static int shard_add(struct store *store, struct shard *shard, const struct store_key *key, struct record *record)
+static int shard_add(struct store *store, struct shard *shard, const struct store_key *key,
+                     struct record *record)
 {
     struct entry *entry = entry_of(record);
     struct slice own_key = record_key(record);
@@ -279,8 +285,8 @@ static void forget(struct store *store, struct shard *shard, struct record *reco
 
 /* Puts `record` in the place of `old`, which may be NULL. The new one goes in first, so that failing changes nothing
  * and a shard of one key does not lose its table. */
-static enum store_result replace(struct store *store, const struct store_key *key, struct record *old,
-                                 struct record *record, uint64_t now_us)
+static enum store_result replace(struct store *store, const struct store_key *key,
+                                 struct record *old, struct record *record, uint64_t now_us)
 {
     struct shard *shard = &store->shards[key->shard];
     if (shard_add(store, shard, key, record) != 0)
@@ -295,14 +301,16 @@ static enum store_result replace(struct store *store, const struct store_key *ke
     return STORE_APPLIED;
 }
 
-enum store_result store_write(struct store *store, const struct store_key *key, struct record *record, uint64_t now_us)
+enum store_result store_write(struct store *store, const struct store_key *key,
+                              struct record *record, uint64_t now_us)
 {
     struct record *old = store_find(store, key);
     record->version = old && old->version >= now_us ? old->version + 1 : now_us;
     return replace(store, key, old, record, now_us);
 }
 
-enum store_result store_merge(struct store *store, const struct store_key *key, struct record *record, uint64_t now_us)
+enum store_result store_merge(struct store *store, const struct store_key *key,
+                              struct record *record, uint64_t now_us)
 {
     struct record *old = store_find(store, key);
     if (old && record_compare(record, old) <= 0)
@@ -379,7 +387,8 @@ static void entry_moved(struct shard *shard, struct entry *copy)
 
 static void move(struct store *store, struct shard *shard, struct record *record)
 {
-    struct record *copy = record_should_move(store->heap, record) ? record_copy(store->heap, record) : NULL;
+    struct record *copy =
+        record_should_move(store->heap, record) ? record_copy(store->heap, record) : NULL;
     if (!copy)
         return;
     entry_moved(shard, entry_of(copy));
@@ -394,7 +403,8 @@ static bool is_past_grace(const struct store *store, const struct record *record
 }
 
 /* Returns whether the record is gone. */
-static bool sweep_record(struct store *store, struct shard *shard, struct record *record, uint64_t now_us)
+static bool sweep_record(struct store *store, struct shard *shard, struct record *record,
+                         uint64_t now_us)
 {
     if (!is_past_grace(store, record, now_us)) {
         move(store, shard, record);
@@ -441,10 +451,12 @@ unsigned store_shard_count(const struct store *store, uint32_t shard)
     return store->shards[shard].count;
 }
 
-unsigned store_shard_records(const struct store *store, uint32_t shard, struct record **out, unsigned max)
+unsigned store_shard_records(const struct store *store, uint32_t shard, struct record **out,
+                             unsigned max)
 {
     unsigned count = 0;
-    for (struct entry *entry = store->shards[shard].head; entry && count < max; entry = entry->hh.next) {
+    for (struct entry *entry = store->shards[shard].head; entry && count < max;
+         entry = entry->hh.next) {
         out[count] = record_of(entry);
         record_retain(out[count++]);
     }

@@ -113,7 +113,8 @@ static enum wire_result read_end(struct wire_reader *reader)
 static bool head_is_sane(const char *head)
 {
     unsigned flags = (unsigned char)head[1];
-    uint64_t key_bytes = get(head + 2, 2), value_bytes = get(head + 8, 4), expires = get(head + 20, 8);
+    uint64_t key_bytes = get(head + 2, 2), value_bytes = get(head + 8, 4),
+             expires = get(head + 20, 8);
     bool tombstone = flags & RECORD_TOMBSTONE;
     if (flags & ~(unsigned)(RECORD_TOMBSTONE | RECORD_EXPIRES) || get(head + 5, 3))
         return false;
@@ -168,7 +169,8 @@ static enum wire_result read_record(struct wire_reader *reader, struct record **
     return WIRE_RECORD;
 }
 
-enum wire_result wire_reader_filled(struct wire_reader *reader, size_t bytes, struct record **record)
+enum wire_result wire_reader_filled(struct wire_reader *reader, size_t bytes,
+                                    struct record **record)
 {
     reader->filled += bytes;
     if (!reader->record) {

@@ -121,8 +121,8 @@ bool network_contains(const struct network *network, const struct address *addre
 void allow_list_private(struct allow_list *list)
 {
     static const char *const networks[] = {
-        "127.0.0.0/8", "::1",           "10.0.0.0/8",     "172.16.0.0/12",
-        "fc00::/7",    "192.168.0.0/16", "169.254.0.0/16", "fe80::/10",
+        "127.0.0.0/8",    "::1",       "10.0.0.0/8", "172.16.0.0/12", "fc00::/7", "192.168.0.0/16",
+        "169.254.0.0/16", "fe80::/10",
     };
     list->count = 0;
     for (unsigned i = 0; i < sizeof networks / sizeof *networks; i++)

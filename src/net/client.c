@@ -152,7 +152,8 @@ static void client_on_time(struct loop_timer *timer)
         client->sent_bytes = client->conn.sent_bytes;
         client->active_us = client->server->loop->now_us;
     }
-    if (client->in_batch || client->in_ready || client_deadline(client) > client->server->loop->now_us)
+    if (client->in_batch || client->in_ready ||
+        client_deadline(client) > client->server->loop->now_us)
         loop_timer_set(client->server->loop, timer,
                        client->in_batch || client->in_ready ? client->server->loop->now_us + 1
                                                             : client_deadline(client));
@@ -202,7 +203,8 @@ static bool request_answer(struct request *request)
     else
         service->on_request(service, request);
     request->server->answering = NULL;
-    bool later = request->client->state == CLIENT_HELD || request->client->state == CLIENT_STREAMING;
+    bool later =
+        request->client->state == CLIENT_HELD || request->client->state == CLIENT_STREAMING;
     if (later)
         return false;
     assert(request->replied);
@@ -270,7 +272,8 @@ void client_run(struct server *server, struct run *run)
         closes = request_answer(server->requests[run->first + answered++]);
     while (answered < run->count && run_goes_on(client, closes));
     output_flush(&server->output);
-    if (client->state == CLIENT_STREAMING && client->conn.state == CONN_OPEN && !conn_blocked(&client->conn))
+    if (client->state == CLIENT_STREAMING && client->conn.state == CONN_OPEN &&
+        !conn_blocked(&client->conn))
         server_ready(client);
     bool all = answered == run->count;
     size_t offset = all ? run->parsed : server->requests[run->first + answered]->offset;
@@ -347,7 +350,8 @@ static void client_on_drained(struct conn *conn)
         client_set_timer(client);
     else if (client->state == CLIENT_STREAMING || client->more)
         server_ready(client);
-    else if (client->state == CLIENT_READY && (conn->ended || (client->server->draining && !client->reading)))
+    else if (client->state == CLIENT_READY &&
+             (conn->ended || (client->server->draining && !client->reading)))
         client_finish(client, false);
 }
 
@@ -406,8 +410,8 @@ void client_drain(struct client *client)
 {
     if (client->state == CLIENT_HELD)
         server_answer(&client->exchange->request, client->server->service->on_hold_end);
-    else if (client->state == CLIENT_READY && !client->reading && !client->more && !client->in_batch &&
-             !conn_blocked(&client->conn)) {
+    else if (client->state == CLIENT_READY && !client->reading && !client->more &&
+             !client->in_batch && !conn_blocked(&client->conn)) {
         client_read(client, true); /* a request may have come that was not read yet */
         if (client->conn.state == CONN_OPEN && !client->in_batch && !client->reading &&
             client->state == CLIENT_READY)

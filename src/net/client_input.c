@@ -13,8 +13,9 @@
 #include "net/client.h"
 
 enum {
-    DIRECT_READ_BYTES_MIN = SERVER_READ_BYTES, /* less room than that is read through the shared buffer */
-    DIRECT_READ_BYTES_MAX = 512 * 1024,        /* of one body in one turn */
+    DIRECT_READ_BYTES_MIN =
+        SERVER_READ_BYTES,              /* less room than that is read through the shared buffer */
+    DIRECT_READ_BYTES_MAX = 512 * 1024, /* of one body in one turn */
 };
 
 static const struct http_error gone = {503, "This node is out of memory for requests; try again."};
@@ -69,14 +70,15 @@ static enum body_result body_take_fixed(struct exchange *exchange, struct slice 
     return exchange->body_left == 0 ? BODY_WHOLE : BODY_NEEDS_INPUT;
 }
 
-static enum body_result body_take_chunked(struct exchange *exchange, struct slice data, size_t *used)
+static enum body_result body_take_chunked(struct exchange *exchange, struct slice data,
+                                          size_t *used)
 {
     *used = 0;
     while (*used < data.len) {
         struct slice body, rest = {data.data + *used, data.len - *used};
         size_t step = 0;
-        enum http_result result = http_chunked_parse(&exchange->chunked, rest, &step, &body,
-                                                     &exchange->request.error);
+        enum http_result result =
+            http_chunked_parse(&exchange->chunked, rest, &step, &body, &exchange->request.error);
         *used += step;
         uint64_t left = http_chunked_left(&exchange->chunked);
         if (result == HTTP_BAD || !body_put(&exchange->request, body, left + body.len) ||
@@ -137,7 +139,8 @@ static void head_restore(struct exchange *exchange)
 }
 
 /* Begins a body of which `have` bytes are here. On refusal request->error says why. */
-static void body_start(struct client *client, struct request *request, const char *head, size_t have)
+static void body_start(struct client *client, struct request *request, const char *head,
+                       size_t have)
 {
     struct exchange *exchange = request_detach(request);
     if (!exchange) {
@@ -150,7 +153,8 @@ static void body_start(struct client *client, struct request *request, const cha
     exchange->request.body_parts = true;
     service->on_body_start(service, &exchange->request, exchange->body_left);
     request_forget_slices(&exchange->request);
-    if (!exchange->request.service_data && !exchange->request.error.status && head_keep(exchange, head) != 0)
+    if (!exchange->request.service_data && !exchange->request.error.status &&
+        head_keep(exchange, head) != 0)
         exchange->request.error = gone;
     if (exchange->request.error.status)
         return;
@@ -305,7 +309,8 @@ static bool client_read_direct(struct client *client)
     if (client->state != CLIENT_BODY || exchange->request.head.chunked ||
         exchange->body_left < DIRECT_READ_BYTES_MIN || client->conn.kept)
         return false;
-    struct server_room room = service->on_body_room(service, &exchange->request, exchange->body_left);
+    struct server_room room =
+        service->on_body_room(service, &exchange->request, exchange->body_left);
     if (room.len < DIRECT_READ_BYTES_MIN)
         return false; /* also when it refuses: the other way finds that out too */
     size_t want = room.len < exchange->body_left ? room.len : (size_t)exchange->body_left;
@@ -336,7 +341,8 @@ static void server_make_room(struct server *server, struct client *client)
 {
     size_t need = client->conn.kept_bytes + (size_t)SERVER_READ_BYTES;
     if (client->in_batch || server->run_count == SERVER_BATCH_MAX ||
-        server->request_count == SERVER_BATCH_MAX || server->input_used + need > SERVER_INPUT_BYTES || server->scratch_used > SCRATCH_BYTES)
+        server->request_count == SERVER_BATCH_MAX ||
+        server->input_used + need > SERVER_INPUT_BYTES || server->scratch_used > SCRATCH_BYTES)
         server_run_batch(server);
 }
 

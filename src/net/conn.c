@@ -96,7 +96,7 @@ static int queue_borrow(struct conn_queue *queue, const struct conn_piece *piece
     struct queued *queued = malloc(sizeof *queued);
     if (!queued)
         return -ENOMEM;
-    *queued = (struct queued){NULL,           piece->data,    piece->len, piece->release,
+    *queued = (struct queued){NULL,           piece->data,  piece->len, piece->release,
                               piece->context, piece->owner, 0};
     queue_append(queue, queued);
     return 0;
@@ -332,7 +332,8 @@ static void piece_release(const struct conn_piece *piece)
 }
 
 /* Queues what was not sent: all but the first `sent` bytes. Each piece is queued or released. */
-static int pieces_queue(struct conn *conn, const struct conn_piece *pieces, unsigned count, size_t sent)
+static int pieces_queue(struct conn *conn, const struct conn_piece *pieces, unsigned count,
+                        size_t sent)
 {
     int error = 0;
     for (unsigned i = 0; i < count; i++) {

@@ -20,9 +20,9 @@
 #include <unistd.h>
 
 enum {
-    BACKLOG = 4096,        /* the kernel cuts it to net.core.somaxconn */
-    EVENTS_MAX = 512,      /* of one epoll_wait */
-    LISTEN_FDS_START = 3,  /* sd_listen_fds(3) */
+    BACKLOG = 4096,       /* the kernel cuts it to net.core.somaxconn */
+    EVENTS_MAX = 512,     /* of one epoll_wait */
+    LISTEN_FDS_START = 3, /* sd_listen_fds(3) */
 };
 
 struct io_epoll {
@@ -203,7 +203,8 @@ static ssize_t epoll_send(struct io *io, int fd, const struct iovec *pieces, int
     (void)io;
     if (count == 1)
         return result_of(send(fd, pieces->iov_base, pieces->iov_len, MSG_NOSIGNAL));
-    struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)pieces, .msg_iovlen = (size_t)count};
+    struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)pieces,
+                             .msg_iovlen = (size_t)count};
     return result_of(sendmsg(fd, &message, MSG_NOSIGNAL));
 }
 
@@ -406,7 +407,8 @@ bool io_epoll_stderr_is_journal(void)
     const char *stream = getenv("JOURNAL_STREAM");
     unsigned long long device, inode;
     struct stat stat;
-    if (!stream || sscanf(stream, "%llu:%llu", &device, &inode) != 2 || fstat(STDERR_FILENO, &stat) != 0)
+    if (!stream || sscanf(stream, "%llu:%llu", &device, &inode) != 2 ||
+        fstat(STDERR_FILENO, &stat) != 0)
         return false;
     return stat.st_dev == device && stat.st_ino == inode;
 }

@@ -137,7 +137,8 @@ void loop_hook_remove(struct loop *loop, struct loop_hook *hook)
         *at = hook->next;
 }
 
-void loop_defer(struct loop *loop, struct loop_deferred *deferred, void (*run)(struct loop_deferred *))
+void loop_defer(struct loop *loop, struct loop_deferred *deferred,
+                void (*run)(struct loop_deferred *))
 {
     deferred->run = run;
     deferred->next = loop->deferred;

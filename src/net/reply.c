@@ -6,8 +6,9 @@
 #include "net/client.h"
 
 enum {
-    HEAD_BYTES_MAX = 1024,   /* a status line and the fields of one reply, the longest value apart */
-    CHUNK_HEAD_BYTES = 10,   /* "0001fffe\r\n": a chunk's size, always 8 digits, filled in afterwards */
+    HEAD_BYTES_MAX = 1024, /* a status line and the fields of one reply, the longest value apart */
+    CHUNK_HEAD_BYTES =
+        10, /* "0001fffe\r\n": a chunk's size, always 8 digits, filled in afterwards */
 };
 
 void output_start(struct output *output, struct client *client)
@@ -205,7 +206,8 @@ void reply_text(struct request *request, unsigned status, const char *sentence)
     put_sentence(request, sentence);
 }
 
-void reply_content(struct request *request, unsigned status, struct slice type, struct slice content)
+void reply_content(struct request *request, unsigned status, struct slice type,
+                   struct slice content)
 {
     reply_start(request, status);
     reply_field(request, SLICE("Content-Type"), type);

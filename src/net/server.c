@@ -11,7 +11,8 @@
 static void batch_latency(struct server *server, uint64_t started_us)
 {
     loop_update_time(server->loop);
-    histogram_add(&server->counters.latency_us, server->loop->now_us - started_us, server->request_count);
+    histogram_add(&server->counters.latency_us, server->loop->now_us - started_us,
+                  server->request_count);
     server->counters.batches++;
 }
 
@@ -95,7 +96,8 @@ static void server_accept_pause(struct server *server)
     server->accept_warned = true;
     server->accepting = false;
     io->ops->rewatch(io, server->fd, 0, &server->listener);
-    loop_timer_set(server->loop, &server->accept_timer, server->loop->now_us + SERVER_ACCEPT_PAUSE_US);
+    loop_timer_set(server->loop, &server->accept_timer,
+                   server->loop->now_us + SERVER_ACCEPT_PAUSE_US);
 }
 
 static void server_on_accept_time(struct loop_timer *timer)

@@ -39,13 +39,15 @@ struct server_room merge_room(struct request *request)
 }
 
 /* What came before the place where it broke is in, and counted. */
-static void merge_refuse(struct node *node, struct request *request, unsigned status, const char *reason)
+static void merge_refuse(struct node *node, struct request *request, unsigned status,
+                         const char *reason)
 {
     struct merge *merge = request->service_data;
     snprintf(merge->sentence, sizeof merge->sentence,
-             "The stream breaks at byte %llu: %s. The %llu records before it were read, %llu of them were new here.",
-             (unsigned long long)merge->reader.offset, reason, (unsigned long long)merge->reader.records,
-             (unsigned long long)merge->applied);
+             "The stream breaks at byte %llu: %s. The %llu records before it were read, %llu of "
+             "them were new here.",
+             (unsigned long long)merge->reader.offset, reason,
+             (unsigned long long)merge->reader.records, (unsigned long long)merge->applied);
     request->error = (struct http_error){(uint16_t)status, merge->sentence};
     node->counters.merge_refused++;
 }
@@ -115,7 +117,8 @@ void merge_reply(struct node *node, struct request *request)
         reply_text(request, request->error.status, request->error.sentence);
         return;
     }
-    snprintf(merge->sentence, sizeof merge->sentence, "%llu records were read, %llu of them were new here.",
+    snprintf(merge->sentence, sizeof merge->sentence,
+             "%llu records were read, %llu of them were new here.",
              (unsigned long long)merge->reader.records, (unsigned long long)merge->applied);
     reply_text(request, 200, merge->sentence);
 }

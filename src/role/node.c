@@ -35,7 +35,8 @@ static struct server_room discard_room(struct node *node, struct request *reques
     return (struct server_room){0};
 }
 
-static struct server_room node_on_body_room(struct service *service, struct request *request, uint64_t left)
+static struct server_room node_on_body_room(struct service *service, struct request *request,
+                                            uint64_t left)
 {
     struct node *node = node_of(service);
     if (!request->service_data)
@@ -181,7 +182,9 @@ struct node *node_new(struct loop *loop, struct log *log, const struct node_conf
     watch_init(&node->watch);
     node->store = node_new_store(loop, config);
     node->server = server_new(loop, log, &config->server, &node->service);
-    loop_hook_add(loop, &node->hook); /* behind the server's, so that what its batch changed is told at once */
+    loop_hook_add(
+        loop,
+        &node->hook); /* behind the server's, so that what its batch changed is told at once */
     if (node->store && node->server) {
         store_observe(node->store, &node->observer);
         loop_timer_set(loop, &node->tick, loop->now_us + NODE_TICK_US);
@@ -215,7 +218,8 @@ void node_drain(struct node *node)
     if (node->draining)
         return;
     node->draining = true;
-    log_event(node->log, LOG_INFO_LEVEL, "draining", "connections=%u", server_connections(node->server));
+    log_event(node->log, LOG_INFO_LEVEL, "draining", "connections=%u",
+              server_connections(node->server));
     loop_timer_set(node->loop, &node->drain_timer, node->loop->now_us + node->config.drain_us);
     server_drain(node->server);
     node_stop_when_drained(node);

@@ -19,7 +19,10 @@ static void reply_keys(struct node *node, struct request *request);
 static void reply_records(struct node *node, struct request *request);
 static void reply_digest(struct node *node, struct request *request);
 
-#define PATH(literal) {literal, sizeof(literal) - 1}
+#define PATH(literal)                \
+    {                                \
+        literal, sizeof(literal) - 1 \
+    }
 #define READ_METHODS PATH("GET, HEAD")
 
 static const struct operation operations[] = {
@@ -53,8 +56,8 @@ static bool operation_has(const struct operation *operation, struct slice path)
 {
     if (slice_equal(operation->path, path))
         return true;
-    return operation->has_parts && slice_starts(path, operation->path) && path.len > operation->path.len &&
-           path.data[operation->path.len] == '/';
+    return operation->has_parts && slice_starts(path, operation->path) &&
+           path.len > operation->path.len && path.data[operation->path.len] == '/';
 }
 
 static const struct operation *operation_of(struct request *request)
@@ -76,8 +79,10 @@ static bool operation_allows(const struct operation *operation, const struct req
 
 void operation_on_head(struct node *node, struct request *request)
 {
-    static const struct http_error reserved = {403, "Keys that begin with -/ are reserved for operations."};
-    static const struct http_error unknown = {404, "There is no such operation; see the documentation for what stands under /-/."};
+    static const struct http_error reserved = {
+        403, "Keys that begin with -/ are reserved for operations."};
+    static const struct http_error unknown = {
+        404, "There is no such operation; see the documentation for what stands under /-/."};
     struct slice query, path = path_of(request->head.target, &query);
     (void)node;
     for (uint32_t i = 0; i < OPERATIONS; i++)
@@ -159,7 +164,8 @@ static bool listing_take_shard(struct node *node, struct listing *listing)
 enum listing_step { LISTING_RECORD, LISTING_END, LISTING_PAUSE, LISTING_BROKEN };
 
 /* The next record, which stays the listing's until listing_told. Counts down *steps for each shard and record looked at. */
-static enum listing_step listing_next(struct node *node, struct listing *listing, unsigned *steps, struct record **out)
+static enum listing_step listing_next(struct node *node, struct listing *listing, unsigned *steps,
+                                      struct record **out)
 {
     while (listing->at == listing->count) {
         if (listing->shard == listing->end)
@@ -183,7 +189,8 @@ static void listing_told(struct node *node, struct listing *listing)
 }
 
 /* Begins a streamed reply over shards [from, end). */
-static void reply_listing(struct request *request, struct slice type, struct slice prefix, uint32_t from, uint32_t end)
+static void reply_listing(struct request *request, struct slice type, struct slice prefix,
+                          uint32_t from, uint32_t end)
 {
     if (request->head.method == HTTP_HEAD) {
         reply_start(request, 200);
@@ -254,7 +261,8 @@ static enum server_stream_result stream_keys(struct node *node, struct request *
             return SERVER_STREAM_END;
         if (step != LISTING_RECORD)
             return stream_result(step);
-        if (record_is_live(record, node->loop->wall_us) && slice_starts(record_key(record), listing->prefix))
+        if (record_is_live(record, node->loop->wall_us) &&
+            slice_starts(record_key(record), listing->prefix))
             put_key_line(request, record);
         listing_told(node, listing);
     }
@@ -266,7 +274,8 @@ static enum server_stream_result stream_keys(struct node *node, struct request *
 static void reply_records(struct node *node, struct request *request)
 {
     (void)node;
-    reply_listing(request, (struct slice)PATH("application/octet-stream"), (struct slice){0}, 0, STORE_SHARDS);
+    reply_listing(request, (struct slice)PATH("application/octet-stream"), (struct slice){0}, 0,
+                  STORE_SHARDS);
 }
 
 static void put_record(struct node *node, struct request *request, struct record *record)
@@ -326,16 +335,18 @@ static void reply_digest_shards(struct node *node, struct request *request, unsi
     char text[SHARDS_PER_GROUP * DIGEST_LINE_BYTES];
     int used = 0;
     for (unsigned i = 0; i < SHARDS_PER_GROUP; i++)
-        used += snprintf(text + used, sizeof text - (size_t)used, "%02x/%02x %016llx\n", group, i,
-                         (unsigned long long)store_shard_digest(node->store, group * SHARDS_PER_GROUP + i));
+        used += snprintf(
+            text + used, sizeof text - (size_t)used, "%02x/%02x %016llx\n", group, i,
+            (unsigned long long)store_shard_digest(node->store, group * SHARDS_PER_GROUP + i));
     reply_content(request, 200, text_plain, (struct slice){text, (size_t)used});
 }
 
 static void put_digest_line(struct request *request, struct record *record)
 {
     char line[3 * RECORD_KEY_BYTES_MAX + DIGEST_LINE_BYTES];
-    int used = snprintf(line, DIGEST_LINE_BYTES, "%016llx %llu %s ", (unsigned long long)record_digest(record),
-                        (unsigned long long)record->version, record_is_tombstone(record) ? "deleted" : "value");
+    int used = snprintf(
+        line, DIGEST_LINE_BYTES, "%016llx %llu %s ", (unsigned long long)record_digest(record),
+        (unsigned long long)record->version, record_is_tombstone(record) ? "deleted" : "value");
     size_t len = (size_t)used + http_percent_encode(record_key(record), line + used);
     line[len++] = '\n';
     reply_chunk(request, (struct slice){line, len});
@@ -384,7 +395,9 @@ static void reply_digest(struct node *node, struct request *request)
     int found = digest_parts(path, parts);
     uint32_t shard = parts[0] * SHARDS_PER_GROUP + parts[1];
     if (found == 0)
-        reply_text(request, 404, "Digests are /-/digest, /-/digest/GG and /-/digest/GG/SS, with GG and SS from 00 to 7f.");
+        reply_text(request, 404,
+                   "Digests are /-/digest, /-/digest/GG and /-/digest/GG/SS, with GG and SS from "
+                   "00 to 7f.");
     else if (found == 1)
         reply_digest_shards(node, request, parts[0]);
     else
@@ -405,7 +418,8 @@ enum server_stream_result operation_on_stream(struct node *node, struct request 
 
 void operation_on_body_start(struct node *node, struct request *request)
 {
-    static const struct http_error no_memory = {503, "This node is out of memory for requests; try again."};
+    static const struct http_error no_memory = {
+        503, "This node is out of memory for requests; try again."};
     if (work_of(request)->operation == OPERATIONS || operation_of(request)->reply != merge_reply ||
         !operation_allows(operation_of(request), request))
         return;

@@ -36,7 +36,8 @@ static bool find_key(struct request *request, struct slice *key)
         char *room = server_scratch(request->server);
         long decoded = http_percent_decode(raw, room);
         if (decoded < 0) {
-            refuse(request, 400, "The key has a percent sign without two hexadecimal digits after it.");
+            refuse(request, 400,
+                   "The key has a percent sign without two hexadecimal digits after it.");
             return false;
         }
         *key = (struct slice){room, (size_t)decoded};
@@ -61,7 +62,8 @@ static void check_method(struct request *request)
     if (!condition && writes)
         condition = http_field_find(&request->head, HTTP_FIELD_IF_NONE_MATCH);
     if (condition && writes)
-        refuse(request, 501, "Writes on conditions are not possible, since every node takes writes.");
+        refuse(request, 501,
+               "Writes on conditions are not possible, since every node takes writes.");
 }
 
 static void check_write(struct node *node, struct request *request)
@@ -99,7 +101,8 @@ void value_on_head(struct node *node, struct request *request)
 static void put_version(struct request *request, const struct record *record)
 {
     static const char etag_name[6] = "ETag: ", version_name[15] = "\r\nFog-Version: ";
-    char lines[sizeof etag_name + ETAG_BYTES + sizeof version_name + DIGITS_DECIMAL_MAX + 2], *at = lines;
+    char lines[sizeof etag_name + ETAG_BYTES + sizeof version_name + DIGITS_DECIMAL_MAX + 2],
+        *at = lines;
     if (!record || record_is_tombstone(record)) {
         reply_lines(request, SLICE("ETag: \"absent\"\r\n"));
         if (record)
@@ -125,7 +128,8 @@ static void release_record(void *heap, void *record)
 struct conn_piece value_piece(struct node *node, struct record *record, struct slice bytes)
 {
     record_retain(record);
-    return (struct conn_piece){bytes.data, bytes.len, release_record, store_heap(node->store), record};
+    return (struct conn_piece){bytes.data, bytes.len, release_record, store_heap(node->store),
+                               record};
 }
 
 static void put_expiry(struct request *request, const struct record *record, uint64_t now_us)
@@ -151,7 +155,8 @@ static void reply_value(struct node *node, struct request *request, struct recor
         reply_body_ref(request, value_piece(node, record, value));
 }
 
-static void reply_without_value(struct request *request, unsigned status, const struct record *record)
+static void reply_without_value(struct request *request, unsigned status,
+                                const struct record *record)
 {
     reply_start(request, status);
     put_version(request, record);
@@ -236,7 +241,8 @@ static struct waiting *waiting_new(struct request *request)
     struct slice key = work_of(request)->key.bytes;
     char condition[CONDITION_BYTES_MAX];
     size_t condition_bytes = copy_condition(request, condition);
-    struct waiting *waiting = condition_bytes ? malloc(sizeof *waiting + key.len + condition_bytes) : NULL;
+    struct waiting *waiting =
+        condition_bytes ? malloc(sizeof *waiting + key.len + condition_bytes) : NULL;
     if (!waiting)
         return NULL;
     *waiting = (struct waiting){.bytes = key.len + condition_bytes};
@@ -336,13 +342,16 @@ static struct record *value_record_new(struct node *node, const struct record_fo
 
 static void reply_no_room(struct request *request)
 {
-    reply_text(request, 507, "This node has no memory left for it (--memory-max); delete something, or raise the limit.");
+    reply_text(request, 507,
+               "This node has no memory left for it (--memory-max); delete something, or raise the "
+               "limit.");
 }
 
 /* Puts the record in and answers. Takes over the reference. */
 static void write_record(struct node *node, struct request *request, struct record *record)
 {
-    enum store_result result = store_write(node->store, &work_of(request)->key, record, node->loop->wall_us);
+    enum store_result result =
+        store_write(node->store, &work_of(request)->key, record, node->loop->wall_us);
     if (result != STORE_APPLIED) {
         record_release(store_heap(node->store), record);
         reply_no_room(request);
@@ -374,7 +383,8 @@ static void reply_set_parts(struct node *node, struct request *request)
     struct node_work *work = work_of(request);
     struct record *record = request->service_data;
     if (work->filled < record->value_bytes) {
-        record = record_resize(store_heap(node->store), record, (size_t)work->filled, (size_t)work->filled);
+        record = record_resize(store_heap(node->store), record, (size_t)work->filled,
+                               (size_t)work->filled);
         if (!record) {
             reply_no_room(request);
             return;
@@ -429,7 +439,8 @@ void value_on_body_start(struct node *node, struct request *request, uint64_t by
     if (!is_write(request))
         return;
     struct record_form form = form_of(request, node->loop->wall_us);
-    uint64_t room = CHUNKED_VALUE_BYTES < node->config.value_max ? CHUNKED_VALUE_BYTES : node->config.value_max;
+    uint64_t room =
+        CHUNKED_VALUE_BYTES < node->config.value_max ? CHUNKED_VALUE_BYTES : node->config.value_max;
     form.value_bytes = (size_t)(request->head.chunked ? room : bytes);
     struct record *record = value_record_new(node, &form);
     if (!record) {
@@ -449,7 +460,8 @@ static struct record *grow(struct node *node, struct request *request, struct re
         return NULL;
     }
     size_t filled = record->value_bytes;
-    record = record_resize(store_heap(node->store), record, (size_t)(room < max ? room : max), filled);
+    record =
+        record_resize(store_heap(node->store), record, (size_t)(room < max ? room : max), filled);
     if (!record) {
         refuse(request, 507, "This node has no memory left for it (--memory-max).");
         return NULL;
@@ -469,7 +481,8 @@ struct server_room value_on_body_room(struct node *node, struct request *request
     }
     if (filled == record->value_bytes && !(record = grow(node, request, record)))
         return (struct server_room){0};
-    return (struct server_room){record_value_room(record) + filled, record->value_bytes - (size_t)filled};
+    return (struct server_room){record_value_room(record) + filled,
+                                record->value_bytes - (size_t)filled};
 }
 
 void value_on_request_end(struct node *node, struct request *request)

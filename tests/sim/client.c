@@ -12,6 +12,7 @@ enum {
     PATIENCE_US = 45 * 1000 * 1000,
     PATIENCE_IN_TROUBLE_US = 600 * 1000 * 1000,
     RETRY_US = 1000 * 1000, /* after a connection that failed */
+    NAP_US = 30 * 1000 * 1000,
 };
 
 typedef unsigned long long ull;
@@ -80,7 +81,7 @@ static void client_connect(struct sim_client *client)
     client->leave_at = client->hold_until_us = UINT64_MAX;
     client->last = client->half_close = client->shut = false;
     client->heard_close = client->send_failed = client->raced = false;
-    client->ignores_rest = false;
+    client->ignores_rest = client->stopped = client->naps = false;
     client->read_at_us = client->send_at_us = 0;
     client->quiet_us = client->progress_us = now_of(client);
     client->place = (struct judge_place){
@@ -120,6 +121,10 @@ static void client_leave(struct sim_client *client)
         client->shut = client->last = true;
         return;
     }
+    if (client->leave_how == LEAVE_STOP) {
+        client->stopped = client->last = true;
+        return;
+    }
     if (client->leave_how == LEAVE_ABORT)
         cable_abort(client->end);
     else
@@ -146,7 +151,8 @@ static bool end_is_excused(struct sim_client *client)
     const struct scene *scene = client->scene;
     const struct call *call = call_at(client, 0);
     bool nothing_came = client->received == 0;
-    if (is_troubled(client) || scene->draining || client->raced || client->slow_reader)
+    if (is_troubled(client) || scene->draining || client->raced || client->slow_reader ||
+        client->naps)
         return true;
     if (client->call_count && (call->unfinished || (call->too_large && call->end - call->begin > 100000)))
         return true;
@@ -157,6 +163,7 @@ static void end_check_idle(struct sim_client *client)
 {
     uint64_t quiet_us = now_of(client) - client->quiet_us;
     bool expected = client->last || client->shut || client->heard_close || client->stranger;
+    quiet_us += faults_slack_us(&client->scene->faults);
     if (!expected && quiet_us < client->scene->limits.idle_us && !end_is_excused(client))
         world_fail(world_of(client), "%s: an idle connection was ended after %llu of %llu us",
                    client->host.name, (ull)quiet_us, (ull)client->scene->limits.idle_us);
@@ -247,7 +254,7 @@ static bool is_prompt(const struct sim_client *client)
 {
     const struct faults *faults = &client->scene->faults;
     bool waits = client->place.first && (faults->accept_failure_ppm || faults->files_max);
-    return !waits && !client->slow_reader && !is_troubled(client) &&
+    return !waits && !client->slow_reader && !client->naps && !is_troubled(client) &&
            client->response.length + 1000 < faults->pipe_bytes_min;
 }
 
@@ -272,7 +279,7 @@ static void client_reply(struct sim_client *client)
     }
     calls_mutate(client);
     place->prompt = is_prompt(client);
-    place->slow = is_slow_sender(client);
+    place->slow = is_slow_sender(client) || is_troubled(client);
     place->shut = client->shut;
     judge_reply(place, call, response);
     place->previous_us = now_of(client);
@@ -339,11 +346,32 @@ static void client_mutate_wake(struct sim_client *client)
         client->read_at_us = now_of(client) + 10000000;
 }
 
+/* Stops reading after this burst, for longer than any of the node's limits. */
+static void client_nap(struct sim_client *client)
+{
+    const struct limits *limits = &client->scene->limits;
+    uint64_t nap_us = limits->stall_us + limits->idle_us + limits->request_us + NAP_US +
+                      10 * faults_slack_us(&client->scene->faults);
+    client->naps = client->last = true;
+    client->read_at_us = now_of(client) + nap_us;
+    client->progress_us = client->read_at_us;
+    world_trace(world_of(client), client->host.name, "naps until %llu us", (ull)client->read_at_us);
+}
+
+/* What a napper finds when it wakes: all that was sent to it, and then the end. */
+static void client_check_nap(struct sim_client *client)
+{
+    if (client->naps && !client->end->ended && client->end->cable->accepted && !is_troubled(client))
+        world_fail(world_of(client), "%s: the node has kept a connection that took nothing",
+                   client->host.name);
+}
+
 static void client_read(struct sim_client *client)
 {
     char data[READ_BYTES];
     client_mutate_wake(client);
     while (client->end && now_of(client) >= client->read_at_us && !world_of(client)->failed) {
+        client_check_nap(client);
         if (!cable_readable(client->end) && !client->end->ended)
             return;
         ssize_t got = cable_recv(client->end, data, client_read_size(client));
@@ -375,10 +403,10 @@ static void client_plan_leave(struct sim_client *client, struct call *call)
 {
     call->unfinished = client->last = true;
     client->leave_at = rng_between(&client->rng, call->begin, call->end - 1);
-    client->leave_how = (enum client_leave)rng_below(&client->rng, 3);
+    client->leave_how = (enum client_leave)rng_below(&client->rng, LEAVES);
     if (call->kind == CALL_WRITE && world_mutates(world_of(client), MUTANT_TORN_WRITE, 500000)) {
         client->leave_at = call->end;
-        client->leave_how = LEAVE_HALF;
+        client->leave_how = LEAVE_CLOSE;
         call->hold = 0;
     }
 }
@@ -429,6 +457,8 @@ static void client_compose(struct sim_client *client)
     while (client->call_count < count && !client->last)
         client_compose_one(client);
     client->next_us = now_of(client) + rng_spread(&client->rng, 1, client->scene->habits.think_us_max);
+    if (!client->last && rng_chance(&client->rng, client->scene->habits.nap_ppm))
+        client_nap(client);
 }
 
 /* Sending */
@@ -525,7 +555,7 @@ static void client_send(struct sim_client *client)
 static void client_finish(struct sim_client *client)
 {
     bool all_sent = client->sent == client->out_base + client->out.len;
-    if (!client->last || !all_sent || client->shut)
+    if (!client->last || !all_sent || client->shut || client->stopped || client->naps)
         return;
     if (client->half_close && !client->heard_close) {
         cable_shutdown(client->end);
@@ -545,8 +575,8 @@ static uint64_t client_patience_us(struct sim_client *client)
     uint64_t patience_us = PATIENCE_US + 10 * faults_slack_us(&client->scene->faults);
     if (is_troubled(client) || client->slow_reader || !client->end->cable->accepted)
         patience_us += PATIENCE_IN_TROUBLE_US;
-    if (client->call_count && call_at(client, 0)->unfinished && client->shut)
-        patience_us += client->scene->limits.request_us;
+    if (client->call_count && call_at(client, 0)->unfinished)
+        patience_us += client->scene->limits.request_us + client->scene->limits.idle_us;
     if (client->call_count == 0)
         patience_us += client->scene->limits.idle_us;
     return patience_us;

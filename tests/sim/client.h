@@ -13,6 +13,8 @@ enum client_leave {
     LEAVE_CLOSE,
     LEAVE_ABORT,
     LEAVE_HALF, /* ends its sending side, and waits for what comes */
+    LEAVE_STOP, /* sends nothing more, and waits for what comes */
+    LEAVES,
 };
 
 struct sim_client {
@@ -47,6 +49,8 @@ struct sim_client {
     bool shut;
     bool heard_close; /* a reply has said that it ends */
     bool send_failed;
+    bool stopped; /* sending, in the middle of a request */
+    bool naps;    /* reads nothing for longer than the node may bear */
     bool ignores_rest; /* of a refusal by a node that did not know yet that a HEAD was asked */
     bool raced; /* the call may have met an end of the connection for idleness */
     uint64_t received;

@@ -11,7 +11,7 @@ enum {
 /* A rate that is 0 in `one_in` - 1 of `one_in` seeds, and else of any magnitude up to `ppm`. */
 static uint32_t rate(struct rng *rng, uint32_t one_in, uint32_t ppm)
 {
-    uint64_t value = rng_spread(rng, ppm / 64 + 1, ppm);
+    uint64_t value = rng_spread(rng, ppm / 16 + 1, ppm);
     return rng_below(rng, one_in) == 0 ? (uint32_t)value : 0;
 }
 
@@ -68,17 +68,18 @@ static void habits_pick_calls(struct habits *habits, struct rng *rng)
     habits->write_ppm = (uint32_t)rng_between(rng, 150000, 600000);
     habits->delete_ppm = rate(rng, 2, 200000);
     habits->head_ppm = rate(rng, 2, 100000);
-    habits->page_ppm = rate(rng, 2, 30000);
+    habits->page_ppm = rate(rng, 2, 100000);
     habits->bad_ppm = rate(rng, 2, 50000);
     habits->chunked_ppm = rate(rng, 2, 600000);
     habits->typed_ppm = rate(rng, 2, 600000);
     habits->ttl_ppm = rate(rng, 2, 300000);
     habits->expect_ppm = rate(rng, 3, 100000);
     habits->old_http_ppm = rate(rng, 3, 50000);
-    habits->match_ppm = rate(rng, 2, 500000);
-    habits->wait_ppm = rate(rng, 2, 600000);
+    habits->match_ppm = rate(rng, 2, 800000);
+    habits->wait_ppm = rate(rng, 2, 1000000);
     habits->close_ppm = rate(rng, 3, 50000);
-    habits->leave_ppm = rate(rng, 2, 40000);
+    habits->leave_ppm = rate(rng, 2, 50000);
+    habits->nap_ppm = rate(rng, 4, 10000);
     habits->half_close_ppm = rate(rng, 2, 600000);
     habits->too_large_ppm = rate(rng, 4, 50000);
 }
@@ -89,12 +90,12 @@ void habits_pick(struct habits *habits, uint64_t seed)
     rng_seed(&rng, seed, 0x686162697473);
     memset(habits, 0, sizeof *habits);
     habits->clients = (uint32_t)rng_between(&rng, 1, 20);
-    uint32_t calls = (uint32_t)rng_spread(&rng, 300, 1600);
+    uint32_t calls = (uint32_t)rng_spread(&rng, 300, 3000);
     habits->calls_min = calls / habits->clients / 2 + 1;
     habits->calls_max = calls / habits->clients * 3 / 2 + 2;
     habits->session_max = (uint32_t)rng_spread(&rng, 4, 400);
     habits->depth_max = rng_below(&rng, 3) == 0 ? 1 : (uint32_t)rng_spread(&rng, 2, 30);
-    habits->think_us_max = rng_spread(&rng, 10, 2 * SECOND);
+    habits->think_us_max = rng_spread(&rng, 10, 8 * SECOND);
     habits->keys_own = (uint32_t)rng_between(&rng, 0, 6);
     habits->keys_shared = (uint32_t)rng_between(&rng, 1, 8);
     habits->value_bytes_max = (uint32_t)rng_spread(&rng, 64, 200 * KIB);
@@ -109,9 +110,9 @@ void limits_pick(struct limits *limits, const struct habits *habits, uint64_t se
 {
     struct rng rng;
     rng_seed(&rng, seed, 0x6c696d697473);
-    limits->idle_us = rng_spread(&rng, 3 * SECOND, 120 * SECOND);
-    limits->request_us = rng_spread(&rng, 3 * SECOND, 60 * SECOND);
-    limits->stall_us = rng_spread(&rng, 3 * SECOND, 60 * SECOND);
+    limits->idle_us = rng_spread(&rng, 1 * SECOND, 120 * SECOND);
+    limits->request_us = rng_spread(&rng, 1 * SECOND, 60 * SECOND);
+    limits->stall_us = rng_spread(&rng, 1 * SECOND, 60 * SECOND);
     limits->drain_us = rng_spread(&rng, 200 * MS, 20 * SECOND);
     limits->grace_us = (uint64_t)24 * 3600 * SECOND;
     limits->value_max = habits->value_bytes_max;

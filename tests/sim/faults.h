@@ -52,7 +52,7 @@ struct habits {
     /* Of calls. */
     uint32_t write_ppm, delete_ppm, head_ppm, page_ppm, bad_ppm;
     uint32_t chunked_ppm, typed_ppm, ttl_ppm, expect_ppm, old_http_ppm, match_ppm, wait_ppm;
-    uint32_t close_ppm, leave_ppm, half_close_ppm, too_large_ppm;
+    uint32_t close_ppm, leave_ppm, nap_ppm, half_close_ppm, too_large_ppm;
 };
 
 /* Limits of the node under test. */

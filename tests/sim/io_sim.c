@@ -387,8 +387,8 @@ void io_sim_init(struct io_sim *io, struct cables *cables, struct cable_host *ho
     io->faults = cables->faults;
     io->host = host;
     uint64_t again = io->world->mutant == MUTANT_CHANCE ? io->world->run : 0;
-    rng_seed(&io->chance, io->world->seed, 0x6368616e6365 + stream);
-    rng_seed(&io->entropy, io->world->seed + again, 0x656e74726f7079 + stream);
+    rng_seed(&io->chance, io->world->seed + again, 0x6368616e6365 + stream);
+    rng_seed(&io->entropy, io->world->seed, 0x656e74726f7079 + stream);
     io->start_us = rng_below(&io->chance, (uint64_t)1 << 40);
     io->steps[0].offset_us = (uint64_t)EPOCH_S * 1000000 + rng_below(&io->chance, 10000000);
     io->step_count = 1;

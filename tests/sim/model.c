@@ -246,6 +246,14 @@ static void version_check_clock(struct model *model, const struct model_write *w
                    write->key->number, (ull)version, (ull)least_us, (ull)most_ever_us);
 }
 
+/* The version that a write turns out to have may have been ascribed to another, which is free again. */
+static void author_release(const struct model_write *write, uint64_t version)
+{
+    const struct model_record *record = record_find(write->key, version);
+    if (record && record->write != write && record->write->fate != MODEL_ACKED)
+        record->write->version = 0;
+}
+
 static void acked_record(struct model *model, struct model_write *write,
                          const struct model_sight *sight)
 {
@@ -263,8 +271,6 @@ static void acked_record(struct model *model, struct model_write *write,
                    (ull)sight->version);
         return;
     }
-    if (record->write != write)
-        record->write->version = 0;
     record->write = write;
     write->version = record->version;
     record_set_expiry(model, record);
@@ -280,6 +286,7 @@ uint64_t model_write_acked(struct model *model, struct model_write *write,
                    "key %u: a write got version %llu, but the key had reached %llu before it was sent",
                    key->number, (ull)sight->version, (ull)floor);
     version_check_clock(model, write, sight->version);
+    author_release(write, sight->version);
     struct model_record *other = write->version ? record_find(key, write->version) : NULL;
     if (other && other->version != sight->version && !record_ascribe_anew(model, other))
         world_fail(model->world, "key %u: one write was seen as version %llu and as %llu", key->number,
@@ -306,6 +313,17 @@ static bool record_may_live(const struct model *model, const struct model_record
     return least_us < record->expires_most_us;
 }
 
+/* Whether the seconds that it is said to have left can be right; they are rounded up. */
+static bool ttl_may_be(const struct model *model, const struct model_record *record,
+                       const struct model_sight *sight)
+{
+    uint64_t least_us, most_us;
+    io_sim_wall_range(model->io, sight->sent_us, model->world->now_us, &least_us, &most_us);
+    uint64_t left_us = sight->ttl_s * 1000000;
+    return least_us + left_us < record->expires_most_us + 1000000 &&
+           most_us + left_us >= record->expires_least_us;
+}
+
 /* Whether it may have expired by now. Once found expired it stays so, whatever the clock does. */
 static bool record_may_be_expired(const struct model *model, const struct model_record *record)
 {
@@ -327,6 +345,9 @@ static uint64_t record_was_read(struct model *model, const struct model_sight *s
         world_fail(model->world,
                    "key %u: version %llu is stale: %llu was known before the request was sent",
                    sight->key->number, (ull)record->version, (ull)floor);
+    if (sight->ttl_s && record->expires && !ttl_may_be(model, record, sight))
+        world_fail(model->world, "key %u: version %llu has %llu s to live", sight->key->number,
+                   (ull)record->version, (ull)sight->ttl_s);
     if (!record_may_live(model, record, sight->sent_us))
         world_fail(model->world, "key %u: version %llu is visible after its expiry",
                    sight->key->number, (ull)record->version);

@@ -80,6 +80,7 @@ struct model_sight {
     uint64_t own_floor; /* seen earlier on the same connection, on which requests are answered in order */
     uint64_t version;
     const char *etag; /* "" when there is none */
+    uint64_t ttl_s;   /* what is left of its time, 0 when that is not told */
     struct model_content content;
 };
 

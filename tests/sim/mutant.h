@@ -28,7 +28,7 @@
     X(CORRUPT_BACKUP, "corrupt-backup", "a bit of a backup changes")                               \
     X(LOST_BACKUP, "lost-backup", "a backup is never merged")                                      \
     X(ENDLESS_DRAIN, "endless-drain", "the node is not told to stop")                              \
-    X(CHANCE, "chance", "the node's entropy differs between two runs of a seed")
+    X(CHANCE, "chance", "two runs of a seed go different ways")
 
 enum mutant {
     MUTANT_NONE,
