@@ -24,8 +24,8 @@ enum {
 
 enum record_flag {
     RECORD_TOMBSTONE = 1, /* the key is deleted; no value, no type */
-    RECORD_EXPIRES =
-        2, /* has a struct record_due: it is gone at due_us; of a tombstone, its value was gone then */
+    /* Has a struct record_due: it is gone at due_us; of a tombstone, its value was gone then. */
+    RECORD_EXPIRES = 2,
     RECORD_HASH_KEPT = 4, /* its content's hash stands before its data */
 };
 

@@ -28,8 +28,7 @@ struct exchange {
     struct exchange *next_free;
     struct http_chunked chunked;
     uint64_t body_left; /* of a body that is not chunked */
-    char
-        *head; /* a copy of the request's head, when the service did not take the body; else NULL */
+    char *head;         /* a copy of the head, when the service did not take the body; else NULL */
     uint64_t hold_until_us;
 };
 

@@ -23,11 +23,9 @@ enum {
     SERVER_SCRATCH_BYTES = 4096,      /* of each request, for the service */
     SERVER_SCRATCH_ROOM = 16 * 1024, /* that a service may write to before it knows what it needs */
     SERVER_TEXT_BYTES = 256 * 1024,  /* the output buffer that all connections share */
-    SERVER_COPY_BYTES_MAX =
-        8 * 1024, /* bodies up to this are copied, larger ones sent from their place */
-    SERVER_STREAM_BYTES = 64 * 1024, /* of a streamed reply made at a time */
-    SERVER_DISCARD_BYTES_MAX =
-        64 * 1024, /* of a body that nobody wants, before the connection is closed */
+    SERVER_COPY_BYTES_MAX = 8 * 1024, /* bodies up to this are copied, larger ones sent in place */
+    SERVER_STREAM_BYTES = 64 * 1024,  /* of a streamed reply made at a time */
+    SERVER_DISCARD_BYTES_MAX = 64 * 1024, /* of a body that nobody wants, before the 413 */
     SERVER_METHODS = HTTP_OTHER + 1, /* HTTP_OTHER also counts requests without a readable method */
     SERVER_STATUSES = 500,           /* 100 to 599 */
     SERVER_REFUSED_MAX = 128, /* connections past connections_max that are told so with a 503 */
@@ -39,10 +37,9 @@ enum {
 struct server_config {
     struct allow_list allow;
     uint32_t connections_max;
-    uint64_t idle_us; /* a connection without a request is closed after it */
-    uint64_t
-        request_us; /* a request must be complete after it, and 1 s more for each 16 KiB of its body */
-    uint64_t stall_us; /* a client that takes nothing of its reply is closed after it */
+    uint64_t idle_us;    /* a connection without a request is closed after it */
+    uint64_t request_us; /* a request must be complete after it (SERVER_BODY_BYTES_PER_S) */
+    uint64_t stall_us;   /* a client that takes nothing of its reply is closed after it */
 };
 
 struct server;

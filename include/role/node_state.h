@@ -13,8 +13,7 @@
 enum {
     NODE_TICK_US = 100 * 1000, /* how often values expire and the table is swept */
     NODE_TICK_STEPS = 2000,    /* records looked at then */
-    NODE_SWEEP_RECORDS =
-        256, /* swept in each turn, while memory is sparse, and before a write is refused */
+    NODE_SWEEP_RECORDS = 256, /* in each turn while memory is sparse, and before refusing a write */
     NODE_WAKES_PER_TURN = 1000,   /* held requests answered in one turn */
     NODE_WAIT_SECONDS_MAX = 3600, /* "Prefer: wait" is cut to it */
     NODE_TTL_SECONDS_MAX = 2147483647,

@@ -13,9 +13,8 @@
 #include "net/client.h"
 
 enum {
-    DIRECT_READ_BYTES_MIN =
-        SERVER_READ_BYTES,              /* less room than that is read through the shared buffer */
-    DIRECT_READ_BYTES_MAX = 512 * 1024, /* of one body in one turn */
+    DIRECT_READ_BYTES_MIN = SERVER_READ_BYTES, /* less is read through the shared buffer */
+    DIRECT_READ_BYTES_MAX = 512 * 1024,        /* of one body in one turn */
 };
 
 static const struct http_error gone = {503, "This node is out of memory for requests; try again."};

@@ -7,8 +7,7 @@
 
 enum {
     HEAD_BYTES_MAX = 1024, /* a status line and the fields of one reply, the longest value apart */
-    CHUNK_HEAD_BYTES =
-        10, /* "0001fffe\r\n": a chunk's size, always 8 digits, filled in afterwards */
+    CHUNK_HEAD_BYTES = 10, /* "0001fffe\r\n": always 8 digits, filled in afterwards */
 };
 
 void output_start(struct output *output, struct client *client)

@@ -354,7 +354,6 @@ static void client_nap(struct sim_client *client)
                       10 * faults_slack_us(&client->scene->faults);
     client->naps = client->last = true;
     client->read_at_us = now_of(client) + nap_us;
-    client->progress_us = client->read_at_us;
     world_trace(world_of(client), client->host.name, "naps until %llu us", (ull)client->read_at_us);
 }
 
@@ -588,6 +587,8 @@ static uint64_t client_patience_end_us(struct sim_client *client)
     uint64_t since_us = client->end->cable->accepted_us;
     if (since_us < client->progress_us)
         since_us = client->progress_us;
+    if (client->naps && since_us < client->read_at_us)
+        since_us = client->read_at_us;
     return since_us + client_patience_us(client);
 }
 
