@@ -14,7 +14,7 @@ enum {
     GIVE_UP_US = 120 * 1000 * 1000,
 };
 
-#define EVENT_OWNER(event, type, field) ((type *)((char *)(event) - offsetof(type, field)))
+#define EVENT_OWNER(event, type, field) ((type *)((char *)(event)-offsetof(type, field)))
 
 struct cable_end *cable_peer(struct cable_end *end)
 {
@@ -485,8 +485,8 @@ static void end_init(struct cables *cables, struct cable_end *end, struct cable 
 {
     end->cable = cable;
     end->arrival.run = on_arrival;
-    end->capacity = rng_spread(&cables->rng, cables->faults->pipe_bytes_min,
-                               cables->faults->pipe_bytes_max);
+    end->capacity =
+        rng_spread(&cables->rng, cables->faults->pipe_bytes_min, cables->faults->pipe_bytes_max);
     end->low_water = cables->faults->pipe_low_water ? end->capacity / 3 + 1 : 1;
 }
 
@@ -572,6 +572,8 @@ void cables_init(struct cables *cables, struct world *world, struct faults *faul
 
 void cables_free(struct cables *cables)
 {
-    while (cables->all)
-        cable_destroy(cables->all);
+    for (struct cable *cable = cables->all, *next; cable; cable = next) {
+        next = cable->next;
+        cable_destroy(cable);
+    }
 }

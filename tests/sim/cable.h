@@ -25,8 +25,8 @@ struct cable_host {
     struct cable_host *next;
     struct cable_listener *listeners;
     uint8_t ip[16];
-    uint16_t port; /* the last one that was given out */
-    char name[12]; /* in the trace */
+    uint16_t port;         /* the last one that was given out */
+    char name[12];         /* in the trace */
     uint64_t cut_until_us; /* nothing gets through to or from it before */
 };
 
@@ -56,8 +56,8 @@ struct cable_end {
     void *owner;
     int error; /* to be told by the next read or write */
     bool connecting;
-    bool shut;   /* its sending side was ended here */
-    bool ended;  /* the peer's end has come */
+    bool shut;  /* its sending side was ended here */
+    bool ended; /* the peer's end has come */
     bool reset;
     bool closed; /* by its owner */
 };

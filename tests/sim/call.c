@@ -18,10 +18,10 @@ static const struct {
     const char *before, *after;
     size_t after_bytes;
 } oddities[] = {
-    {"k", "", 0},          {"k", "?x=1&y", 6},     {"/", "//b/../c", 8},
-    {"k", "\0\1\377", 3},  {"..", "/.", 2},        {"\303\244", "\342\202\254", 3},
-    {"%", "%2F", 3},       {"-", "#\"<> ", 5},     {"k", "\r\nX: y\r\n\r\n", 10},
-    {"k", "/-/merge", 8},  {"http://", "/x", 2},   {"k", " HTTP/1.1", 9},
+    {"k", "", 0},         {"k", "?x=1&y", 6},   {"/", "//b/../c", 8},
+    {"k", "\0\1\377", 3}, {"..", "/.", 2},      {"\303\244", "\342\202\254", 3},
+    {"%", "%2F", 3},      {"-", "#\"<> ", 5},   {"k", "\r\nX: y\r\n\r\n", 10},
+    {"k", "/-/merge", 8}, {"http://", "/x", 2}, {"k", " HTTP/1.1", 9},
 };
 
 enum { ODDITIES = sizeof oddities / sizeof *oddities };
@@ -40,8 +40,8 @@ void call_name_key(struct model_key *key, struct rng *rng)
 static bool may_stand_plain(unsigned char byte)
 {
     return byte > 32 && byte < 127 && byte != '%' && byte != '#' && byte != '"' && byte != '<' &&
-           byte != '>' && byte != '\\' && byte != '^' && byte != '`' && byte != '{' && byte != '|' &&
-           byte != '}';
+           byte != '>' && byte != '\\' && byte != '^' && byte != '`' && byte != '{' &&
+           byte != '|' && byte != '}';
 }
 
 void call_put_key(struct bytes *out, const struct model_key *key, struct rng *rng)
@@ -63,7 +63,8 @@ void call_put_key(struct bytes *out, const struct model_key *key, struct rng *rn
 /* Values */
 
 /* Puts a value's bytes from `from` on to `out`. */
-static void value_put(const struct scene *scene, uint64_t id, uint64_t from, uint64_t bytes, char *out)
+static void value_put(const struct scene *scene, uint64_t id, uint64_t from, uint64_t bytes,
+                      char *out)
 {
     uint64_t offset = id * 2654435761u % SCENE_VALUE_BYTES_MAX;
     uint64_t number = htole64(id * 0x9e3779b97f4a7c15u);
@@ -72,7 +73,8 @@ static void value_put(const struct scene *scene, uint64_t id, uint64_t from, uin
         out[i] = ((const char *)&number)[from + i];
 }
 
-struct model_content call_content(const struct scene *scene, uint64_t id, uint64_t bytes, unsigned type)
+struct model_content call_content(const struct scene *scene, uint64_t id, uint64_t bytes,
+                                  unsigned type)
 {
     struct fold fold;
     char start[ID_BYTES];
@@ -95,12 +97,17 @@ static const struct {
     {"text/html; charset=utf-8", "text/html; charset=utf-8"},
     {"multipart/mixed; boundary=\"a b; c\"", "multipart/mixed; boundary=\"a b; c\""},
     {"x/" /* 200 bytes */
-     "yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"
-     "yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy",
+     "yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"
+     "yyyyyy"
+     "yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"
+     "yyyyyy",
      "x/"
-     "yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"
-     "yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"},
-    {"application/x-www-form-urlencoded", "application/octet-stream"}, /* curl's, which is not kept */
+     "yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"
+     "yyyyyy"
+     "yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"
+     "yyyyyy"},
+    {"application/x-www-form-urlencoded",
+     "application/octet-stream"}, /* curl's, which is not kept */
     {"", "application/octet-stream"},
 };
 
@@ -144,7 +151,8 @@ static const struct call_text pages[] = {
     {"POST /-/merge HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello", {400}},
     {"POST /-/merge HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", {200}},
     {"POST /-/merge HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-     "5\r\nhello\r\n0\r\n\r\n", {400}},
+     "5\r\nhello\r\n0\r\n\r\n",
+     {400}},
 };
 
 enum { PAGES = sizeof pages / sizeof *pages };
@@ -162,12 +170,18 @@ static const struct call_text bad[] = {
     {"GET /k0 HTTPS/1.1\r\nHost: x\r\n\r\n", {400}},
     {"PUT /k0 HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nbad!", {400}},
     {"PUT /k0 HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n"
-     "3\r\nbad\r\n0\r\n\r\n", {400}},
+     "3\r\nbad\r\n0\r\n\r\n",
+     {400}},
     {"PUT /k0 HTTP/1.1\r\nHost: x\r\nContent-Length: +3\r\n\r\nbad", {400}},
-    {"PUT /k0 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n3\r\nbad\r\n0\r\n\r\n", {501}},
-    {"PUT /k0 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\nbad\r\n0\r\n\r\n", {400}},
-    {"PUT /k0 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nbadly\r\n0\r\n\r\n", {400}},
-    {"PUT /k0 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nbad\r\n0\r\nA : b\r\n\r\n", {400}},
+    {"PUT /k0 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n3\r\nbad\r\n0\r\n\r\n",
+     {501}},
+    {"PUT /k0 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\nbad\r\n0\r\n\r\n",
+     {400}},
+    {"PUT /k0 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nbadly\r\n0\r\n\r\n",
+     {400}},
+    {"PUT /k0 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nbad\r\n0\r\nA : "
+     "b\r\n\r\n",
+     {400}},
     {"PUT /k0 HTTP/1.1\r\nHost: x\r\nExpect: magic\r\nContent-Length: 3\r\n\r\nbad", {417}},
     {"hello, is this a server?\r\n\r\n", {400}},
     {"\x16\x03\x01\x02\x01\x01\x01\x01\xfc\x03\x03", {400}},
@@ -213,7 +227,8 @@ static void compose_page(struct call *call, struct rng *rng, struct bytes *out)
 static void put_request_line(struct call *call, struct rng *rng, struct bytes *out,
                              const char *method, const char *typo)
 {
-    static const char *const hosts[] = {"Host: sim", "host: sim", "HOST:sim:8000", "Host: \t[::1] "};
+    static const char *const hosts[] = {"Host: sim", "host: sim", "HOST:sim:8000",
+                                        "Host: \t[::1] "};
     bytes_print(out, "%s /%s", method, typo);
     call_put_key(out, call->key, rng);
     bytes_print(out, " HTTP/1.%d\r\n", !call->old);
@@ -279,7 +294,8 @@ void call_compose_read(struct call *call, struct model_key *key, struct bytes *o
     call->end = base + out->len;
 }
 
-static void compose_delete(struct call *call, struct scene *scene, struct rng *rng, struct bytes *out)
+static void compose_delete(struct call *call, struct scene *scene, struct rng *rng,
+                           struct bytes *out)
 {
     bool lost = world_mutates(&scene->world, MUTANT_LOST_DELETE, 50000);
     call->kind = CALL_DELETE;
@@ -291,7 +307,8 @@ static void compose_delete(struct call *call, struct scene *scene, struct rng *r
 /* A chunk's size line, sometimes with an extension. */
 static void put_chunk_size(struct rng *rng, struct bytes *out, uint64_t bytes)
 {
-    static const char *const extensions[] = {"", "", "", ";a", ";a=b", ";a=\"b;\\\"c\"", ";x=1;y=2"};
+    static const char *const extensions[] = {"",        "", "", ";a", ";a=b", ";a=\"b;\\\"c\"",
+                                             ";x=1;y=2"};
     bytes_print(out, rng_chance(rng, 500000) ? "%llx" : "%llX", (unsigned long long)bytes);
     bytes_print(out, "%s\r\n", extensions[rng_below(rng, sizeof extensions / sizeof *extensions)]);
 }
@@ -300,7 +317,7 @@ static void put_chunks(struct scene *scene, struct rng *rng, struct bytes *out, 
                        uint64_t bytes)
 {
     uint64_t from = 0;
-    for (uint64_t left = rng_between(rng, 1, CHUNKS_MAX); from < bytes; left -= left > 1) {
+    for (uint64_t left = rng_between(rng, 1, CHUNKS_MAX); from<bytes; left -= left> 1) {
         uint64_t chunk = left > 1 ? rng_between(rng, 1, bytes - from) : bytes - from;
         put_chunk_size(rng, out, chunk);
         value_put(scene, id, from, chunk, bytes_grow(out, chunk));
@@ -334,7 +351,8 @@ static uint64_t pick_size(struct call *call, struct scene *scene, struct rng *rn
     return rng_chance(rng, 20000) ? max : rng_spread(rng, expires ? ID_BYTES : 0, max);
 }
 
-static void compose_write(struct call *call, struct scene *scene, struct rng *rng, struct bytes *out)
+static void compose_write(struct call *call, struct scene *scene, struct rng *rng,
+                          struct bytes *out)
 {
     const struct habits *habits = &scene->habits;
     uint64_t id = ++scene->write_ids;

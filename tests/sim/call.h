@@ -34,9 +34,10 @@ struct call {
     char etags[CALL_ETAGS_MAX][MODEL_ETAG_BYTES]; /* of If-None-Match */
     unsigned etag_count;
     uint64_t wait_us;
-    uint64_t begin, hold, end; /* positions in the connection's output; hold: where it waits for 100 */
-    uint64_t begun_us;         /* when its first byte was sent, 0 before */
-    uint64_t sent_us;          /* when its last byte was, 0 before */
+    uint64_t begin, hold,
+        end;           /* positions in the connection's output; hold: where it waits for 100 */
+    uint64_t begun_us; /* when its first byte was sent, 0 before */
+    uint64_t sent_us;  /* when its last byte was, 0 before */
 };
 
 /* The key that number `number` of the model has, in its odd spelling. */
@@ -56,6 +57,7 @@ void call_compose_read(struct call *call, struct model_key *key, struct bytes *o
 int call_type_number(const char *type);
 
 /* Its value's bytes are no more than the model's content and a number, so nothing is kept of them. */
-struct model_content call_content(const struct scene *scene, uint64_t id, uint64_t bytes, unsigned type);
+struct model_content call_content(const struct scene *scene, uint64_t id, uint64_t bytes,
+                                  unsigned type);
 
 #endif

@@ -145,16 +145,33 @@ void sim_client_leave(struct sim_client *client)
 
 /* The end of a connection, by the node or by a fault */
 
+/* Whether a node that stops may leave this unanswered: it had not read it when it was told to stop, or its
+ * time is over. */
+static bool drain_is_excuse(struct sim_client *client)
+{
+    const struct scene *scene = client->scene;
+    const struct call *call = call_at(client, 0);
+    uint64_t slack_us = faults_slack_us(&scene->faults);
+    if (!scene->draining)
+        return false;
+    bool waits =
+        client->received == 0 && (scene->faults.accept_failure_ppm || scene->faults.files_max);
+    bool early =
+        client->call_count && call->sent_us && call->sent_us + slack_us < scene->draining_us;
+    return !early || waits || now_of(client) >= scene->draining_us + scene->limits.drain_us;
+}
+
 /* Whether the node, or the network, may cut this connection in the middle of something. */
 static bool end_is_excused(struct sim_client *client)
 {
     const struct scene *scene = client->scene;
     const struct call *call = call_at(client, 0);
     bool nothing_came = client->received == 0;
-    if (is_troubled(client) || scene->draining || client->raced || client->slow_reader ||
+    if (is_troubled(client) || drain_is_excuse(client) || client->raced || client->slow_reader ||
         client->naps)
         return true;
-    if (client->call_count && (call->unfinished || (call->too_large && call->end - call->begin > 100000)))
+    if (client->call_count &&
+        (call->unfinished || (call->too_large && call->end - call->begin > 100000)))
         return true;
     return is_slow_sender(client) || (scene->crowded && nothing_came);
 }
@@ -174,10 +191,11 @@ static void end_check_busy(struct sim_client *client)
     const struct call *call = call_at(client, 0);
     if (end_is_excused(client))
         return;
-    world_fail(world_of(client),
-               "%s: cable %llu ended with %u calls unanswered, the first at byte %llu (%llu received)",
-               client->host.name, (ull)client->end->cable->id, client->call_count, (ull)call->begin,
-               (ull)client->received);
+    world_fail(
+        world_of(client),
+        "%s: cable %llu ended with %u calls unanswered, the first at byte %llu (%llu received)",
+        client->host.name, (ull)client->end->cable->id, client->call_count, (ull)call->begin,
+        (ull)client->received);
 }
 
 static void client_reply(struct sim_client *client);
@@ -309,8 +327,8 @@ static void client_feed(struct sim_client *client, const char *data, size_t byte
 {
     while (bytes > 0 && !client->ignores_rest && !world_of(client)->failed) {
         if (!client->response_begun && !may_be_answered(client)) {
-            world_fail(world_of(client), "%s: %zu bytes that nobody asked for: %.*s", client->host.name,
-                       bytes, (int)(bytes < 100 ? bytes : 100), data);
+            world_fail(world_of(client), "%s: %zu bytes that nobody asked for: %.*s",
+                       client->host.name, bytes, (int)(bytes < 100 ? bytes : 100), data);
             return;
         }
         if (!client->response_begun)
@@ -455,7 +473,8 @@ static void client_compose(struct sim_client *client)
         return;
     while (client->call_count < count && !client->last)
         client_compose_one(client);
-    client->next_us = now_of(client) + rng_spread(&client->rng, 1, client->scene->habits.think_us_max);
+    client->next_us =
+        now_of(client) + rng_spread(&client->rng, 1, client->scene->habits.think_us_max);
     if (!client->last && rng_chance(&client->rng, client->scene->habits.nap_ppm))
         client_nap(client);
 }
@@ -599,7 +618,8 @@ static void client_lose_patience(struct sim_client *client)
     world_fail(world_of(client),
                "%s: nothing happens on cable %llu since %llu us; %u calls are unanswered, %s",
                client->host.name, (ull)client->end->cable->id, (ull)client->progress_us,
-               client->call_count, client->call_count ? "the first was sent" : "it is to be closed");
+               client->call_count,
+               client->call_count ? "the first was sent" : "it is to be closed");
 }
 
 static void sooner(uint64_t *at_us, uint64_t other_us)
@@ -631,7 +651,8 @@ static void client_plan(struct sim_client *client)
 
 static void on_tick(struct world_event *event)
 {
-    struct sim_client *client = (struct sim_client *)((char *)event - offsetof(struct sim_client, tick));
+    struct sim_client *client =
+        (struct sim_client *)((char *)event - offsetof(struct sim_client, tick));
     if (!client->end && now_of(client) >= client->next_us)
         client_connect(client);
     client_read(client);
@@ -652,8 +673,10 @@ static void on_tick(struct world_event *event)
 static void client_set_address(struct sim_client *client)
 {
     static const uint8_t mapped[12] = {[10] = 255, [11] = 255};
-    static const uint8_t friends[][3] = {{10, 1, 2}, {192, 168, 7}, {172, 31, 0}, {127, 0, 0}, {169, 254, 3}};
-    static const uint8_t strangers[][3] = {{203, 0, 113}, {8, 8, 8}, {172, 32, 0}, {11, 0, 0}, {192, 169, 0}};
+    static const uint8_t friends[][3] = {
+        {10, 1, 2}, {192, 168, 7}, {172, 31, 0}, {127, 0, 0}, {169, 254, 3}};
+    static const uint8_t strangers[][3] = {
+        {203, 0, 113}, {8, 8, 8}, {172, 32, 0}, {11, 0, 0}, {192, 169, 0}};
     uint8_t *ip = client->host.ip;
     uint64_t pick = rng_below(&client->rng, 6);
     if (pick < 5) {

@@ -44,18 +44,18 @@ struct sim_client {
     uint64_t *own_floors;
     uint64_t leave_at; /* position, UINT64_MAX for never */
     enum client_leave leave_how;
-    bool last;        /* no more calls on this connection */
-    bool half_close;  /* after the last */
+    bool last;       /* no more calls on this connection */
+    bool half_close; /* after the last */
     bool shut;
     bool heard_close; /* a reply has said that it ends */
     bool send_failed;
-    bool stopped; /* sending, in the middle of a request */
-    bool naps;    /* reads nothing for longer than the node may bear */
+    bool stopped;      /* sending, in the middle of a request */
+    bool naps;         /* reads nothing for longer than the node may bear */
     bool ignores_rest; /* of a refusal by a node that did not know yet that a HEAD was asked */
-    bool raced; /* the call may have met an end of the connection for idleness */
+    bool raced;        /* the call may have met an end of the connection for idleness */
     uint64_t received;
-    uint64_t next_us;     /* when the next burst or connection begins */
-    uint64_t read_at_us;  /* not before */
+    uint64_t next_us;    /* when the next burst or connection begins */
+    uint64_t read_at_us; /* not before */
     uint64_t send_at_us;
     uint64_t hold_until_us; /* waiting for 100; UINT64_MAX while it is not */
     uint64_t quiet_us;      /* since when nothing is outstanding */

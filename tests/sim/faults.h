@@ -10,12 +10,13 @@
 struct faults {
     /* On the way: per segment. */
     uint64_t latency_us_min, latency_us_max;
-    uint32_t delay_ppm; /* a segment that is lost and sent again */
-    uint64_t delay_us;  /* takes this much longer */
+    uint32_t delay_ppm;    /* a segment that is lost and sent again */
+    uint64_t delay_us;     /* takes this much longer */
     uint32_t segments_max; /* one send is cut into up to so many */
     uint32_t reset_ppm;    /* the connection is reset, at any byte of a segment */
     bool reset_discards;   /* a reset takes with it what had come and was not read yet */
-    uint64_t pipe_bytes_min, pipe_bytes_max; /* what one direction holds before its sender must wait */
+    uint64_t pipe_bytes_min,
+        pipe_bytes_max;  /* what one direction holds before its sender must wait */
     bool pipe_low_water; /* room is reported only when a third is free, as Linux does */
     uint32_t backlog_max;
 
@@ -27,8 +28,8 @@ struct faults {
     uint32_t files_max;       /* open sockets of one process, 0 for no limit */
 
     /* In the process and its clock. */
-    uint64_t turn_us_max;       /* how long one turn of a loop takes */
-    uint32_t pause_ppm;         /* a turn after which the process stands still */
+    uint64_t turn_us_max; /* how long one turn of a loop takes */
+    uint32_t pause_ppm;   /* a turn after which the process stands still */
     uint64_t pause_us_max;
     uint32_t clock_steps;       /* of the wall clock, in the whole run */
     uint64_t clock_step_us_max; /* either way */

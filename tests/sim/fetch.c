@@ -55,7 +55,8 @@ static bool fetcher_receive(struct fetcher *fetcher, struct response *response)
             return false;
         size_t used = response_feed(response, data, (size_t)got);
         if (response->wrong || (response->state == RESPONSE_DONE && used < (size_t)got)) {
-            const char *rule = response->wrong ? response->wrong : "bytes follow that nobody asked for";
+            const char *rule =
+                response->wrong ? response->wrong : "bytes follow that nobody asked for";
             world_fail(fetcher->cables->world, "fetcher: %s", rule);
             return false;
         }

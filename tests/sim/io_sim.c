@@ -55,8 +55,8 @@ void io_sim_step(struct io_sim *io, int64_t by_us)
         io->steps[io->step_count++] = (struct io_sim_step){io->world->now_us, offset_us};
 }
 
-void io_sim_wall_range(const struct io_sim *io, uint64_t from_us, uint64_t to_us, uint64_t *least_us,
-                       uint64_t *most_us)
+void io_sim_wall_range(const struct io_sim *io, uint64_t from_us, uint64_t to_us,
+                       uint64_t *least_us, uint64_t *most_us)
 {
     *least_us = UINT64_MAX;
     *most_us = 0;

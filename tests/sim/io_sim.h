@@ -34,13 +34,15 @@ struct io_sim {
     struct io_sim_socket **sockets; /* by number */
     int room;
     unsigned open_count;
-    uint64_t progress; /* counts what calls achieved, so that a loop that turns for nothing is noticed */
+    uint64_t
+        progress; /* counts what calls achieved, so that a loop that turns for nothing is noticed */
     void (*on_wake)(struct io_sim *io); /* something may be ready; takes note only */
     void *owner;
 };
 
 /* `stream` tells processes apart. The host must be added to the cables. */
-void io_sim_init(struct io_sim *io, struct cables *cables, struct cable_host *host, uint64_t stream);
+void io_sim_init(struct io_sim *io, struct cables *cables, struct cable_host *host,
+                 uint64_t stream);
 
 /* Closes all sockets, as a process does that ends. */
 void io_sim_free(struct io_sim *io);
@@ -57,7 +59,7 @@ void io_sim_step(struct io_sim *io, int64_t by_us);
 uint64_t io_sim_wall_us(const struct io_sim *io);
 
 /* The least and the most that the wall clock said in a span of virtual time. */
-void io_sim_wall_range(const struct io_sim *io, uint64_t from_us, uint64_t to_us, uint64_t *least_us,
-                       uint64_t *most_us);
+void io_sim_wall_range(const struct io_sim *io, uint64_t from_us, uint64_t to_us,
+                       uint64_t *least_us, uint64_t *most_us);
 
 #endif

@@ -66,7 +66,8 @@ static void check_close(const struct judge_place *place, const struct call *call
                         const struct response *response)
 {
     if (call_ends_connection(call) && !response->close)
-        fail(place, call, "the connection was to end, but the %u does not say so", response->status);
+        fail(place, call, "the connection was to end, but the %u does not say so",
+             response->status);
     if (!call_ends_connection(call) && response->close && response->status < 400 &&
         !place->scene->draining)
         fail(place, call, "the %u ends the connection for no reason", response->status);
@@ -201,7 +202,8 @@ static void judge_value(const struct judge_place *place, const struct call *call
     if (call_has_etag(call, seen->sight.etag))
         fail(place, call, "200 with the ETag that If-None-Match names");
     check_wake(place, call);
-    *floor = call->head ? model_read_head(model, &seen->sight) : model_read_value(model, &seen->sight);
+    *floor =
+        call->head ? model_read_head(model, &seen->sight) : model_read_value(model, &seen->sight);
 }
 
 static void judge_not_modified(const struct judge_place *place, const struct call *call,
@@ -221,7 +223,8 @@ static void judge_not_modified(const struct judge_place *place, const struct cal
         *floor = model_read_same(model, &seen->sight);
 }
 
-static void judge_absence(const struct judge_place *place, const struct call *call, struct seen *seen)
+static void judge_absence(const struct judge_place *place, const struct call *call,
+                          struct seen *seen)
 {
     place->scene->world.counts.absent++;
     if (call_has_etag(call, "\"absent\""))

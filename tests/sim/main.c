@@ -32,10 +32,9 @@ struct options {
 
 static const struct {
     const char *name, *text;
-} mutants[MUTANT_COUNT] = {
-    [MUTANT_NONE] = {"none", "nothing"},
+} mutants[MUTANT_COUNT] = {[MUTANT_NONE] = {"none", "nothing"},
 #define X(id, name, text) [MUTANT_##id] = {name, text},
-    MUTANTS(X)
+                           MUTANTS(X)
 #undef X
 };
 
@@ -115,7 +114,8 @@ static void counts_add(struct world_counts *sum, const struct world_counts *coun
         to[i] += from[i];
 }
 
-static void show_failure(const struct options *options, uint64_t seed, const struct run_result *result)
+static void show_failure(const struct options *options, uint64_t seed,
+                         const struct run_result *result)
 {
     printf("seed %llu failed at %llu us: %s\n", (unsigned long long)seed,
            (unsigned long long)result->now_us, result->failure);
@@ -137,7 +137,8 @@ static void show_counts(const struct world_counts *c, double seconds)
     printf("%llu connections: %llu reset by the way, %llu left by their client; %llu other faults, "
            "%llu waits interrupted\n",
            (ull)c->connections, (ull)c->resets, (ull)c->left, (ull)c->faults, (ull)c->interrupted);
-    printf("%llu MB, %llu events, %llu turns, %.0f virtual seconds in %.1f of the processor: %.0f times "
+    printf("%llu MB, %llu events, %llu turns, %.0f virtual seconds in %.1f of the processor: %.0f "
+           "times "
            "as fast\n",
            (ull)c->bytes / 1000000, (ull)c->events, (ull)c->turns, virtual_s, seconds,
            virtual_s / (seconds > 0 ? seconds : 1));
@@ -194,10 +195,11 @@ static int run_mutants(struct options *options, const char *block)
 
 static int usage(const char *program)
 {
-    fprintf(stderr,
-            "usage: %s [N] [--seeds N] [--first S] [--seed S] [--trace] [--check-replay] [--verbose]\n"
-            "       %s --mutants, or --mutant NAME and the above; NAME is one of:\n",
-            program, program);
+    fprintf(
+        stderr,
+        "usage: %s [N] [--seeds N] [--first S] [--seed S] [--trace] [--check-replay] [--verbose]\n"
+        "       %s --mutants, or --mutant NAME and the above; NAME is one of:\n",
+        program, program);
     for (int i = MUTANT_NONE + 1; i < MUTANT_COUNT; i++)
         fprintf(stderr, "  %-16s %s\n", mutants[i].name, mutants[i].text);
     return 2;

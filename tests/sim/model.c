@@ -90,8 +90,8 @@ struct model_write *model_write_begin(struct model *model, struct model_key *key
     struct model_write *write = malloc(sizeof *write);
     if (!write)
         abort();
-    *write = (struct model_write){key, content, tombstone, ttl_us, model->world->now_us,
-                                  UINT64_MAX, 0, MODEL_PENDING};
+    *write = (struct model_write){key,        content, tombstone,    ttl_us, model->world->now_us,
+                                  UINT64_MAX, 0,       MODEL_PENDING};
     key->writes = array_room(key->writes, key->write_count, &key->write_room, sizeof *key->writes);
     key->writes[key->write_count++] = write;
     model->write_count++;
@@ -198,7 +198,8 @@ static struct model_write *write_find(const struct model_key *key, bool tombston
         struct model_write *write = key->writes[i];
         bool open = write->fate == MODEL_PENDING || write->fate == MODEL_LOST;
         if (open && write->version == 0 && write->sent_us != UINT64_MAX &&
-            write->tombstone == tombstone && (tombstone || content_equal(&write->content, content)) &&
+            write->tombstone == tombstone &&
+            (tombstone || content_equal(&write->content, content)) &&
             version > model_floor_at(key, write->sent_us))
             return write;
     }
@@ -282,15 +283,16 @@ uint64_t model_write_acked(struct model *model, struct model_write *write,
     struct model_key *key = write->key;
     uint64_t floor = floor_of(sight);
     if (sight->version <= floor)
-        world_fail(model->world,
-                   "key %u: a write got version %llu, but the key had reached %llu before it was sent",
-                   key->number, (ull)sight->version, (ull)floor);
+        world_fail(
+            model->world,
+            "key %u: a write got version %llu, but the key had reached %llu before it was sent",
+            key->number, (ull)sight->version, (ull)floor);
     version_check_clock(model, write, sight->version);
     author_release(write, sight->version);
     struct model_record *other = write->version ? record_find(key, write->version) : NULL;
     if (other && other->version != sight->version && !record_ascribe_anew(model, other))
-        world_fail(model->world, "key %u: one write was seen as version %llu and as %llu", key->number,
-                   (ull)other->version, (ull)sight->version);
+        world_fail(model->world, "key %u: one write was seen as version %llu and as %llu",
+                   key->number, (ull)other->version, (ull)sight->version);
     if (model->world->failed)
         return floor;
     acked_record(model, write, sight);
@@ -364,15 +366,17 @@ uint64_t model_read_value(struct model *model, const struct model_sight *sight)
         if (write)
             record = record_add(model, write, sight->version, sight->etag);
         else
-            world_fail(model->world,
-                       "key %u: no write explains version %llu with %llu bytes, type %u; floor %llu",
-                       key->number, (ull)sight->version, (ull)sight->content.bytes,
-                       sight->content.type, (ull)model_floor_at(key, UINT64_MAX));
+            world_fail(
+                model->world,
+                "key %u: no write explains version %llu with %llu bytes, type %u; floor %llu",
+                key->number, (ull)sight->version, (ull)sight->content.bytes, sight->content.type,
+                (ull)model_floor_at(key, UINT64_MAX));
     } else if (!content_equal(&record->content, &sight->content)) {
-        world_fail(model->world,
-                   "key %u: version %llu has %llu bytes of type %u, but %llu of type %u were written",
-                   key->number, (ull)sight->version, (ull)sight->content.bytes, sight->content.type,
-                   (ull)record->content.bytes, record->content.type);
+        world_fail(
+            model->world,
+            "key %u: version %llu has %llu bytes of type %u, but %llu of type %u were written",
+            key->number, (ull)sight->version, (ull)sight->content.bytes, sight->content.type,
+            (ull)record->content.bytes, record->content.type);
     } else {
         record_check_etag(model, key, record, sight->etag);
     }
@@ -452,7 +456,8 @@ uint64_t model_read_absent(struct model *model, const struct model_sight *sight)
     uint64_t floor = floor_of(sight);
     uint64_t least = absence_version(model, sight->key, floor);
     if (least == UINT64_MAX) {
-        world_fail(model->world, "key %u: it is absent, but version %llu was known and nothing ended it",
+        world_fail(model->world,
+                   "key %u: it is absent, but version %llu was known and nothing ended it",
                    sight->key->number, (ull)floor);
         return floor;
     }

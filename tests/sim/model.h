@@ -76,8 +76,9 @@ struct model {
 /* What a client saw, and when. */
 struct model_sight {
     struct model_key *key;
-    uint64_t sent_us;   /* when the request's last byte was sent */
-    uint64_t own_floor; /* seen earlier on the same connection, on which requests are answered in order */
+    uint64_t sent_us; /* when the request's last byte was sent */
+    uint64_t
+        own_floor; /* seen earlier on the same connection, on which requests are answered in order */
     uint64_t version;
     const char *etag; /* "" when there is none */
     uint64_t ttl_s;   /* what is left of its time, 0 when that is not told */
@@ -92,7 +93,8 @@ void model_key_name(struct model_key *key, char *name, size_t bytes);
 
 /* A write begins. It lives as long as the model. */
 struct model_write *model_write_begin(struct model *model, struct model_key *key,
-                                      struct model_content content, bool tombstone, uint64_t ttl_us);
+                                      struct model_content content, bool tombstone,
+                                      uint64_t ttl_us);
 void model_write_sent(struct model *model, struct model_write *write);
 
 /* It was answered with 200. Returns the key's new floor for this connection. */

@@ -4,30 +4,31 @@
 #define SIM_MUTANT_H
 
 /* The identifier, its name, what is wrong. */
-#define MUTANTS(X)                                                                                 \
-    X(DROPPED_BYTE, "dropped-byte", "a byte of a reply is lost on the way")                        \
-    X(FLIPPED_BIT, "flipped-bit", "a bit of a reply changes on the way")                           \
-    X(EXTRA_BYTE, "extra-byte", "a byte follows a reply that nobody asked for")                    \
-    X(SWAPPED_REPLIES, "swapped-replies", "two pipelined replies come in the wrong order")         \
-    X(STALE_VALUE, "stale-value", "a GET is answered with an older value of its key")              \
-    X(FALSE_ABSENCE, "false-absence", "a GET of a key that exists is answered with 204")           \
-    X(FALSE_304, "false-304", "a GET of a key that has changed is answered with 304")              \
-    X(LOST_WRITE, "lost-write", "a write goes to another key, and is acknowledged")                \
-    X(LOST_DELETE, "lost-delete", "a DELETE goes to another key, and is acknowledged")             \
-    X(TORN_WRITE, "torn-write", "a body that did not end is applied")                              \
-    X(FROZEN_VERSION, "frozen-version", "a write is acknowledged with the version of the one before") \
-    X(NO_ETAG, "no-etag", "a 200 comes without its ETag")                                          \
-    X(LATE_EXPIRY, "late-expiry", "values are visible after their expiry")                         \
-    X(SHORT_WAIT, "short-wait", "a wait ends before its time")                                     \
-    X(LATE_WAKE, "late-wake", "a waiter hears of a change late")                                   \
-    X(DEAF, "deaf", "the node does not hear of bytes that have come")                              \
-    X(BLOCKED, "blocked", "the node does not hear that there is room to write again")              \
-    X(RESTLESS, "restless", "a socket is always reported as ready")                                \
-    X(LEAK, "leak", "a closed socket stays open")                                                  \
-    X(CUT_OFF, "cut-off", "the node closes a connection that is in use")                           \
-    X(CORRUPT_BACKUP, "corrupt-backup", "a bit of a backup changes")                               \
-    X(LOST_BACKUP, "lost-backup", "a backup is never merged")                                      \
-    X(ENDLESS_DRAIN, "endless-drain", "the node is not told to stop")                              \
+#define MUTANTS(X)                                                                         \
+    X(DROPPED_BYTE, "dropped-byte", "a byte of a reply is lost on the way")                \
+    X(FLIPPED_BIT, "flipped-bit", "a bit of a reply changes on the way")                   \
+    X(EXTRA_BYTE, "extra-byte", "a byte follows a reply that nobody asked for")            \
+    X(SWAPPED_REPLIES, "swapped-replies", "two pipelined replies come in the wrong order") \
+    X(STALE_VALUE, "stale-value", "a GET is answered with an older value of its key")      \
+    X(FALSE_ABSENCE, "false-absence", "a GET of a key that exists is answered with 204")   \
+    X(FALSE_304, "false-304", "a GET of a key that has changed is answered with 304")      \
+    X(LOST_WRITE, "lost-write", "a write goes to another key, and is acknowledged")        \
+    X(LOST_DELETE, "lost-delete", "a DELETE goes to another key, and is acknowledged")     \
+    X(TORN_WRITE, "torn-write", "a body that did not end is applied")                      \
+    X(FROZEN_VERSION, "frozen-version",                                                    \
+      "a write is acknowledged with the version of the one before")                        \
+    X(NO_ETAG, "no-etag", "a 200 comes without its ETag")                                  \
+    X(LATE_EXPIRY, "late-expiry", "values are visible after their expiry")                 \
+    X(SHORT_WAIT, "short-wait", "a wait ends before its time")                             \
+    X(LATE_WAKE, "late-wake", "a waiter hears of a change late")                           \
+    X(DEAF, "deaf", "the node does not hear of bytes that have come")                      \
+    X(BLOCKED, "blocked", "the node does not hear that there is room to write again")      \
+    X(RESTLESS, "restless", "a socket is always reported as ready")                        \
+    X(LEAK, "leak", "a closed socket stays open")                                          \
+    X(CUT_OFF, "cut-off", "the node closes a connection that is in use")                   \
+    X(CORRUPT_BACKUP, "corrupt-backup", "a bit of a backup changes")                       \
+    X(LOST_BACKUP, "lost-backup", "a backup is never merged")                              \
+    X(ENDLESS_DRAIN, "endless-drain", "the node is not told to stop")                      \
     X(CHANCE, "chance", "two runs of a seed go different ways")
 
 enum mutant {

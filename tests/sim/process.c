@@ -62,7 +62,8 @@ static void process_plan(struct process *process)
     if (process->loop.again || io_sim_ready(&process->io))
         process_hasten(process, process->busy_until_us);
     else if (deadline != UINT64_MAX)
-        process_hasten(process, deadline > process->io.start_us ? deadline - process->io.start_us : 0);
+        process_hasten(process,
+                       deadline > process->io.start_us ? deadline - process->io.start_us : 0);
 }
 
 static void on_turn(struct world_event *event)

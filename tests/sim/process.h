@@ -17,10 +17,10 @@ struct process {
     struct address address;
     struct world_event turn;
     struct loop_timer signal; /* comes in a turn, as signals do */
-    uint64_t busy_until_us; /* the loop's last turn takes so long */
-    uint64_t stopped_us;    /* when the loop stopped; 0 before */
-    uint64_t paused_us;     /* all in all */
-    unsigned idle_turns;    /* in a row: with events, but nothing achieved */
+    uint64_t busy_until_us;   /* the loop's last turn takes so long */
+    uint64_t stopped_us;      /* when the loop stopped; 0 before */
+    uint64_t paused_us;       /* all in all */
+    unsigned idle_turns;      /* in a row: with events, but nothing achieved */
     bool draining;
 };
 

@@ -56,8 +56,9 @@ static void run_plan_faults(struct run *run)
         world_event_set(world, &run->step, rng_spread(&run->rng, 1000, 10 * SECOND));
     if (run->cuts_left)
         world_event_set(world, &run->cut, rng_spread(&run->rng, 1000, 10 * SECOND));
-    run->backup_done = rng_chance(&run->rng, 500000);
+    run->backup_done = run->restore_done = rng_chance(&run->rng, 300000);
     run->backup_at_us = rng_spread(&run->rng, 1000, 20 * SECOND);
+    run->restore_at_us = run->backup_at_us + rng_spread(&run->rng, 1, 20 * SECOND);
 }
 
 /* What this seed is about. */
@@ -68,27 +69,34 @@ static void run_trace(const struct scene *scene)
     const struct habits *h = &scene->habits;
     const struct limits *l = &scene->limits;
     typedef unsigned long long ull;
-    world_trace(world, "limits", "idle %llu us, request %llu us, stall %llu us, drain %llu us, "
-                "memory %llu B, value %llu B, %u connections", (ull)l->idle_us, (ull)l->request_us,
-                (ull)l->stall_us, (ull)l->drain_us, (ull)l->memory_max, (ull)l->value_max,
-                l->connections_max);
-    world_trace(world, "habits", "%u clients, %u to %u calls, depth %u, think %llu us, keys %u and %u",
-                h->clients, h->calls_min, h->calls_max, h->depth_max, (ull)h->think_us_max,
-                h->keys_own, h->keys_shared);
-    world_trace(world, "faults", "latency %llu to %llu us, delay %u ppm, reset %u ppm, pipes %llu to "
-                "%llu B, backlog %u, %u files", (ull)f->latency_us_min, (ull)f->latency_us_max,
-                f->delay_ppm, f->reset_ppm, (ull)f->pipe_bytes_min, (ull)f->pipe_bytes_max,
-                f->backlog_max, f->files_max);
-    world_trace(world, "faults", "short reads %u, short writes %u, accept %u and %u, watch %u, interrupt "
-                "%u, false %u, pause %u ppm up to %llu us", f->short_read_ppm, f->short_write_ppm,
-                f->accept_failure_ppm, f->accept_abort_ppm, f->watch_failure_ppm, f->interrupt_ppm,
-                f->false_ready_ppm, f->pause_ppm, (ull)f->pause_us_max);
-    world_trace(world, "faults", "turn %llu us, %u clock steps up to %llu us, %u cuts up to %llu us",
+    world_trace(world, "limits",
+                "idle %llu us, request %llu us, stall %llu us, drain %llu us, "
+                "memory %llu B, value %llu B, %u connections",
+                (ull)l->idle_us, (ull)l->request_us, (ull)l->stall_us, (ull)l->drain_us,
+                (ull)l->memory_max, (ull)l->value_max, l->connections_max);
+    world_trace(world, "habits",
+                "%u clients, %u to %u calls, depth %u, think %llu us, keys %u and %u", h->clients,
+                h->calls_min, h->calls_max, h->depth_max, (ull)h->think_us_max, h->keys_own,
+                h->keys_shared);
+    world_trace(world, "faults",
+                "latency %llu to %llu us, delay %u ppm, reset %u ppm, pipes %llu to "
+                "%llu B, backlog %u, %u files",
+                (ull)f->latency_us_min, (ull)f->latency_us_max, f->delay_ppm, f->reset_ppm,
+                (ull)f->pipe_bytes_min, (ull)f->pipe_bytes_max, f->backlog_max, f->files_max);
+    world_trace(world, "faults",
+                "short reads %u, short writes %u, accept %u and %u, watch %u, interrupt "
+                "%u, false %u, pause %u ppm up to %llu us",
+                f->short_read_ppm, f->short_write_ppm, f->accept_failure_ppm, f->accept_abort_ppm,
+                f->watch_failure_ppm, f->interrupt_ppm, f->false_ready_ppm, f->pause_ppm,
+                (ull)f->pause_us_max);
+    world_trace(world, "faults",
+                "turn %llu us, %u clock steps up to %llu us, %u cuts up to %llu us",
                 (ull)f->turn_us_max, f->clock_steps, (ull)f->clock_step_us_max, f->cuts,
                 (ull)f->cut_us_max);
 }
 
-static void run_begin(struct run *run, uint64_t seed, bool trace, enum mutant mutant, uint64_t again)
+static void run_begin(struct run *run, uint64_t seed, bool trace, enum mutant mutant,
+                      uint64_t again)
 {
     struct scene *scene = &run->scene;
     world_init(&scene->world, seed, trace, mutant);
@@ -145,12 +153,34 @@ static void run_take_backup(struct run *run)
     run->backup_done = true;
     run->backup_sent_us = run->scene.world.now_us;
     bytes_print(&request, "GET /-/records HTTP/1.1\r\nHost: sim\r\nConnection: close\r\n\r\n");
-    bool whole = fetch(&run->fetcher, &run->scene.address, &request, &response, &run->backup,
-                       60 * SECOND);
+    bool whole =
+        fetch(&run->fetcher, &run->scene.address, &request, &response, &run->backup, 60 * SECOND);
     fetcher_close(&run->fetcher);
     bytes_free(&request);
     if (!whole || response.status != 200)
         run->backup.bytes = 0;
+}
+
+/* The node gets its own backup again while clients write. All in it is known, so nothing may change. */
+static void run_restore_backup(struct run *run)
+{
+    struct response response;
+    struct bytes request = {0};
+    run->restore_done = true;
+    if (run->backup.bytes == 0)
+        return;
+    bytes_print(&request,
+                "POST /-/merge HTTP/1.1\r\nHost: sim\r\nConnection: close\r\n"
+                "Content-Length: %zu\r\n\r\n",
+                run->backup.bytes);
+    bytes_add(&request, run->backup.data, run->backup.bytes);
+    bool whole = fetch(&run->fetcher, &run->scene.address, &request, &response, NULL, 60 * SECOND);
+    fetcher_close(&run->fetcher);
+    bytes_free(&request);
+    if (whole && response.status == 200 &&
+        !memmem(response.kept, response.kept_bytes, " 0 of them", 10))
+        world_fail(&run->scene.world, "a node learns something from its own backup: %.*s",
+                   (int)response.kept_bytes, response.kept);
 }
 
 bool run_until(struct run *run, bool (*is_over)(const struct run *run), uint64_t until_us)
@@ -159,6 +189,8 @@ bool run_until(struct run *run, bool (*is_over)(const struct run *run), uint64_t
     while (!is_over(run)) {
         if (!run->backup_done && world->now_us >= run->backup_at_us)
             run_take_backup(run);
+        if (!run->restore_done && world->now_us >= run->restore_at_us)
+            run_restore_backup(run);
         if (world->now_us >= until_us || !world_step(world))
             return false;
     }
@@ -180,11 +212,12 @@ static void run_story(struct run *run)
         world_fail(world, "clients are not done after %llu s",
                    (unsigned long long)(world->now_us / SECOND));
     run->steps_left = run->cuts_left = 0;
-    run->backup_done = true;
+    run->backup_done = run->restore_done = true;
     if (!world->failed)
         finale(run);
     if (world->counts.replies < RUN_REPLIES_MIN)
-        world_fail(world, "too little was done: %llu replies", (unsigned long long)world->counts.replies);
+        world_fail(world, "too little was done: %llu replies",
+                   (unsigned long long)world->counts.replies);
 }
 
 void run_seed(uint64_t seed, bool trace, enum mutant mutant, uint64_t again, const char *block,

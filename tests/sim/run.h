@@ -22,8 +22,8 @@ struct run {
     struct world_event step, cut; /* of the clock; of a host */
     uint32_t steps_left, cuts_left;
     struct response_sink backup; /* taken while clients write; empty when it failed */
-    uint64_t backup_at_us, backup_sent_us;
-    bool backup_done;
+    uint64_t backup_at_us, backup_sent_us, restore_at_us;
+    bool backup_done, restore_done;
 };
 
 struct run_result {

@@ -18,7 +18,8 @@ struct scene {
     const char *block;       /* SCENE_BLOCK_BYTES, of which values are cut */
     uint64_t write_ids;
     bool crowded;  /* more clients may come than the node takes connections */
-    bool draining; /* the node may end any connection, and takes no new ones */
+    bool draining; /* the node was told to stop: it finishes what it has, and takes nothing new */
+    uint64_t draining_us; /* since when */
 };
 
 enum {

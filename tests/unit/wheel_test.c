@@ -312,6 +312,7 @@ static void test_random(void **state)
             static const uint64_t ranges[] = {1, 3, 50, 3000};
             now += chance_below(&chance, ranges[chance_below(&chance, COUNT(ranges))] * second_us);
         } else if (chance_once_in(&chance, 20)) { /* the clock is set */
+            all_taken += take_and_check(now, &looked_at_s, fresh);
             now += chance_below(&chance, 20000 * second_us);
             now -= chance_below(&chance, 20000 * second_us);
             all_taken += take_and_check(now, &looked_at_s, fresh);
