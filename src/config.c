@@ -238,6 +238,13 @@ static bool parse_action(struct config *config, const char *argument)
     return true;
 }
 
+/* Who asks for help gets it whatever stands in the environment. */
+static bool asks_for_help(int argc, char *const *argv)
+{
+    struct config scratch = {0};
+    return argc > 1 && (parse_action(&scratch, argv[1]) || (argc > 2 && parse_action(&scratch, argv[2])));
+}
+
 static int parse_arguments(struct config *config, int argc, char *const *argv)
 {
     struct allow_list from_environment = config->node.server.allow;
@@ -264,7 +271,7 @@ int config_parse(struct config *config, int argc, char *const *argv,
 {
     config_init(config);
     int error = parse_environment(config, environment);
-    if (!error)
+    if (!error || asks_for_help(argc, argv))
         error = parse_arguments(config, argc, argv);
     if (config->action != CONFIG_RUN_NODE)
         return 0;

@@ -13,11 +13,13 @@ uint64_t histogram_quantile(const struct histogram *h, double part)
     uint64_t count = histogram_count(h);
     if (count == 0)
         return 0;
-    uint64_t wanted = (uint64_t)(part * (double)count);
+    uint64_t wanted = (uint64_t)(part * (double)count); /* rounded up, 1 at least */
+    if (wanted == 0 || (double)wanted < part * (double)count)
+        wanted++;
     uint64_t seen = 0;
     for (unsigned i = 0; i < HISTOGRAM_BUCKETS - 1; i++) {
         seen += h->counts[i];
-        if (seen > wanted || seen == count)
+        if (seen >= wanted)
             return 1ULL << i;
     }
     return h->max_us;

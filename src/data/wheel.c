@@ -72,10 +72,11 @@ static bool wheel_advance(struct wheel *wheel, uint64_t now_us)
 
 struct record *wheel_next(struct wheel *wheel, uint64_t now_us, unsigned *steps)
 {
-    for (; *steps > 0; --*steps) {
+    while (*steps > 0) {
         struct record *record = wheel->current;
         if (!record && !wheel_advance(wheel, now_us))
             return NULL;
+        --*steps;
         if (!record)
             continue;
         wheel_remove(record);

@@ -95,16 +95,14 @@ static bool prefix_is_clean(const struct network *network)
 
 int network_parse(struct slice text, struct network *out)
 {
-    struct slice rest = text, ip = text, bits = {0};
-    slice_next(&rest, '/', &ip);
-    bool has_bits = ip.len < text.len;
-    if (has_bits)
-        bits = rest;
+    const char *slash = text.len ? memchr(text.data, '/', text.len) : NULL;
+    struct slice ip = {text.data, slash ? (size_t)(slash - text.data) : text.len};
     if (ip_parse(ip, out->ip) != 0)
         return -EINVAL;
     bool ipv4 = !memchr(ip.data, ':', ip.len);
     unsigned long long count = 128;
-    if (has_bits) {
+    if (slash) {
+        struct slice bits = {slash + 1, text.len - ip.len - 1};
         if (!slice_number(bits, ipv4 ? 32 : 128, &count))
             return -EINVAL;
         count += ipv4 ? 96 : 0;
