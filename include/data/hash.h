@@ -8,7 +8,7 @@
 
 uint64_t hash_bytes(const void *data, size_t len);
 
-/* Unpredictable to who does not know the seed. For short inputs such as keys. */
+/* With seed 0 the same as hash_bytes; with a secret one, unpredictable to who does not know it. */
 uint64_t hash_seeded(const void *data, size_t len, uint64_t seed);
 
 #endif

@@ -10,7 +10,7 @@
 #define HASH_HAS_AVX2 1
 
 /* Only for processors that have AVX2. */
-uint64_t hash_bytes_avx2(const void *data, size_t len);
+uint64_t hash_seeded_avx2(const void *data, size_t len, uint64_t seed);
 #endif
 
 #endif

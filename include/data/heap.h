@@ -63,6 +63,9 @@ size_t heap_footprint(size_t bytes);
 /* Bytes of memory that the heap may have touched and not given back: what the limit is about. */
 uint64_t heap_resident(const struct heap *heap);
 
+/* Of these, bytes of spans that are free and kept warm. */
+uint64_t heap_warm(const struct heap *heap);
+
 /* Bytes in objects that are allocated now, by heap_footprint. */
 uint64_t heap_used(const struct heap *heap);
 

@@ -17,6 +17,7 @@ enum {
     RECORD_TYPE_BYTES_MAX = 255,
     RECORD_VALUE_BYTES_MAX = 2147483647,
     RECORD_LINK_BYTES = 56, /* a uthash handle */
+    RECORD_BLOCK_BYTES = 64 * 1024, /* of key, type and value, hashed in one go */
 
     /* Values up to this are hashed anew whenever their hash is wanted (some 10 ns); that of larger ones is kept. */
     RECORD_HASH_KEPT_BYTES_MIN = 129,
@@ -65,6 +66,12 @@ struct record *record_resize(struct heap *heap, struct record *record, size_t va
 
 /* To be called once the value is filled in, and before anything below is asked: hashes the content. */
 void record_seal(struct record *record);
+
+/* The same while the value comes in, so that its bytes are hashed as long as they are in the processor's
+ * cache: hashes the whole blocks of what is there when `filled` bytes of the value are. `hashed` is what
+ * the last call returned, 0 at first; record_seal_rest ends it. */
+size_t record_hash_blocks(struct record *record, size_t filled, size_t hashed);
+void record_seal_rest(struct record *record, size_t hashed);
 
 void record_retain(struct record *record);
 void record_release(struct heap *heap, struct record *record);

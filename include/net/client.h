@@ -46,6 +46,7 @@ struct client {
     uint64_t body_bytes; /* received of the body under way */
     uint8_t state;       /* enum client_state */
     bool in_batch, in_ready;
+    bool large_bodies; /* its last body that came in parts was large */
     bool more;     /* kept input may hold a whole request */
     bool rejected; /* more of a request may come that is not wanted */
     bool reading;  /* the request must be complete by its time limit */

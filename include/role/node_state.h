@@ -33,6 +33,7 @@ struct node_work {
     uint32_t ttl_seconds; /* 0 for none */
     uint32_t operation;   /* index in the table of operations */
     uint64_t filled;      /* bytes of a body that comes in parts */
+    uint64_t hashed;      /* of these, see record_hash_blocks */
 };
 static_assert(sizeof(struct node_work) <= sizeof((struct request){0}.service_room), "it fits");
 
@@ -74,6 +75,7 @@ void value_on_head(struct node *node, struct request *request);
 void value_on_request(struct node *node, struct request *request);
 void value_on_body_start(struct node *node, struct request *request, uint64_t bytes);
 struct server_room value_on_body_room(struct node *node, struct request *request, uint64_t left);
+void value_on_body_filled(struct request *request);
 void value_on_request_end(struct node *node, struct request *request);
 
 /* A record's bytes as a piece to send from their place. */

@@ -6,9 +6,9 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-uint64_t hash_bytes_avx2(const void *data, size_t len)
+uint64_t hash_seeded_avx2(const void *data, size_t len, uint64_t seed)
 {
-    return XXH3_64bits(data, len);
+    return XXH3_64bits_withSeed(data, len, seed);
 }
 
 #endif

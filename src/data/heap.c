@@ -721,6 +721,11 @@ uint64_t heap_resident(const struct heap *heap)
     return heap->pages * HEAP_PAGE_BYTES;
 }
 
+uint64_t heap_warm(const struct heap *heap)
+{
+    return heap->warm_pages * HEAP_PAGE_BYTES;
+}
+
 uint64_t heap_used(const struct heap *heap)
 {
     return heap->used_bytes;

@@ -89,14 +89,39 @@ struct record *record_resize(struct heap *heap, struct record *record, size_t va
     if (!resized)
         return NULL;
     memcpy(record_value_room(resized), record_value_room(record), filled);
+    if (record->flags & resized->flags & RECORD_HASH_KEPT)
+        *kept_hash(resized) = *kept_hash(record); /* of the blocks so far */
     record_release(heap, record);
     return resized;
 }
 
+/* Each block's hash is the seed of the next one's, so the hash of one block alone is plain XXH3. */
+static void hash_block(struct record *record, size_t at, size_t bytes)
+{
+    uint64_t *hash = kept_hash(record);
+    *hash = hash_seeded(data_of(record) + at, bytes, at ? *hash : 0);
+}
+
+size_t record_hash_blocks(struct record *record, size_t filled, size_t hashed)
+{
+    size_t have = (size_t)record->key_bytes + record->type_bytes + filled;
+    if (!(record->flags & RECORD_HASH_KEPT))
+        return 0;
+    for (; have - hashed >= RECORD_BLOCK_BYTES; hashed += RECORD_BLOCK_BYTES)
+        hash_block(record, hashed, RECORD_BLOCK_BYTES);
+    return hashed;
+}
+
+void record_seal_rest(struct record *record, size_t hashed)
+{
+    hashed = record_hash_blocks(record, record->value_bytes, hashed);
+    if (record->flags & RECORD_HASH_KEPT && data_bytes(record) > hashed)
+        hash_block(record, hashed, data_bytes(record) - hashed);
+}
+
 void record_seal(struct record *record)
 {
-    if (record->flags & RECORD_HASH_KEPT)
-        *kept_hash(record) = hash_bytes(data_of(record), data_bytes(record));
+    record_seal_rest(record, 0);
 }
 
 void record_retain(struct record *record)

@@ -360,7 +360,8 @@ bool store_expire(struct store *store, uint64_t now_us, unsigned steps)
 bool store_is_sparse(const struct store *store)
 {
     uint64_t used = heap_used(store->heap);
-    return heap_resident(store->heap) > used + used / 8 + SPARSE_BYTES_MIN;
+    uint64_t held = heap_resident(store->heap) - heap_warm(store->heap);
+    return held > used + used / 8 + SPARSE_BYTES_MIN;
 }
 
 /* `copy` takes the place of the entry that it was copied from, in its shard's order and in its chain. */

@@ -54,6 +54,8 @@ static void node_on_body_filled(struct service *service, struct request *request
         return;
     if (request->kind == NODE_OPERATION)
         operation_on_body_filled(node, request, bytes);
+    else
+        value_on_body_filled(request);
 }
 
 static void node_on_batch(struct service *service, struct request *const *requests, unsigned count)

@@ -394,7 +394,7 @@ static void reply_set_parts(struct node *node, struct request *request)
     request->service_data = NULL;
     if (record_due(record))
         record_due(record)->due_us = node->loop->wall_us + work->ttl_seconds * 1000000ULL;
-    record_seal(record);
+    record_seal_rest(record, (size_t)work->hashed);
     write_record(node, request, record);
 }
 
@@ -483,6 +483,12 @@ struct server_room value_on_body_room(struct node *node, struct request *request
         return (struct server_room){0};
     return (struct server_room){record_value_room(record) + filled,
                                 record->value_bytes - (size_t)filled};
+}
+
+void value_on_body_filled(struct request *request)
+{
+    struct node_work *work = work_of(request);
+    work->hashed = record_hash_blocks(request->service_data, (size_t)work->filled, (size_t)work->hashed);
 }
 
 void value_on_request_end(struct node *node, struct request *request)
