@@ -16,7 +16,7 @@ enum {
     RECORD_KEY_BYTES_MAX = 4096,
     RECORD_TYPE_BYTES_MAX = 255,
     RECORD_VALUE_BYTES_MAX = 2147483647,
-    RECORD_LINK_BYTES = 56, /* a uthash handle */
+    RECORD_LINK_BYTES = 56,         /* a uthash handle */
     RECORD_BLOCK_BYTES = 64 * 1024, /* of key, type and value, hashed in one go */
 
     /* Values up to this are hashed anew whenever their hash is wanted (some 10 ns); that of larger ones is kept. */

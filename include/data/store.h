@@ -13,8 +13,8 @@
 enum {
     STORE_SHARD_BITS = 14,
     STORE_SHARDS = 1 << STORE_SHARD_BITS,
-    STORE_GROUPS = 128,       /* of STORE_SHARDS / STORE_GROUPS shards, for digests */
-    STORE_PREFETCH_MAX = 256, /* look-ups that are prefetched together */
+    STORE_GROUPS = 128,      /* of STORE_SHARDS / STORE_GROUPS shards, for digests */
+    STORE_PREFETCH_MAX = 64, /* look-ups that are prefetched together; 16 to 32 do best */
 };
 
 struct store;
@@ -59,8 +59,12 @@ struct store_counts store_counts(const struct store *store);
 /* The key's place. The slice stays the caller's. */
 struct store_key store_key(const struct store *store, struct slice bytes);
 
-/* Brings what a look-up of each key will touch into the processor's cache, all keys step by step together: a
- * look-up alone would wait for memory at each step (peers: 290 to 800 ns against a quarter of it). */
+/* Bring what a look-up of each key will touch into the processor's cache, all keys step by step
+ * together: a look-up alone would wait for memory at each step (316 ns a key against 104, at 100,000
+ * keys). store_key has begun with it; first the buckets of as many keys as one likes, then the
+ * records of those that are looked up next. */
+void store_prefetch_buckets(const struct store *store, const struct store_key *const *keys,
+                            unsigned count);
 void store_prefetch(const struct store *store, const struct store_key *const *keys, unsigned count);
 
 /* The record of a key, tombstones and expired ones too, or NULL. Valid until the store changes; retain it to keep it. */

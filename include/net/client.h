@@ -47,9 +47,9 @@ struct client {
     uint8_t state;       /* enum client_state */
     bool in_batch, in_ready;
     bool large_bodies; /* its last body that came in parts was large */
-    bool more;     /* kept input may hold a whole request */
-    bool rejected; /* more of a request may come that is not wanted */
-    bool reading;  /* the request must be complete by its time limit */
+    bool more;         /* kept input may hold a whole request */
+    bool rejected;     /* more of a request may come that is not wanted */
+    bool reading;      /* the request must be complete by its time limit */
 };
 
 /* Why the parsing of one connection's input stopped. */

@@ -15,7 +15,9 @@
 #include "net/http.h"
 
 enum {
-    SERVER_BATCH_MAX = 256,           /* requests answered in one go */
+    SERVER_BATCH_MAX = 256, /* requests answered in one go */
+    /* Requests that are prepared together (on_batch): more would not fit into the processor's first cache. */
+    SERVER_GROUP_MIN = 16,
     SERVER_READ_BYTES = 16 * 1024,    /* taken from one connection at a time */
     SERVER_INPUT_BYTES = 1024 * 1024, /* the input buffer that all connections share */
     SERVER_PASSES_PER_TURN = 8,       /* batches in one turn before other events get their chance */
@@ -76,8 +78,10 @@ struct service {
     /* `bytes` were put there. May set request->error. */
     void (*on_body_filled)(struct service *service, struct request *request, size_t bytes);
 
-    /* The requests of the next batch, complete, before the first is answered: time to prefetch. */
+    /* The requests of a batch, complete, before the first of them is answered; and those of them that
+     * are answered next, SERVER_GROUP_MIN or some more: time to prefetch. */
     void (*on_batch)(struct service *service, struct request *const *requests, unsigned count);
+    void (*on_group)(struct service *service, struct request *const *requests, unsigned count);
 
     /* Answers one (with reply.h, server_hold or server_stream). The body is in request->body, or came in
      * parts. */

@@ -26,7 +26,8 @@ enum {
     ENTRIES_PER_BUCKET = 4,
     PREFETCH_HOPS = 3, /* of a chain; few are longer */
     LINE_BYTES = 64,
-    VALUE_LINES_MAX = 4, /* of a record that will be copied out */
+    HEAD_LINES = 2,  /* of a record: its links, and what a look-up compares */
+    VALUE_LINES = 2, /* and more of it, which will be copied out */
     SPARSE_BYTES_MIN = 2 * 1024 * 1024,
     SWEEP_SHARDS_MAX = 512, /* looked at in one call, however empty they are */
 };
@@ -105,12 +106,21 @@ struct store_counts store_counts(const struct store *store)
     return store->counts;
 }
 
+/* To gcc a prefetch has no effect, so it drops calls of functions that do nothing else; the empty asm
+ * has one. */
+static inline void prefetch(const void *line)
+{
+    __builtin_prefetch(line);
+    __asm__ volatile("");
+}
+
 struct store_key store_key(const struct store *store, struct slice bytes)
 {
     uint64_t place = hash_bytes(bytes.data, bytes.len);
     uint64_t hash = hash_seeded(bytes.data, bytes.len, store->seed);
-    return (struct store_key){bytes, (uint32_t)(place >> (64 - STORE_SHARD_BITS)), (uint32_t)hash,
-                              false};
+    uint32_t shard = (uint32_t)(place >> (64 - STORE_SHARD_BITS));
+    prefetch(&store->shards[shard]);
+    return (struct store_key){bytes, shard, (uint32_t)hash, false};
 }
 
 /* Looking up */
@@ -140,18 +150,12 @@ struct record *store_get(const struct store *store, const struct store_key *key,
     return record && record_is_live(record, now_us) ? record : NULL;
 }
 
-/* To gcc a prefetch has no effect, so it drops calls of functions that do nothing else; the empty asm has one. */
-static inline void prefetch(const void *line)
-{
-    __builtin_prefetch(line);
-    __asm__ volatile("");
-}
+/* The steps of a look-up, each for all keys before the next: the shard (store_key), the bucket, the
+ * records of its chain, the one that is it, and for a write its neighbours. */
 
-static void prefetch_buckets(const struct store *store, const struct store_key *const *keys,
-                             unsigned count)
+void store_prefetch_buckets(const struct store *store, const struct store_key *const *keys,
+                            unsigned count)
 {
-    for (unsigned i = 0; i < count; i++)
-        prefetch(&store->shards[keys[i]->shard]);
     for (unsigned i = 0; i < count; i++) {
         const struct shard *shard = &store->shards[keys[i]->shard];
         if (shard->buckets)
@@ -165,52 +169,59 @@ static void prefetch_lines(const void *from, unsigned lines)
         prefetch((const char *)from + (size_t)i * LINE_BYTES);
 }
 
-/* What a write that replaces this record will touch: its neighbours in the shard's order, and the last one. */
-static void prefetch_neighbours(const UT_hash_handle *handle)
+static void prefetch_hop(const UT_hash_handle **at, const struct store_key *const *keys,
+                         unsigned count)
 {
-    const struct UT_hash_table *table = handle->tbl;
+    for (unsigned i = 0; i < count; i++) {
+        if (!at[i] || at[i]->hashv == keys[i]->hash)
+            continue;
+        at[i] = at[i]->hh_next;
+        if (at[i])
+            prefetch_lines(at[i], HEAD_LINES);
+    }
+}
+
+/* Of the record that was found: its value, or, since a write replaces it, its neighbours in the
+ * shard's order and in its chain, and the table's struct. */
+static void prefetch_found(const UT_hash_handle *handle, bool for_write)
+{
+    prefetch_lines((const char *)handle + (size_t)HEAD_LINES * LINE_BYTES, VALUE_LINES);
+    if (!for_write)
+        return;
+    prefetch(handle->tbl);
     prefetch(handle->prev);
     prefetch(handle->next);
-    prefetch(table->tail);
     if (handle->hh_next)
         prefetch(handle->hh_next);
 }
 
-static void prefetch_chunk(const struct store *store, const struct store_key *const *keys,
-                           unsigned count)
+static void prefetch_records(const struct store *store, const struct store_key *const *keys,
+                             unsigned count)
 {
     const UT_hash_handle *at[STORE_PREFETCH_MAX];
-    prefetch_buckets(store, keys, count);
     for (unsigned i = 0; i < count; i++) {
         at[i] = chain_of(&store->shards[keys[i]->shard], keys[i]->hash);
         if (at[i])
-            prefetch_lines(at[i], 2);
+            prefetch_lines(at[i], HEAD_LINES);
     }
     for (unsigned hop = 0; hop < PREFETCH_HOPS; hop++)
-        for (unsigned i = 0; i < count; i++) {
-            if (!at[i] || at[i]->hashv == keys[i]->hash)
-                continue;
-            at[i] = at[i]->hh_next;
-            if (at[i])
-                prefetch_lines(at[i], 2);
-        }
+        prefetch_hop(at, keys, count);
     for (unsigned i = 0; i < count; i++) {
-        if (!at[i] || at[i]->hashv != keys[i]->hash)
-            continue;
-        prefetch_lines((const char *)at[i] + (size_t)2 * LINE_BYTES, VALUE_LINES_MAX - 2);
-        if (keys[i]->for_write)
-            prefetch(at[i]->tbl);
+        if (at[i] && at[i]->hashv != keys[i]->hash)
+            at[i] = NULL;
+        if (at[i])
+            prefetch_found(at[i], keys[i]->for_write);
     }
     for (unsigned i = 0; i < count; i++)
-        if (at[i] && keys[i]->for_write && at[i]->hashv == keys[i]->hash)
-            prefetch_neighbours(at[i]);
+        if (at[i] && keys[i]->for_write)
+            prefetch(at[i]->tbl->tail);
 }
 
 void store_prefetch(const struct store *store, const struct store_key *const *keys, unsigned count)
 {
     for (unsigned done = 0; done < count; done += STORE_PREFETCH_MAX) {
         unsigned left = count - done;
-        prefetch_chunk(store, keys + done, left < STORE_PREFETCH_MAX ? left : STORE_PREFETCH_MAX);
+        prefetch_records(store, keys + done, left < STORE_PREFETCH_MAX ? left : STORE_PREFETCH_MAX);
     }
 }
 

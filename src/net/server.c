@@ -16,13 +16,26 @@ static void batch_latency(struct server *server, uint64_t started_us)
     server->counters.batches++;
 }
 
+/* Answers some runs from `first` on, as many as have SERVER_GROUP_MIN requests. Returns the next one. */
+static unsigned server_run_group(struct server *server, unsigned first)
+{
+    unsigned end = first, requests = 0;
+    while (end < server->run_count && requests < SERVER_GROUP_MIN)
+        requests += server->runs[end++].count;
+    server->service->on_group(server->service, server->requests + server->runs[first].first,
+                              requests);
+    for (unsigned run = first; run < end; run++)
+        client_run(server, &server->runs[run]);
+    return end;
+}
+
 void server_run_batch(struct server *server)
 {
     uint64_t started_us = server->loop->now_us;
     if (server->request_count > 0) {
         server->service->on_batch(server->service, server->requests, server->request_count);
-        for (unsigned i = 0; i < server->run_count; i++)
-            client_run(server, &server->runs[i]);
+        for (unsigned run = 0; run < server->run_count;)
+            run = server_run_group(server, run);
         batch_latency(server, started_us);
     }
     server->request_count = server->run_count = 0;

@@ -58,14 +58,26 @@ static void node_on_body_filled(struct service *service, struct request *request
         value_on_body_filled(request);
 }
 
-static void node_on_batch(struct service *service, struct request *const *requests, unsigned count)
+static unsigned keys_of(struct request *const *requests, unsigned count,
+                        const struct store_key **keys)
 {
-    const struct store_key *keys[SERVER_BATCH_MAX];
     unsigned found = 0;
     for (unsigned i = 0; i < count; i++)
         if (requests[i]->kind == NODE_VALUE && !requests[i]->error.status)
             keys[found++] = &work_of(requests[i])->key;
-    store_prefetch(node_of(service)->store, keys, found);
+    return found;
+}
+
+static void node_on_batch(struct service *service, struct request *const *requests, unsigned count)
+{
+    const struct store_key *keys[SERVER_BATCH_MAX];
+    store_prefetch_buckets(node_of(service)->store, keys, keys_of(requests, count, keys));
+}
+
+static void node_on_group(struct service *service, struct request *const *requests, unsigned count)
+{
+    const struct store_key *keys[SERVER_BATCH_MAX];
+    store_prefetch(node_of(service)->store, keys, keys_of(requests, count, keys));
 }
 
 static void node_on_request(struct service *service, struct request *request)
@@ -100,6 +112,7 @@ static const struct service node_service = {
     .on_body_room = node_on_body_room,
     .on_body_filled = node_on_body_filled,
     .on_batch = node_on_batch,
+    .on_group = node_on_group,
     .on_request = node_on_request,
     .on_hold_end = node_on_hold_end,
     .on_stream = node_on_stream,

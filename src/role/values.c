@@ -488,7 +488,8 @@ struct server_room value_on_body_room(struct node *node, struct request *request
 void value_on_body_filled(struct request *request)
 {
     struct node_work *work = work_of(request);
-    work->hashed = record_hash_blocks(request->service_data, (size_t)work->filled, (size_t)work->hashed);
+    work->hashed =
+        record_hash_blocks(request->service_data, (size_t)work->filled, (size_t)work->hashed);
 }
 
 void value_on_request_end(struct node *node, struct request *request)

@@ -11,6 +11,8 @@ enum {
     READ_BYTES = 64 * 1024,
     PATIENCE_US = 45 * 1000 * 1000,
     PATIENCE_IN_TROUBLE_US = 600 * 1000 * 1000,
+    PATIENCE_IN_BACKLOG_US =
+        2000 * 1000 * 1000, /* all others are idle first, one after the other */
     RETRY_US = 1000 * 1000, /* after a connection that failed */
     NAP_US = 30 * 1000 * 1000,
 };
@@ -84,6 +86,7 @@ static void client_connect(struct sim_client *client)
     client->ignores_rest = client->stopped = client->naps = false;
     client->read_at_us = client->send_at_us = 0;
     client->quiet_us = client->progress_us = now_of(client);
+    client->sent_at_us = 0;
     client->place = (struct judge_place){
         .scene = scene,
         .who = client->host.name,
@@ -146,7 +149,7 @@ void sim_client_leave(struct sim_client *client)
 /* The end of a connection, by the node or by a fault */
 
 /* Whether a node that stops may leave this unanswered: it had not read it when it was told to stop, or its
- * time is over. */
+ * time is over, or what was still being sent made the network forget the answer (a reset). */
 static bool drain_is_excuse(struct sim_client *client)
 {
     const struct scene *scene = client->scene;
@@ -158,7 +161,9 @@ static bool drain_is_excuse(struct sim_client *client)
         client->received == 0 && (scene->faults.accept_failure_ppm || scene->faults.files_max);
     bool early =
         client->call_count && call->sent_us && call->sent_us + slack_us < scene->draining_us;
-    return !early || waits || now_of(client) >= scene->draining_us + scene->limits.drain_us;
+    bool sends = client->sent_at_us + slack_us >= scene->draining_us;
+    return !early || waits || sends ||
+           now_of(client) >= scene->draining_us + scene->limits.drain_us;
 }
 
 /* Whether the node, or the network, may cut this connection in the middle of something. */
@@ -368,9 +373,10 @@ static void client_mutate_wake(struct sim_client *client)
 static void client_nap(struct sim_client *client)
 {
     const struct limits *limits = &client->scene->limits;
-    uint64_t nap_us = limits->stall_us + limits->idle_us + limits->request_us + NAP_US +
+    uint64_t nap_us = 2 * limits->stall_us + limits->idle_us + limits->request_us + NAP_US +
                       10 * faults_slack_us(&client->scene->faults);
     client->naps = client->last = true;
+    client->nap_us = now_of(client);
     client->read_at_us = now_of(client) + nap_us;
     world_trace(world_of(client), client->host.name, "naps until %llu us", (ull)client->read_at_us);
 }
@@ -378,7 +384,9 @@ static void client_nap(struct sim_client *client)
 /* What a napper finds when it wakes: all that was sent to it, and then the end. */
 static void client_check_nap(struct sim_client *client)
 {
-    if (client->naps && !client->end->ended && client->end->cable->accepted && !is_troubled(client))
+    const struct cable *cable = client->end->cable;
+    bool awaited = cable->accepted && cable->accepted_us <= client->nap_us;
+    if (client->naps && awaited && !client->end->ended && !is_troubled(client))
         world_fail(world_of(client), "%s: the node has kept a connection that took nothing",
                    client->host.name);
 }
@@ -523,7 +531,7 @@ static void client_note_sent(struct sim_client *client, uint64_t bytes)
     if (was_quiet && quiet_us > safe_part(client, client->scene->limits.idle_us))
         client->raced = true;
     client->sent += bytes;
-    client->progress_us = now_of(client);
+    client->progress_us = client->sent_at_us = now_of(client);
     for (unsigned i = 0; i < client->call_count; i++)
         call_note_sent(client, call_at(client, i));
     if (client->sent == client->out_base + client->out.len) {
@@ -591,8 +599,10 @@ static void client_finish(struct sim_client *client)
 static uint64_t client_patience_us(struct sim_client *client)
 {
     uint64_t patience_us = PATIENCE_US + 10 * faults_slack_us(&client->scene->faults);
-    if (is_troubled(client) || client->slow_reader || !client->end->cable->accepted)
+    if (is_troubled(client) || client->slow_reader)
         patience_us += PATIENCE_IN_TROUBLE_US;
+    if (!client->end->cable->accepted)
+        patience_us += PATIENCE_IN_BACKLOG_US;
     if (client->call_count && call_at(client, 0)->unfinished)
         patience_us += client->scene->limits.request_us + client->scene->limits.idle_us;
     if (client->call_count == 0)

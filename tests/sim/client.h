@@ -55,11 +55,13 @@ struct sim_client {
     bool raced;        /* the call may have met an end of the connection for idleness */
     uint64_t received;
     uint64_t next_us;    /* when the next burst or connection begins */
+    uint64_t nap_us;     /* since when it naps */
     uint64_t read_at_us; /* not before */
     uint64_t send_at_us;
     uint64_t hold_until_us; /* waiting for 100; UINT64_MAX while it is not */
     uint64_t quiet_us;      /* since when nothing is outstanding */
     uint64_t progress_us;   /* when it last sent or received something */
+    uint64_t sent_at_us;    /* when it last sent something */
 };
 
 void sim_client_init(struct sim_client *client, struct scene *scene, unsigned number);

@@ -118,7 +118,8 @@ void limits_pick(struct limits *limits, const struct habits *habits, uint64_t se
     limits->value_max = habits->value_bytes_max;
     limits->memory_max =
         rng_below(&rng, 6) == 0 ? rng_spread(&rng, 1 * KIB * KIB, 8 * KIB * KIB) : 0;
-    limits->connections_max = rng_below(&rng, 8) == 0 ? (uint32_t)rng_between(&rng, 2, 8) : 1000;
+    limits->connections_max =
+        rng_below(&rng, 8) == 0 ? (uint32_t)rng_between(&rng, 2, 8) : LIMITS_CONNECTIONS;
 }
 
 void faults_end(struct faults *faults)

@@ -63,6 +63,8 @@ struct limits {
     uint32_t connections_max;
 };
 
+enum { LIMITS_CONNECTIONS = 1000 }; /* more than ever come */
+
 void faults_pick(struct faults *faults, uint64_t seed);
 void habits_pick(struct habits *habits, uint64_t seed);
 

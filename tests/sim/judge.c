@@ -99,7 +99,7 @@ static bool refusal_is_right(const struct judge_place *place, const struct call 
     switch (call->kind) {
     case CALL_BAD:
     case CALL_PAGE:
-        return status_is_among(status, call->fixed);
+        return status_is_among(status, call->fixed) || (status == 507 && scene->limits.memory_max);
     case CALL_WRITE:
         return (status == 413 && call->too_large) || (status == 507 && scene->limits.memory_max);
     case CALL_DELETE:

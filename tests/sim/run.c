@@ -105,7 +105,7 @@ static void run_begin(struct run *run, uint64_t seed, bool trace, enum mutant mu
     faults_pick(&scene->faults, seed);
     habits_pick(&scene->habits, seed);
     limits_pick(&scene->limits, &scene->habits, seed);
-    scene->crowded = scene->limits.connections_max < scene->habits.clients + 2;
+    scene->crowded = scene->limits.connections_max < LIMITS_CONNECTIONS;
     run_trace(scene);
     cables_init(&scene->cables, &scene->world, &scene->faults);
     process_start(&run->node, &scene->cables, &scene->limits, 0);

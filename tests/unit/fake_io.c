@@ -223,6 +223,7 @@ static int fake_wait(struct io *io, struct io_event *events, int max, int64_t ti
             events[count++] = (struct io_event){fake->sockets[fd]->data, now};
     }
     fake->wait_us = timeout_us;
+    fake->events = count;
     fake->waits++;
     if (count == 0 && timeout_us > 0)
         fake->now_us += (uint64_t)timeout_us;

@@ -59,6 +59,7 @@ struct fake_io {
     uint64_t entropy;
     int accept_error, watch_error, listen_error; /* -errno, until set to 0 */
     int64_t wait_us;                             /* what the last wait was told */
+    int events;                                  /* what it returned */
     unsigned waits;
     struct fake_socket *sockets[FAKE_SOCKETS_MAX];
     int count;
