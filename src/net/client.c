@@ -148,7 +148,7 @@ static void client_on_time(struct loop_timer *timer)
 {
     struct client *client = (struct client *)((char *)timer - offsetof(struct client, timer));
     /* Bytes that the kernel took since are activity too. */
-    if (client->conn.sent_bytes != client->sent_bytes) {
+    if (conn_blocked(&client->conn) && client->conn.sent_bytes != client->sent_bytes) {
         client->sent_bytes = client->conn.sent_bytes;
         client->active_us = client->server->loop->now_us;
     }
@@ -183,7 +183,9 @@ void client_settle(struct client *client, struct slice rest, enum run_stop stop)
             client->request_us = client->active_us;
         client->reading = partial;
     }
-    if (client->more && !busy && !conn_blocked(conn))
+    if (client->state == CLIENT_HELD && conn->ended)
+        server_answer(&client->exchange->request, client->server->service->on_hold_end);
+    else if (client->more && !busy && !conn_blocked(conn))
         server_ready(client);
     else if (conn->ended && !client->more && !busy)
         client_finish(client, false);
@@ -239,13 +241,11 @@ static void client_stream(struct client *client)
     if (client->conn.state != CONN_OPEN || client->state == CLIENT_FINISHING)
         return;
     client->active_us = client->server->loop->now_us;
-    if (conn_blocked(&client->conn)) {
-        client_set_timer(client);
-        return;
-    }
     conn_pause(&client->conn, client->state == CLIENT_STREAMING);
     client->more |= client->conn.kept != NULL;
-    if (client->state == CLIENT_STREAMING || client->more)
+    if (conn_blocked(&client->conn))
+        client_set_timer(client);
+    else if (client->state == CLIENT_STREAMING || client->more)
         server_ready(client);
     else if (client->conn.ended)
         client_finish(client, false);
@@ -302,6 +302,7 @@ struct request *server_stream(struct request *request)
     if (!exchange)
         return NULL;
     request_forget_slices(&exchange->request);
+    exchange->request.close |= request->head.minor == 0; /* whose end is the end of the reply */
     request->client->state = CLIENT_STREAMING;
     return &exchange->request;
 }
@@ -346,7 +347,7 @@ static void client_on_drained(struct conn *conn)
 {
     struct client *client = (struct client *)conn;
     client->active_us = client->server->loop->now_us;
-    if (conn->state == CONN_LINGERING)
+    if (conn->state == CONN_LINGERING || client->state == CLIENT_HELD)
         client_set_timer(client);
     else if (client->state == CLIENT_STREAMING || client->more)
         server_ready(client);

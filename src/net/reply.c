@@ -218,8 +218,6 @@ void reply_stream(struct request *request)
     request->chunked_reply = request->head.minor > 0;
     if (request->chunked_reply)
         reply_field(request, SLICE("Transfer-Encoding"), SLICE("chunked"));
-    else
-        request->close = true;
     reply_end(request);
 }
 

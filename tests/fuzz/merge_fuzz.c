@@ -1,10 +1,7 @@
-/* Fuzzes the reader of /-/merge: bytes of any kind, in pieces of any size.
- *
- *   byte 0: how the rest is cut: 0 at once, 1 byte by byte, else at random from that seed
- *   the rest: the stream
- *
- * However it is cut, the outcome is the same; what comes out as a record encodes to the very bytes that it came from;
- * and nothing of it is left when the reader is freed. */
+/* Fuzzes the reader of /-/merge: bytes of any kind, in pieces of any size.    byte 0: how the rest
+ * is cut: 0 at once, 1 byte by byte, else at random from that seed   the rest: the stream  However
+ * it is cut, the outcome is the same; what comes out as a record encodes to the very bytes that it
+ * came from; and nothing of it is left when the reader is freed. */
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -59,7 +56,8 @@ static void check_record(const struct record *record, struct slice stream, size_
     require(record->references == 1 && data.len > 0 && record->value_bytes <= VALUE_MAX);
 }
 
-static void feed(struct wire_reader *reader, struct slice stream, uint64_t seed, struct outcome *out)
+static void feed(struct wire_reader *reader, struct slice stream, uint64_t seed,
+                 struct outcome *out)
 {
     *out = (struct outcome){.result = WIRE_MORE};
     while (out->eaten < stream.len && out->result != WIRE_BROKEN && out->result != WIRE_NO_ROOM) {
@@ -122,8 +120,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     return 0;
 }
 
-/* Chance alone does not find a check of 64 bits that fits: half of the mutants get theirs mended, as docs/http.md has
- * it, so that what stands behind a good record is tried too. */
+/* Chance alone does not find a check of 64 bits that fits: half of the mutants get theirs mended,
+ * as docs/http.md has it, so that what stands behind a good record is tried too. */
 
 static uint64_t number_at(const uint8_t *at, unsigned bytes)
 {
@@ -141,8 +139,8 @@ static void put_number(uint8_t *at, uint64_t value)
 
 static uint64_t digest_of(const uint8_t *head, size_t key, size_t type, size_t value)
 {
-    uint64_t words[4] = {hash_bytes(head + WIRE_HEAD_BYTES, key + type + value), number_at(head + 12, 8),
-                         number_at(head + 20, 8),
+    uint64_t words[4] = {hash_bytes(head + WIRE_HEAD_BYTES, key + type + value),
+                         number_at(head + 12, 8), number_at(head + 20, 8),
                          (uint64_t)value << 32 | key << 16 | type << 8 | (head[1] & 3)};
     for (int i = 0; i < 4 && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__; i++)
         words[i] = __builtin_bswap64(words[i]);
@@ -153,7 +151,8 @@ static void mend(uint8_t *at, size_t left)
 {
     uint64_t records = 0;
     while (left >= WIRE_HEAD_BYTES) {
-        size_t key = (size_t)number_at(at + 2, 2), type = at[4], value = (size_t)number_at(at + 8, 4);
+        size_t key = (size_t)number_at(at + 2, 2), type = at[4],
+               value = (size_t)number_at(at + 8, 4);
         size_t frame = WIRE_HEAD_BYTES + key + type + value;
         bool end = at[1] == 128;
         if (frame > left)

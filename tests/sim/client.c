@@ -54,7 +54,7 @@ static bool is_slow_sender(const struct sim_client *client)
     for (unsigned i = 0; i < client->call_count; i++) {
         const struct call *call = &client->calls[(client->call_first + i) % CLIENT_DEPTH_MAX];
         uint64_t until_us = call->sent_us ? call->sent_us : now_of(client);
-        if (call->begun_us && until_us - call->begun_us > limit_us)
+        if (call->begun_us && until_us - call->begun_us >= limit_us)
             return true;
     }
     return false;

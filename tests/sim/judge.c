@@ -186,7 +186,7 @@ static void check_wait_end(const struct judge_place *place, const struct call *c
     if (now_us < call->sent_us + call->wait_us)
         fail(place, call, "the wait ended after %llu of %llu us", (ull)(now_us - call->sent_us),
              (ull)call->wait_us);
-    if (place->prompt && now_us - slack_us > seen->sight.sent_us)
+    if (place->prompt && now_us > seen->sight.sent_us + slack_us)
         seen->sight.sent_us = now_us - slack_us;
 }
 

@@ -31,7 +31,8 @@ static bool read_status(struct slice line, unsigned *status)
     for (size_t i = at; i < at + 3; i++)
         if (!is_digit(line.data[i]))
             return false;
-    *status = (unsigned)((line.data[at] - '0') * 100 + (line.data[at + 1] - '0') * 10 + line.data[at + 2] - '0');
+    *status = (unsigned)((line.data[at] - '0') * 100 + (line.data[at + 1] - '0') * 10 +
+                         line.data[at + 2] - '0');
     return true;
 }
 
@@ -114,8 +115,9 @@ static enum answer_result read_body(struct slice *rest, bool ended, struct answe
     if (out->chunked)
         return out->has_length ? ANSWER_BAD : read_chunks(rest, &out->body);
     if (out->has_length)
-        return slice_number(length, ANSWER_BODY_BYTES_MAX * 64ULL, &len) ? take_bytes(rest, len, &out->body)
-                                                                         : ANSWER_BAD;
+        return slice_number(length, ANSWER_BODY_BYTES_MAX * 64ULL, &len)
+                   ? take_bytes(rest, len, &out->body)
+                   : ANSWER_BAD;
     out->until_end = true;
     if (!out->close)
         return ANSWER_BAD;

@@ -43,7 +43,8 @@ static void check_sentence(const struct config *config, const char *part)
     check(len > 0 && len < sizeof config->error, "%s: no sentence", part);
     check(config->error[len - 1] == '.', "\"%s\" is no sentence", config->error);
     check(!strchr(config->error, '\n'), "\"%s\" is more than one line", config->error);
-    check(strstr(config->error, part) != NULL, "\"%s\" says nothing of \"%s\"", config->error, part);
+    check(strstr(config->error, part) != NULL, "\"%s\" says nothing of \"%s\"", config->error,
+          part);
 }
 
 static void check_address(const struct address *address, const char *wanted)
@@ -122,7 +123,8 @@ static void variable_setting(char *out, size_t room, const char *name, const cha
         *at = *at == '-' ? '_' : (char)(*at >= 'a' && *at <= 'z' ? *at - 32 : *at);
 }
 
-/* Each of the three ways in which an option can come: "--name value", "--name=value", and from the environment. */
+/* Each of the three ways in which an option can come: "--name value", "--name=value", and from the
+ * environment. */
 static int parse_way(struct config *config, int way, const char *name, const char *value)
 {
     static char option[100], setting[10000];
@@ -201,44 +203,71 @@ static void test_bad_values(void **state)
 {
     (void)state;
     static const struct row rows[] = {
-        {"memory-max", "x", 0},          {"memory-max", "-1", 0},
-        {"memory-max", "1", 0},          {"memory-max", "16777215", 0},
-        {"memory-max", "15M", 0},        {"memory-max", "1.5G", 0},
-        {"memory-max", "1 G", 0},        {"memory-max", " 1G", 0},
-        {"memory-max", "1G ", 0},        {"memory-max", "1GB", 0},
-        {"memory-max", "1P", 0},         {"memory-max", "G", 0},
-        {"memory-max", "0x10000000", 0}, {"memory-max", "1025T", 0},
+        {"memory-max", "x", 0},
+        {"memory-max", "-1", 0},
+        {"memory-max", "1", 0},
+        {"memory-max", "16777215", 0},
+        {"memory-max", "15M", 0},
+        {"memory-max", "1.5G", 0},
+        {"memory-max", "1 G", 0},
+        {"memory-max", " 1G", 0},
+        {"memory-max", "1G ", 0},
+        {"memory-max", "1GB", 0},
+        {"memory-max", "1P", 0},
+        {"memory-max", "G", 0},
+        {"memory-max", "0x10000000", 0},
+        {"memory-max", "1025T", 0},
         {"memory-max", "18446744073709551616", 0},
         {"memory-max", "18446744073709551615T", 0},
         {"memory-max", "99999999999999999999999", 0},
-        {"value-max", "0", 0},           {"value-max", "2G", 0},
-        {"value-max", "2147483648", 0},  {"value-max", "-5", 0},
-        {"value-max", "64MM", 0},        {"connections-max", "0", 0},
+        {"value-max", "0", 0},
+        {"value-max", "2G", 0},
+        {"value-max", "2147483648", 0},
+        {"value-max", "-5", 0},
+        {"value-max", "64MM", 0},
+        {"connections-max", "0", 0},
         {"connections-max", "10000001", 0},
-        {"connections-max", "10k", 0},   {"connections-max", "1e3", 0},
-        {"connections-max", "-1", 0},    {"idle-timeout", "0", 0},
-        {"idle-timeout", "0ms", 0},      {"idle-timeout", "5min", 0},
-        {"idle-timeout", "1w", 0},       {"idle-timeout", "ms", 0},
-        {"idle-timeout", "forever", 0},  {"idle-timeout", "1.5s", 0},
-        {"idle-timeout", "3651d", 0},    {"idle-timeout", "18446744073709551615d", 0},
-        {"request-timeout", "0", 0},     {"request-timeout", "-1", 0},
-        {"drain-time", "x", 0},          {"drain-time", "5 s", 0},
-        {"grace", "1y", 0},              {"grace", "-1d", 0},
-        {"log-level", "loud", 0},        {"log-level", "INFO", 0},
-        {"log-level", "6", 0},           {"listen", "localhost:8000", 0},
-        {"listen", "127.0.0.1", 0},      {"listen", "[::]:65536", 0},
-        {"listen", "::1:8000x", 0},      {"listen", "*", 0},
-        {"allow", "10.0.0.1/8", 0},      {"allow", "10.0.0.0/33", 0},
-        {"allow", "everyone", 0},        {"allow", "10.0.0.0/8,", 0},
-        {"allow", ",10.0.0.0/8", 0},     {"allow", "10.0.0.0/8,,::1", 0},
-        {"allow", "10.0.0.0/8,x", 0},    {"allow", ",", 0},
+        {"connections-max", "10k", 0},
+        {"connections-max", "1e3", 0},
+        {"connections-max", "-1", 0},
+        {"idle-timeout", "0", 0},
+        {"idle-timeout", "0ms", 0},
+        {"idle-timeout", "5min", 0},
+        {"idle-timeout", "1w", 0},
+        {"idle-timeout", "ms", 0},
+        {"idle-timeout", "forever", 0},
+        {"idle-timeout", "1.5s", 0},
+        {"idle-timeout", "3651d", 0},
+        {"idle-timeout", "18446744073709551615d", 0},
+        {"request-timeout", "0", 0},
+        {"request-timeout", "-1", 0},
+        {"drain-time", "x", 0},
+        {"drain-time", "5 s", 0},
+        {"grace", "1y", 0},
+        {"grace", "-1d", 0},
+        {"log-level", "loud", 0},
+        {"log-level", "INFO", 0},
+        {"log-level", "6", 0},
+        {"listen", "localhost:8000", 0},
+        {"listen", "127.0.0.1", 0},
+        {"listen", "[::]:65536", 0},
+        {"listen", "::1:8000x", 0},
+        {"listen", "*", 0},
+        {"allow", "10.0.0.1/8", 0},
+        {"allow", "10.0.0.0/33", 0},
+        {"allow", "everyone", 0},
+        {"allow", "10.0.0.0/8,", 0},
+        {"allow", ",10.0.0.0/8", 0},
+        {"allow", "10.0.0.0/8,,::1", 0},
+        {"allow", "10.0.0.0/8,x", 0},
+        {"allow", ",", 0},
     };
     for (size_t i = 0; i < COUNT(rows); i++)
         for (int way = 0; way < 3; way++) {
             struct config config;
             char name[100];
-            check(parse_way(&config, way, rows[i].name, rows[i].value) == -EINVAL, "%s \"%s\", way %d",
-                  rows[i].name, rows[i].value, way);
+            check(parse_way(&config, way, rows[i].name, rows[i].value) == -EINVAL,
+                  "%s \"%s\", way %d", rows[i].name, rows[i].value, way);
             check_sentence(&config, rows[i].value);
             variable_setting(name, sizeof name, rows[i].name, "");
             *strchr(name, '=') = 0;
@@ -246,7 +275,8 @@ static void test_bad_values(void **state)
         }
 }
 
-/* On the command line nothing is a value as bad as others; in the environment it stands for no setting. */
+/* On the command line nothing is a value as bad as others; in the environment it stands for no
+ * setting. */
 static void test_empty_values(void **state)
 {
     (void)state;
@@ -269,11 +299,14 @@ static void test_what_was_given(void **state)
     for (int way = 0; way < 3; way++) {
         struct config config;
         assert_int_equal(parse_way(&config, way, "listen", "8001"), 0);
-        assert_true(config.listen_given && !config.memory_max_given && !config.connections_max_given);
+        assert_true(config.listen_given && !config.memory_max_given &&
+                    !config.connections_max_given);
         assert_int_equal(parse_way(&config, way, "memory-max", "0"), 0);
-        assert_true(!config.listen_given && config.memory_max_given && !config.connections_max_given);
+        assert_true(!config.listen_given && config.memory_max_given &&
+                    !config.connections_max_given);
         assert_int_equal(parse_way(&config, way, "connections-max", "5"), 0);
-        assert_true(!config.listen_given && !config.memory_max_given && config.connections_max_given);
+        assert_true(!config.listen_given && !config.memory_max_given &&
+                    config.connections_max_given);
     }
 }
 
@@ -282,8 +315,8 @@ static void test_many_options_and_the_last_one_wins(void **state)
     (void)state;
     struct config config;
     set_environment(NULL);
-    assert_int_equal(PARSE(&config, "node", "--listen", "9000", "--value-max=1K", "--value-max", "2K",
-                           "--log-level=debug", "--listen=9001"),
+    assert_int_equal(PARSE(&config, "node", "--listen", "9000", "--value-max=1K", "--value-max",
+                           "2K", "--log-level=debug", "--listen=9001"),
                      0);
     assert_int_equal(config.listen.port, 9001);
     assert_int_equal(config.node.value_max, 2048);
@@ -340,7 +373,8 @@ static void test_allow_list_is_full_at_its_end(void **state)
     char list[20 * (NETWORKS_MAX + 1)] = "";
     size_t used = 0;
     for (int i = 0; i < NETWORKS_MAX; i++)
-        used += (size_t)snprintf(list + used, sizeof list - used, "%s10.%d.0.0/16", i ? "," : "", i);
+        used +=
+            (size_t)snprintf(list + used, sizeof list - used, "%s10.%d.0.0/16", i ? "," : "", i);
     assert_int_equal(parse_way(&config, 0, "allow", list), 0);
     assert_int_equal(config.node.server.allow.count, NETWORKS_MAX);
     snprintf(list + used, sizeof list - used, ",::1");
@@ -396,7 +430,8 @@ static void test_long_arguments(void **state)
     check_sentence(&config, "xxxx");
     assert_int_equal(PARSE(&config, text + 2), -EINVAL);
     check_sentence(&config, "xxxx");
-    static const char *const names[] = {"listen", "allow", "memory-max", "connections-max", "log-level"};
+    static const char *const names[] = {"listen", "allow", "memory-max", "connections-max",
+                                        "log-level"};
     for (size_t i = 0; i < COUNT(names); i++)
         for (int way = 0; way < 3; way++) {
             assert_int_equal(parse_way(&config, way, names[i], text + 2), -EINVAL);

@@ -107,7 +107,8 @@ static void report(unsigned ready)
     own.conn.watcher.on_ready(&own.conn.watcher, ready);
 }
 
-/* Parcels: borrowed bytes that must be released exactly once. They are gone then, so that a later use is found. */
+/* Parcels: borrowed bytes that must be released exactly once. They are gone then, so that a later
+ * use is found. */
 
 enum { PARCELS_MAX = 1000 };
 
@@ -245,7 +246,8 @@ static void test_kept_bytes_come_first(void **state)
     assert_int_equal(own.conn.kept_bytes, 0);
     conn_keep(&own.conn, SLICE("full"));
     fake_feed(io, own.fd, SLICE("!"));
-    assert_int_equal(conn_fill(&own.conn, room, 4, true), 4); /* no room for more: it is not asked for */
+    assert_int_equal(conn_fill(&own.conn, room, 4, true),
+                     4); /* no room for more: it is not asked for */
     assert_int_equal(fake_unread(io, own.fd), 1);
     conn_keep(&own.conn, (struct slice){0});
     assert_null(own.conn.kept);
@@ -512,7 +514,8 @@ static void test_memory_of_the_queue(void **state)
     parcels_check_all_released();
 }
 
-/* At each call of send, for two kinds of pieces: the conn closes, nothing is released twice or not at all. */
+/* At each call of send, for two kinds of pieces: the conn closes, nothing is released twice or not
+ * at all. */
 static void test_write_errors_close(void **state)
 {
     (void)state;
@@ -557,7 +560,8 @@ static void test_send_after_the_end_releases(void **state)
 static void test_close_drops_the_queue(void **state)
 {
     (void)state;
-    struct conn_piece pieces[] = {copied(text_of(0, 8)), parcel(text_of(8, 8)), parcel(text_of(16, 8))};
+    struct conn_piece pieces[] = {copied(text_of(0, 8)), parcel(text_of(8, 8)),
+                                  parcel(text_of(16, 8))};
     socket_of_conn()->space = 12;
     conn_send(&own.conn, pieces, 3);
     conn_close(&own.conn);
@@ -570,7 +574,8 @@ static void test_close_drops_the_queue(void **state)
     check_closed();
 }
 
-/* Without memory the conn closes, whichever allocation it was; what was taken of the pieces is released. */
+/* Without memory the conn closes, whichever allocation it was; what was taken of the pieces is
+ * released. */
 static void test_send_without_memory(void **state)
 {
     (void)state;
@@ -578,8 +583,8 @@ static void test_send_without_memory(void **state)
     unsigned nth;
     for (nth = 1; failed; nth++) {
         open_conn();
-        struct conn_piece pieces[] = {parcel(text_of(0, 8)), copied(text_of(8, 5000)),
-                                      parcel(text_of(5008, 8)), copied(text_of(5016, 10)),
+        struct conn_piece pieces[] = {parcel(text_of(0, 8)),     copied(text_of(8, 5000)),
+                                      parcel(text_of(5008, 8)),  copied(text_of(5016, 10)),
                                       copied(text_of(5026, 10)), parcel(text_of(5036, 8))};
         socket_of_conn()->space = 4;
         failing_start(nth, false);
@@ -912,7 +917,8 @@ static void test_storm(void **state)
             storm_step(&storm);
             if (own.conn.state == CONN_CLOSED)
                 break;
-            check(!conn_blocked(&own.conn) || socket_of_conn()->interest == IO_WRITE, "round %d", round);
+            check(!conn_blocked(&own.conn) || socket_of_conn()->interest == IO_WRITE, "round %d",
+                  round);
             check(!own.closed, "round %d", round);
         }
         if (failing_stop() && own.conn.state != CONN_CLOSED)
@@ -921,7 +927,8 @@ static void test_storm(void **state)
         check_closed();
         struct slice output = fake_output(io, own.fd);
         check(output.len <= storm.sent, "round %d", round);
-        assert_memory_equal(output.data ? output.data : "", text_of(0, output.len).data, output.len);
+        assert_memory_equal(output.data ? output.data : "", text_of(0, output.len).data,
+                            output.len);
         parcels_check_all_released();
         if (fake_open(io) == 0 && io->count > FAKE_SOCKETS_MAX - 10) {
             fake_io_destroy(io);
@@ -939,7 +946,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_open_that_fails, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_reading, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_reading_takes_no_more_than_the_room, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_reading_takes_no_more_than_the_room, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_kept_bytes_come_first, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_kept_bytes_are_copied, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_keeping_at_random, set_up, tear_down),

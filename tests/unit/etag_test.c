@@ -140,8 +140,8 @@ static void test_own_tags(void **state)
             if (i == skipped)
                 continue;
             const char *before = chance_once_in(&chance, 2) ? "W/" : "";
-            used += (size_t)snprintf(list + used, sizeof list - used, "%s%.*s%s", before, ETAG_BYTES,
-                                     tags[i], chance_once_in(&chance, 2) ? ", " : ",");
+            used += (size_t)snprintf(list + used, sizeof list - used, "%s%.*s%s", before,
+                                     ETAG_BYTES, tags[i], chance_once_in(&chance, 2) ? ", " : ",");
         }
         for (size_t i = 0; i < 10; i++)
             check(etag_in_list((struct slice){tags[i], ETAG_BYTES}, (struct slice){list, used}) ==

@@ -25,6 +25,11 @@ bool failing_stop(void)
     return failed;
 }
 
+bool failing_has_struck(void)
+{
+    return failing.on && failing.failed;
+}
+
 unsigned failing_seen(void)
 {
     return failing.seen;

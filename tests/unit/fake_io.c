@@ -141,7 +141,9 @@ static ssize_t fake_send(struct io *io, int fd, const struct iovec *pieces, int 
         bytes += pieces[i].iov_len;
     socket->sends++;
     size_t room = least(least(bytes, socket->space), socket->send_max);
-    ssize_t usual = socket->out_error ? socket->out_error : room || !bytes ? (ssize_t)room : -EAGAIN;
+    ssize_t usual = socket->out_error ? socket->out_error
+                    : room || !bytes  ? (ssize_t)room
+                                      : -EAGAIN;
     ssize_t taken = step(&socket->send_steps, usual);
     size_t left = taken > 0 ? (size_t)taken : 0;
     socket->space -= least(socket->space, left);

@@ -1,12 +1,8 @@
-/* A world for tests: sockets whose other end the test holds in its hands, and a clock that moves only while
- * somebody waits. What may never be done to a socket fails the test.
- *
- *   int fd = fake_connect(io, "10.0.0.1:5000");
- *   fake_feed(io, fd, SLICE("GET / HTTP/1.0\r\n\r\n"));
- *   loop_turn(&loop, 0);
- *   … fake_output(io, fd) …
- *
- * Numbers of sockets are not used twice, so a socket can be looked at when it is closed. */
+/* A world for tests: sockets whose other end the test holds in its hands, and a clock that moves
+ * only while somebody waits. What may never be done to a socket fails the test.    int fd =
+ * fake_connect(io, "10.0.0.1:5000");   fake_feed(io, fd, SLICE("GET / HTTP/1.0\r\n\r\n"));
+ * loop_turn(&loop, 0);   … fake_output(io, fd) …  Numbers of sockets are not used twice, so a
+ * socket can be looked at when it is closed. */
 #ifndef UNIT_FAKE_IO_H
 #define UNIT_FAKE_IO_H
 
@@ -17,8 +13,8 @@
 
 enum { FAKE_SOCKETS_MAX = 4096, FAKE_STEPS_MAX = 64 };
 
-/* What single calls of recv or send do, in order: take that many bytes at most, or fail with that -errno. For recv 0
- * is the peer's end. Once they are used up, things go their usual way. */
+/* What single calls of recv or send do, in order: take that many bytes at most, or fail with that
+ * -errno. For recv 0 is the peer's end. Once they are used up, things go their usual way. */
 struct fake_steps {
     ssize_t steps[FAKE_STEPS_MAX];
     unsigned count, at;

@@ -1,6 +1,7 @@
-/* No insert takes long, however large the table grows: the processor's time for one store_write, 2 million times. A time
- * that was spoilt from outside (a page fault that had to wait, an interrupt) is no fault of the store, so one in 100,000
- * may be longer, and all is tried once more before it counts as failed. */
+/* No insert takes long, however large the table grows: the processor's time for one store_write, 2
+ * million times. A time that was spoilt from outside (a page fault that had to wait, an interrupt)
+ * is no fault of the store, so one in 100,000 may be longer, and all is tried once more before it
+ * counts as failed. */
 #include <time.h>
 
 #include "data/store.h"
@@ -68,9 +69,9 @@ static void test_no_insert_takes_long(void **state)
         times = grow(store);
         assert_int_equal(store_counts(store).keys, KEYS);
         store_destroy(store);
-        print_message("%d keys: %lld ns on average, %lld ns at most (key %u), %u of %d or more\n", KEYS,
-                      (long long)(times.all_ns / KEYS), (long long)times.most_ns, times.most_at,
-                      times.longs, LONG_NS);
+        print_message("%d keys: %lld ns on average, %lld ns at most (key %u), %u of %d or more\n",
+                      KEYS, (long long)(times.all_ns / KEYS), (long long)times.most_ns,
+                      times.most_at, times.longs, LONG_NS);
         if (times.longs <= LONG_MAX)
             break;
     }

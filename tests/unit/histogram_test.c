@@ -9,10 +9,9 @@ static void test_values_fall_in_their_buckets(void **state)
         uint64_t us;
         unsigned bucket;
     } rows[] = {
-        {0, 0},           {1, 0},           {2, 1},           {3, 2},
-        {4, 2},           {5, 3},           {8, 3},           {9, 4},
-        {1024, 10},       {1025, 11},       {8388607, 23},    {8388608, 23},
-        {8388609, 24},    {1ULL << 40, 24}, {INT64_MAX, 24},
+        {0, 0},        {1, 0},        {2, 1},        {3, 2},           {4, 2},
+        {5, 3},        {8, 3},        {9, 4},        {1024, 10},       {1025, 11},
+        {8388607, 23}, {8388608, 23}, {8388609, 24}, {1ULL << 40, 24}, {INT64_MAX, 24},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
         struct histogram h = {0};
@@ -96,7 +95,8 @@ static void test_quantiles(void **state)
     }
 }
 
-/* For the sorted values themselves: the quantile's bucket is the one that holds the value of that rank. */
+/* For the sorted values themselves: the quantile's bucket is the one that holds the value of that
+ * rank. */
 static void test_quantiles_of_random_values(void **state)
 {
     (void)state;

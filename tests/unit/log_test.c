@@ -139,7 +139,7 @@ static void test_cut(void **state)
     (void)state;
     static const char start[] = "<6>level=info event=e k=";
     char value[3 * LINE_BYTES_MAX];
-    for (size_t length = 900; length < sizeof value; length += length > 1100 ? 101 : 1) {
+    for (size_t length = 900; length<sizeof value; length += length> 1100 ? 101 : 1) {
         struct log log = log_make(LOG_INFO_LEVEL, true);
         memset(value, 'v', length);
         value[length] = 0;
@@ -157,12 +157,9 @@ static void test_cut(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_format),
-        cmocka_unit_test(test_no_values),
-        cmocka_unit_test(test_journald),
-        cmocka_unit_test(test_levels),
-        cmocka_unit_test(test_level_names),
-        cmocka_unit_test(test_control_characters),
+        cmocka_unit_test(test_format),      cmocka_unit_test(test_no_values),
+        cmocka_unit_test(test_journald),    cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_level_names), cmocka_unit_test(test_control_characters),
         cmocka_unit_test(test_cut),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
-/* The order of records of one key, on which the agreement of nodes rests: it is total, and so the larger of two is
- * commutative, associative and idempotent. Records come from a small world, so that ties happen at each level. */
+/* The order of records of one key, on which the agreement of nodes rests: it is total, and so the
+ * larger of two is commutative, associative and idempotent. Records come from a small world, so
+ * that ties happen at each level. */
 #include "records.h"
 
 enum { WORLD_MAX = 400, LARGE_BYTES = 200 };
@@ -18,13 +19,21 @@ static void world_add(const struct said *one)
     assert_non_null(world[count++]);
 }
 
-/* Values: nothing, prefixes of each other, bytes above 127, NULs, and long ones whose hash is kept. */
+/* Values: nothing, prefixes of each other, bytes above 127, NULs, and long ones whose hash is kept.
+ * */
 static void world_add_version(uint64_t version)
 {
-    const struct slice values[] = {{"", 0},     {"a", 1},    {"aa", 2},
-                                   {"b", 1},    {"\xff", 1}, {"a\0", 2},
-                                   {"\0", 1},   {"\x7f", 1}, {large[0], LARGE_BYTES},
-                                   {large[1], LARGE_BYTES}, {large[2], LARGE_BYTES - 1}};
+    const struct slice values[] = {{"", 0},
+                                   {"a", 1},
+                                   {"aa", 2},
+                                   {"b", 1},
+                                   {"\xff", 1},
+                                   {"a\0", 2},
+                                   {"\0", 1},
+                                   {"\x7f", 1},
+                                   {large[0], LARGE_BYTES},
+                                   {large[1], LARGE_BYTES},
+                                   {large[2], LARGE_BYTES - 1}};
     static const struct slice types[] = {{"", 0}, {"t", 1}, {"tt", 2}, {"\xe9", 1}};
     static const uint64_t expiries[] = {0, 1, UINT64_MAX};
     struct said one = {.key = SLICE("key"), .version = version, .tombstone = true};
@@ -118,7 +127,8 @@ static void test_triples(void **state)
     for (int i = 0; i < TRIPLES; i++) {
         /* Neighbours often, so that they tie at deep levels. */
         unsigned at = (unsigned)chance_below(&chance, count);
-        unsigned near = 1 + (unsigned)chance_below(&chance, chance_once_in(&chance, 2) ? count : 12);
+        unsigned near =
+            1 + (unsigned)chance_below(&chance, chance_once_in(&chance, 2) ? count : 12);
         const struct record *a = world[at], *b = world[(at + chance_below(&chance, near)) % count];
         const struct record *c = world[(at + chance_below(&chance, near)) % count];
         int ab = record_compare(a, b), bc = record_compare(b, c), ac = record_compare(a, c);
@@ -126,9 +136,11 @@ static void test_triples(void **state)
         check(!(ab >= 0 && bc >= 0) || ac >= 0, "transitive: %d", i);
         check(!(ab >= 0 && bc >= 0 && (ab > 0 || bc > 0)) || ac > 0, "strictly transitive: %d", i);
         check(record_compare(larger(a, b), larger(b, a)) == 0, "commutative: %d", i);
-        check(record_compare(larger(larger(a, b), c), larger(a, larger(b, c))) == 0, "associative: %d", i);
+        check(record_compare(larger(larger(a, b), c), larger(a, larger(b, c))) == 0,
+              "associative: %d", i);
         check(larger(a, a) == a && larger(larger(a, b), b) == larger(a, b), "idempotent: %d", i);
-        check(record_compare(larger(a, b), a) >= 0 && record_compare(larger(a, b), b) >= 0, "max: %d", i);
+        check(record_compare(larger(a, b), a) >= 0 && record_compare(larger(a, b), b) >= 0,
+              "max: %d", i);
     }
     assert_true(ties > TRIPLES / 100);
 }
@@ -141,7 +153,8 @@ static void test_any_order_of_hearing(void **state)
     for (int round = 0; round < 20000; round++) {
         const struct record *heard[8], *first = NULL;
         unsigned news = 1 + (unsigned)chance_below(&chance, 8);
-        unsigned near = chance_once_in(&chance, 2) ? count : 40, at = (unsigned)chance_below(&chance, count);
+        unsigned near = chance_once_in(&chance, 2) ? count : 40,
+                 at = (unsigned)chance_below(&chance, count);
         for (unsigned i = 0; i < news; i++)
             heard[i] = world[(at + chance_below(&chance, near)) % count];
         for (int order = 0; order < 4; order++) {

@@ -1,5 +1,5 @@
-/* The HTTP server with a service of the test's own, over a fake io, in virtual time. Linked with --wrap for malloc,
- * calloc and realloc: see failing.h. */
+/* The HTTP server with a service of the test's own, over a fake io, in virtual time. Linked with
+ * --wrap for malloc, calloc and realloc: see failing.h. */
 #include "net/server.h"
 
 #include <errno.h>
@@ -21,18 +21,18 @@ static struct log quiet;
 static struct server *server;
 static int listener;
 
-/* The service: a target is /WHAT/NUMBER.
- *
- *   text/N    N bytes, copied              hold/N     held for N us
- *   ref/N     N bytes, from their place    stream/N   N pieces of STREAM_PIECE_BYTES
- *   sum/N     length and sum of the body   broken/N   the same, but then it cannot go on
- *   ignore    takes no body                refuse/N   at head (0), at start (1), at room (2), when filled (3) */
+/* The service: a target is /WHAT/NUMBER.    text/N    N bytes, copied              hold/N     held
+ * for N us   ref/N     N bytes, from their place    stream/N   N pieces of STREAM_PIECE_BYTES
+ * sum/N     length and sum of the body   broken/N   the same, but then it cannot go on   ignore
+ * takes no body                refuse/N   at head (0), at start (1), at room (2), when filled (3)
+ * */
 enum what { TEXT, REF, SUM, HOLD, STREAM, BROKEN, IGNORE, REFUSE, UNKNOWN };
 enum { REFUSE_HEAD, REFUSE_START, REFUSE_ROOM, REFUSE_FILLED };
 enum { STREAM_PIECE_BYTES = 10000 };
 enum { STORM_CLIENTS = 12, STORM_REQUESTS = 40 };
 
-static const char *const names[] = {"text", "ref", "sum", "hold", "stream", "broken", "ignore", "refuse"};
+static const char *const names[] = {"text",   "ref",    "sum",    "hold",
+                                    "stream", "broken", "ignore", "refuse"};
 
 /* What a request is about, in its service_room. */
 struct about {
@@ -50,6 +50,7 @@ struct keeps {
 static struct {
     struct service service;
     unsigned heads, starts, answers, hold_ends, request_ends, keeps, batches, batch_most;
+    unsigned batched, grouped; /* requests */
     unsigned refs, released;
     struct request *held[STORM_CLIENTS * STORM_REQUESTS];
     unsigned held_count;
@@ -57,8 +58,8 @@ static struct {
 
 static char bytes[BYTES_MAX];
 
-static const struct http_error refusals[] = {{413, "At the head."}, {507, "At the start."},
-                                             {413, "For want of room."}, {400, "Filled."}};
+static const struct http_error refusals[] = {
+    {413, "At the head."}, {507, "At the start."}, {413, "For want of room."}, {400, "Filled."}};
 
 static struct about *about_of(struct request *request)
 {
@@ -124,7 +125,8 @@ static void on_body_start(struct service *service, struct request *request, uint
         request->error = (struct http_error){503, "No memory."};
 }
 
-static struct server_room on_body_room(struct service *service, struct request *request, uint64_t left)
+static struct server_room on_body_room(struct service *service, struct request *request,
+                                       uint64_t left)
 {
     static char scrap[3000];
     const struct keeps *keeps = request->service_data;
@@ -161,7 +163,17 @@ static void on_batch(struct service *service, struct request *const *requests, u
     for (unsigned i = 0; i < count; i++)
         assert_false(requests[i]->replied);
     mine.batches++;
+    mine.batched += count;
     mine.batch_most = count > mine.batch_most ? count : mine.batch_most;
+}
+
+static void on_group(struct service *service, struct request *const *requests, unsigned count)
+{
+    (void)service;
+    assert_true(count > 0 && count <= SERVER_BATCH_MAX);
+    for (unsigned i = 0; i < count; i++)
+        assert_false(requests[i]->replied);
+    mine.grouped += count;
 }
 
 static void release_ref(void *context, void *owner)
@@ -226,12 +238,14 @@ static void on_request(struct service *service, struct request *request)
     mine.answers++;
     switch (about->what) {
     case TEXT:
-        reply_content(request, 200, SLICE("text/plain"), (struct slice){bytes, (size_t)about->number});
+        reply_content(request, 200, SLICE("text/plain"),
+                      (struct slice){bytes, (size_t)about->number});
         break;
     case REF:
         mine.refs++;
         reply_start(request, 200);
-        reply_body_ref(request, (struct conn_piece){bytes, (size_t)about->number, release_ref, &mine, bytes});
+        reply_body_ref(
+            request, (struct conn_piece){bytes, (size_t)about->number, release_ref, &mine, bytes});
         break;
     case SUM:
         answer_sum(request);
@@ -273,7 +287,8 @@ static enum server_stream_result on_stream(struct service *service, struct reque
         return about_of(request)->what == BROKEN ? SERVER_STREAM_BROKEN : SERVER_STREAM_END;
     assert_false(reply_chunk_full(request));
     reply_chunk(request, (struct slice){bytes, STREAM_PIECE_BYTES});
-    return --keeps->left == 0 && about_of(request)->what == STREAM ? SERVER_STREAM_END : SERVER_STREAM_MORE;
+    return --keeps->left == 0 && about_of(request)->what == STREAM ? SERVER_STREAM_END
+                                                                   : SERVER_STREAM_MORE;
 }
 
 static void on_request_end(struct service *service, struct request *request)
@@ -295,6 +310,7 @@ static const struct service my_service = {
     .on_body_room = on_body_room,
     .on_body_filled = on_body_filled,
     .on_batch = on_batch,
+    .on_group = on_group,
     .on_request = on_request,
     .on_hold_end = on_hold_end,
     .on_stream = on_stream,
@@ -368,6 +384,7 @@ static int tear_down(void **state)
     server = NULL;
     assert_int_equal(mine.request_ends, mine.keeps);
     assert_int_equal(mine.released, mine.refs);
+    assert_int_equal(mine.grouped, mine.batched);
     assert_true(loop_deadline(&loop) == UINT64_MAX);
     assert_int_equal(loop.timer_reserved, 0);
     loop_free(&loop);
@@ -375,8 +392,8 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* Turns until nothing happens any more without time. That it comes to this is a test of its own: no turning for
- * nothing. */
+/* Turns until nothing happens any more without time. That it comes to this is a test of its own: no
+ * turning for nothing. */
 static void settle(void)
 {
     int turns = 0;
@@ -453,7 +470,8 @@ static void expect_stream(struct reader *reader, size_t pieces)
 {
     struct answer answer;
     check(next_answer(reader, false, &answer) == ANSWER_OK, "%zu pieces", pieces);
-    check(answer.status == 200 && answer.body.len == pieces * STREAM_PIECE_BYTES, "%zu pieces", pieces);
+    check(answer.status == 200 && answer.body.len == pieces * STREAM_PIECE_BYTES, "%zu pieces",
+          pieces);
     for (size_t i = 0; i < pieces; i++)
         assert_memory_equal(answer.body.data + i * STREAM_PIECE_BYTES, bytes, STREAM_PIECE_BYTES);
 }
@@ -461,7 +479,8 @@ static void expect_stream(struct reader *reader, size_t pieces)
 static void expect_nothing(const struct reader *reader)
 {
     struct slice output = fake_output(io, reader->fd);
-    check(output.len == reader->at, "%.*s", (int)(output.len - reader->at), output.data + reader->at);
+    check(output.len == reader->at, "%.*s", (int)(output.len - reader->at),
+          output.data + reader->at);
 }
 
 static void expect_sum(struct reader *reader, size_t count)
@@ -476,7 +495,8 @@ static void expect_sum(struct reader *reader, size_t count)
 static void feed_body_head(int fd, const char *target, size_t length)
 {
     char head[200];
-    snprintf(head, sizeof head, "PUT %s HTTP/1.1\r\nHost: h\r\nContent-Length: %zu\r\n\r\n", target, length);
+    snprintf(head, sizeof head, "PUT %s HTTP/1.1\r\nHost: h\r\nContent-Length: %zu\r\n\r\n", target,
+             length);
     feed(fd, head);
 }
 
@@ -567,9 +587,10 @@ static void test_one_does_not_hold_up_the_others(void **state)
 static void test_byte_by_byte(void **state)
 {
     (void)state;
-    static const char text[] = GET("/text/3") "PUT /sum/9 HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nabcd"
-        "PUT /sum/9 HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n1\r\nd\r\n0\r\nT: t\r\n\r\n"
-        GET("/text/4");
+    static const char text[] =
+        GET("/text/3") "PUT /sum/9 HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nabcd"
+                       "PUT /sum/9 HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: "
+                       "chunked\r\n\r\n3;x=y\r\nabc\r\n1\r\nd\r\n0\r\nT: t\r\n\r\n" GET("/text/4");
     struct reader reader = {.fd = client_new_settled()};
     for (size_t i = 0; i < sizeof text - 1; i++) {
         fake_feed(io, reader.fd, (struct slice){text + i, 1});
@@ -585,8 +606,9 @@ static void test_byte_by_byte(void **state)
 static void test_many_connections_cut_anywhere(void **state)
 {
     (void)state;
-    static const char text[] = GET("/text/3") "PUT /sum/5 HTTP/1.1\r\nHost: h\r\nContent-Length: 20\r\n\r\nabcdefghijklmnopqrst"
-        GET("/stream/1") GET("/ref/9000");
+    static const char text[] =
+        GET("/text/3") "PUT /sum/5 HTTP/1.1\r\nHost: h\r\nContent-Length: "
+                       "20\r\n\r\nabcdefghijklmnopqrst" GET("/stream/1") GET("/ref/9000");
     struct reader readers[sizeof text - 1];
     settle();
     for (size_t cut = 0; cut < COUNT(readers); cut++) {
@@ -618,15 +640,20 @@ static void test_answers_of_all_sizes(void **state)
         bool ref[40];
         for (size_t i = 0; i < COUNT(wanted); i++) {
             char text[100];
-            wanted[i] = chance_once_in(&chance, 2) ? chance_below(&chance, 300) : sizes[chance_below(&chance, COUNT(sizes))];
+            wanted[i] = chance_once_in(&chance, 2) ? chance_below(&chance, 300)
+                                                   : sizes[chance_below(&chance, COUNT(sizes))];
             ref[i] = chance_once_in(&chance, 2);
-            snprintf(text, sizeof text, "GET /%s/%zu HTTP/1.1\r\nHost: h\r\n\r\n", ref[i] ? "ref" : "text", wanted[i]);
+            snprintf(text, sizeof text, "GET /%s/%zu HTTP/1.1\r\nHost: h\r\n\r\n",
+                     ref[i] ? "ref" : "text", wanted[i]);
             feed(reader.fd, text);
         }
         struct fake_socket *socket = fake_socket(io, reader.fd);
         socket->space = round % 3 ? chance_below(&chance, 10000) : SIZE_MAX;
         socket->recv_max = 1 + chance_below(&chance, 2000);
-        for (int turns = 0; turns < 2000 && fake_unread(io, reader.fd) + (size_t)conn_blocked((struct conn *)socket->data) > 0; turns++) {
+        for (int turns = 0;
+             turns < 2000 &&
+             fake_unread(io, reader.fd) + (size_t)conn_blocked((struct conn *)socket->data) > 0;
+             turns++) {
             loop_turn(&loop, 0);
             if (round % 3)
                 socket->space += chance_below(&chance, 50000);
@@ -646,7 +673,8 @@ static void test_answers_of_all_sizes(void **state)
 static void test_head(void **state)
 {
     (void)state;
-    static const char *const targets[] = {"/text/100", "/ref/9000", "/ref/0", "/stream/3", "/nothing"};
+    static const char *const targets[] = {"/text/100", "/ref/9000", "/ref/0", "/stream/3",
+                                          "/nothing"};
     struct reader reader = {.fd = client_new_settled()};
     struct answer answer;
     for (size_t i = 0; i < COUNT(targets); i++) {
@@ -666,7 +694,9 @@ static void test_http_1_0(void **state)
 {
     (void)state;
     struct reader reader = {.fd = client_new_settled()};
-    feed(reader.fd, "GET /text/3 HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET /text/4 HTTP/1.0\r\n\r\n" GET("/text/5"));
+    feed(reader.fd,
+         "GET /text/3 HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET /text/4 HTTP/1.0\r\n\r\n" GET(
+             "/text/5"));
     settle();
     struct answer answer;
     assert_int_equal(next_answer(&reader, false, &answer), ANSWER_OK);
@@ -700,12 +730,14 @@ static void test_streams_for_http_1_0_end_with_the_connection(void **state)
 static void test_connection_close(void **state)
 {
     (void)state;
-    static const char *const targets[] = {"/text/3", "/ref/9000", "/stream/2", "/hold/5", "/nothing"};
+    static const char *const targets[] = {"/text/3", "/ref/9000", "/stream/2", "/hold/5",
+                                          "/nothing"};
     for (size_t i = 0; i < COUNT(targets); i++) {
         struct reader reader = {.fd = client_new_settled()};
         char text[100];
         struct answer answer;
-        snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", targets[i]);
+        snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+                 targets[i]);
         feed(reader.fd, text);
         pass(second_us);
         assert_int_equal(next_answer(&reader, false, &answer), ANSWER_OK);
@@ -727,7 +759,8 @@ static void test_bad_heads(void **state)
     assert_int_equal(answer.status, 400);
     assert_true(answer.close);
     expect_nothing(&reader);
-    assert_true(is_open(reader.fd) && fake_socket(io, reader.fd)->shut); /* more may be on its way */
+    assert_true(is_open(reader.fd) &&
+                fake_socket(io, reader.fd)->shut); /* more may be on its way */
     pass(SERVER_LINGER_US + 1);
     assert_false(is_open(reader.fd));
     assert_int_equal(server_counters(server)->replies[HTTP_OTHER][400 - 100], 1);
@@ -747,7 +780,9 @@ static void test_bodies_around_the_read_size(void **state)
                 struct reader reader = {.fd = client_new_settled()};
                 for (size_t by = 0; by < 5; by++) {
                     static const size_t offsets[] = {0, 1, 59, 60, 61};
-                    size_t size = around[a] + offsets[by] < by_head ? offsets[by] : around[a] + offsets[by] - by_head;
+                    size_t size = around[a] + offsets[by] < by_head
+                                      ? offsets[by]
+                                      : around[a] + offsets[by] - by_head;
                     char target[100];
                     snprintf(target, sizeof target, "/sum/%zu", rooms[r]);
                     fake_socket(io, reader.fd)->recv_max = way == 2 ? 1000 : SIZE_MAX;
@@ -811,7 +846,8 @@ static void feed_chunked(int fd, size_t size, struct chance *chance)
         size_t chunk = 1 + chance_below(chance, chance_once_in(chance, 5) ? 30000 : 30);
         chunk = chunk < size - at ? chunk : size - at;
         char line[40];
-        snprintf(line, sizeof line, chance_once_in(chance, 2) ? "%zx\r\n" : "%zX ; a=\"b\"\r\n", chunk);
+        snprintf(line, sizeof line, chance_once_in(chance, 2) ? "%zx\r\n" : "%zX ; a=\"b\"\r\n",
+                 chunk);
         feed(fd, line);
         feed_bytes(fd, at, chunk);
         feed(fd, "\r\n");
@@ -827,7 +863,8 @@ static void test_chunked_bodies(void **state)
     struct reader reader = {.fd = client_new_settled()};
     for (int round = 0; round < 150; round++) {
         size_t size = chance_below(&chance, chance_once_in(&chance, 2) ? 100 : 100000);
-        fake_socket(io, reader.fd)->recv_max = 1 + chance_below(&chance, chance_once_in(&chance, 2) ? 50000 : 500);
+        fake_socket(io, reader.fd)->recv_max =
+            1 + chance_below(&chance, chance_once_in(&chance, 2) ? 50000 : 500);
         feed_chunked(reader.fd, size, &chance);
         feed(reader.fd, GET("/text/3"));
         for (int turns = 0; fake_unread(io, reader.fd) && turns < 20000; turns++)
@@ -843,7 +880,8 @@ static void test_bad_chunks(void **state)
 {
     (void)state;
     struct reader reader = {.fd = client_new_settled()};
-    feed(reader.fd, "POST /sum/9 HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+    feed(reader.fd,
+         "POST /sum/9 HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
     settle();
     expect_nothing(&reader);
     feed(reader.fd, "x\r\nabc\r\n");
@@ -884,7 +922,8 @@ static void test_ignored_bodies(void **state)
 static void test_expect_continue(void **state)
 {
     (void)state;
-    static const char head[] = "PUT /sum/500 HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 30\r\n\r\n";
+    static const char head[] =
+        "PUT /sum/500 HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 30\r\n\r\n";
     struct reader reader = {.fd = client_new_settled()};
     feed(reader.fd, GET("/text/3"));
     feed(reader.fd, head);
@@ -908,13 +947,15 @@ static void test_expect_continue(void **state)
     settle();
     expect_sum(&reader, 30);
     /* Nor where there is nothing to wait for. */
-    feed(reader.fd, "PUT /sum/9 HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 0\r\n\r\n");
+    feed(reader.fd,
+         "PUT /sum/9 HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 0\r\n\r\n");
     settle();
     expect_sum(&reader, 0);
     expect_nothing(&reader);
 }
 
-/* At each place where the service can say no, with the body sent or not, whole or chunked: one answer, then the end. */
+/* At each place where the service can say no, with the body sent or not, whole or chunked: one
+ * answer, then the end. */
 static void test_refusals(void **state)
 {
     (void)state;
@@ -942,8 +983,10 @@ static void test_refusals(void **state)
                 settle();
             }
             struct answer answer;
-            check(next_answer(&reader, false, &answer) == ANSWER_OK, "place %u, way %d", place, way);
-            check(answer.status == refusals[place].status, "place %u, way %d: %u", place, way, answer.status);
+            check(next_answer(&reader, false, &answer) == ANSWER_OK, "place %u, way %d", place,
+                  way);
+            check(answer.status == refusals[place].status, "place %u, way %d: %u", place, way,
+                  answer.status);
             check(answer.close, "place %u, way %d", place, way);
             expect_nothing(&reader);
             check(mine.request_ends - ends == mine.keeps - keeps, "place %u, way %d", place, way);
@@ -957,7 +1000,8 @@ static void test_refusal_with_the_whole_body(void **state)
 {
     (void)state;
     struct reader reader = {.fd = client_new_settled()};
-    feed(reader.fd, "PUT /refuse/0 HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc" GET("/text/3"));
+    feed(reader.fd,
+         "PUT /refuse/0 HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc" GET("/text/3"));
     settle();
     expect(&reader, 413, "At the head.\n");
     expect_bytes(&reader, 3);
@@ -1040,7 +1084,8 @@ static void test_many_holds(void **state)
     for (size_t i = 0; i < COUNT(readers); i++) {
         char text[100];
         readers[i] = (struct reader){.fd = client_new_settled()};
-        snprintf(text, sizeof text, "GET /hold/%zu HTTP/1.1\r\nHost: h\r\n\r\n", (i * 37 % 100 + 1) * 1000000);
+        snprintf(text, sizeof text, "GET /hold/%zu HTTP/1.1\r\nHost: h\r\n\r\n",
+                 (i * 37 % 100 + 1) * 1000000);
         feed(readers[i].fd, text);
     }
     settle();
@@ -1111,7 +1156,8 @@ static void test_streams(void **state)
 {
     (void)state;
     struct reader reader = {.fd = client_new_settled()};
-    feed(reader.fd, GET("/text/1") GET("/stream/30") GET("/stream/0") GET("/text/2") GET("/stream/1") GET("/text/3"));
+    feed(reader.fd, GET("/text/1") GET("/stream/30") GET("/stream/0") GET("/text/2")
+                        GET("/stream/1") GET("/text/3"));
     settle();
     expect_bytes(&reader, 1);
     expect_stream(&reader, 30);
@@ -1179,7 +1225,8 @@ static void test_broken_streams(void **state)
             struct reader reader = {.fd = client_new_settled()};
             char text[100];
             struct answer answer;
-            snprintf(text, sizeof text, "GET /broken/%u HTTP/1.%u\r\nHost: h\r\n\r\n", pieces, minor);
+            snprintf(text, sizeof text, "GET /broken/%u HTTP/1.%u\r\nHost: h\r\n\r\n", pieces,
+                     minor);
             feed(reader.fd, text);
             settle();
             assert_false(is_open(reader.fd));
@@ -1256,7 +1303,8 @@ static void test_clients_that_leave(void **state)
                     if (way == 2 && is_open(fd)) /* nothing was written that could have failed */
                         fake_end(io, fd);
                     settle();
-                    check(!is_open(fd), "%s: way %d, space %zu, %d turns", texts[i], way, space, turns);
+                    check(!is_open(fd), "%s: way %d, space %zu, %d turns", texts[i], way, space,
+                          turns);
                     assert_int_equal(mine.request_ends, mine.keeps);
                 }
     assert_int_equal(server_connections(server), 0);
@@ -1267,8 +1315,13 @@ static void test_clients_that_leave(void **state)
 static void test_reset_in_the_middle_of_a_batch(void **state)
 {
     (void)state;
-    static const char *const lasts[] = {GET("/text/3"), GET("/ref/9000"), GET("/hold/5"), GET("/stream/5"),
-                                        GET("/broken/1"), GET("/text/120000"), "HEAD /stream/2 HTTP/1.1\r\nHost: h\r\n\r\n"};
+    static const char *const lasts[] = {GET("/text/3"),
+                                        GET("/ref/9000"),
+                                        GET("/hold/5"),
+                                        GET("/stream/5"),
+                                        GET("/broken/1"),
+                                        GET("/text/120000"),
+                                        "HEAD /stream/2 HTTP/1.1\r\nHost: h\r\n\r\n"};
     for (size_t last = 0; last < COUNT(lasts); last++)
         for (int before = 26; before < 36; before++) {
             int fd = client_new_settled();
@@ -1401,7 +1454,8 @@ static void test_time_of_a_body_behind_a_blocked_answer(void **state)
     (void)state;
     struct reader reader = {.fd = client_new_settled()};
     fake_socket(io, reader.fd)->space = 10;
-    feed(reader.fd, "PUT /sum/9 HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n");
+    feed(reader.fd,
+         "PUT /sum/9 HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n");
     settle();
     fake_socket(io, reader.fd)->space = SIZE_MAX;
     settle();
@@ -1501,9 +1555,9 @@ static void test_allow_list(void **state)
         const char *peer;
         bool allowed;
     } rows[] = {
-        {"10.1.2.3:5", true},          {"[::1]:5", true},  {"[::ffff:10.1.2.3]:5", true},
-        {"8.8.8.8:5", false},          {"[2001:db8::1]:5", false},
-        {"[::ffff:8.8.8.8]:5", false}, {"[fe80::1]:5", true},
+        {"10.1.2.3:5", true},  {"[::1]:5", true},          {"[::ffff:10.1.2.3]:5", true},
+        {"8.8.8.8:5", false},  {"[2001:db8::1]:5", false}, {"[::ffff:8.8.8.8]:5", false},
+        {"[fe80::1]:5", true},
     };
     unsigned allowed = 0;
     for (size_t i = 0; i < COUNT(rows); i++) {
@@ -1522,7 +1576,8 @@ static void test_allow_list(void **state)
     assert_int_equal(server_connections(server), allowed);
 }
 
-/* Those past the limit are told so, with a 503; those far past it are closed; and each that leaves makes room. */
+/* Those past the limit are told so, with a 503; those far past it are closed; and each that leaves
+ * makes room. */
 static void test_connections_max(void **state)
 {
     (void)state;
@@ -1539,7 +1594,8 @@ static void test_connections_max(void **state)
             assert_true(is_open(readers[i].fd));
         } else if (i < CONNECTIONS_MAX + SERVER_REFUSED_MAX) {
             struct answer answer;
-            check(next_answer(&readers[i], false, &answer) == ANSWER_OK && answer.status == 503, "%zu", i);
+            check(next_answer(&readers[i], false, &answer) == ANSWER_OK && answer.status == 503,
+                  "%zu", i);
             assert_true(answer.close);
         } else {
             check(!is_open(readers[i].fd), "%zu", i);
@@ -1560,7 +1616,8 @@ static void test_connections_max(void **state)
     expect_bytes(&next, 4);
 }
 
-/* Out of file descriptors: those who are here go on, those who wait come in when there is room again. */
+/* Out of file descriptors: those who are here go on, those who wait come in when there is room
+ * again. */
 static void test_accept_pauses(void **state)
 {
     (void)state;
@@ -1835,7 +1892,8 @@ static void test_drain_ends_blocked_answers_with_their_end(void **state)
 static void test_drain_of_what_ends_already(void **state)
 {
     (void)state;
-    struct reader finishing = {.fd = client_new_settled()}, lingering = {.fd = client_new_settled()};
+    struct reader finishing = {.fd = client_new_settled()},
+                  lingering = {.fd = client_new_settled()};
     fake_socket(io, finishing.fd)->space = 50;
     feed(finishing.fd, "GET /text/500 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
     feed(lingering.fd, "BAD\r\n\r\n");
@@ -1893,7 +1951,8 @@ static void storm_ask(struct storm_client *client, struct chance *chance)
     client->text = realloc(client->text, used + 200000);
     char *at = client->text + used;
     if (what == SUM && chance_once_in(chance, 2)) {
-        used += (size_t)sprintf(at, "PUT /sum/%zu HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n", number);
+        used += (size_t)sprintf(
+            at, "PUT /sum/%zu HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n", number);
         for (size_t put = 0; put < number;) {
             size_t chunk = 1 + chance_below(chance, number - put);
             used += (size_t)sprintf(client->text + used, "%zx\r\n", chunk);
@@ -1904,8 +1963,9 @@ static void storm_ask(struct storm_client *client, struct chance *chance)
         }
         used += (size_t)sprintf(client->text + used, "0\r\n\r\n");
     } else if (what == SUM || what == IGNORE) {
-        used += (size_t)sprintf(at, "PUT /%s/%zu HTTP/1.1\r\nHost: h\r\nContent-Length: %zu\r\n\r\n", names[what],
-                                number, number);
+        used +=
+            (size_t)sprintf(at, "PUT /%s/%zu HTTP/1.1\r\nHost: h\r\nContent-Length: %zu\r\n\r\n",
+                            names[what], number, number);
         memcpy(client->text + used, bytes, number);
         used += number;
     } else {
@@ -1953,7 +2013,8 @@ static void storm_step(struct storm_client *client, struct chance *chance)
     socket->space = chance_below(chance, chance_once_in(chance, 3) ? 100000 : 3000);
 }
 
-/* Clients that ask for everything, in pieces of any size, and read at any speed: each gets its answers, in order. */
+/* Clients that ask for everything, in pieces of any size, and read at any speed: each gets its
+ * answers, in order. */
 static void test_storm(void **state)
 {
     (void)state;

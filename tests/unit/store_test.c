@@ -27,8 +27,8 @@ struct pair {
     uint64_t changes;
     uint64_t now_us;
     struct store_counts counts;
-    bool may_expire;    /* values that have expired may become tombstones now */
-    int expected;       /* the key that may change now, or -1 */
+    bool may_expire; /* values that have expired may become tombstones now */
+    int expected;    /* the key that may change now, or -1 */
 };
 
 static struct pair pair, other;
@@ -43,7 +43,8 @@ static struct store_key key_of(const struct pair *in, unsigned i)
     return store_key(in->store, name_of(&in->entries[i]));
 }
 
-/* Keys that share few shards, so that order and growth within a shard are tried; and some that do not. */
+/* Keys that share few shards, so that order and growth within a shard are tried; and some that do
+ * not. */
 static void name_keys(struct pair *in)
 {
     enum { SHARDS = 4 };
@@ -259,7 +260,8 @@ static enum store_result do_write(struct pair *in, unsigned i, struct said said)
     const struct entry *entry = &in->entries[i];
     struct store_key key = key_of(in, i);
     said.key = name_of(entry);
-    said.version = entry->has && entry->said.version >= in->now_us ? entry->said.version + 1 : in->now_us;
+    said.version =
+        entry->has && entry->said.version >= in->now_us ? entry->said.version + 1 : in->now_us;
     struct said unstamped = said;
     unstamped.version = 12345;
     struct record *record = record_of(in, &unstamped);
@@ -360,8 +362,9 @@ static struct said random_said(struct pair *in, struct chance *chance)
         return said;
     for (size_t i = 0; i < 8; i++)
         bytes[chance_below(chance, sizeof bytes)] = (char)chance_next(chance);
-    said.value = (struct slice){bytes, chance_once_in(chance, 3) ? chance_below(chance, 3)
-                                                                 : chance_below(chance, sizeof bytes)};
+    said.value =
+        (struct slice){bytes, chance_once_in(chance, 3) ? chance_below(chance, 3)
+                                                        : chance_below(chance, sizeof bytes)};
     said.type = types[chance_below(chance, COUNT(types))];
     if (chance_once_in(chance, 3))
         said.expires_us = in->now_us + chance_below(chance, 5 * second_us);
@@ -413,17 +416,20 @@ static void test_stamps(void **state)
         int64_t old_us, now_us; /* relative to noon; an old one of INT64_MIN is none */
         int64_t wanted_us;
     } rows[] = {
-        {INT64_MIN, 0, 0}, {-100, 0, 0}, {-1, 0, 0},         {0, 0, 1},
-        {1, 0, 2},         {100, 0, 101}, {1000000000, 0, 1000000001},
+        {INT64_MIN, 0, 0},           {-100, 0, 0}, {-1, 0, 0}, {0, 0, 1}, {1, 0, 2}, {100, 0, 101},
+        {1000000000, 0, 1000000001},
     };
     for (unsigned i = 0; i < COUNT(rows); i++)
         for (int tombstone = 0; tombstone < 2; tombstone++) {
             unsigned key = 2 * i + (unsigned)tombstone;
-            struct said said = {.tombstone = tombstone, .version = noon_us + (uint64_t)rows[i].old_us};
+            struct said said = {.tombstone = tombstone,
+                                .version = noon_us + (uint64_t)rows[i].old_us};
             if (rows[i].old_us != INT64_MIN)
                 assert_int_equal(do_merge(&pair, key, said), STORE_APPLIED);
-            assert_int_equal(do_write(&pair, key, (struct said){.value = SLICE("new")}), STORE_APPLIED);
-            check(pair.entries[key].said.version == noon_us + (uint64_t)rows[i].wanted_us, "row %u", i);
+            assert_int_equal(do_write(&pair, key, (struct said){.value = SLICE("new")}),
+                             STORE_APPLIED);
+            check(pair.entries[key].said.version == noon_us + (uint64_t)rows[i].wanted_us, "row %u",
+                  i);
         }
     check_all(&pair);
 }
@@ -446,7 +452,8 @@ static void test_clock_that_steps_back(void **state)
 static void test_stale_changes_nothing(void **state)
 {
     (void)state;
-    struct said said = {.value = SLICE("m"), .type = SLICE("t"), .version = noon_us, .expires_us = noon_us + 5};
+    struct said said = {
+        .value = SLICE("m"), .type = SLICE("t"), .version = noon_us, .expires_us = noon_us + 5};
     assert_int_equal(do_merge(&pair, 0, said), STORE_APPLIED);
     uint64_t used = heap_used(store_heap(pair.store));
     assert_int_equal(do_merge(&pair, 0, said), STORE_STALE); /* itself */
@@ -471,7 +478,8 @@ static void test_expiry(void **state)
         assert_int_equal(do_write(&pair, i, said), STORE_APPLIED);
     }
     for (unsigned s = 0; s < 10; s++) {
-        check_keys(&pair); /* a GET does not find what has expired, whether it was looked at or not */
+        check_keys(
+            &pair); /* a GET does not find what has expired, whether it was looked at or not */
         pair.now_us += second_us;
         check_keys(&pair);
         while (do_expire(&pair, 7))
@@ -564,8 +572,9 @@ static void test_grace_at_the_ends_of_time(void **state)
                 {noon_us + 1, false},
                 {UINT64_MAX - 1, false}};
     for (unsigned i = 0; i < COUNT(rows); i++)
-        assert_int_equal(do_merge(&pair, i, (struct said){.tombstone = true, .version = rows[i].version}),
-                         STORE_APPLIED);
+        assert_int_equal(
+            do_merge(&pair, i, (struct said){.tombstone = true, .version = rows[i].version}),
+            STORE_APPLIED);
     sweep_around(pair.store, noon_us);
     for (unsigned i = 0; i < COUNT(rows); i++) {
         struct store_key key = key_of(&pair, i);
@@ -586,8 +595,8 @@ static void test_prefetch_changes_nothing(void **state)
         keys[i].for_write = chance_once_in(&chance, 2);
         pointers[i] = &keys[i];
     }
-    static const unsigned counts[] = {0, 1, 2, STORE_PREFETCH_MAX - 1, STORE_PREFETCH_MAX,
-                                      STORE_PREFETCH_MAX + 1, COUNT(keys)};
+    static const unsigned counts[] = {
+        0, 1, 2, STORE_PREFETCH_MAX - 1, STORE_PREFETCH_MAX, STORE_PREFETCH_MAX + 1, COUNT(keys)};
     for (size_t i = 0; i < COUNT(counts); i++)
         store_prefetch(pair.store, pointers, counts[i]);
     check_all(&pair);
@@ -713,7 +722,8 @@ static void test_agreement(void **state)
     check_all(&other);
     assert_true(store_digest(pair.store) == store_digest(other.store));
     for (uint32_t shard = 0; shard < STORE_SHARDS; shard++)
-        assert_true(store_shard_digest(pair.store, shard) == store_shard_digest(other.store, shard));
+        assert_true(store_shard_digest(pair.store, shard) ==
+                    store_shard_digest(other.store, shard));
     pair_end(&other);
 }
 
@@ -772,7 +782,8 @@ static void test_out_of_memory(void **state)
                 assert_true(nth > 1 || failures > 0);
                 /* With memory all is as if nothing had been. */
                 for (unsigned i = 0; i < KEYS; i++)
-                    assert_int_equal(do_write(&pair, i, (struct said){.tombstone = true}), STORE_APPLIED);
+                    assert_int_equal(do_write(&pair, i, (struct said){.tombstone = true}),
+                                     STORE_APPLIED);
                 pair.now_us += 2 * grace_us;
                 sweep_through(&pair);
                 check_all(&pair);
@@ -780,13 +791,15 @@ static void test_out_of_memory(void **state)
             }
 }
 
-/* A value that cannot become a tombstone for want of memory does so later, and is not found meanwhile. */
+/* A value that cannot become a tombstone for want of memory does so later, and is not found
+ * meanwhile. */
 static void test_expiry_without_memory_is_tried_again(void **state)
 {
     (void)state;
     for (unsigned i = 0; i < KEYS; i++)
-        assert_int_equal(do_write(&pair, i, (struct said){.value = SLICE("v"), .expires_us = noon_us + 1}),
-                         STORE_APPLIED);
+        assert_int_equal(
+            do_write(&pair, i, (struct said){.value = SLICE("v"), .expires_us = noon_us + 1}),
+            STORE_APPLIED);
     pair.now_us += 2 * second_us;
     for (int i = 0; i < 5; i++) {
         failing_start(1, true);
@@ -819,11 +832,13 @@ static void test_sweep_without_memory(void **state)
 /* The limit */
 
 /* Puts a value under a name of its own. */
-static enum store_result put(struct store *store, unsigned number, size_t bytes, bool tombstone, uint64_t now_us)
+static enum store_result put(struct store *store, unsigned number, size_t bytes, bool tombstone,
+                             uint64_t now_us)
 {
     static char value[20000], name[KEY_BYTES];
     snprintf(name, sizeof name, "n%u", number);
-    struct said said = {.key = slice_of(name), .value = {value, tombstone ? 0 : bytes}, .tombstone = tombstone};
+    struct said said = {
+        .key = slice_of(name), .value = {value, tombstone ? 0 : bytes}, .tombstone = tombstone};
     struct record *record = said_record(store_heap(store), &said);
     if (!record)
         return STORE_NO_ROOM;
@@ -858,7 +873,8 @@ static void limit(size_t bytes)
         check(has(store, i, noon_us), "%zu bytes: %u is lost", bytes, i);
     assert_int_equal(put(store, count, bytes, false, noon_us), STORE_NO_ROOM);
     for (unsigned i = 0; i < count; i++) {
-        check(put(store, i, 0, true, noon_us) == STORE_APPLIED, "%zu bytes: delete of %u", bytes, i);
+        check(put(store, i, 0, true, noon_us) == STORE_APPLIED, "%zu bytes: delete of %u", bytes,
+              i);
         check(!has(store, i, noon_us), "%zu bytes: %u", bytes, i);
     }
     assert_int_equal(store_counts(store).tombstones, count);
@@ -920,8 +936,8 @@ static struct store *sparse_store(unsigned records, uint64_t memory_max, uint64_
     return store;
 }
 
-/* When sizes change, sweeping wins back the memory of the old ones, and nothing of what stands there changes: not its
- * content, not its order, not when it expires. */
+/* When sizes change, sweeping wins back the memory of the old ones, and nothing of what stands
+ * there changes: not its content, not its order, not when it expires. */
 static void test_sweeping_moves_records(void **state)
 {
     (void)state;
@@ -985,7 +1001,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_random, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_agreement, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_out_of_memory, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_expiry_without_memory_is_tried_again, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_expiry_without_memory_is_tried_again, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_sweep_without_memory, set_up, tear_down),
         cmocka_unit_test(test_limit),
         cmocka_unit_test(test_sweeping_moves_records),

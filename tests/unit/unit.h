@@ -27,12 +27,12 @@
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
 /* An assertion that says in which row of a table, or at which step, it failed. */
-#define check(condition, ...)                                                                      \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            print_error("%s: ", #condition);                                                       \
-            fail_msg(__VA_ARGS__);                                                                 \
-        }                                                                                          \
+#define check(condition, ...)                \
+    do {                                     \
+        if (!(condition)) {                  \
+            print_error("%s: ", #condition); \
+            fail_msg(__VA_ARGS__);           \
+        }                                    \
     } while (0)
 
 static inline void check_slice(struct slice is, struct slice wanted, const char *row)

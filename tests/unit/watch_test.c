@@ -171,7 +171,8 @@ static void test_random(void **state)
     int what[WAITERS] = {IDLE};
     unsigned key_waited_for[WAITERS] = {0}, woken_at[WAITERS] = {0}, wakes = 0;
     for (int step = 0; step < 100000; step++) {
-        unsigned i = (unsigned)chance_below(&chance, WAITERS), key = (unsigned)chance_below(&chance, KEYS);
+        unsigned i = (unsigned)chance_below(&chance, WAITERS),
+                 key = (unsigned)chance_below(&chance, KEYS);
         switch (chance_below(&chance, 6)) {
         case 0:
         case 1:

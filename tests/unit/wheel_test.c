@@ -177,7 +177,8 @@ static void test_adding_in_the_middle(void **state)
     unsigned steps = 1000000, taken = 1;
     for (int i = 0; i < 5; i++)
         add(i, due);
-    wheel_add(&wheel, wheel_next(&wheel, now, &steps)); /* as after a failure: the next second tries again */
+    wheel_add(&wheel, wheel_next(&wheel, now,
+                                 &steps)); /* as after a failure: the next second tries again */
     add(5, due);
     add(6, now + WHEEL_SLOTS * second_us); /* the same slot, another turn */
     taken += take_all(now);
@@ -218,8 +219,8 @@ static void test_moved_records(void **state)
     assert_int_equal(taken, 4);
 }
 
-/* A call looks at no more than it may, and goes on where the last one stopped. What it takes counts too: however many
- * are due at once, they do not hold up everything else. */
+/* A call looks at no more than it may, and goes on where the last one stopped. What it takes counts
+ * too: however many are due at once, they do not hold up everything else. */
 static void test_bounded_steps(void **state)
 {
     (void)state;
@@ -248,8 +249,8 @@ static void test_bounded_steps(void **state)
 static void test_clock_steps(void **state)
 {
     (void)state;
-    static const int64_t steps_s[] = {1,    -1,    10,     -10,     WHEEL_SLOTS - 1, WHEEL_SLOTS,
-                                      4097, -4095, -4096,  -4097,   100000,          -100000,
+    static const int64_t steps_s[] = {1,    -1,    10,      -10,       WHEEL_SLOTS - 1, WHEEL_SLOTS,
+                                      4097, -4095, -4096,   -4097,     100000,          -100000,
                                       7,    -7,    1 << 30, -(1 << 30)};
     for (size_t i = 0; i < COUNT(steps_s); i++)
         for (uint64_t due_s = 0; due_s < 2 * WHEEL_SLOTS; due_s += 511) {
@@ -271,8 +272,8 @@ static void test_clock_steps(void **state)
         }
 }
 
-/* Takes all, and checks that nothing is left that was due in a second before this one, unless it came in (fresh) after
- * this one was looked at. */
+/* Takes all, and checks that nothing is left that was due in a second before this one, unless it
+ * came in (fresh) after this one was looked at. */
 static unsigned take_and_check(uint64_t now_us, uint64_t *looked_at_s, bool fresh[RECORDS])
 {
     bool same_second = now_us / second_us == *looked_at_s;
@@ -342,7 +343,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_nothing_in_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_not_before_its_time, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_what_is_due_already_comes_within_a_second, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_what_is_due_already_comes_within_a_second, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_far_future, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_removal, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_removal_in_the_middle, set_up, tear_down),

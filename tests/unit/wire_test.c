@@ -85,7 +85,8 @@ static size_t piece_of(struct chance *chance, size_t most)
     return 1 + chance_below(chance, chance_once_in(chance, 2) ? most : most < 8 ? most : 8);
 }
 
-/* Feeds all of `bytes`, in pieces of `piece` (0: at random, by `chance`; without it as large as can be). */
+/* Feeds all of `bytes`, in pieces of `piece` (0: at random, by `chance`; without it as large as can
+ * be). */
 static void read_all(struct slice bytes, size_t piece, struct chance *chance, uint64_t value_max,
                      struct outcome *out)
 {
@@ -139,7 +140,8 @@ static void put_random(struct stream *stream, struct chance *chance)
         .tombstone = chance_once_in(chance, 4),
     };
     if (!said.tombstone) {
-        said.type = (struct slice){bytes, chance_once_in(chance, 2) ? 0 : chance_below(chance, 256)};
+        said.type =
+            (struct slice){bytes, chance_once_in(chance, 2) ? 0 : chance_below(chance, 256)};
         said.value = (struct slice){bytes, chance_below(chance, scale)};
         said.expires_us = chance_once_in(chance, 2) ? 0 : chance_next(chance);
     }
@@ -167,12 +169,13 @@ static void test_frames(void **state)
 {
     (void)state;
     static const unsigned char pear[] = {
-        0x01, 0x00, 0x00, 0x04, 0x0a, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x05, 0x00, 0x06, 0x0a, 0x24,
-        0x18, 0x1e, 0x40, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x87, 0x7a, 0x65, 0xd1,
-        0xe8, 0x1a, 0x6e, 0x87, 0x70, 0x65, 0x61, 0x72, 0x74, 0x65, 0x78, 0x74, 0x2f, 0x70, 0x6c, 0x61,
-        0x69, 0x6e, 0x67, 0x72, 0x65, 0x65, 0x6e, 0x01, 0x80, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
-        0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00,
-        0x00, 0x00, 0x00, 0xea, 0xbd, 0xe6, 0xe5, 0x9b, 0xf9, 0x9c, 0x7e}; /* of docs/http.md */
+        0x01, 0x00, 0x00, 0x04, 0x0a, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x05, 0x00, 0x06,
+        0x0a, 0x24, 0x18, 0x1e, 0x40, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+        0x87, 0x7a, 0x65, 0xd1, 0xe8, 0x1a, 0x6e, 0x87, 0x70, 0x65, 0x61, 0x72, 0x74, 0x65,
+        0x78, 0x74, 0x2f, 0x70, 0x6c, 0x61, 0x69, 0x6e, 0x67, 0x72, 0x65, 0x65, 0x6e, 0x01,
+        0x80, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+        0x00, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xea,
+        0xbd, 0xe6, 0xe5, 0x9b, 0xf9, 0x9c, 0x7e}; /* of docs/http.md */
     static struct stream stream;
     struct said said = {.key = SLICE("pear"),
                         .type = SLICE("text/plain"),
@@ -197,14 +200,15 @@ static void test_head_of_what_expires_and_of_tombstones(void **state)
                         .expires_us = 0x1112131415161718};
     stream.len = stream.frames = 0;
     put_said(&stream, &said);
-    assert_memory_equal(stream.data,
-                        "\1\2\0\1\0\0\0\0\0\0\1\x2c\1\2\3\4\5\6\7\x08\x11\x12\x13\x14\x15\x16\x17\x18",
-                        28);
+    assert_memory_equal(
+        stream.data, "\1\2\0\1\0\0\0\0\0\0\1\x2c\1\2\3\4\5\6\7\x08\x11\x12\x13\x14\x15\x16\x17\x18",
+        28);
     assert_memory_equal(stream.data + WIRE_HEAD_BYTES, "kvvv", 4);
     said = (struct said){.key = SLICE("gone"), .version = 255, .tombstone = true};
     stream.len = stream.frames = 0;
     put_said(&stream, &said);
-    assert_memory_equal(stream.data, "\1\1\0\4\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\xff\0\0\0\0\0\0\0\0", 28);
+    assert_memory_equal(stream.data, "\1\1\0\4\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\xff\0\0\0\0\0\0\0\0",
+                        28);
     assert_int_equal(stream.len, WIRE_HEAD_BYTES + 4);
 }
 
@@ -243,7 +247,8 @@ static void test_the_largest_of_everything(void **state)
                         .expires_us = UINT64_MAX};
     stream.len = stream.frames = 0;
     put_said(&stream, &said);
-    said = (struct said){.key = {bytes, RECORD_KEY_BYTES_MAX}, .version = UINT64_MAX, .tombstone = true};
+    said = (struct said){
+        .key = {bytes, RECORD_KEY_BYTES_MAX}, .version = UINT64_MAX, .tombstone = true};
     put_said(&stream, &said);
     said = (struct said){.key = {bytes, 1}};
     put_said(&stream, &said);
@@ -320,9 +325,11 @@ static void test_every_truncation(void **state)
             frames++;
         read_all((struct slice){stream.data, len}, 0, &chance, VALUE_MAX, &out);
         check(out.result == WIRE_MORE || out.result == WIRE_RECORD || len == 0, "at %zu", len);
-        check(out.at_end == (len == 0 || len == stream.starts[4] || len == stream.len), "at %zu", len);
+        check(out.at_end == (len == 0 || len == stream.starts[4] || len == stream.len), "at %zu",
+              len);
         check(out.got == (frames >= 7 ? 5 : frames > 3 ? frames - 1 : frames), "at %zu", len);
-        check(out.offset == stream.starts[frames], "at %zu: %llu", len, (unsigned long long)out.offset);
+        check(out.offset == stream.starts[frames], "at %zu: %llu", len,
+              (unsigned long long)out.offset);
     }
 }
 
@@ -334,12 +341,14 @@ static void test_every_flipped_bit(void **state)
     static struct outcome out;
     struct chance chance = chance_start(16);
     good.len = good.frames = 0;
-    struct said said = {.key = SLICE("key"), .type = SLICE("t"), .value = SLICE("some value"), .version = 3};
+    struct said said = {
+        .key = SLICE("key"), .type = SLICE("t"), .value = SLICE("some value"), .version = 3};
     put_said(&good, &said);
     said.expires_us = 1ULL << 50;
     put_said(&good, &said);
     static char large[200];
-    said = (struct said){.key = SLICE("large"), .value = {large, sizeof large}, .version = 1ULL << 50};
+    said =
+        (struct said){.key = SLICE("large"), .value = {large, sizeof large}, .version = 1ULL << 50};
     put_said(&good, &said);
     said = (struct said){.key = SLICE("gone"), .version = 4, .tombstone = true};
     put_said(&good, &said);
@@ -355,7 +364,8 @@ static void test_every_flipped_bit(void **state)
         while (good.starts[frame + 1] <= bit / 8)
             frame++;
         check(out.got == frame, "bit %zu: %u records", bit, out.got);
-        check(out.offset == good.starts[frame], "bit %zu: at %llu", bit, (unsigned long long)out.offset);
+        check(out.offset == good.starts[frame], "bit %zu: at %llu", bit,
+              (unsigned long long)out.offset);
     }
 }
 
@@ -431,7 +441,8 @@ static void test_bad_ends(void **state)
             put_end(&stream, counted);
             read_all(slice_of_stream(&stream), 0, NULL, VALUE_MAX, &out);
             check(out.at_end == (records == counted), "%u for %u", counted, records);
-            check((out.result == WIRE_BROKEN) == (records != counted), "%u for %u", counted, records);
+            check((out.result == WIRE_BROKEN) == (records != counted), "%u for %u", counted,
+                  records);
             assert_int_equal(out.got, records);
         }
     for (unsigned at = 2; at < 28; at++) {
@@ -538,7 +549,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_frames, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_head_of_what_expires_and_of_tombstones, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_head_of_what_expires_and_of_tombstones, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_round_trips, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_the_largest_of_everything, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_streams_follow_one_another, set_up, tear_down),
