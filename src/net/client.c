@@ -94,6 +94,7 @@ static uint64_t client_deadline(const struct client *client)
 
 static void client_set_timer(struct client *client)
 {
+    client->sent_bytes = client->conn.sent_bytes; /* all that was sent up to active_us */
     uint64_t deadline = client_deadline(client);
     if (client->timer.place == 0 || deadline < client->timer.at_us)
         loop_timer_set(client->server->loop, &client->timer, deadline);
@@ -209,8 +210,9 @@ static bool request_answer(struct request *request)
         request->client->state == CLIENT_HELD || request->client->state == CLIENT_STREAMING;
     if (later)
         return false;
-    assert(request->replied);
-    bool closes = request->close;
+    bool closed = request->client->conn.state == CONN_CLOSED; /* while it was being answered */
+    assert(request->replied || closed);
+    bool closes = request->close || closed;
     if (request->detached)
         exchange_free(request->client);
     else
@@ -224,7 +226,7 @@ static void stream_continue(struct client *client)
     enum server_stream_result result = output_stream(&client->server->output, request);
     if (client->conn.state != CONN_OPEN || result == SERVER_STREAM_MORE)
         return;
-    bool close = request->close;
+    bool close = request->close || client->server->draining;
     exchange_free(client);
     client->state = CLIENT_READY;
     if (result == SERVER_STREAM_BROKEN)
@@ -347,13 +349,14 @@ static void client_on_drained(struct conn *conn)
 {
     struct client *client = (struct client *)conn;
     client->active_us = client->server->loop->now_us;
-    if (conn->state == CONN_LINGERING || client->state == CLIENT_HELD)
-        client_set_timer(client);
-    else if (client->state == CLIENT_STREAMING || client->more)
+    bool open = conn->state == CONN_OPEN && client->state != CLIENT_HELD;
+    bool over = conn->ended || (client->server->draining && !client->reading);
+    if (open && (client->state == CLIENT_STREAMING || client->more))
         server_ready(client);
-    else if (client->state == CLIENT_READY &&
-             (conn->ended || (client->server->draining && !client->reading)))
+    else if (open && client->state == CLIENT_READY && over)
         client_finish(client, false);
+    else
+        client_set_timer(client);
 }
 
 static void client_free(struct loop_deferred *deferred)

@@ -1,7 +1,10 @@
-/* Fuzzes the reader of /-/merge: bytes of any kind, in pieces of any size.    byte 0: how the rest
- * is cut: 0 at once, 1 byte by byte, else at random from that seed   the rest: the stream  However
- * it is cut, the outcome is the same; what comes out as a record encodes to the very bytes that it
- * came from; and nothing of it is left when the reader is freed. */
+/* Fuzzes the reader of /-/merge: bytes of any kind, in pieces of any size.
+ *
+ *   byte 0: how the rest is cut: 0 at once, 1 byte by byte, else at random from that seed
+ *   the rest: the stream
+ *
+ * However it is cut, the outcome is the same; what comes out as a record encodes to the very bytes
+ * that it came from; and nothing of it is left when the reader is freed. */
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>

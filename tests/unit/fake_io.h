@@ -1,8 +1,12 @@
 /* A world for tests: sockets whose other end the test holds in its hands, and a clock that moves
- * only while somebody waits. What may never be done to a socket fails the test.    int fd =
- * fake_connect(io, "10.0.0.1:5000");   fake_feed(io, fd, SLICE("GET / HTTP/1.0\r\n\r\n"));
- * loop_turn(&loop, 0);   … fake_output(io, fd) …  Numbers of sockets are not used twice, so a
- * socket can be looked at when it is closed. */
+ * only while somebody waits. What may never be done to a socket fails the test.
+ *
+ *   int fd = fake_connect(io, "10.0.0.1:5000");
+ *   fake_feed(io, fd, SLICE("GET / HTTP/1.0\r\n\r\n"));
+ *   loop_turn(&loop, 0);
+ *   … fake_output(io, fd) …
+ *
+ * Numbers of sockets are not used twice, so a socket can be looked at when it is closed. */
 #ifndef UNIT_FAKE_IO_H
 #define UNIT_FAKE_IO_H
 

@@ -21,11 +21,12 @@ static struct log quiet;
 static struct server *server;
 static int listener;
 
-/* The service: a target is /WHAT/NUMBER.    text/N    N bytes, copied              hold/N     held
- * for N us   ref/N     N bytes, from their place    stream/N   N pieces of STREAM_PIECE_BYTES
- * sum/N     length and sum of the body   broken/N   the same, but then it cannot go on   ignore
- * takes no body                refuse/N   at head (0), at start (1), at room (2), when filled (3)
- * */
+/* The service: a target is /WHAT/NUMBER.
+ *
+ *   text/N    N bytes, copied             hold/N     held for N us
+ *   ref/N     N bytes, from their place   stream/N   N pieces of STREAM_PIECE_BYTES
+ *   sum/N     length and sum of the body  broken/N   the same, but then it cannot go on
+ *   ignore    takes no body               refuse/N   at the place N (REFUSE_HEAD …) */
 enum what { TEXT, REF, SUM, HOLD, STREAM, BROKEN, IGNORE, REFUSE, UNKNOWN };
 enum { REFUSE_HEAD, REFUSE_START, REFUSE_ROOM, REFUSE_FILLED };
 enum { STREAM_PIECE_BYTES = 10000 };
