@@ -380,9 +380,13 @@ void client_read(struct client *client, bool may_recv)
         return;
     char *room = server->input + server->input_used;
     size_t want = client->large_bodies ? HEAD_READ_BYTES : SERVER_READ_BYTES;
-    size_t len = conn_fill(conn, room, conn->kept_bytes + want, may_recv);
+    size_t kept = conn->kept_bytes, len = conn_fill(conn, room, kept + want, may_recv);
     if (conn->state != CONN_OPEN)
         return;
+    if (may_recv && len == kept && !conn->ended) {
+        conn_keep(conn, (struct slice){room, len}); /* nothing came: no activity */
+        return;
+    }
     struct run *run = &server->runs[server->run_count];
     *run = (struct run){client, room, len, 0, server->request_count, 0, RUN_NEEDS_INPUT};
     run_parse(run);

@@ -148,8 +148,8 @@ void sim_client_leave(struct sim_client *client)
 
 /* The end of a connection, by the node or by a fault */
 
-/* Whether a node that stops may leave this unanswered: it had not read it when it was told to stop, or its
- * time is over, or what was still being sent made the network forget the answer (a reset). */
+/* Whether a node that stops may leave this unanswered: it had not read it when it was told to stop, since
+ * it was busy with the call before; or its time is over; or what was still being sent made the network forget the answer (a reset). */
 static bool drain_is_excuse(struct sim_client *client)
 {
     const struct scene *scene = client->scene;
@@ -159,8 +159,9 @@ static bool drain_is_excuse(struct sim_client *client)
         return false;
     bool waits =
         client->received == 0 && (scene->faults.accept_failure_ppm || scene->faults.files_max);
-    bool early =
-        client->call_count && call->sent_us && call->sent_us + slack_us < scene->draining_us;
+    bool idle = client->place.previous_us + slack_us < scene->draining_us;
+    bool early = idle && client->call_count && call->sent_us &&
+                 call->sent_us + slack_us < scene->draining_us;
     bool sends = client->sent_at_us + slack_us >= scene->draining_us;
     return !early || waits || sends ||
            now_of(client) >= scene->draining_us + scene->limits.drain_us;
@@ -588,7 +589,8 @@ static void client_finish(struct sim_client *client)
         client->shut = true;
         return;
     }
-    if (client->call_count || client->heard_close || client->sleeper || client->stranger)
+    bool sleeps = client->sleeper && client->calls_left == 0; /* its last connection */
+    if (client->call_count || client->heard_close || sleeps || client->stranger)
         return;
     cable_close(client->end);
     client_forget(client, rng_spread(&client->rng, 1, client->scene->habits.think_us_max));

@@ -5,6 +5,11 @@
  *
  * Linked with --wrap for malloc, calloc, realloc and heap_alloc: see failing.h. */
 #include "answer.h"
+
+#include <errno.h>
+
+#include "data/hash.h"
+#include "data/store.h"
 #include "data/wire.h"
 #include "failing.h"
 #include "fake_io.h"
@@ -662,6 +667,54 @@ static void backup_and_restore(void)
         mine.fd = 0;
 }
 
+/* Three keys of one shard, so that a listing stops in the middle of it. */
+static void one_shard(void)
+{
+    char name[16];
+    uint64_t shard = hash_bytes("x0", 2) >> (64 - STORE_SHARD_BITS);
+    step("one shard");
+    for (unsigned number = 0, found = 0; found < 3; number++) {
+        int len = snprintf(name, sizeof name, "x%u", number);
+        if (hash_bytes(name, (size_t)len) >> (64 - STORE_SHARD_BITS) != shard)
+            continue;
+        put_with(name, "", (struct slice){large, 60000});
+        found++;
+    }
+}
+
+/* Clients that leave in the middle: nothing comes of it. */
+static void leaving(void)
+{
+    static const char *const texts[] = {
+        "PUT /one HTTP/1.1\r\nHost: h\r\nContent-Length: 50000\r\n\r\nhalf",
+        "PUT /one HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+        "DELETE /one HTTP/1.1\r\nHost: h\r\nContent-Length: 50\r\n\r\nhalf",
+        "POST /-/merge HTTP/1.1\r\nHost: h\r\nContent-Length: 50000\r\n\r\n",
+        "GET /-/records HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET /-/keys HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET /chunked HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET /nothing HTTP/1.1\r\nHost: h\r\nPrefer: wait=99\r\nIf-None-Match: \"absent\"\r\n\r\n",
+    };
+    step("leaving");
+    size_t len = stream_make("never", 1, 30000);
+    for (size_t i = 0; i < COUNT(texts); i++)
+        for (size_t space = 3000; space < 400000;
+             space += strstr(texts[i], "records") ? 40000 : 400000) {
+            int fd = connect_client();
+            fake_socket(io, fd)->space = space;
+            fake_feed(io, fd, slice_of(texts[i]));
+            if (strstr(texts[i], "merge"))
+                fake_feed(io, fd, (struct slice){stream, len / 2});
+            settle();
+            if (is_open(fd))
+                fake_break(io, fd, -ECONNRESET);
+            settle();
+            check(!is_open(fd), "%s: %s", mine.step, texts[i]);
+        }
+    get("one");
+    get("never0");
+}
+
 static void story(void)
 {
     reading_and_writing();
@@ -679,6 +732,8 @@ static void story(void)
     operations();
     listing();
     backup_and_restore();
+    one_shard();
+    leaving();
 }
 
 /* With memory again: all that was acknowledged is there, on a new connection, and all of it can be
