@@ -190,7 +190,7 @@ void client_settle(struct client *client, struct slice rest, enum run_stop stop)
         server_ready(client);
     else if (conn->ended && !client->more && !busy)
         client_finish(client, false);
-    else if (client->reading || busy || conn_blocked(conn))
+    else if (client->reading || busy || conn_blocked(conn) || client->timer.place == 0)
         client_set_timer(client);
 }
 
@@ -330,12 +330,12 @@ void server_answer(struct request *held, void (*answer)(struct service *, struct
     client->more |= client->conn.kept != NULL;
     if (close)
         client_finish(client, false);
-    else if (conn_blocked(&client->conn))
-        client_set_timer(client);
-    else if (client->more)
+    else if (client->more && !conn_blocked(&client->conn))
         server_ready(client);
-    else if (client->conn.ended)
+    else if (client->conn.ended && !conn_blocked(&client->conn))
         client_finish(client, false);
+    else
+        client_set_timer(client);
 }
 
 /* The conn's events */

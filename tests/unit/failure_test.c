@@ -699,7 +699,7 @@ static void leaving(void)
     size_t len = stream_make("never", 1, 30000);
     for (size_t i = 0; i < COUNT(texts); i++)
         for (size_t space = 3000; space < 400000;
-             space += strstr(texts[i], "records") ? 40000 : 400000) {
+             space += strstr(texts[i], "records") ? 80000 : 400000) {
             int fd = connect_client();
             fake_socket(io, fd)->space = space;
             fake_feed(io, fd, slice_of(texts[i]));
