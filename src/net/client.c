@@ -349,6 +349,9 @@ static void client_on_drained(struct conn *conn)
 {
     struct client *client = (struct client *)conn;
     client->active_us = client->server->loop->now_us;
+    /* Nothing was read while it was blocked, so the time of a request under way begins anew. */
+    client->request_us = client->active_us;
+    client->body_bytes = 0;
     bool open = conn->state == CONN_OPEN && client->state != CLIENT_HELD;
     bool over = conn->ended || (client->server->draining && !client->reading);
     if (open && (client->state == CLIENT_STREAMING || client->more))
