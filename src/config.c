@@ -242,7 +242,8 @@ static bool parse_action(struct config *config, const char *argument)
 static bool asks_for_help(int argc, char *const *argv)
 {
     struct config scratch = {0};
-    return argc > 1 && (parse_action(&scratch, argv[1]) || (argc > 2 && parse_action(&scratch, argv[2])));
+    return argc > 1 &&
+           (parse_action(&scratch, argv[1]) || (argc > 2 && parse_action(&scratch, argv[2])));
 }
 
 static int parse_arguments(struct config *config, int argc, char *const *argv)

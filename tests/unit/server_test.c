@@ -129,7 +129,7 @@ static void on_body_start(struct service *service, struct request *request, uint
 static struct server_room on_body_room(struct service *service, struct request *request,
                                        uint64_t left)
 {
-    static char scrap[3000];
+    static char scrap[20000];
     const struct keeps *keeps = request->service_data;
     const struct about *about = about_of(request);
     (void)service;
@@ -232,11 +232,23 @@ static void answer_stream(struct request *request)
     reply_stream(stream);
 }
 
+/* Where nobody took the body, the head is as it was, whatever came in between. */
+static void check_head(struct request *request)
+{
+    struct about about = *about_of(request);
+    mine.heads--;
+    on_head(&mine.service, request);
+    assert_memory_equal(&about, about_of(request), sizeof about);
+    assert_true(request->head.target.len > 0);
+}
+
 static void on_request(struct service *service, struct request *request)
 {
     const struct about *about = about_of(request);
     (void)service;
     mine.answers++;
+    if (!request->service_data)
+        check_head(request);
     switch (about->what) {
     case TEXT:
         reply_content(request, 200, SLICE("text/plain"),
@@ -1239,20 +1251,22 @@ static void test_broken_streams(void **state)
 static void test_many_streams_share(void **state)
 {
     (void)state;
-    struct reader readers[20];
-    for (size_t i = 0; i < COUNT(readers); i++) {
+    struct reader readers[20], other = {.fd = client_new_settled()};
+    for (size_t i = 0; i < COUNT(readers); i++)
         readers[i] = (struct reader){.fd = client_new_settled()};
-        feed(readers[i].fd, GET("/stream/12"));
-    }
-    loop_turn(&loop, 0);
+    for (size_t i = 0; i < COUNT(readers); i++)
+        feed(readers[i].fd, GET("/stream/60"));
     loop_turn(&loop, 0);
     for (size_t i = 0; i < COUNT(readers); i++) { /* each has got something, none of them all */
         size_t got = fake_output(io, readers[i].fd).len;
-        assert_true(got > STREAM_PIECE_BYTES);
+        assert_true(got > STREAM_PIECE_BYTES && got < (size_t)30 * STREAM_PIECE_BYTES);
     }
+    feed(other.fd, GET("/text/3"));
+    loop_turn(&loop, 0);
+    expect_bytes(&other, 3);
     settle();
     for (size_t i = 0; i < COUNT(readers); i++)
-        expect_stream(&readers[i], 12);
+        expect_stream(&readers[i], 60);
 }
 
 /* Clients that leave */
@@ -1470,14 +1484,16 @@ static void test_bodies_in_time(void **state)
 {
     (void)state;
     struct reader stuck = {.fd = client_new_settled()}, slow = {.fd = client_new_settled()};
-    struct reader steady = {.fd = client_new_settled()};
+    struct reader steady = {.fd = client_new_settled()}, direct = {.fd = client_new_settled()};
     feed_body_head(stuck.fd, "/sum/5", 1000000);
     feed_body_head(slow.fd, "/sum/5", 1000000);
-    feed_body_head(steady.fd, "/sum/20000", 60 * 16384);
+    feed_body_head(steady.fd, "/sum/5", 60 * 16384);
+    feed_body_head(direct.fd, "/sum/20000", 60 * 16384);
     for (size_t s = 0; s < 60; s++) {
         if (is_open(slow.fd))
             feed_bytes(slow.fd, s * 100, 100);
         feed_bytes(steady.fd, s * 16384, 16384);
+        feed_bytes(direct.fd, s * 16384, 16384);
         pass(second_us - 1);
         check(is_open(stuck.fd) == (s < REQUEST_S + 1), "%zu s", s);
         pass(1);
@@ -1485,8 +1501,9 @@ static void test_bodies_in_time(void **state)
     check_408(&stuck);
     check_408(&slow);
     expect_sum(&steady, 60 * 16384);
-    assert_true(is_open(steady.fd));
-    assert_int_equal(mine.request_ends, 3);
+    expect_sum(&direct, 60 * 16384);
+    assert_true(is_open(steady.fd) && is_open(direct.fd));
+    assert_int_equal(mine.request_ends, 4);
 }
 
 /* A client that takes nothing is closed after stall_us; one that takes a little is not. */
