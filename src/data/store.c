@@ -317,7 +317,9 @@ enum store_result store_write(struct store *store, const struct store_key *key,
                               struct record *record, uint64_t now_us)
 {
     struct record *old = store_find(store, key);
-    record->version = old && old->version >= now_us ? old->version + 1 : now_us;
+    record->version = now_us;
+    if (old && old->version >= now_us)
+        record->version = old->version + (old->version < UINT64_MAX);
     return replace(store, key, old, record, now_us);
 }
 

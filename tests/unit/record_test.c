@@ -1,6 +1,7 @@
 #include "data/record.h"
 
 #include "data/hash.h"
+#include "data/wire.h"
 #include "records.h"
 
 static struct heap *heap;
@@ -29,7 +30,7 @@ static struct record *must(const struct said *said)
     return record;
 }
 
-static char bytes[70000];
+static char bytes[270000];
 
 static void fill_bytes(void)
 {
@@ -152,6 +153,61 @@ static void test_digest_is_as_documented(void **state)
     struct record *record = must(&pear);
     assert_true(record_digest(record) == 0x877a65d1e81a6e87);
     record_release(heap, record);
+}
+
+/* A value that comes in piece by piece is hashed on the way, whole blocks at a time, and comes to the
+ * same as one that was there at once; also when its record is resized in between, as the room of a
+ * value of unknown length is. */
+static void check_blocks(size_t total, bool grows, struct chance *chance)
+{
+    struct said said = {.key = SLICE("the key"), .type = SLICE("a/type"), .version = 3};
+    said.value = (struct slice){bytes, total - said.key.len - said.type.len};
+    struct record_form form = {.key = said.key, .type = said.type, .version = 3};
+    form.value_bytes = grows ? 1000 : said.value.len;
+    struct record *record = record_new(heap, &form, HEAP_NORMAL), *at_once = must(&said);
+    size_t filled = 0, hashed = 0;
+    while (filled < said.value.len) {
+        if (filled == record->value_bytes) {
+            size_t room = 2 * filled < said.value.len ? 2 * filled : said.value.len + 99;
+            record = record_resize(heap, record, room, filled);
+            assert_non_null(record);
+        }
+        size_t room = record->value_bytes - filled, left = said.value.len - filled;
+        size_t piece = 1 + chance_below(chance, chance_once_in(chance, 2) ? 100000 : 5000);
+        piece = piece < room ? piece : room;
+        piece = piece < left ? piece : left;
+        memcpy(record_value_room(record) + filled, bytes + filled, piece);
+        filled += piece;
+        size_t before = hashed;
+        hashed = record_hash_blocks(record, filled, hashed);
+        assert_true(hashed >= before && hashed <= filled + said.key.len + said.type.len);
+    }
+    if (record->value_bytes != filled)
+        record = record_resize(heap, record, filled, filled);
+    assert_non_null(record);
+    record_seal_rest(record, hashed);
+    check(record_digest(record) == digest_of(&said), "%zu bytes", total);
+    check(record_digest(at_once) == digest_of(&said), "%zu bytes", total);
+    check(record_compare(record, at_once) == 0, "%zu bytes", total);
+    record_release(heap, record);
+    record_release(heap, at_once);
+}
+
+static void test_blocks(void **state)
+{
+    (void)state;
+    struct chance chance = chance_start(31);
+    fill_bytes();
+    for (size_t blocks = 0; blocks <= 4; blocks++)
+        for (size_t by = 0; by < 5; by++)
+            for (int grows = 0; grows < 2; grows++) {
+                static const int offsets[] = {-129, -1, 0, 1, 200};
+                size_t around = blocks * RECORD_BLOCK_BYTES;
+                if (around == 0 && offsets[by] < 100)
+                    continue;
+                for (int round = 0; round < 4; round++)
+                    check_blocks(around + (size_t)(int64_t)offsets[by], grows, &chance);
+            }
 }
 
 /* Everything that a record can say, in little: also bytes that move over the borders of key, type
@@ -351,6 +407,39 @@ static void test_live(void **state)
     }
 }
 
+/* A tombstone of what expired knows since when, and says no other thing than one that does not. */
+static void test_tombstones_of_what_expired(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t version, expires_us, since_us;
+    } rows[] = {
+        {5, 0, 5}, {5, 4, 5}, {5, 6, 6}, {0, UINT64_MAX, UINT64_MAX}, {UINT64_MAX, 7, UINT64_MAX}};
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct said said = {.key = SLICE("k"), .version = rows[i].version, .tombstone = true};
+        struct record *plain = must(&said);
+        said.expires_us = rows[i].expires_us;
+        struct record *expired = must(&said);
+        said.expires_us = 0;
+        char head[WIRE_HEAD_BYTES], plain_head[WIRE_HEAD_BYTES];
+        wire_head(plain, plain_head);
+        wire_head(expired, head);
+        assert_memory_equal(head, plain_head, sizeof head);
+        assert_true(record_says(expired, &said));
+        assert_true(record_digest(expired) == record_digest(plain));
+        assert_int_equal(record_compare(expired, plain), 0);
+        assert_false(record_is_live(expired, 0));
+        assert_true(record_since_us(expired) == rows[i].since_us);
+        assert_true(record_since_us(plain) == rows[i].version);
+        struct record *copy = record_copy(heap, expired);
+        assert_non_null(copy);
+        assert_true(record_since_us(copy) == rows[i].since_us);
+        record_release(heap, plain);
+        record_release(heap, expired);
+        record_release(heap, copy);
+    }
+}
+
 static void test_references(void **state)
 {
     (void)state;
@@ -418,6 +507,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_layouts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_small_records_are_small, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_digest_is_as_documented, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_blocks, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_digests_tell_records_apart, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_every_byte_counts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_seal_after_filling, set_up, tear_down),
@@ -427,6 +517,7 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_no_memory, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_live, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_tombstones_of_what_expired, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_references, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_copies, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_shared_records_stay_where_they_are, set_up, tear_down),

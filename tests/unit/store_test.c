@@ -557,6 +557,32 @@ static void test_tombstones_go_after_their_grace(void **state)
     check_all(&pair);
 }
 
+/* Of a value that expired it counts from then, however long ago it was written: until it is over,
+ * no older value comes back. */
+static void test_grace_of_what_expired(void **state)
+{
+    (void)state;
+    uint64_t due = noon_us + 3 * grace_us;
+    struct said older = {.value = SLICE("older"), .version = noon_us - 1};
+    assert_int_equal(do_write(&pair, 0, (struct said){.value = SLICE("v"), .expires_us = due}),
+                     STORE_APPLIED);
+    pair.now_us = due + 2 * second_us;
+    while (do_expire(&pair, 10))
+        ;
+    assert_int_equal(pair.counts.expired, 1);
+    for (int i = 0; i < 10; i++) {
+        sweep_through(&pair);
+        assert_int_equal(pair.counts.tombstones, 1);
+        assert_int_equal(do_merge(&pair, 0, older), STORE_STALE);
+        pair.now_us += grace_us / 10 - second_us;
+    }
+    check_all(&pair);
+    pair.now_us = due + grace_us + second_us;
+    sweep_through(&pair);
+    assert_int_equal(pair.counts.tombstones, 0);
+    check_all(&pair);
+}
+
 /* A version of the future is not in its grace yet; one of before 1970 plus grace is. */
 static void test_grace_at_the_ends_of_time(void **state)
 {
@@ -995,6 +1021,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_expiry_is_bounded, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_expiry_is_of_records_not_of_keys, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_tombstones_go_after_their_grace, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_grace_of_what_expired, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_grace_at_the_ends_of_time, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_prefetch_changes_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_listed_records_stay, set_up, tear_down),
