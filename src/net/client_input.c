@@ -15,8 +15,7 @@
 enum {
     DIRECT_READ_BYTES_MIN = SERVER_READ_BYTES, /* less is read through the shared buffer */
     DIRECT_READ_BYTES_MAX = 256 * 1024,        /* at a time: a part of the processor's cache */
-    HEAD_READ_BYTES =
-        2 * 1024, /* where a large body is likely to follow the head, to copy less of it */
+    HEAD_READ_BYTES = 2 * 1024, /* when a large body is likely to follow, to copy less of it */
 };
 
 static const struct http_error gone = {503, "This node is out of memory for requests; try again."};
