@@ -190,7 +190,7 @@ void client_settle(struct client *client, struct slice rest, enum run_stop stop)
         server_ready(client);
     else if (conn->ended && !client->more && !busy)
         client_finish(client, false);
-    else if (client->reading || busy || conn_blocked(conn) || client->timer.place == 0)
+    else
         client_set_timer(client);
 }
 
@@ -328,8 +328,9 @@ void server_answer(struct request *held, void (*answer)(struct service *, struct
     client->active_us = server->loop->now_us;
     conn_pause(&client->conn, false);
     client->more |= client->conn.kept != NULL;
+    server->loop->again |= client->more; /* the turn's batches may be over already */
     if (close)
-        client_finish(client, false);
+        client_finish(client, client->more);
     else if (client->more && !conn_blocked(&client->conn))
         server_ready(client);
     else if (client->conn.ended && !conn_blocked(&client->conn))
