@@ -32,12 +32,17 @@ enum http_method {
 /* The fields that someone here reads; all others are checked for syntax and passed over. */
 enum http_field_name {
     HTTP_FIELD_ACCEPT,
+    HTTP_FIELD_ALLOW, /* of responses alone, as those marked so below */
     HTTP_FIELD_CONTENT_TYPE,
+    HTTP_FIELD_ETAG,       /* of responses */
+    HTTP_FIELD_FOG_COPIES, /* of responses */
+    HTTP_FIELD_FOG_FROM,
     HTTP_FIELD_FOG_TTL,
     HTTP_FIELD_FOG_VERSION,
     HTTP_FIELD_IF_MATCH,
     HTTP_FIELD_IF_NONE_MATCH,
     HTTP_FIELD_PREFER,
+    HTTP_FIELD_RETRY_AFTER, /* of responses */
 };
 
 struct http_field {
@@ -81,6 +86,30 @@ enum http_result http_head_parse(const char *data, size_t len, struct http_head 
 /* The first field of that name, or NULL. Singletons (Content-Type, Fog-TTL, Fog-Version) never stand
  * twice in a head that was parsed; list fields may, so iterate over head->fields for those. */
 const struct http_field *http_field_find(const struct http_head *head, enum http_field_name name);
+
+/* One response head. Slices point into the buffer that was parsed. */
+struct http_response {
+    uint16_t status;
+    uint8_t minor;   /* HTTP/1.minor */
+    bool keep_alive; /* the connection can serve another request after this one */
+    bool chunked;    /* the body is chunked */
+    bool
+        has_length; /* the body is content_length bytes; without both it goes on to the connection's end */
+    uint8_t field_count;
+    uint64_t content_length;
+    uint32_t head_bytes; /* where the body starts, counted from the start of the buffer */
+    struct http_field fields[HTTP_FIELDS_MAX];
+};
+
+/* Parses one response head (RFC 9112, 4 and 6) from the start of `data`, strictly: what two readers could read in two ways
+ * is HTTP_BAD (error->status is 502 then). Whether there is a body also depends on the request (HEAD) and the status (1xx, 204,
+ * 304): the caller knows. */
+enum http_result http_response_parse(const char *data, size_t len, struct http_response *response,
+                                     struct http_error *error);
+
+/* The first field of that name, or NULL. */
+const struct http_field *http_response_find(const struct http_response *response,
+                                            enum http_field_name name);
 
 /* A chunked body's decoder (RFC 9112, 7.1). Embedded, no memory of its own. */
 struct http_chunked {

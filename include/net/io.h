@@ -48,6 +48,9 @@ struct io_ops {
     /* Starts to connect. Returns a socket that becomes writable once connected or failed, or -errno. */
     int (*connect)(struct io *io, const struct address *address);
 
+    /* The address at the other end of a connected socket; all zero when it cannot be told. */
+    void (*remote)(struct io *io, int fd, struct address *address);
+
     /* Returns the count of bytes read, 0 at the end, -EAGAIN, or another -errno. */
     ssize_t (*recv)(struct io *io, int fd, void *out, size_t bytes);
 

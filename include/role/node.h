@@ -7,13 +7,27 @@
 #include "net/loop.h"
 #include "net/server.h"
 
+enum {
+    NODE_JOINS_MAX = 64,
+    NODE_NAME_BYTES_MAX = 63, /* of the cluster's name */
+};
+
+struct resolver;
+
 struct node_config {
     struct server_config server;
-    uint64_t memory_max; /* bytes of the whole process, 0 for no limit */
-    uint64_t memory_own; /* of these, what the process takes beside the table */
-    uint64_t value_max;  /* bytes of one value */
-    uint64_t grace_us;   /* a tombstone is kept for so long */
-    uint64_t drain_us;   /* node_drain takes so long at most */
+    const char *joins[NODE_JOINS_MAX]; /* HOST:PORT of members to join, or names of several */
+    unsigned join_count;
+    const char *advertise;    /* HOST:PORT that others reach this node at; NULL: it is found out */
+    const char *cluster_name; /* NULL for "fog"; others of another name are refused */
+    uint32_t partition, partitions; /* I of N; 0 partitions when it was not told */
+    uint64_t forget_us;             /* a member that nobody heard of for so long is dropped */
+    struct resolver *resolver;      /* for names; NULL: only IP addresses are taken */
+    uint64_t memory_max;            /* bytes of the whole process, 0 for no limit */
+    uint64_t memory_own;            /* of these, what the process takes beside the table */
+    uint64_t value_max;             /* bytes of one value */
+    uint64_t grace_us;              /* a tombstone is kept for so long */
+    uint64_t drain_us;              /* node_drain takes so long at most */
 
     /* What the process takes, for metrics: bytes of memory, µs of processor time, file descriptors it may have. NULL where
      * there is no process of its own. */
