@@ -12,6 +12,8 @@ struct config {
     struct node_config node;
     struct address listen;
     bool listen_given;
+    char joins[2048]; /* what node.joins points into */
+    unsigned joins_bytes;
     bool memory_max_given, connections_max_given;
     enum log_level log_level;
     char error[256]; /* a sentence, when config_parse failed */

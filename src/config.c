@@ -14,6 +14,11 @@ const char config_help[] =
     "  curl -X DELETE localhost:8000/KEY    deletes\n"
     "\n"
     "  --listen ADDR:PORT     where to serve (default [::]:8000; port 0: a free one)\n"
+    "  --join HOST:PORT       a member of the cluster to join, or a name of several, repeatable\n"
+    "  --advertise HOST:PORT  where the other members reach this node (default: found out)\n"
+    "  --cluster-name NAME    only nodes of one name join each other (default fog)\n"
+    "  --partition I/N        which partition of the keys this node holds (default: all keys)\n"
+    "  --forget-after TIME    until a member that is down is dropped (default 1d)\n"
     "  --allow CIDR           who may connect, repeatable (default: private networks)\n"
     "  --memory-max SIZE      memory to use (default: 3/4 of all; 0: no limit)\n"
     "  --value-max SIZE       largest value (default 64M)\n"
@@ -139,6 +144,72 @@ static int set_log_level(struct config *config, const char *value)
     return log_level_parse(value, &config->log_level);
 }
 
+/* "HOST:PORT" or "[ADDRESS]:PORT", as far as that can be told without asking anybody. */
+static bool is_host_and_port(struct slice text)
+{
+    const char *colon = memrchr(text.data, ':', text.len);
+    unsigned long long port;
+    if (!colon || colon == text.data || text.len > 260)
+        return false;
+    struct slice host = {text.data, (size_t)(colon - text.data)};
+    struct slice digits = {colon + 1, text.len - host.len - 1};
+    bool bracketed = host.data[0] == '[' && host.data[host.len - 1] == ']';
+    if (!bracketed && memchr(host.data, ':', host.len))
+        return false;
+    for (size_t i = 0; i < host.len; i++)
+        if ((unsigned char)host.data[i] <= ' ' || host.data[i] == '/')
+            return false;
+    return slice_number(digits, 65535, &port) && port > 0;
+}
+
+/* One address, or several with commas between them. */
+static int set_join(struct config *config, const char *value)
+{
+    struct slice list = slice_of(value), one;
+    while (slice_next(&list, ',', &one)) {
+        if (!is_host_and_port(one) || config->node.join_count == NODE_JOINS_MAX ||
+            config->joins_bytes + one.len + 1 > sizeof config->joins)
+            return -EINVAL;
+        char *copy = config->joins + config->joins_bytes;
+        memcpy(copy, one.data, one.len);
+        copy[one.len] = 0;
+        config->joins_bytes += (unsigned)one.len + 1;
+        config->node.joins[config->node.join_count++] = copy;
+    }
+    return config->node.join_count ? 0 : -EINVAL;
+}
+
+static int set_advertise(struct config *config, const char *value)
+{
+    config->node.advertise = value;
+    return is_host_and_port(slice_of(value)) ? 0 : -EINVAL;
+}
+
+static int set_cluster_name(struct config *config, const char *value)
+{
+    size_t len = strspn(value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
+    config->node.cluster_name = value;
+    return len > 0 && len <= NODE_NAME_BYTES_MAX && !value[len] ? 0 : -EINVAL;
+}
+
+/* "I/N". */
+static int set_partition(struct config *config, const char *value)
+{
+    struct slice rest = slice_of(value), first = {0};
+    unsigned long long partition, partitions;
+    if (!slice_next(&rest, '/', &first) || !slice_number(first, 65535, &partition) ||
+        !slice_number(rest, 65536, &partitions) || partition >= partitions)
+        return -EINVAL;
+    config->node.partition = (uint32_t)partition;
+    config->node.partitions = (uint32_t)partitions;
+    return 0;
+}
+
+static int set_forget(struct config *config, const char *value)
+{
+    return parse_time(value, &config->node.forget_us);
+}
+
 struct option {
     const char *name;
     int (*set)(struct config *config, const char *value);
@@ -155,6 +226,11 @@ static const struct option options[] = {
     {"request-timeout", set_request, "a time such as 30 or 30s"},
     {"drain-time", set_drain, "a time such as 10 or 10s"},
     {"grace", set_grace, "a time such as 1d"},
+    {"join", set_join, "HOST:PORT of a member, such as 10.0.0.5:8000 or fog.example:8000"},
+    {"advertise", set_advertise, "HOST:PORT at which the other members reach this node"},
+    {"cluster-name", set_cluster_name, "a name of letters, digits, dots, _ and -, 63 at most"},
+    {"partition", set_partition, "I/N, such as 0/3: the first of three"},
+    {"forget-after", set_forget, "a time such as 1d"},
     {"log-level", set_log_level, "error, warn, info or debug"},
 };
 
@@ -168,6 +244,7 @@ static void config_init(struct config *config)
     config->node.value_max = 64 << 20;
     config->node.grace_us = 86400ULL * 1000000;
     config->node.drain_us = 10 * 1000000;
+    config->node.forget_us = 86400ULL * 1000000;
     config->node.server.idle_us = 300 * 1000000;
     config->node.server.request_us = 30 * 1000000;
     config->node.server.stall_us = 300 * 1000000;
@@ -249,8 +326,12 @@ static bool asks_for_help(int argc, char *const *argv)
 static int parse_arguments(struct config *config, int argc, char *const *argv)
 {
     struct allow_list from_environment = config->node.server.allow;
-    config->node.server.allow.count =
-        0; /* the command line's networks replace those of the environment */
+    /* The command line's lists replace those of the environment. */
+    config->node.server.allow.count = 0;
+    unsigned joins = config->node.join_count;
+    const char *joins_from_environment[NODE_JOINS_MAX];
+    memcpy(joins_from_environment, config->node.joins, sizeof joins_from_environment);
+    config->node.join_count = 0;
     int at = argc > 1 && strcmp(argv[1], "node") == 0 ? 2 : 1;
     while (at < argc) {
         if (parse_action(config, argv[at]))
@@ -264,6 +345,10 @@ static int parse_arguments(struct config *config, int argc, char *const *argv)
     }
     if (config->node.server.allow.count == 0)
         config->node.server.allow = from_environment;
+    if (config->node.join_count == 0) {
+        memcpy(config->node.joins, joins_from_environment, sizeof joins_from_environment);
+        config->node.join_count = joins;
+    }
     return 0;
 }
 

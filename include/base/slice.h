@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 
 struct slice {
@@ -44,5 +45,8 @@ bool slice_next(struct slice *rest, char separator, struct slice *part);
 
 /* Decimal digits only, no sign, no space. Returns false on anything else or past `max`. */
 bool slice_number(struct slice s, unsigned long long max, unsigned long long *out);
+
+/* 16 hexadecimal digits, as digits_hex writes them. Returns false on anything else. */
+bool slice_hex(struct slice s, uint64_t *out);
 
 #endif

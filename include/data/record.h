@@ -28,6 +28,10 @@ enum record_flag {
     /* Has a struct record_due: it is gone at due_us; of a tombstone, its value was gone then. */
     RECORD_EXPIRES = 2,
     RECORD_HASH_KEPT = 4, /* its content's hash stands before its data */
+
+    /* Of this node alone, no part of what the record says: */
+    RECORD_LOCAL = 8,   /* written through this node, so it is for this node to tell others */
+    RECORD_BURIED = 16, /* a tombstone past the grace period, see store_sweep */
 };
 
 struct record {

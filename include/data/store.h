@@ -30,6 +30,7 @@ struct store_key {
 struct store_counts {
     uint64_t keys; /* values that have not been found expired */
     uint64_t tombstones;
+    uint64_t buried;  /* of these */
     uint64_t expired; /* so far */
     uint64_t dropped; /* tombstones, so far */
 };
@@ -40,10 +41,29 @@ enum store_result {
     STORE_NO_ROOM, /* 507; nothing changed */
 };
 
-/* Hears of every change, right after it. `record` is what the key has now. */
+/* Hears of every change. */
 struct store_observer {
+    /* `record` is what the key has now, last in its shard's order. `old`, which may be NULL, stands in the order for the last
+     * time. */
     void (*on_change)(struct store_observer *observer, const struct store_key *key,
-                      const struct record *record);
+                      struct record *old, struct record *record);
+
+    /* `to` takes the place of `from`, of which it is a copy. */
+    void (*on_move)(struct store_observer *observer, uint32_t shard, struct record *from,
+                    struct record *to);
+
+    /* `record`, which still stands in the order, goes, and nothing comes in its place. */
+    void (*on_drop)(struct store_observer *observer, uint32_t shard, struct record *record);
+};
+
+/* What all members of the cluster were seen to agree on: tombstones go only then. */
+struct store_agreement {
+    /* A clock that never steps back, in µs, 1 or more. */
+    uint64_t (*clock_us)(struct store_agreement *agreement);
+
+    /* The latest time of that clock at which every other member was known to have had the same records in this shard: 0 for
+     * never, UINT64_MAX when there is no other member. */
+    uint64_t (*agreed_us)(struct store_agreement *agreement, uint32_t shard);
 };
 
 /* `memory_max` in bytes, 0 for no limit; `grace_us` is how long a tombstone stays. Returns NULL when out of memory. */
@@ -52,6 +72,9 @@ void store_destroy(struct store *store);
 
 /* One observer, or NULL. */
 void store_observe(struct store *store, struct store_observer *observer);
+
+/* NULL, as at first, stands for a store that has no fellows. */
+void store_agree(struct store *store, struct store_agreement *agreement);
 
 struct heap *store_heap(struct store *store);
 struct store_counts store_counts(const struct store *store);
@@ -88,17 +111,31 @@ bool store_expire(struct store *store, uint64_t now_us, unsigned steps);
 /* Whether much memory is held by places that records have left, so that sweeping faster would pay. */
 bool store_is_sparse(const struct store *store);
 
-/* Looks at `records` records, each call going on where the last one stopped: drops tombstones older than the grace period,
- * and moves records whose place in memory would be better left (heap_should_move), so that memory that was freed in
- * pieces can be used for records of other sizes. */
+/* Looks at `records` records, each call going on where the last one stopped: drops tombstones, and moves records whose place in
+ * memory would be better left (heap_should_move), so that memory that was freed in pieces can be used for records of other
+ * sizes.
+ *
+ * A tombstone past the grace period goes in two steps. First it is buried: no part of digests and listings any more, so that
+ * nodes may do this at different times and agree nevertheless; but it still wins over older records of its key, and if one comes
+ * it is dug up, so that others hear of it too. Then, once all members were seen to agree on its shard after that, none of them has
+ * an older record, and it is dropped. */
 void store_sweep(struct store *store, uint64_t now_us, unsigned records);
 
-/* How many records a shard has. */
+/* How many records a shard has, buried ones too. */
 unsigned store_shard_count(const struct store *store, uint32_t shard);
 
-/* The first `max` records of a shard, oldest change first, each with a reference for the caller. Returns how many. */
+/* The first `max` records of a shard, oldest change first, buried ones left out, each with a reference for the caller. Returns how many. */
 unsigned store_shard_records(const struct store *store, uint32_t shard, struct record **out,
                              unsigned max);
+
+/* The records of a shard in order of their last change, buried ones too: the first one, and the one behind another. NULL at the
+ * end. */
+struct record *store_first(const struct store *store, uint32_t shard);
+struct record *store_after(const struct record *record);
+
+/* The digests of the first `max` records of a shard. Returns how many. */
+unsigned store_record_digests(const struct store *store, uint32_t shard, uint64_t *out,
+                              unsigned max);
 
 /* XOR of the digests of a shard's, a group's or all records: equal on two nodes when their records are. */
 uint64_t store_shard_digest(const struct store *store, uint32_t shard);

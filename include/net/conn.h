@@ -31,6 +31,9 @@ struct conn_piece {
 struct conn;
 
 struct conn_ops {
+    /* A connection that conn_connect began stands. */
+    void (*on_connected)(struct conn *conn);
+
     /* Something can be read (or the peer's end, or an error): call conn_fill or conn_recv. */
     void (*on_readable)(struct conn *conn);
 
@@ -57,6 +60,9 @@ struct conn {
     bool paused;      /* the owner wants no input now */
     bool ended;       /* the peer sends no more */
     bool unread;      /* see conn_finish */
+    bool connecting;  /* see conn_connect */
+    bool duplex;      /* the owner wants input also while something is queued */
+    int error; /* once closed: why, as -errno; 0 when it was ended in order, or by the owner */
     uint64_t sent_bytes;
     uint32_t discarded_bytes; /* while lingering */
 };
@@ -68,6 +74,9 @@ enum {
 
 /* Takes over the socket `fd`. Returns 0, or -errno (then the socket is still the caller's). */
 int conn_open(struct conn *conn, struct loop *loop, int fd, const struct conn_ops *ops);
+
+/* As conn_open, for a socket that is still connecting: on_connected or on_closed follows. */
+int conn_connect(struct conn *conn, struct loop *loop, int fd, const struct conn_ops *ops);
 
 /* Fills `room` with the kept bytes and then, if `may_recv`, with new ones. Returns the count, 0 when there
  * is nothing, and sets conn->ended at the peer's end. On an error the conn is closed and 0 returned. */

@@ -100,8 +100,14 @@ enum http_result http_refuse(struct http_error *error, uint16_t status, const ch
 bool http_authority_valid(struct slice s);
 
 /* Reads a method (with the space behind it) and the fields of one whole head (with the empty line
- * behind them), and fills all of *head but its target and head_bytes. */
+ * behind them), and fills all of *head but its target and head_bytes. With `has_length` they are a response's, whatever the
+ * method, and *has_length tells whether there is a Content-Length. */
 enum http_result http_fields_read(struct slice method, uint8_t minor, struct slice fields,
-                                  struct http_head *head, struct http_error *error);
+                                  struct http_head *head, bool *has_length,
+                                  struct http_error *error);
+
+/* Finds the end of the fields that begin at `at`, behind the empty line. */
+enum http_result http_fields_scan(const char *at, const char *end, const char **head_end,
+                                  struct http_error *error);
 
 #endif

@@ -31,6 +31,9 @@ void reply_body_ref(struct request *request, struct conn_piece piece);
 /* Ends the reply without a body and without Content-Length: 204 and 304. */
 void reply_end(struct request *request);
 
+/* Ends a reply with one plain sentence as its body (a newline is added), text/plain. */
+void reply_sentence(struct request *request, const char *sentence);
+
 /* A whole reply of one plain sentence (a newline is added), text/plain. */
 void reply_text(struct request *request, unsigned status, const char *sentence);
 

@@ -101,17 +101,17 @@ struct service {
 struct request {
     struct client *client;
     struct server *server;
-    struct slice body;        /* a body that came whole */
-    struct http_error error;  /* status 0: none */
-    uint64_t received_us;     /* loop time at which it was read */
-    void *service_data;       /* the service's, see on_request_end */
-    uint64_t service_room[7]; /* the service's, zeroed at first */
-    uint32_t offset;          /* of its head in the client's input */
-    uint16_t status;          /* of the reply, once there is one */
-    uint8_t kind;             /* the service's */
-    bool close;               /* the connection ends after the reply */
-    bool body_parts;          /* the body came in parts, through service_data */
-    bool detached;            /* it has memory of its own, outside of the batch */
+    struct slice body;         /* a body that came whole */
+    struct http_error error;   /* status 0: none */
+    uint64_t received_us;      /* loop time at which it was read */
+    void *service_data;        /* the service's, see on_request_end */
+    uint64_t service_room[10]; /* the service's, zeroed at first */
+    uint32_t offset;           /* of its head in the client's input */
+    uint16_t status;           /* of the reply, once there is one */
+    uint8_t kind;              /* the service's */
+    bool close;                /* the connection ends after the reply */
+    bool body_parts;           /* the body came in parts, through service_data */
+    bool detached;             /* it has memory of its own, outside of the batch */
     bool chunked_reply; /* the streamed reply is in chunks, since the client speaks HTTP/1.1 */
     bool replied;
     struct http_head head;
@@ -145,6 +145,9 @@ void server_drain(struct server *server);
  * most, the sum of what server_scratch_use took. */
 char *server_scratch(struct server *server);
 void server_scratch_use(struct server *server, size_t bytes);
+
+/* The address that a request comes from; all zero when it cannot be told. */
+void request_remote(const struct request *request, struct address *address);
 
 /* Connections that are open. */
 uint32_t server_connections(const struct server *server);

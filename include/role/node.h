@@ -23,11 +23,13 @@ struct node_config {
     uint32_t partition, partitions; /* I of N; 0 partitions when it was not told */
     uint64_t forget_us;             /* a member that nobody heard of for so long is dropped */
     struct resolver *resolver;      /* for names; NULL: only IP addresses are taken */
-    uint64_t memory_max;            /* bytes of the whole process, 0 for no limit */
-    uint64_t memory_own;            /* of these, what the process takes beside the table */
-    uint64_t value_max;             /* bytes of one value */
-    uint64_t grace_us;              /* a tombstone is kept for so long */
-    uint64_t drain_us;              /* node_drain takes so long at most */
+    uint64_t
+        repair_us; /* no repair before so long after the start: 0, save in simulations of push alone */
+    uint64_t memory_max; /* bytes of the whole process, 0 for no limit */
+    uint64_t memory_own; /* of these, what the process takes beside the table */
+    uint64_t value_max;  /* bytes of one value */
+    uint64_t grace_us;   /* a tombstone is kept for so long */
+    uint64_t drain_us;   /* node_drain takes so long at most */
 
     /* What the process takes, for metrics: bytes of memory, µs of processor time, file descriptors it may have. NULL where
      * there is no process of its own. */

@@ -8,6 +8,7 @@
 #include "data/store.h"
 #include "data/watch.h"
 #include "net/reply.h"
+#include "role/cluster.h"
 #include "role/node.h"
 
 enum {
@@ -18,6 +19,8 @@ enum {
     NODE_WAIT_SECONDS_MAX = 3600, /* "Prefer: wait" is cut to it */
     NODE_TTL_SECONDS_MAX = 2147483647,
     NODE_STREAM_RECORDS = 512, /* records looked at in one step of a streamed reply */
+    NODE_COPIES_SECONDS = 5,   /* "Prefer: copies" waits so long when it does not say how long */
+    NODE_BODY_BYTES_MAX = 512 * 1024, /* of requests under /-/ other than merges */
 };
 
 /* What a request is about (request->kind). */
@@ -33,7 +36,16 @@ struct node_work {
     uint32_t ttl_seconds; /* 0 for none */
     uint32_t operation;   /* index in the table of operations */
     uint64_t filled;      /* bytes of a body that comes in parts */
-    uint64_t hashed;      /* of these, see record_hash_blocks */
+    uint64_t sender;      /* the member that an operation comes from; 0 when it says nothing */
+    uint64_t version;     /* that a write shall have; 0 when it says nothing */
+    uint32_t copies; /* that a write is to be held by; 0 when it says nothing, UINT32_MAX for all */
+    uint16_t wait_seconds; /* of a GET, or for the copies */
+    bool waits;            /* it says how long */
+    bool replicating;      /* the service's data is a struct replicating */
+    union {
+        uint64_t hashed; /* of these, see record_hash_blocks; of values */
+        char *body;      /* of operations: where it is collected */
+    };
 };
 static_assert(sizeof(struct node_work) <= sizeof((struct request){0}.service_room), "it fits");
 
@@ -49,6 +61,7 @@ struct node {
     struct node_config config;
     struct server *server;
     struct store *store;
+    struct cluster *cluster;
     struct watch watch;
     struct store_observer observer;
     struct loop_hook hook;
@@ -73,6 +86,7 @@ static inline struct node *node_of(struct service *service)
 /* Looks at the head of a request on a key. */
 void value_on_head(struct node *node, struct request *request);
 void value_on_request(struct node *node, struct request *request);
+void value_on_hold_end(struct node *node, struct request *request);
 void value_on_body_start(struct node *node, struct request *request, uint64_t bytes);
 struct server_room value_on_body_room(struct node *node, struct request *request, uint64_t left);
 void value_on_body_filled(struct request *request);
@@ -89,8 +103,8 @@ void value_wake(struct node *node);
 void operation_on_head(struct node *node, struct request *request);
 void operation_on_request(struct node *node, struct request *request);
 enum server_stream_result operation_on_stream(struct node *node, struct request *request);
-void operation_on_body_start(struct node *node, struct request *request);
-struct server_room operation_on_body_room(struct node *node, struct request *request);
+void operation_on_body_start(struct node *node, struct request *request, uint64_t bytes);
+struct server_room operation_on_body_room(struct request *request, uint64_t left);
 void operation_on_body_filled(struct node *node, struct request *request, size_t bytes);
 void operation_on_request_end(struct node *node, struct request *request);
 

@@ -69,3 +69,22 @@ bool slice_number(struct slice s, unsigned long long max, unsigned long long *ou
         *out = value;
     return s.len > 0;
 }
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+bool slice_hex(struct slice s, uint64_t *out)
+{
+    *out = 0;
+    for (size_t i = 0; i < s.len; i++) {
+        int digit = hex_digit(s.data[i]);
+        if (digit < 0)
+            return false;
+        *out = *out << 4 | (unsigned)digit;
+    }
+    return s.len == 16;
+}

@@ -51,6 +51,7 @@ struct shard {
 struct store {
     struct heap *heap;
     struct store_observer *observer;
+    struct store_agreement *agreement;
     uint64_t seed;
     uint64_t grace_us;
     struct store_counts counts;
@@ -59,6 +60,7 @@ struct store {
     uint32_t sweep_shard; /* where store_sweep goes on */
     uint32_t sweep_seen;  /* records of it that were looked at */
     struct shard shards[STORE_SHARDS];
+    uint64_t buried_us[STORE_SHARDS]; /* when a tombstone was last buried there */
 };
 
 static struct entry *entry_of(struct record *record)
@@ -94,6 +96,11 @@ void store_destroy(struct store *store)
 void store_observe(struct store *store, struct store_observer *observer)
 {
     store->observer = observer;
+}
+
+void store_agree(struct store *store, struct store_agreement *agreement)
+{
+    store->agreement = agreement;
 }
 
 struct heap *store_heap(struct store *store)
@@ -245,6 +252,11 @@ static void shard_grow(struct store *store, struct shard *shard)
     (void)failed;
 }
 
+static bool is_buried(const struct record *record)
+{
+    return record->flags & RECORD_BURIED;
+}
+
 static int shard_add(struct store *store, struct shard *shard, const struct store_key *key,
                      struct record *record)
 {
@@ -261,14 +273,25 @@ static int shard_add(struct store *store, struct shard *shard, const struct stor
 static void shard_delete(struct store *store, struct shard *shard, struct record *record)
 {
     struct entry *entry = entry_of(record);
-    shard->digest ^= record_digest(record);
+    if (!is_buried(record))
+        shard->digest ^= record_digest(record);
     HASH_DELETE(hh, shard->head, entry);
+}
+
+/* Takes a tombstone out of what the shard says, or puts it back in. */
+static void bury(struct store *store, uint32_t shard, struct record *record, bool buried)
+{
+    store->shards[shard].digest ^= record_digest(record);
+    record->flags ^= RECORD_BURIED;
+    store->counts.buried += buried ? 1 : UINT64_MAX;
 }
 
 static void count_record(struct store_counts *counts, const struct record *record, int sign)
 {
     uint64_t *count = record_is_tombstone(record) ? &counts->tombstones : &counts->keys;
     *count += (uint64_t)(int64_t)sign;
+    if (is_buried(record))
+        counts->buried += (uint64_t)(int64_t)sign;
 }
 
 static void wheel_start(struct store *store, uint64_t now_us)
@@ -305,11 +328,11 @@ static enum store_result replace(struct store *store, const struct store_key *ke
         return STORE_NO_ROOM;
     count_record(&store->counts, record, 1);
     schedule(store, record, now_us);
+    if (store->observer)
+        store->observer->on_change(store->observer, key, old, record);
     if (old)
         forget(store, shard, old);
     shard_update(shard);
-    if (store->observer)
-        store->observer->on_change(store->observer, key, record);
     return STORE_APPLIED;
 }
 
@@ -320,6 +343,7 @@ enum store_result store_write(struct store *store, const struct store_key *key,
     record->version = now_us;
     if (old && old->version >= now_us)
         record->version = old->version + (old->version < UINT64_MAX);
+    record->flags |= RECORD_LOCAL;
     return replace(store, key, old, record, now_us);
 }
 
@@ -327,7 +351,10 @@ enum store_result store_merge(struct store *store, const struct store_key *key,
                               struct record *record, uint64_t now_us)
 {
     struct record *old = store_find(store, key);
-    if (old && record_compare(record, old) <= 0)
+    int order = old ? record_compare(record, old) : 1;
+    if (order < 0 && is_buried(old))
+        bury(store, key->shard, old, false);
+    if (order <= 0)
         return STORE_STALE;
     return replace(store, key, old, record, now_us);
 }
@@ -400,14 +427,18 @@ static void entry_moved(struct shard *shard, struct entry *copy)
         handle->hh_next->hh_prev = handle;
 }
 
-static void move(struct store *store, struct shard *shard, struct record *record)
+static void move(struct store *store, struct record *record)
 {
+    uint32_t place = store->sweep_shard;
+    struct shard *shard = &store->shards[place];
     struct record *copy =
         record_should_move(store->heap, record) ? record_copy(store->heap, record) : NULL;
     if (!copy)
         return;
     entry_moved(shard, entry_of(copy));
     wheel_moved(copy);
+    if (store->observer)
+        store->observer->on_move(store->observer, place, record, copy);
     record_release(store->heap, record);
 }
 
@@ -417,14 +448,29 @@ static bool is_past_grace(const struct store *store, const struct record *record
     return record_is_tombstone(record) && since_us < now_us && now_us - since_us > store->grace_us;
 }
 
-/* Returns whether the record is gone. */
-static bool sweep_record(struct store *store, struct shard *shard, struct record *record,
-                         uint64_t now_us)
+/* Whether a tombstone past the grace period may go now; buries it when that is what must come first. */
+static bool may_drop(struct store *store, struct record *record)
 {
-    if (!is_past_grace(store, record, now_us)) {
-        move(store, shard, record);
+    struct store_agreement *agreement = store->agreement;
+    uint32_t shard = store->sweep_shard;
+    uint64_t agreed_us = agreement ? agreement->agreed_us(agreement, shard) : UINT64_MAX;
+    if (agreed_us == UINT64_MAX || is_buried(record))
+        return agreed_us > store->buried_us[shard];
+    bury(store, shard, record, true);
+    store->buried_us[shard] = agreement->clock_us(agreement);
+    return false;
+}
+
+/* Returns whether the record is gone. */
+static bool sweep_record(struct store *store, struct record *record, uint64_t now_us)
+{
+    struct shard *shard = &store->shards[store->sweep_shard];
+    if (!is_past_grace(store, record, now_us) || !may_drop(store, record)) {
+        move(store, record);
         return false;
     }
+    if (store->observer)
+        store->observer->on_drop(store->observer, store->sweep_shard, record);
     forget(store, shard, record);
     shard_update(shard);
     store->counts.dropped++;
@@ -444,10 +490,9 @@ void store_sweep(struct store *store, uint64_t now_us, unsigned records)
 {
     struct entry *entry = sweep_entry(store), *next;
     for (unsigned shards = 0; records > 0 && shards < SWEEP_SHARDS_MAX;) {
-        struct shard *shard = &store->shards[store->sweep_shard];
         if (entry) {
             next = entry->hh.next;
-            store->sweep_seen += !sweep_record(store, shard, record_of(entry), now_us);
+            store->sweep_seen += !sweep_record(store, record_of(entry), now_us);
             records--;
         } else {
             store->sweep_shard = (store->sweep_shard + 1) % STORE_SHARDS;
@@ -470,11 +515,31 @@ unsigned store_shard_records(const struct store *store, uint32_t shard, struct r
                              unsigned max)
 {
     unsigned count = 0;
-    for (struct entry *entry = store->shards[shard].head; entry && count < max;
-         entry = entry->hh.next) {
-        out[count] = record_of(entry);
-        record_retain(out[count++]);
-    }
+    for (struct record *at = store_first(store, shard); at && count < max; at = store_after(at))
+        if (!is_buried(at)) {
+            record_retain(at);
+            out[count++] = at;
+        }
+    return count;
+}
+
+struct record *store_first(const struct store *store, uint32_t shard)
+{
+    return (struct record *)(void *)store->shards[shard].head;
+}
+
+struct record *store_after(const struct record *record)
+{
+    return ((const struct entry *)(const void *)record->links)->hh.next;
+}
+
+unsigned store_record_digests(const struct store *store, uint32_t shard, uint64_t *out,
+                              unsigned max)
+{
+    unsigned count = 0;
+    for (struct record *at = store_first(store, shard); at && count < max; at = store_after(at))
+        if (!is_buried(at))
+            out[count++] = record_digest(at);
     return count;
 }
 

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 
+#include "base/big.h"
 #include "data/hash.h"
 
 enum {
@@ -10,31 +11,17 @@ enum {
     CHECK_AT = 28,
 };
 
-static void put(char *at, uint64_t value, unsigned bytes)
-{
-    for (unsigned i = bytes; i-- > 0; value >>= 8)
-        at[i] = (char)(value & 255);
-}
-
-static uint64_t get(const char *at, unsigned bytes)
-{
-    uint64_t value = 0;
-    for (unsigned i = 0; i < bytes; i++)
-        value = value << 8 | (unsigned char)at[i];
-    return value;
-}
-
 void wire_head(const struct record *record, char out[WIRE_HEAD_BYTES])
 {
     memset(out, 0, WIRE_HEAD_BYTES);
     out[0] = FORMAT;
     out[1] = (char)record_said_flags(record);
-    put(out + 2, record->key_bytes, 2);
-    put(out + 4, record->type_bytes, 1);
-    put(out + 8, record->value_bytes, 4);
-    put(out + 12, record->version, 8);
-    put(out + 20, record_expires_us(record), 8);
-    put(out + CHECK_AT, record_digest(record), 8);
+    big_put(out + 2, record->key_bytes, 2);
+    big_put(out + 4, record->type_bytes, 1);
+    big_put(out + 8, record->value_bytes, 4);
+    big_put(out + 12, record->version, 8);
+    big_put(out + 20, record_expires_us(record), 8);
+    big_put(out + CHECK_AT, record_digest(record), 8);
 }
 
 struct slice wire_data(const struct record *record)
@@ -53,8 +40,8 @@ void wire_end(uint64_t count, char out[WIRE_HEAD_BYTES])
     memset(out, 0, WIRE_HEAD_BYTES);
     out[0] = FORMAT;
     out[1] = (char)FLAG_END;
-    put(out + 12, count, 8);
-    put(out + CHECK_AT, end_check(out), 8);
+    big_put(out + 12, count, 8);
+    big_put(out + CHECK_AT, end_check(out), 8);
 }
 
 void wire_reader_init(struct wire_reader *reader, struct heap *heap, uint64_t value_max)
@@ -99,10 +86,10 @@ static enum wire_result broken(struct wire_reader *reader, const char *reason)
 static enum wire_result read_end(struct wire_reader *reader)
 {
     const char *head = reader->head;
-    if (get(head + CHECK_AT, 8) != end_check(head) || get(head + 2, 6) || get(head + 8, 4) ||
-        get(head + 20, 8))
+    if (big_get(head + CHECK_AT, 8) != end_check(head) || big_get(head + 2, 6) ||
+        big_get(head + 8, 4) || big_get(head + 20, 8))
         return broken(reader, "the end mark is damaged");
-    if (get(head + 12, 8) != reader->since_end)
+    if (big_get(head + 12, 8) != reader->since_end)
         return broken(reader, "the end mark counts another number of records");
     reader->since_end = 0;
     reader->filled = 0;
@@ -113,10 +100,10 @@ static enum wire_result read_end(struct wire_reader *reader)
 static bool head_is_sane(const char *head)
 {
     unsigned flags = (unsigned char)head[1];
-    uint64_t key_bytes = get(head + 2, 2), value_bytes = get(head + 8, 4),
-             expires = get(head + 20, 8);
+    uint64_t key_bytes = big_get(head + 2, 2), value_bytes = big_get(head + 8, 4),
+             expires = big_get(head + 20, 8);
     bool tombstone = flags & RECORD_TOMBSTONE;
-    if (flags & ~(unsigned)(RECORD_TOMBSTONE | RECORD_EXPIRES) || get(head + 5, 3))
+    if (flags & ~(unsigned)(RECORD_TOMBSTONE | RECORD_EXPIRES) || big_get(head + 5, 3))
         return false;
     if (key_bytes == 0 || key_bytes > RECORD_KEY_BYTES_MAX || value_bytes > RECORD_VALUE_BYTES_MAX)
         return false;
@@ -135,11 +122,11 @@ static enum wire_result read_head(struct wire_reader *reader)
     if (!head_is_sane(head))
         return broken(reader, "the record's frame makes no sense");
     struct record_form form = {
-        .key = {NULL, (size_t)get(head + 2, 2)},
+        .key = {NULL, (size_t)big_get(head + 2, 2)},
         .type = {NULL, (unsigned char)head[4]},
-        .version = get(head + 12, 8),
-        .expires_us = get(head + 20, 8),
-        .value_bytes = (size_t)get(head + 8, 4),
+        .version = big_get(head + 12, 8),
+        .expires_us = big_get(head + 20, 8),
+        .value_bytes = (size_t)big_get(head + 8, 4),
         .tombstone = head[1] & RECORD_TOMBSTONE,
     };
     if (form.value_bytes > reader->value_max)
@@ -149,7 +136,7 @@ static enum wire_result read_head(struct wire_reader *reader)
     if (!reader->record)
         return WIRE_NO_ROOM;
     reader->reason = NULL;
-    reader->check = get(head + CHECK_AT, 8);
+    reader->check = big_get(head + CHECK_AT, 8);
     reader->filled = 0;
     return WIRE_MORE;
 }

@@ -51,6 +51,13 @@ static const struct io_ops *ops_of(const struct conn *conn)
     return conn->loop->io->ops;
 }
 
+static void conn_fail(struct conn *conn, int error)
+{
+    if (conn->state != CONN_CLOSED)
+        conn->error = error;
+    conn_close(conn);
+}
+
 /* The queue */
 
 static void queued_free(struct conn_queue *queue, struct queued *queued)
@@ -140,10 +147,11 @@ static int queue_make(struct conn *conn)
 static void conn_update_interest(struct conn *conn)
 {
     unsigned interest;
-    if (conn->queue)
+    interest = conn->paused || conn->ended || conn->state == CONN_FINISHING ? 0 : IO_READ;
+    if (conn->connecting)
         interest = IO_WRITE;
-    else
-        interest = conn->paused || conn->ended || conn->state == CONN_FINISHING ? 0 : IO_READ;
+    else if (conn->queue)
+        interest = IO_WRITE | (conn->duplex ? interest : 0);
     if (interest == conn->interest)
         return;
     conn->interest = (uint8_t)interest;
@@ -215,7 +223,7 @@ static void conn_on_writable(struct conn *conn)
     if (error == -EAGAIN)
         return;
     if (error) {
-        conn_close(conn);
+        conn_fail(conn, error);
         return;
     }
     queue_destroy(conn);
@@ -227,30 +235,67 @@ static void conn_on_writable(struct conn *conn)
         conn->ops->on_drained(conn);
 }
 
+/* A read tells what became of it. */
+static void conn_on_connected(struct conn *conn, unsigned ready)
+{
+    char scrap;
+    ssize_t got =
+        ready & IO_BROKEN ? ops_of(conn)->recv(conn->loop->io, conn->fd, &scrap, 1) : -EAGAIN;
+    if (ready & IO_BROKEN && (got >= 0 || got == -EAGAIN))
+        got = -ECONNREFUSED;
+    if (got != -EAGAIN) {
+        conn_fail(conn, (int)got);
+        return;
+    }
+    conn->connecting = false;
+    conn_update_interest(conn);
+    conn->ops->on_connected(conn);
+}
+
 static void conn_on_ready(struct loop_watcher *watcher, unsigned ready)
 {
     struct conn *conn = (struct conn *)watcher;
     if (conn->state == CONN_CLOSED)
         return;
-    if (conn->queue && ready & (IO_WRITE | IO_BROKEN))
+    if (conn->connecting) {
+        conn_on_connected(conn, ready);
+        return;
+    }
+    bool writes = conn->queue && ready & (IO_WRITE | IO_BROKEN);
+    if (writes)
         conn_on_writable(conn);
-    else if (conn->state == CONN_LINGERING)
+    if (writes && (!conn->duplex || conn->state != CONN_OPEN || !(ready & IO_READ)))
+        return;
+    if (conn->state == CONN_LINGERING)
         conn_discard(conn);
     else if (conn->interest & IO_READ && ready & (IO_READ | IO_BROKEN))
         conn->ops->on_readable(conn);
     else if (ready & IO_BROKEN)
-        conn_close(conn);
+        conn_fail(conn, -ECONNRESET);
 }
 
-int conn_open(struct conn *conn, struct loop *loop, int fd, const struct conn_ops *ops)
+static int conn_begin(struct conn *conn, struct loop *loop, int fd, const struct conn_ops *ops,
+                      unsigned interest)
 {
     memset(conn, 0, sizeof *conn);
     conn->watcher.on_ready = conn_on_ready;
     conn->loop = loop;
     conn->ops = ops;
     conn->fd = fd;
-    conn->interest = IO_READ;
-    return loop->io->ops->watch(loop->io, fd, IO_READ, &conn->watcher);
+    conn->interest = (uint8_t)interest;
+    return loop->io->ops->watch(loop->io, fd, interest, &conn->watcher);
+}
+
+int conn_open(struct conn *conn, struct loop *loop, int fd, const struct conn_ops *ops)
+{
+    return conn_begin(conn, loop, fd, ops, IO_READ);
+}
+
+int conn_connect(struct conn *conn, struct loop *loop, int fd, const struct conn_ops *ops)
+{
+    int error = conn_begin(conn, loop, fd, ops, IO_WRITE);
+    conn->connecting = true;
+    return error;
 }
 
 /* Takes the result of a recv into account. Returns the count of bytes. */
@@ -264,7 +309,7 @@ static size_t conn_received(struct conn *conn, ssize_t got)
         conn->ended = true;
         conn_update_interest(conn);
     } else if (got != -EAGAIN) {
-        conn_close(conn);
+        conn_fail(conn, (int)got);
     }
     return 0;
 }
@@ -353,16 +398,16 @@ void conn_send(struct conn *conn, const struct conn_piece *pieces, unsigned coun
     ssize_t sent = 0;
     if (conn->state == CONN_CLOSED || conn->state == CONN_LINGERING)
         sent = -EPIPE;
-    else if (!conn->queue)
+    else if (!conn->queue && !conn->connecting)
         sent = pieces_send(conn, pieces, count);
     if (sent < 0) {
         for (unsigned i = 0; i < count; i++)
             piece_release(&pieces[i]);
-        conn_close(conn);
+        conn_fail(conn, (int)sent);
         return;
     }
     if (pieces_queue(conn, pieces, count, (size_t)sent) != 0)
-        conn_close(conn);
+        conn_fail(conn, -ENOMEM);
     else
         conn_update_interest(conn);
 }

@@ -221,8 +221,8 @@ static enum http_result request_line_scan(const char *at, const char *end,
 
 /* The fields, as lines */
 
-static enum http_result fields_scan(const char *at, const char *end, const char **head_end,
-                                    struct http_error *error)
+enum http_result http_fields_scan(const char *at, const char *end, const char **head_end,
+                                  struct http_error *error)
 {
     for (const char *line = at; at < end;) {
         if (at == line && (http_is_blank(*at) || *at == ':'))
@@ -256,7 +256,7 @@ enum http_result http_head_parse(const char *data, size_t len, struct http_head 
     const char *head_end = NULL;
     enum http_result result = request_line_scan(data, end, &line, error);
     if (result == HTTP_OK)
-        result = fields_scan(line.end, end, &head_end, error);
+        result = http_fields_scan(line.end, end, &head_end, error);
     if (result == HTTP_MORE && len >= HTTP_HEAD_BYTES_MAX)
         return http_refuse(error, 431, "The request's header fields are longer than 32 KiB.");
     if (result != HTTP_OK)
@@ -264,7 +264,7 @@ enum http_result http_head_parse(const char *data, size_t len, struct http_head 
     head->target = line.target;
     head->head_bytes = (uint32_t)(head_end - data);
     struct slice fields = {line.end, (size_t)(head_end - line.end)};
-    return http_fields_read(line.method, line.minor, fields, head, error);
+    return http_fields_read(line.method, line.minor, fields, head, NULL, error);
 }
 
 const struct http_field *http_field_find(const struct http_head *head, enum http_field_name name)

@@ -23,7 +23,7 @@
 #undef HTTP_PUT
 
 enum {
-    FIELD_CONNECTION = HTTP_FIELD_PREFER + 1,
+    FIELD_CONNECTION = HTTP_FIELD_RETRY_AFTER + 1,
     FIELD_CONTENT_LENGTH,
     FIELD_EXPECT,
     FIELD_HOST,
@@ -38,6 +38,7 @@ struct parse {
     const struct known_field *field; /* the one whose value is awaited, or NULL */
     uint32_t seen;                   /* a bit for each FIELD_ and HTTP_FIELD_ */
     bool close, keep_alive;          /* Connection fields have said so */
+    bool response;                   /* the fields are of a response */
 };
 
 struct known_field {
@@ -135,16 +136,26 @@ static int field_keep(struct parse *parse, struct slice value)
     return 0;
 }
 
+static int response_field_keep(struct parse *parse, struct slice value)
+{
+    return parse->response ? field_keep(parse, value) : 0;
+}
+
 /* By the length of the name. */
 static const struct known_field known_fields[] = {
+    {{"etag", 4}, response_field_keep, HTTP_FIELD_ETAG, false},
     {{"host", 4}, host_read, FIELD_HOST, true},
+    {{"allow", 5}, response_field_keep, HTTP_FIELD_ALLOW, false},
     {{"accept", 6}, field_keep, HTTP_FIELD_ACCEPT, false},
     {{"expect", 6}, expect_read, FIELD_EXPECT, true},
     {{"prefer", 6}, field_keep, HTTP_FIELD_PREFER, false},
     {{"fog-ttl", 7}, field_keep, HTTP_FIELD_FOG_TTL, true},
+    {{"fog-from", 8}, field_keep, HTTP_FIELD_FOG_FROM, true},
     {{"if-match", 8}, field_keep, HTTP_FIELD_IF_MATCH, false},
     {{"connection", 10}, connection_read, FIELD_CONNECTION, false},
+    {{"fog-copies", 10}, response_field_keep, HTTP_FIELD_FOG_COPIES, false},
     {{"fog-version", 11}, field_keep, HTTP_FIELD_FOG_VERSION, true},
+    {{"retry-after", 11}, response_field_keep, HTTP_FIELD_RETRY_AFTER, false},
     {{"content-type", 12}, field_keep, HTTP_FIELD_CONTENT_TYPE, true},
     {{"if-none-match", 13}, field_keep, HTTP_FIELD_IF_NONE_MATCH, false},
     {{"content-length", 14}, content_length_read, FIELD_CONTENT_LENGTH, true},
@@ -156,9 +167,9 @@ enum { OTHERS = sizeof known_fields / sizeof *known_fields - 1 };
 
 /* Where in known_fields the names of a length begin. */
 static const uint8_t known_start[] = {
-    [0] = OTHERS, [1] = OTHERS, [2] = OTHERS, [3] = OTHERS,  [4] = 0,       [5] = OTHERS,
-    [6] = 1,      [7] = 4,      [8] = 5,      [9] = OTHERS,  [10] = 6,      [11] = 7,
-    [12] = 8,     [13] = 9,     [14] = 10,    [15] = OTHERS, [16] = OTHERS, [17] = 11,
+    [0] = OTHERS, [1] = OTHERS, [2] = OTHERS, [3] = OTHERS,  [4] = 0,       [5] = 2,
+    [6] = 3,      [7] = 6,      [8] = 7,      [9] = OTHERS,  [10] = 9,      [11] = 11,
+    [12] = 13,    [13] = 14,    [14] = 15,    [15] = OTHERS, [16] = OTHERS, [17] = 16,
 };
 
 static const struct known_field *known_find(struct slice name)
@@ -253,7 +264,7 @@ static enum http_result llhttp_read(struct parse *parse, struct slice method, st
 static enum http_result fields_check(struct parse *parse)
 {
     struct http_head *head = parse->head;
-    if (head->minor > 0 && !seen(parse, FIELD_HOST))
+    if (head->minor > 0 && !parse->response && !seen(parse, FIELD_HOST))
         return http_refuse(&parse->error, 400, "A request must have a Host field.");
     if (head->chunked && seen(parse, FIELD_CONTENT_LENGTH))
         return http_refuse(&parse->error, 400,
@@ -263,9 +274,10 @@ static enum http_result fields_check(struct parse *parse)
 }
 
 enum http_result http_fields_read(struct slice method, uint8_t minor, struct slice fields,
-                                  struct http_head *head, struct http_error *error)
+                                  struct http_head *head, bool *has_length,
+                                  struct http_error *error)
 {
-    struct parse parse = {.head = head};
+    struct parse parse = {.head = head, .response = has_length != NULL};
     head->minor = minor;
     head->chunked = head->expect_continue = false;
     head->field_count = 0;
@@ -275,5 +287,7 @@ enum http_result http_fields_read(struct slice method, uint8_t minor, struct sli
         result = fields_check(&parse);
     if (result == HTTP_BAD)
         *error = parse.error;
+    if (has_length)
+        *has_length = seen(&parse, FIELD_CONTENT_LENGTH);
     return result;
 }

@@ -184,6 +184,16 @@ static int epoll_connect(struct io *io, const struct address *address)
     return error;
 }
 
+static void epoll_remote(struct io *io, int fd, struct address *address)
+{
+    (void)io;
+    union socket_address from = {0};
+    socklen_t bytes = sizeof from;
+    *address = (struct address){0};
+    if (getpeername(fd, &from.any, &bytes) == 0)
+        address_of_socket(&from, address);
+}
+
 /* An interrupted call is as one that found nothing: level-triggered epoll reports it again. */
 static ssize_t result_of(ssize_t result)
 {
@@ -277,6 +287,7 @@ static const struct io_ops epoll_ops = {
     .listen = epoll_listen,
     .accept = epoll_accept,
     .connect = epoll_connect,
+    .remote = epoll_remote,
     .recv = epoll_recv,
     .send = epoll_send,
     .shutdown = epoll_shutdown,

@@ -179,7 +179,7 @@ void reply_end(struct request *request)
 
 static const struct slice text_plain = {"text/plain; charset=utf-8", 25};
 
-static void put_sentence(struct request *request, const char *sentence)
+void reply_sentence(struct request *request, const char *sentence)
 {
     struct output *output = output_of(request);
     size_t len = strlen(sentence);
@@ -196,13 +196,13 @@ void reply_not_allowed(struct request *request, struct slice methods)
 {
     reply_start(request, 405);
     reply_field(request, SLICE("Allow"), methods);
-    put_sentence(request, "That method means nothing here; Allow names those that do.");
+    reply_sentence(request, "That method means nothing here; Allow names those that do.");
 }
 
 void reply_text(struct request *request, unsigned status, const char *sentence)
 {
     reply_start(request, status);
-    put_sentence(request, sentence);
+    reply_sentence(request, sentence);
 }
 
 void reply_content(struct request *request, unsigned status, struct slice type,

@@ -315,6 +315,12 @@ void server_scratch_use(struct server *server, size_t bytes)
     server->scratch_used += bytes;
 }
 
+void request_remote(const struct request *request, struct address *address)
+{
+    struct io *io = request->server->loop->io;
+    io->ops->remote(io, request->client->conn.fd, address);
+}
+
 uint32_t server_connections(const struct server *server)
 {
     return server->connections;

@@ -22,7 +22,7 @@ void figures_gather(struct node *node, struct figures *out)
         .table_resident_bytes = heap_resident(heap),
         .table_limit_bytes = heap_limit(heap),
         .process_resident_bytes = node->config.resident_bytes ? node->config.resident_bytes() : 0,
-        .ready = !node->draining,
+        .ready = cluster_is_ready(node->cluster),
     };
     gather_requests(out);
 }

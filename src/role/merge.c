@@ -2,22 +2,24 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "data/wire.h"
+#include "role/intake.h"
 #include "role/node_state.h"
 
 struct merge {
-    struct wire_reader reader;
-    uint64_t applied;
+    struct intake intake;
     char sentence[200];
 };
 
+/* What members send is theirs to tell the others; what anybody else sends is for this node to tell. Members also may send values
+ * beyond this node's --value-max, since all must have the same. */
 int merge_start(struct node *node, struct request *request)
 {
     struct merge *merge = malloc(sizeof *merge);
+    bool member = http_field_find(&request->head, HTTP_FIELD_FOG_FROM) != NULL;
     if (!merge)
         return -ENOMEM;
-    merge->applied = 0;
-    wire_reader_init(&merge->reader, store_heap(node->store), node->config.value_max);
+    intake_init(&merge->intake, node->store,
+                member ? RECORD_VALUE_BYTES_MAX : node->config.value_max, !member);
     request->service_data = merge;
     return 0;
 }
@@ -26,7 +28,7 @@ void merge_free(struct node *node, struct request *request)
 {
     struct merge *merge = request->service_data;
     (void)node;
-    wire_reader_free(&merge->reader);
+    intake_free(&merge->intake);
     free(merge);
 }
 
@@ -34,7 +36,7 @@ struct server_room merge_room(struct request *request)
 {
     struct merge *merge = request->service_data;
     struct server_room room;
-    room.data = wire_reader_room(&merge->reader, &room.len);
+    room.data = wire_reader_room(&merge->intake.reader, &room.len);
     return room;
 }
 
@@ -46,46 +48,31 @@ static void merge_refuse(struct node *node, struct request *request, unsigned st
     snprintf(merge->sentence, sizeof merge->sentence,
              "The stream breaks at byte %llu: %s. The %llu records before it were read, %llu of "
              "them were new here.",
-             (unsigned long long)merge->reader.offset, reason,
-             (unsigned long long)merge->reader.records, (unsigned long long)merge->applied);
+             (unsigned long long)merge->intake.reader.offset, reason,
+             (unsigned long long)merge->intake.reader.records,
+             (unsigned long long)merge->intake.applied);
     request->error = (struct http_error){(uint16_t)status, merge->sentence};
     node->counters.merge_refused++;
 }
 
-static void merge_record(struct node *node, struct request *request, struct record *record)
+/* Refuses when the stream has ended in the middle of something. */
+static void merge_check(struct node *node, struct request *request)
 {
     struct merge *merge = request->service_data;
-    struct store_key key = store_key(node->store, record_key(record));
-    enum store_result result = store_merge(node->store, &key, record, node->loop->wall_us);
-    if (result == STORE_APPLIED) {
-        merge->applied++;
-        node->counters.merged++;
-        return;
-    }
-    record_release(store_heap(node->store), record);
-    if (result == STORE_STALE)
-        node->counters.merge_stale++;
-    else
+    if (merge->intake.broken)
+        merge_refuse(node, request, 400, merge->intake.reader.reason);
+    else if (merge->intake.full)
         merge_refuse(node, request, 507, "this node is out of memory (--memory-max)");
 }
 
 void merge_filled(struct node *node, struct request *request, size_t bytes)
 {
     struct merge *merge = request->service_data;
-    struct record *record = NULL;
-    switch (wire_reader_filled(&merge->reader, bytes, &record)) {
-    case WIRE_MORE:
-        break;
-    case WIRE_RECORD:
-        merge_record(node, request, record);
-        break;
-    case WIRE_BROKEN:
-        merge_refuse(node, request, 400, merge->reader.reason);
-        break;
-    case WIRE_NO_ROOM:
-        merge_refuse(node, request, 507, merge->reader.reason);
-        break;
-    }
+    uint64_t applied = merge->intake.applied, stale = merge->intake.stale;
+    if (!intake_filled(&merge->intake, bytes, node->loop->wall_us))
+        merge_check(node, request);
+    node->counters.merged += merge->intake.applied - applied;
+    node->counters.merge_stale += merge->intake.stale - stale;
 }
 
 /* A body that came whole. */
@@ -111,7 +98,7 @@ void merge_reply(struct node *node, struct request *request)
     struct merge *merge = request->service_data;
     if (!request->body_parts)
         merge_whole(node, request);
-    if (!request->error.status && !wire_reader_at_end(&merge->reader))
+    if (!request->error.status && !wire_reader_at_end(&merge->intake.reader))
         merge_refuse(node, request, 400, "it ends without an end mark, so something is missing");
     if (request->error.status) {
         reply_text(request, request->error.status, request->error.sentence);
@@ -119,6 +106,7 @@ void merge_reply(struct node *node, struct request *request)
     }
     snprintf(merge->sentence, sizeof merge->sentence,
              "%llu records were read, %llu of them were new here.",
-             (unsigned long long)merge->reader.records, (unsigned long long)merge->applied);
+             (unsigned long long)merge->intake.reader.records,
+             (unsigned long long)merge->intake.applied);
     reply_text(request, 200, merge->sentence);
 }

@@ -20,7 +20,7 @@ static void node_on_head(struct service *service, struct request *request)
 static void node_on_body_start(struct service *service, struct request *request, uint64_t bytes)
 {
     if (request->kind == NODE_OPERATION)
-        operation_on_body_start(node_of(service), request);
+        operation_on_body_start(node_of(service), request, bytes);
     else
         value_on_body_start(node_of(service), request, bytes);
 }
@@ -42,7 +42,7 @@ static struct server_room node_on_body_room(struct service *service, struct requ
     if (!request->service_data)
         return discard_room(node, request, left);
     if (request->kind == NODE_OPERATION)
-        return operation_on_body_room(node, request);
+        return operation_on_body_room(request, left);
     return value_on_body_room(node, request, left);
 }
 
@@ -90,7 +90,7 @@ static void node_on_request(struct service *service, struct request *request)
 
 static void node_on_hold_end(struct service *service, struct request *request)
 {
-    value_on_request(node_of(service), request);
+    value_on_hold_end(node_of(service), request);
 }
 
 static enum server_stream_result node_on_stream(struct service *service, struct request *request)
@@ -120,16 +120,29 @@ static const struct service node_service = {
 };
 
 static void node_on_change(struct store_observer *observer, const struct store_key *key,
-                           const struct record *record)
+                           struct record *old, struct record *record)
 {
     struct node *node = (struct node *)((char *)observer - offsetof(struct node, observer));
-    (void)record;
+    cluster_on_change(node->cluster, key->shard, old, record);
     watch_wake(&node->watch, key);
+}
+
+static void node_on_move(struct store_observer *observer, uint32_t shard, struct record *from,
+                         struct record *to)
+{
+    struct node *node = (struct node *)((char *)observer - offsetof(struct node, observer));
+    cluster_on_move(node->cluster, shard, from, to);
+}
+
+static void node_on_drop(struct store_observer *observer, uint32_t shard, struct record *record)
+{
+    struct node *node = (struct node *)((char *)observer - offsetof(struct node, observer));
+    cluster_on_drop(node->cluster, shard, record);
 }
 
 static void node_stop_when_drained(struct node *node)
 {
-    if (node->draining && server_connections(node->server) == 0)
+    if (node->draining && server_connections(node->server) == 0 && cluster_has_left(node->cluster))
         node->loop->stopped = true;
 }
 
@@ -194,13 +207,17 @@ struct node *node_new(struct loop *loop, struct log *log, const struct node_conf
     node->tick.on_time = node_on_tick;
     node->drain_timer.on_time = node_on_drain_end;
     node->observer.on_change = node_on_change;
+    node->observer.on_move = node_on_move;
+    node->observer.on_drop = node_on_drop;
     watch_init(&node->watch);
     node->store = node_new_store(loop, config);
     node->server = server_new(loop, log, &config->server, &node->service);
     loop_hook_add(
         loop,
         &node->hook); /* behind the server's, so that what its batch changed is told at once */
-    if (node->store && node->server) {
+    if (node->store && node->server)
+        node->cluster = cluster_new(loop, log, node->store, &node->config);
+    if (node->cluster) {
         store_observe(node->store, &node->observer);
         loop_timer_set(loop, &node->tick, loop->now_us + NODE_TICK_US);
         return node;
@@ -213,6 +230,8 @@ void node_destroy(struct node *node)
 {
     if (node->server)
         server_destroy(node->server);
+    if (node->cluster)
+        cluster_destroy(node->cluster);
     if (node->store)
         store_destroy(node->store);
     loop_hook_remove(node->loop, &node->hook);
@@ -223,9 +242,11 @@ void node_destroy(struct node *node)
 
 int node_listen(struct node *node, struct address *address, int inherited_fd)
 {
-    if (inherited_fd >= 0)
-        return server_adopt(node->server, inherited_fd);
-    return server_listen(node->server, address);
+    int error = inherited_fd >= 0 ? server_adopt(node->server, inherited_fd)
+                                  : server_listen(node->server, address);
+    if (!error)
+        cluster_start(node->cluster, address);
+    return error;
 }
 
 void node_drain(struct node *node)
@@ -236,6 +257,7 @@ void node_drain(struct node *node)
     log_event(node->log, LOG_INFO_LEVEL, "draining", "connections=%u",
               server_connections(node->server));
     loop_timer_set(node->loop, &node->drain_timer, node->loop->now_us + node->config.drain_us);
+    cluster_leave(node->cluster);
     server_drain(node->server);
     node_stop_when_drained(node);
 }

@@ -1,16 +1,24 @@
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "role/node_state.h"
-
+#include "base/text.h"
 #include "data/wire.h"
+#include "role/node_state.h"
 
 /* One thing under /-/ (or "/" itself). */
 struct operation {
     struct slice path;
-    bool has_parts; /* what follows the path after a slash belongs to it */
-    struct slice methods;
+    bool has_parts;  /* what follows the path after a slash belongs to it */
+    uint8_t methods; /* a bit for each */
     void (*reply)(struct node *node, struct request *request);
+};
+
+enum {
+    READ = 1 << HTTP_GET | 1 << HTTP_HEAD,
+    POST = 1 << HTTP_POST,
+    WRITE = 1 << HTTP_POST | 1 << HTTP_PUT,
+    DELETE = 1 << HTTP_DELETE,
 };
 
 static void reply_healthy(struct node *node, struct request *request);
@@ -18,23 +26,32 @@ static void reply_ready(struct node *node, struct request *request);
 static void reply_keys(struct node *node, struct request *request);
 static void reply_records(struct node *node, struct request *request);
 static void reply_digest(struct node *node, struct request *request);
+static void reply_digest_part(struct node *node, struct request *request);
+static void compare_shards(struct node *node, struct request *request);
+static void compare_records(struct node *node, struct request *request);
+static void reply_members(struct node *node, struct request *request);
+static void reply_member(struct node *node, struct request *request);
 
 #define PATH(literal)                \
     {                                \
         literal, sizeof(literal) - 1 \
     }
-#define READ_METHODS PATH("GET, HEAD")
 
 static const struct operation operations[] = {
-    {PATH("/"), false, READ_METHODS, front_reply},
-    {PATH("/-/healthy"), false, READ_METHODS, reply_healthy},
-    {PATH("/-/ready"), false, READ_METHODS, reply_ready},
-    {PATH("/-/status"), false, READ_METHODS, status_reply},
-    {PATH("/-/metrics"), false, READ_METHODS, metrics_reply},
-    {PATH("/-/keys"), false, READ_METHODS, reply_keys},
-    {PATH("/-/records"), false, READ_METHODS, reply_records},
-    {PATH("/-/digest"), true, READ_METHODS, reply_digest},
-    {PATH("/-/merge"), false, PATH("POST, PUT"), merge_reply},
+    {PATH("/"), false, READ, front_reply},
+    {PATH("/-/healthy"), false, READ, reply_healthy},
+    {PATH("/-/ready"), false, READ, reply_ready},
+    {PATH("/-/status"), false, READ, status_reply},
+    {PATH("/-/metrics"), false, READ, metrics_reply},
+    {PATH("/-/members"), false, READ | POST, reply_members},
+    {PATH("/-/members"), true, DELETE, reply_member},
+    {PATH("/-/keys"), false, READ, reply_keys},
+    {PATH("/-/records"), false, READ | POST, reply_records},
+    {PATH("/-/digest"), false, READ | POST, reply_digest},
+    {PATH("/-/digest/shards"), false, POST, compare_shards},
+    {PATH("/-/digest/records"), false, POST, compare_records},
+    {PATH("/-/digest"), true, READ, reply_digest_part},
+    {PATH("/-/merge"), false, WRITE, merge_reply},
 };
 
 enum { OPERATIONS = sizeof operations / sizeof *operations };
@@ -54,10 +71,10 @@ static struct slice path_of(struct slice target, struct slice *query)
 
 static bool operation_has(const struct operation *operation, struct slice path)
 {
-    if (slice_equal(operation->path, path))
-        return true;
-    return operation->has_parts && slice_starts(path, operation->path) &&
-           path.len > operation->path.len && path.data[operation->path.len] == '/';
+    if (!operation->has_parts)
+        return slice_equal(operation->path, path);
+    return slice_starts(path, operation->path) && path.len > operation->path.len &&
+           path.data[operation->path.len] == '/';
 }
 
 static const struct operation *operation_of(struct request *request)
@@ -72,9 +89,24 @@ static bool is_read(const struct request *request)
 
 static bool operation_allows(const struct operation *operation, const struct request *request)
 {
-    bool reads = operation->reply != merge_reply;
-    bool writes = request->head.method == HTTP_POST || request->head.method == HTTP_PUT;
-    return reads ? is_read(request) : writes;
+    return operation->methods >> request->head.method & 1;
+}
+
+/* Whether the body is collected until it is whole. */
+static bool operation_collects(struct request *request)
+{
+    return request->head.method == HTTP_POST && operation_of(request)->reply != merge_reply &&
+           operation_allows(operation_of(request), request);
+}
+
+/* Requests that name a member as their sender must come from one, save the one by which one becomes one. */
+static void check_member(struct node *node, struct request *request)
+{
+    static const struct http_error stranger = {
+        409, "Fog-From names nobody who is a member here: say hello first (POST /-/members)."};
+    if (operation_of(request)->reply != reply_members &&
+        !cluster_admits(node->cluster, request, &work_of(request)->sender))
+        request->error = stranger;
 }
 
 void operation_on_head(struct node *node, struct request *request)
@@ -84,10 +116,11 @@ void operation_on_head(struct node *node, struct request *request)
     static const struct http_error unknown = {
         404, "There is no such operation; see the documentation for what stands under /-/."};
     struct slice query, path = path_of(request->head.target, &query);
-    (void)node;
     for (uint32_t i = 0; i < OPERATIONS; i++)
         if (operation_has(&operations[i], path)) {
             work_of(request)->operation = i;
+            if (request->head.field_count)
+                check_member(node, request);
             return;
         }
     work_of(request)->operation = OPERATIONS;
@@ -95,14 +128,33 @@ void operation_on_head(struct node *node, struct request *request)
         request->error = is_read(request) ? unknown : reserved;
 }
 
+static void reply_wrong_method(struct request *request, unsigned methods)
+{
+    static const char *const names[] = {"GET", "HEAD", "POST", "PUT", "DELETE"};
+    char room[64];
+    struct text text = text_in(room, sizeof room);
+    for (unsigned method = HTTP_GET; method <= HTTP_DELETE; method++)
+        if (methods >> method & 1)
+            text_add(&text, "%s%s", text.len ? ", " : "", names[method]);
+    reply_not_allowed(request, text_slice(&text));
+}
+
 void operation_on_request(struct node *node, struct request *request)
 {
     if (work_of(request)->operation == OPERATIONS) /* "*" or an authority: OPTIONS and CONNECT */
-        reply_not_allowed(request, (struct slice)PATH("GET, HEAD, POST, PUT, DELETE"));
+        reply_wrong_method(request, READ | WRITE | DELETE);
     else if (!operation_allows(operation_of(request), request))
-        reply_not_allowed(request, operation_of(request)->methods);
+        reply_wrong_method(request, operation_of(request)->methods);
     else
         operation_of(request)->reply(node, request);
+}
+
+/* A body that is whole now, wherever it was collected. */
+static struct slice body_of(struct request *request)
+{
+    if (!request->body_parts)
+        return request->body;
+    return (struct slice){work_of(request)->body, (size_t)work_of(request)->filled};
 }
 
 static void reply_healthy(struct node *node, struct request *request)
@@ -113,10 +165,24 @@ static void reply_healthy(struct node *node, struct request *request)
 
 static void reply_ready(struct node *node, struct request *request)
 {
-    if (node->draining)
-        reply_text(request, 503, "This node is stopping.");
-    else
+    if (cluster_is_ready(node->cluster))
         reply_text(request, 200, "ready");
+    else
+        reply_text(request, 503, cluster_why_unready(node->cluster));
+}
+
+/* /-/members */
+
+static void reply_members(struct node *node, struct request *request)
+{
+    cluster_reply_members(node->cluster, request, body_of(request));
+}
+
+static void reply_member(struct node *node, struct request *request)
+{
+    struct slice query, path = path_of(request->head.target, &query);
+    size_t skip = sizeof "/-/members/" - 1;
+    cluster_reply_drop(node->cluster, request, (struct slice){path.data + skip, path.len - skip});
 }
 
 /* Listings: the records of one shard after the other. Those of the shard in hands are retained, so that they stay as they
@@ -188,22 +254,23 @@ static void listing_told(struct node *node, struct listing *listing)
     record_release(store_heap(node->store), listing->records[listing->at++]);
 }
 
-/* Begins a streamed reply over shards [from, end). */
-static void reply_listing(struct request *request, struct slice type, struct slice prefix,
-                          uint32_t from, uint32_t end)
+/* Begins a streamed reply over shards [from, end). Returns its listing, or NULL when there is none: for HEAD, or out of memory (a
+ * reply was given then). */
+static struct listing *reply_listing(struct request *request, struct slice type,
+                                     struct slice prefix, uint32_t from, uint32_t end)
 {
     if (request->head.method == HTTP_HEAD) {
         reply_start(request, 200);
         reply_field(request, SLICE("Content-Type"), type);
         reply_stream(request);
-        return;
+        return NULL;
     }
     struct listing *listing = calloc(1, sizeof *listing + prefix.len);
     struct request *stream = listing ? server_stream(request) : NULL;
     if (!stream) {
         free(listing);
         reply_text(request, 503, "This node is out of memory for requests; try again.");
-        return;
+        return NULL;
     }
     listing->shard = from;
     listing->end = end;
@@ -214,6 +281,7 @@ static void reply_listing(struct request *request, struct slice type, struct sli
     reply_start(stream, 200);
     reply_field(stream, SLICE("Content-Type"), type);
     reply_stream(stream);
+    return listing;
 }
 
 static enum server_stream_result stream_result(enum listing_step step)
@@ -271,11 +339,50 @@ static enum server_stream_result stream_keys(struct node *node, struct request *
 
 /* /-/records */
 
+static const struct slice binary = PATH("application/octet-stream");
+
+/* POST: those of these shards and digests that are here. */
+static void reply_wanted(struct node *node, struct request *request)
+{
+    struct slice body = body_of(request);
+    unsigned room = (unsigned)(body.len / CLUSTER_WANTED_BYTES);
+    struct record **records = malloc((room + 1) * sizeof(struct record *));
+    if (!records || body.len % CLUSTER_WANTED_BYTES) {
+        free(records);
+        reply_text(request, records ? 400 : 503,
+                   records ? "This is not how members ask for records."
+                           : "This node is out of memory for requests; try again.");
+        return;
+    }
+    unsigned count = cluster_find_wanted(node->cluster, body, records);
+    free(request->body_parts ? work_of(request)->body : NULL);
+    request->service_data = work_of(request)->body = NULL;
+    struct listing *listing =
+        reply_listing(request, binary, (struct slice){0}, STORE_SHARDS, STORE_SHARDS);
+    if (listing) {
+        listing->records = records;
+        listing->count = listing->room = count;
+        return;
+    }
+    while (count > 0)
+        record_release(store_heap(node->store), records[--count]);
+    free(records);
+}
+
 static void reply_records(struct node *node, struct request *request)
 {
-    (void)node;
-    reply_listing(request, (struct slice)PATH("application/octet-stream"), (struct slice){0}, 0,
-                  STORE_SHARDS);
+    struct slice query;
+    unsigned long long from = 0;
+    path_of(request->head.target, &query);
+    if (request->head.method == HTTP_POST)
+        reply_wanted(node, request);
+    else if (query.len > 0 &&
+             (!slice_starts(query, SLICE("from=")) ||
+              !slice_number((struct slice){query.data + 5, query.len - 5}, STORE_SHARDS, &from)))
+        reply_text(request, 400,
+                   "Only ?from= and a shard's number (0 to 16384) can stand behind /-/records.");
+    else
+        reply_listing(request, binary, (struct slice){0}, (uint32_t)from, STORE_SHARDS);
 }
 
 static void put_record(struct node *node, struct request *request, struct record *record)
@@ -323,7 +430,7 @@ static void reply_digest_groups(struct node *node, struct request *request)
     struct store_counts counts = store_counts(node->store);
     int used = snprintf(text, sizeof text, "all %016llx records %llu\n",
                         (unsigned long long)store_digest(node->store),
-                        (unsigned long long)(counts.keys + counts.tombstones));
+                        (unsigned long long)(counts.keys + counts.tombstones - counts.buried));
     for (unsigned i = 0; i < STORE_GROUPS; i++)
         used += snprintf(text + used, sizeof text - (size_t)used, "%02x %016llx\n", i,
                          (unsigned long long)store_group_digest(node->store, i));
@@ -386,12 +493,26 @@ static int digest_parts(struct slice path, unsigned parts[2])
 
 static void reply_digest(struct node *node, struct request *request)
 {
+    if (request->head.method == HTTP_POST)
+        cluster_reply_groups(node->cluster, request, work_of(request)->sender, body_of(request));
+    else
+        reply_digest_groups(node, request);
+}
+
+static void compare_shards(struct node *node, struct request *request)
+{
+    cluster_reply_shards(node->cluster, request, work_of(request)->sender, body_of(request));
+}
+
+static void compare_records(struct node *node, struct request *request)
+{
+    cluster_reply_digests(node->cluster, request, work_of(request)->sender, body_of(request));
+}
+
+static void reply_digest_part(struct node *node, struct request *request)
+{
     struct slice query, path = path_of(request->head.target, &query);
     unsigned parts[2] = {0};
-    if (path.len == sizeof "/-/digest" - 1) {
-        reply_digest_groups(node, request);
-        return;
-    }
     int found = digest_parts(path, parts);
     uint32_t shard = parts[0] * SHARDS_PER_GROUP + parts[1];
     if (found == 0)
@@ -414,34 +535,62 @@ enum server_stream_result operation_on_stream(struct node *node, struct request 
     return stream_digest(node, request);
 }
 
-/* Bodies: only /-/merge has one. */
+/* Bodies: a merge takes its own as it comes, others are collected. */
 
-void operation_on_body_start(struct node *node, struct request *request)
+static int collect_start(struct request *request, uint64_t bytes)
+{
+    uint64_t room = request->head.chunked ? NODE_BODY_BYTES_MAX : bytes;
+    if (room > NODE_BODY_BYTES_MAX)
+        return -E2BIG;
+    request->service_data = work_of(request)->body = malloc((size_t)room + 1);
+    return request->service_data ? 0 : -ENOMEM;
+}
+
+void operation_on_body_start(struct node *node, struct request *request, uint64_t bytes)
 {
     static const struct http_error no_memory = {
         503, "This node is out of memory for requests; try again."};
-    if (work_of(request)->operation == OPERATIONS || operation_of(request)->reply != merge_reply ||
+    static const struct http_error too_large = {413, "This body is too large for what it is."};
+    int error = 0;
+    if (work_of(request)->operation == OPERATIONS ||
         !operation_allows(operation_of(request), request))
         return;
-    if (merge_start(node, request) != 0)
-        request->error = no_memory;
+    if (operation_of(request)->reply == merge_reply)
+        error = merge_start(node, request);
+    else if (operation_collects(request))
+        error = collect_start(request, bytes);
+    if (error)
+        request->error = error == -E2BIG ? too_large : no_memory;
 }
 
-struct server_room operation_on_body_room(struct node *node, struct request *request)
+struct server_room operation_on_body_room(struct request *request, uint64_t left)
 {
-    (void)node;
-    return merge_room(request);
+    static const struct http_error too_large = {413, "This body is too large for what it is."};
+    struct node_work *work = work_of(request);
+    if (operation_of(request)->reply == merge_reply)
+        return merge_room(request);
+    if (!request->head.chunked)
+        return (struct server_room){work->body + work->filled, (size_t)left};
+    if (work->filled + left > NODE_BODY_BYTES_MAX) {
+        request->error = too_large;
+        return (struct server_room){0};
+    }
+    return (struct server_room){work->body + work->filled,
+                                NODE_BODY_BYTES_MAX - (size_t)work->filled + 1};
 }
 
 void operation_on_body_filled(struct node *node, struct request *request, size_t bytes)
 {
-    merge_filled(node, request, bytes);
+    if (operation_of(request)->reply == merge_reply)
+        merge_filled(node, request, bytes);
 }
 
 void operation_on_request_end(struct node *node, struct request *request)
 {
     if (operation_of(request)->reply == merge_reply)
         merge_free(node, request);
+    else if (request->service_data == work_of(request)->body)
+        free(request->service_data);
     else
         listing_destroy(node, request->service_data);
 }

@@ -1,5 +1,6 @@
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/digits.h"
@@ -55,6 +56,54 @@ static bool find_key(struct request *request, struct slice *key)
     return true;
 }
 
+/* One preference, such as "wait=10", also with spaces, quotes and parameters (RFC 7240, 2). Of several of a name the first counts. */
+static void take_preference(struct request *request, struct slice preference)
+{
+    struct node_work *work = work_of(request);
+    struct slice name, value = {0};
+    unsigned long long number;
+    slice_next(&preference, ';', &value); /* its parameters say nothing here */
+    slice_next(&value, '=', &name);
+    value = slice_trim(value);
+    if (value.len >= 2 && value.data[0] == '"' && value.data[value.len - 1] == '"')
+        value = (struct slice){value.data + 1, value.len - 2};
+    bool is_copies = slice_equal_nocase(name, SLICE("copies"));
+    if (is_copies && !work->copies && slice_equal_nocase(value, SLICE("all")))
+        work->copies = UINT32_MAX;
+    if (!slice_number(value, 1000000000, &number))
+        return;
+    if (is_copies && !work->copies)
+        work->copies = (uint32_t)number;
+    if (slice_equal_nocase(name, SLICE("wait")) && !work->waits) {
+        work->waits = true;
+        work->wait_seconds =
+            (uint16_t)(number < NODE_WAIT_SECONDS_MAX ? number : NODE_WAIT_SECONDS_MAX);
+    }
+}
+
+static void take_preferences(struct request *request)
+{
+    for (unsigned i = 0; i < request->head.field_count; i++) {
+        struct slice list = request->head.fields[i].value, one;
+        if (request->head.fields[i].name == HTTP_FIELD_PREFER)
+            while (slice_next(&list, ',', &one))
+                take_preference(request, one);
+    }
+}
+
+/* The version that a write shall have: one that is tried again has that of the first try. */
+static void take_version(struct request *request)
+{
+    const struct http_field *field = http_field_find(&request->head, HTTP_FIELD_FOG_VERSION);
+    unsigned long long version;
+    if (!field)
+        return;
+    if (slice_number(field->value, UINT64_MAX, &version) && version > 0)
+        work_of(request)->version = version;
+    else
+        refuse(request, 400, "Fog-Version takes a whole number of microseconds since 1970.");
+}
+
 static void check_method(struct request *request)
 {
     bool writes = is_write(request) || request->head.method == HTTP_DELETE;
@@ -92,8 +141,12 @@ void value_on_head(struct node *node, struct request *request)
     work_of(request)->key.for_write = request->head.method >= HTTP_POST;
     if (is_write(request))
         check_write(node, request);
-    if (request->head.field_count)
-        check_method(request);
+    if (request->head.field_count == 0)
+        return;
+    check_method(request);
+    take_preferences(request);
+    if (work_of(request)->key.for_write)
+        take_version(request);
 }
 
 /* Reading */
@@ -161,37 +214,6 @@ static void reply_without_value(struct request *request, unsigned status,
     reply_start(request, status);
     put_version(request, record);
     reply_end(request);
-}
-
-/* The seconds of one preference that is "wait=N", also with spaces, quotes and parameters (RFC 7240, 2); else -1. */
-static int64_t preference_wait(struct slice preference)
-{
-    struct slice name, value = {0};
-    unsigned long long seconds;
-    slice_next(&preference, ';', &value); /* its parameters say nothing here */
-    slice_next(&value, '=', &name);
-    value = slice_trim(value);
-    if (value.len >= 2 && value.data[0] == '"' && value.data[value.len - 1] == '"')
-        value = (struct slice){value.data + 1, value.len - 2};
-    if (!slice_equal_nocase(name, SLICE("wait")) || !slice_number(value, 1000000000, &seconds))
-        return -1;
-    return seconds < NODE_WAIT_SECONDS_MAX ? (int64_t)seconds : NODE_WAIT_SECONDS_MAX;
-}
-
-/* "wait=N" of Prefer, in seconds; 0 when there is none. The first one counts. */
-static uint64_t wait_seconds(const struct request *request)
-{
-    for (unsigned i = 0; i < request->head.field_count; i++) {
-        struct slice list = request->head.fields[i].value, one;
-        if (request->head.fields[i].name != HTTP_FIELD_PREFER)
-            continue;
-        while (slice_next(&list, ',', &one)) {
-            int64_t seconds = preference_wait(one);
-            if (seconds >= 0)
-                return (uint64_t)seconds;
-        }
-    }
-    return 0;
 }
 
 static bool is_not_modified(const struct request *request, struct slice tag)
@@ -287,16 +309,29 @@ void value_wake(struct node *node)
         node->loop->again = true;
 }
 
+/* This node does not have everything yet, so what it lacks may exist. */
+static void reply_not_gathered(struct request *request)
+{
+    reply_start(request, 503);
+    reply_field(request, SLICE("Retry-After"), SLICE("1"));
+    reply_sentence(request, "This node has not gathered all keys from its cluster yet; ask another "
+                            "member, or try again.");
+}
+
 static void reply_get(struct node *node, struct request *request)
 {
     char tag_text[ETAG_BYTES];
     struct record *record = store_get(node->store, &work_of(request)->key, node->loop->wall_us);
     bool conditional = request->head.field_count > 0 || request->service_data;
+    if (!record && !cluster_has_everything(node->cluster)) {
+        reply_not_gathered(request);
+        return;
+    }
     if (conditional) {
         const struct waiting *waiting = request->service_data;
         struct slice tag = etag_make(record, tag_text);
         bool same = waiting ? etag_in_list(tag, waiting->condition) : is_not_modified(request, tag);
-        uint64_t seconds = same && !node->draining ? wait_seconds(request) : 0;
+        uint64_t seconds = same && !node->draining ? work_of(request)->wait_seconds : 0;
         if (is_unmatched(request, tag)) {
             reply_text(request, 412, "The value is not the one that If-Match names.");
             return;
@@ -347,19 +382,106 @@ static void reply_no_room(struct request *request)
                "limit.");
 }
 
+/* Copies: a write whose client wants it to be held by several members is answered once they have it. */
+
+struct replicating {
+    struct node *node;
+    struct request *request;
+    struct copies *copies;
+};
+
+static void put_copies(struct node *node, struct request *request, unsigned have)
+{
+    char text[32];
+    int len = snprintf(text, sizeof text, "%u/%u", have, cluster_members(node->cluster));
+    reply_field(request, SLICE("Fog-Copies"), (struct slice){text, (size_t)len});
+}
+
+static void reply_written(struct node *node, struct request *request, const struct record *record,
+                          unsigned have, bool enough)
+{
+    reply_start(request, enough ? 200 : 202);
+    put_version(request, record);
+    if (work_of(request)->copies)
+        put_copies(node, request, have);
+    reply_body(request, (struct slice){0});
+}
+
+static void reply_replicated(struct service *service, struct request *request)
+{
+    const struct replicating *replicating = request->service_data;
+    const struct copies *copies = replicating->copies;
+    reply_written(node_of(service), request, copies_record(copies), copies_have(copies),
+                  copies_are_enough(copies));
+}
+
+static void on_enough_copies(void *owner)
+{
+    struct replicating *replicating = owner;
+    server_answer(replicating->request, reply_replicated);
+}
+
+/* Returns false when it cannot wait: then the answer is given at once. */
+static bool hold_for_copies(struct node *node, struct request *request, struct record *record,
+                            unsigned wanted)
+{
+    struct node_work *work = work_of(request);
+    uint64_t seconds = work->waits ? work->wait_seconds : NODE_COPIES_SECONDS;
+    struct replicating *replicating = malloc(sizeof *replicating);
+    if (!replicating || seconds == 0)
+        goto failed;
+    replicating->copies =
+        cluster_await_copies(node->cluster, record, wanted, on_enough_copies, replicating);
+    if (!replicating->copies)
+        goto failed;
+    struct request *held = server_hold(request, node->loop->now_us + seconds * 1000000);
+    if (!held) {
+        cluster_forget_copies(node->cluster, replicating->copies);
+        goto failed;
+    }
+    replicating->node = node;
+    replicating->request = held;
+    work_of(held)->replicating = true;
+    held->service_data = replicating;
+    return true;
+failed:
+    free(replicating);
+    return false;
+}
+
+static void answer_write(struct node *node, struct request *request, struct record *record)
+{
+    unsigned wanted = work_of(request)->copies;
+    if (wanted == UINT32_MAX)
+        wanted = cluster_members(node->cluster);
+    if (wanted <= 1)
+        reply_written(node, request, record, 1, true);
+    else if (!hold_for_copies(node, request, record, wanted))
+        reply_written(node, request, record, 1, false);
+}
+
+/* A write that is tried again has its first version, and may have been overwritten since. */
+static enum store_result put_in(struct node *node, const struct node_work *work,
+                                struct record *record)
+{
+    uint64_t now_us = node->loop->wall_us;
+    if (!work->version)
+        return store_write(node->store, &work->key, record, now_us);
+    record->version = work->version;
+    record->flags |= RECORD_LOCAL;
+    return store_merge(node->store, &work->key, record, now_us);
+}
+
 /* Puts the record in and answers. Takes over the reference. */
 static void write_record(struct node *node, struct request *request, struct record *record)
 {
-    enum store_result result =
-        store_write(node->store, &work_of(request)->key, record, node->loop->wall_us);
-    if (result != STORE_APPLIED) {
-        record_release(store_heap(node->store), record);
+    enum store_result result = put_in(node, work_of(request), record);
+    if (result == STORE_NO_ROOM)
         reply_no_room(request);
-        return;
-    }
-    reply_start(request, 200);
-    put_version(request, record);
-    reply_body(request, (struct slice){0});
+    else
+        answer_write(node, request, record);
+    if (result != STORE_APPLIED)
+        record_release(store_heap(node->store), record);
 }
 
 static void reply_set(struct node *node, struct request *request)
@@ -408,6 +530,14 @@ static void reply_delete(struct node *node, struct request *request)
     }
     record_seal(record);
     write_record(node, request, record);
+}
+
+void value_on_hold_end(struct node *node, struct request *request)
+{
+    if (work_of(request)->replicating)
+        reply_replicated(&node->service, request);
+    else
+        value_on_request(node, request);
 }
 
 void value_on_request(struct node *node, struct request *request)
@@ -494,6 +624,12 @@ void value_on_body_filled(struct request *request)
 
 void value_on_request_end(struct node *node, struct request *request)
 {
+    if (work_of(request)->replicating) {
+        struct replicating *replicating = request->service_data;
+        cluster_forget_copies(node->cluster, replicating->copies);
+        free(replicating);
+        return;
+    }
     if (is_write(request)) {
         record_release(store_heap(node->store), request->service_data);
         return;

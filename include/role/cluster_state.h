@@ -1,0 +1,328 @@
+/* The inside of the cluster room, shared by cluster.c (life, and what is looked after again and again), hello.c (who is who), join.c
+ * (whom to ask at first), push.c, repair.c, compare.c (the answers to another's repair), gather.c and copies.c. Nobody else
+ * includes this. */
+#ifndef ROLE_CLUSTER_STATE_H
+#define ROLE_CLUSTER_STATE_H
+
+#include "data/lag.h"
+#include "data/wire.h"
+#include "net/fetch.h"
+#include "net/reply.h"
+#include "net/resolver.h"
+#include "role/cluster.h"
+#include "role/intake.h"
+#include "role/node.h"
+
+enum {
+    HELLO_PROTOCOL = 1,
+    HELLO_HEAD_BYTES_MAX = 1024, /* all but the lines of members */
+    HELLO_BYTES_MAX = HELLO_HEAD_BYTES_MAX + MEMBERS_MAX * MEMBER_LINE_BYTES_MAX,
+    REQUEST_HEAD_BYTES_MAX = 256, /* of a request to a member */
+
+    PUSH_BATCHES_MAX = 64,               /* on their way to one member */
+    PUSH_WINDOW_BYTES = 4 * 1024 * 1024, /* the same in bytes; one batch may go beyond */
+    PUSH_TEXT_BYTES = 256 * 1024,        /* of a batch; what is larger is sent from its place */
+    PUSH_BATCH_BYTES = 1024 * 1024,      /* a batch that has so many is sent */
+    PUSH_COPY_BYTES_MAX = 8 * 1024,      /* larger values are sent from their place */
+    PUSH_LAG_BATCHES = 4,                /* sent to a lagging member in one turn */
+    PUSH_LAG_STEPS = 4000,               /* records looked at for each of these */
+
+    REPAIR_SHARDS_MAX = 128,  /* compared record by record in one round */
+    REPAIR_DIGESTS = 16384,   /* of own records in these */
+    REPAIR_WANTED_MAX = 8192, /* records asked for in one round */
+    REPAIR_ANSWER_BYTES_MAX = 16 * 1024 * 1024,
+    REPAIR_LEASE_US =
+        2 * 1000 *
+        1000, /* another member's repair with us is over when it was silent for so long */
+    REPAIR_PAUSE_US = 1000 * 1000,           /* between two repairs with one member */
+    REPAIR_FULL_PAUSE_US = 10 * 1000 * 1000, /* when one of the two was out of memory */
+    REPAIR_PATIENCE =
+        3, /* hellos that show a difference before the member with the larger number sees to it */
+
+    GATHER_TELL_US = 1000 * 1000, /* progress is logged as often */
+
+    JOIN_ADDRESSES_MAX = 64,
+    JOIN_PATIENCE_US = 2 * 1000 * 1000, /* who did not answer by then is taken as dead for now */
+    JOIN_LOOKUP_PATIENCE_US = 6 * 1000 * 1000, /* the same, of name servers */
+    JOIN_AGAIN_US = 2 * 1000 * 1000,           /* between two attempts */
+    JOIN_LOOKUP_AGAIN_US = 10 * 1000 * 1000,   /* between two look-ups of a name */
+    JOIN_TARGET_BYTES_MAX = RESOLVER_NAME_BYTES_MAX + 8,
+};
+
+/* Records on their way out: frames, the small ones copied into one text. */
+struct batch {
+    struct heap *heap;
+    char *text; /* PUSH_TEXT_BYTES */
+    size_t used, piece_start, bytes;
+    unsigned count, records;
+    struct conn_piece pieces[CONN_PIECES_MAX]; /* the first one is for the request's head */
+    char head[REQUEST_HEAD_BYTES_MAX];
+};
+
+/* One batch that a member has not answered yet. */
+struct sending {
+    struct call call; /* first, so that a call leads here */
+    struct peer *peer;
+    uint64_t from,
+        to; /* once it is answered, the member has all batches of these numbers, `to` not included */
+    size_t bytes;
+    uint16_t status;
+};
+
+enum push_state {
+    PUSH_DOWN,    /* nothing is told; repair will */
+    PUSH_LAGGING, /* the lag takes note of what to tell */
+    PUSH_LIVE,    /* each batch goes to it as it is made */
+};
+
+enum repair_step {
+    REPAIR_IDLE,
+    REPAIR_CONNECTING,
+    REPAIR_GROUPS,
+    REPAIR_SHARDS,
+    REPAIR_DIGESTS_STEP,
+    REPAIR_RECORDS,
+};
+
+/* A comparison with one member, and the mending of what differs. */
+struct repair {
+    enum repair_step step;
+    struct fetch fetch;   /* of lists, and of what was pushed */
+    struct call pull;     /* of records */
+    struct intake intake; /* of these */
+    bool pulling, pushing, failed, full;
+    uint16_t pull_status;
+    uint64_t started_us;
+    uint16_t *todo; /* shards that differ */
+    unsigned todo_count, todo_at, todo_next;
+    uint64_t pulled, pushed;
+    uint64_t next_us;  /* not before */
+    unsigned differed; /* hellos in a row */
+};
+
+struct peer {
+    struct cluster *cluster;
+    struct member *member;
+    struct upstream *control, *push, *bulk;
+
+    /* hello */
+    struct fetch hello;
+    uint64_t hello_us, hello_wall_us; /* when the last one was sent */
+    uint64_t hello_due_us;
+    uint64_t answered_us;
+    uint64_t retry_us, backoff_us;
+    uint64_t round_trip_us;
+    uint64_t hello_digest; /* ours, as it was told */
+    int64_t skew_us;
+    bool up;       /* it answers hellos */
+    bool skewed;   /* and that was reported */
+    bool knows_us; /* it has told that we are a member */
+    bool agrees;
+
+    /* push */
+    enum push_state push_state;
+    struct lag *lag;
+    uint64_t lag_from; /* the number of the first batch that it was not sent */
+    uint64_t push_retry_us;
+    uint64_t missed_us;
+    bool missed; /* something may not have come to it since the last time that all was the same */
+    struct sending sendings[PUSH_BATCHES_MAX]; /* a ring */
+    unsigned sending_first, sending_count;
+    size_t sending_bytes;
+
+    struct repair repair;
+    bool gather_checked; /* compared with since it knows us */
+
+    /* When what was seen to be the same; loop time. */
+    uint64_t agreed_us, agreed_group_us[STORE_GROUPS];
+    uint64_t *agreed_shard_us; /* NULL until it is needed */
+};
+
+/* An address that may be a member's. */
+struct probe {
+    struct cluster *cluster;
+    struct address address;
+    struct upstream *upstream;
+    struct fetch fetch;
+    uint64_t next_us;
+    bool used;
+    bool busy;
+    bool tried; /* once, whatever came of it */
+    bool own;   /* it is this node's */
+};
+
+/* What --join names. */
+struct target {
+    struct cluster *cluster;
+    char host[RESOLVER_NAME_BYTES_MAX + 1];
+    uint16_t port;
+    struct lookup lookup;
+    uint64_t next_us;
+    bool asking, answered;
+    bool is_advertise; /* not to be joined: the name that this node itself is known by */
+};
+
+enum gather_step {
+    GATHER_WAITING, /* for members, or for a donor */
+    GATHER_CONNECTING,
+    GATHER_COPYING,
+    GATHER_CHECKING, /* repair with each member */
+    GATHER_DONE,
+};
+
+struct gather {
+    enum gather_step step;
+    struct upstream *upstream;
+    struct call call;
+    struct intake intake;
+    uint64_t donor; /* a member's number */
+    uint32_t shard; /* all before it are here */
+    bool copied;    /* a full copy is here */
+    bool good;      /* the answer that comes is one */
+    bool full;      /* out of memory */
+    uint64_t started_us, tell_us, told_bytes, bytes, records, rate, next_us;
+};
+
+struct copies {
+    struct copies *next, **at;
+    struct record *record;
+    uint64_t batch; /* the number of the batch that it goes in */
+    unsigned have, wanted;
+    void (*on_enough)(void *owner);
+    void *owner;
+};
+
+struct cluster {
+    struct loop *loop;
+    struct log *log;
+    struct store *store;
+    const struct node_config *config;
+    struct upstreams *upstreams;
+    struct members members;
+    struct store_agreement agreement;
+    struct loop_hook hook;
+    struct loop_timer tick;
+    struct address listening;
+    bool started, leaving, goodbye, left;
+    bool has_everything;
+    bool own_found; /* the own address was found, not given */
+    uint64_t started_us, leave_us, goodbye_us;
+    const char *refused; /* NULL, or a sentence: why the others do not want us */
+    char sentence[512];
+    char *scratch; /* HELLO_BYTES_MAX */
+
+    struct batch batch; /* of this turn */
+    struct batch spare; /* for all others; empty between two uses */
+    uint64_t batch_number;
+    bool changed; /* something was written in this turn */
+
+    uint64_t repairing_with, repairing_until_us; /* a member's number, see REPAIR_LEASE_US */
+    struct gather gather;
+    struct probe probes[JOIN_ADDRESSES_MAX];
+    struct target targets[NODE_JOINS_MAX + 1];
+    unsigned target_count;
+    struct copies *copies, **copies_end;
+    struct cluster_counters counters;
+};
+
+static inline struct member *self_of(const struct cluster *cluster)
+{
+    return members_self(&cluster->members);
+}
+
+/* cluster.c */
+
+/* Hears of a member: it gets a peer, or loses it. */
+void cluster_sync_peers(struct cluster *cluster);
+
+/* Lets all members hear at once what is new. */
+void cluster_hurry(struct cluster *cluster);
+void peer_down(struct peer *peer, const char *why);
+bool member_is_down(const struct cluster *cluster, const struct member *member);
+
+/* The start of a request to a member, up to and with Content-Length. */
+struct slice request_head(const struct cluster *cluster, char room[REQUEST_HEAD_BYTES_MAX],
+                          const char *method_and_target, size_t body_bytes);
+
+/* A whole reply of these bytes, which are malloc'd and taken over. */
+void reply_owned(struct request *request, const char *type, char *data, size_t bytes);
+
+/* hello.c */
+
+void hello_send(struct peer *peer);
+
+/* Writes a hello of this node. */
+struct slice hello_print(struct cluster *cluster, char *room, size_t room_bytes);
+
+enum hello_result { HELLO_FINE, HELLO_SELF, HELLO_BROKEN };
+
+/* Takes in what a member answered; its number to *id. */
+enum hello_result hello_take(struct cluster *cluster, struct slice body, uint64_t *id);
+
+/* join.c */
+
+void join_start(struct cluster *cluster);
+void join_tick(struct cluster *cluster);
+void join_end(struct cluster *cluster);
+
+/* Whether all addresses that were given were tried, or had their time. */
+bool join_is_settled(const struct cluster *cluster);
+
+/* Finds out who answers at the own address. */
+void join_check_self(struct cluster *cluster);
+
+/* push.c */
+
+extern const struct upstream_ops push_upstream_ops;
+
+int batch_init(struct batch *batch, struct heap *heap);
+void batch_free(struct batch *batch);
+
+/* Whether it should be sent before more is added. */
+bool batch_is_full(const struct batch *batch);
+void batch_add(struct batch *batch, struct record *record);
+
+/* Ends its last frame and makes its pieces a whole request. */
+void batch_close(struct cluster *cluster, struct batch *batch);
+
+/* Makes the borrowed pieces good for one more use. */
+void batch_retain(struct batch *batch);
+void batch_reset(struct batch *batch);
+
+void push_turn_end(struct cluster *cluster);
+void push_start(struct peer *peer); /* it is up */
+void push_stop(struct peer *peer);
+void push_tick(struct peer *peer);
+bool push_is_done(const struct peer *peer); /* it has all that it was to be told */
+
+/* repair.c */
+
+extern const struct upstream_ops repair_upstream_ops;
+
+/* Compares with this member and mends. Does nothing when that is under way or another one's. */
+void repair_start(struct peer *peer);
+void repair_stop(struct peer *peer);
+bool repair_is_busy(const struct cluster *cluster, uint64_t with);
+void repair_lease(struct cluster *cluster, uint64_t with);
+
+/* A hello has shown whether the tables are the same. */
+void repair_on_hello(struct peer *peer, bool same);
+
+/* All of this member's table, a group, a shard were the same as ours at this time. */
+void agreed_all(struct peer *peer, uint64_t at_us);
+void agreed_group(struct peer *peer, uint32_t group, uint64_t at_us);
+void agreed_shard(struct peer *peer, uint32_t shard, uint64_t at_us);
+uint64_t cluster_agreed_us(const struct cluster *cluster, uint32_t shard);
+
+/* gather.c */
+
+void gather_tick(struct cluster *cluster);
+void gather_checked(struct peer *peer); /* a repair with it is complete */
+void gather_end(struct cluster *cluster);
+
+/* copies.c */
+
+/* This member has all batches of these numbers. */
+void copies_confirm(struct cluster *cluster, uint64_t from, uint64_t to);
+
+#endif

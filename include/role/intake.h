@@ -1,0 +1,27 @@
+/* A stream of records on its way into the store: what /-/merge, repair and gathering have in common. */
+#ifndef ROLE_INTAKE_H
+#define ROLE_INTAKE_H
+
+#include "data/store.h"
+#include "data/wire.h"
+
+struct intake {
+    struct store *store;
+    struct wire_reader reader;
+    uint64_t applied, stale;
+    uint32_t shard; /* of the last record */
+    bool local;     /* the records are for this node to tell others (RECORD_LOCAL) */
+    bool broken,
+        full; /* it ends here: the bytes are no records (reader.reason), or the table has no room */
+};
+
+void intake_init(struct intake *intake, struct store *store, uint64_t value_max, bool local);
+void intake_free(struct intake *intake);
+
+/* `bytes` were put where wire_reader_room said. Returns false when it is broken or full. */
+bool intake_filled(struct intake *intake, size_t bytes, uint64_t now_us);
+
+/* Takes bytes from elsewhere. Returns as intake_filled. */
+bool intake_take(struct intake *intake, struct slice bytes, uint64_t now_us);
+
+#endif

@@ -1,0 +1,51 @@
+#include "data/lag.h"
+
+#include <stdlib.h>
+
+struct lag *lag_new(void)
+{
+    return calloc(1, sizeof(struct lag));
+}
+
+void lag_on_change(struct lag *lag, uint32_t shard, struct record *old, struct record *record)
+{
+    if (old && lag->at[shard] == old)
+        lag->at[shard] = store_after(old);
+    if (!(record->flags & RECORD_LOCAL) || lag->at[shard])
+        return;
+    lag->at[shard] = record;
+    if (lag->waiting[shard])
+        return;
+    lag->waiting[shard] = true;
+    lag->ring[(lag->first + lag->count++) % STORE_SHARDS] = (uint16_t)shard;
+}
+
+void lag_on_move(struct lag *lag, uint32_t shard, const struct record *from, struct record *to)
+{
+    if (lag->at[shard] == from)
+        lag->at[shard] = to;
+}
+
+void lag_on_drop(struct lag *lag, uint32_t shard, struct record *record)
+{
+    if (lag->at[shard] == record)
+        lag->at[shard] = store_after(record);
+}
+
+struct record *lag_next(struct lag *lag, unsigned *steps)
+{
+    for (; lag->count > 0 && *steps > 0; --*steps) {
+        uint16_t shard = lag->ring[lag->first];
+        struct record *record = lag->at[shard];
+        if (!record) {
+            lag->waiting[shard] = false;
+            lag->first = (lag->first + 1) % STORE_SHARDS;
+            lag->count--;
+            continue;
+        }
+        lag->at[shard] = store_after(record);
+        if (record->flags & RECORD_LOCAL)
+            return record;
+    }
+    return NULL;
+}

@@ -1,0 +1,73 @@
+#include "net/http_parts.h"
+
+enum { VERSION_BYTES = 9, STATUS_BYTES = 3, LINE_BYTES_MIN = VERSION_BYTES + STATUS_BYTES };
+
+static enum http_result refuse(struct http_error *error)
+{
+    return http_refuse(error, 502, "The server's answer is malformed.");
+}
+
+/* "HTTP/1.1 200 OK": the reason may be missing, with or without its space (RFC 9112, 4). */
+static enum http_result status_line_scan(const char *at, const char *end, const char **line_end,
+                                         struct http_response *response, struct http_error *error)
+{
+    static const char pattern[] = "HTTP/1.0 ";
+    size_t here = (size_t)(end - at);
+    for (size_t i = 0; i < VERSION_BYTES && i < here; i++)
+        if (i == 7 ? !http_is_digit(at[i]) : at[i] != pattern[i])
+            return refuse(error);
+    for (size_t i = VERSION_BYTES; i < LINE_BYTES_MIN && i < here; i++)
+        if (!http_is_digit(at[i]))
+            return refuse(error);
+    if (here <= LINE_BYTES_MIN)
+        return HTTP_MORE;
+    response->minor = at[7] != '0';
+    response->status = (uint16_t)((at[9] - '0') * 100 + (at[10] - '0') * 10 + (at[11] - '0'));
+    const char *c = at + LINE_BYTES_MIN;
+    if (response->status < 100 || (*c != ' ' && *c != '\r'))
+        return refuse(error);
+    while (c < end && (http_is_text(*c) || (unsigned char)*c > 127))
+        c++;
+    if (c == end || (*c == '\r' && c + 1 == end))
+        return HTTP_MORE;
+    if (c[0] != '\r' || c[1] != '\n')
+        return refuse(error);
+    *line_end = c + 2;
+    return HTTP_OK;
+}
+
+enum http_result http_response_parse(const char *data, size_t len, struct http_response *response,
+                                     struct http_error *error)
+{
+    static const struct slice method = {"GET ", 4};
+    struct http_head head;
+    const char *end = data + (len < HTTP_HEAD_BYTES_MAX ? len : HTTP_HEAD_BYTES_MAX);
+    const char *line_end = NULL, *head_end = NULL;
+    enum http_result result = status_line_scan(data, end, &line_end, response, error);
+    if (result == HTTP_OK)
+        result = http_fields_scan(line_end, end, &head_end, error);
+    if (result == HTTP_BAD || (result == HTTP_MORE && len >= HTTP_HEAD_BYTES_MAX))
+        return refuse(error);
+    if (result == HTTP_MORE)
+        return HTTP_MORE;
+    struct slice fields = {line_end, (size_t)(head_end - line_end)};
+    if (http_fields_read(method, response->minor, fields, &head, &response->has_length, error) !=
+        HTTP_OK)
+        return refuse(error);
+    response->keep_alive = head.keep_alive;
+    response->chunked = head.chunked;
+    response->content_length = head.content_length;
+    response->head_bytes = (uint32_t)(head_end - data);
+    response->field_count = head.field_count;
+    memcpy(response->fields, head.fields, head.field_count * sizeof *head.fields);
+    return HTTP_OK;
+}
+
+const struct http_field *http_response_find(const struct http_response *response,
+                                            enum http_field_name name)
+{
+    for (unsigned i = 0; i < response->field_count; i++)
+        if (response->fields[i].name == name)
+            return &response->fields[i];
+    return NULL;
+}

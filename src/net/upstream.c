@@ -1,0 +1,662 @@
+/* One remote server:
+ *
+ *   upstream_call ─► text and pieces of this turn ──end of turn──► conn ─► server
+ *                        │
+ *   calls under way:  first ─► … ─► last       an answer belongs to the first, which leaves when it is whole
+ *                        ▲
+ *   owner ◄─ on_head, on_body, on_end ─┘◄── parsed ◄── shared input ◄── conn
+ *
+ * Whatever ends the connection, the calls under way are ended at the end of the turn, so that an owner never hears of it from
+ * inside of a function that it calls. */
+#include "net/upstream.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+enum {
+    READS_PER_TURN = 4, /* of one upstream */
+    PIECES_ROOM = CONN_PIECES_MAX - 2,
+};
+
+enum upstream_state {
+    UPSTREAM_CLOSED,
+    UPSTREAM_CONNECTING,
+    UPSTREAM_OPEN,
+    UPSTREAM_ENDING, /* the connection is gone, and its end is told at the end of the turn */
+    UPSTREAM_DESTROYED,
+};
+
+/* What comes next from the server. */
+enum answer_part {
+    ANSWER_HEAD,
+    ANSWER_BODY, /* `left` bytes */
+    ANSWER_CHUNKED,
+    ANSWER_UNTIL_END, /* of the connection */
+};
+
+struct upstream {
+    struct conn conn; /* first, so that a conn leads here */
+    struct upstreams *all;
+    struct upstream_config config;
+    const struct upstream_ops *ops;
+    void *owner;
+    struct loop_timer timer;
+    struct loop_deferred deferred;
+    struct upstream *next_due; /* has something to write, or input to go on with */
+    struct call *first, **end;
+    struct call *open_call; /* whose body is not ended */
+    unsigned depth;
+    int error;
+    uint8_t state; /* enum upstream_state */
+    bool due, deferring, paused;
+    bool last; /* the connection ends with this answer */
+    uint64_t heard_us;
+    /* the answer under way */
+    uint8_t part; /* enum answer_part */
+    uint64_t left;
+    struct http_chunked chunked;
+    /* the output of this turn */
+    char *text;
+    size_t used, piece_start;
+    uint64_t called_bytes; /* position of its end on the connection */
+    unsigned count;
+    struct conn_piece pieces[CONN_PIECES_MAX];
+};
+
+struct upstreams {
+    struct loop *loop;
+    struct loop_hook hook;
+    struct upstream *due, **due_end;
+    bool late; /* the hook has run in this turn: what becomes due is for the next */
+    char *input;
+};
+
+static void upstream_due(struct upstream *upstream)
+{
+    struct upstreams *all = upstream->all;
+    if (upstream->due)
+        return;
+    upstream->due = true;
+    upstream->next_due = NULL;
+    *all->due_end = upstream;
+    all->due_end = &upstream->next_due;
+    all->loop->again |= all->late;
+}
+
+static void upstream_not_due(struct upstream *upstream)
+{
+    struct upstreams *all = upstream->all;
+    struct upstream **at = &all->due;
+    if (!upstream->due)
+        return;
+    while (*at != upstream)
+        at = &(*at)->next_due;
+    *at = upstream->next_due;
+    if (all->due_end == &upstream->next_due)
+        all->due_end = at;
+    upstream->due = false;
+}
+
+/* The end of calls */
+
+static void output_drop(struct upstream *upstream)
+{
+    for (unsigned i = 0; i < upstream->count; i++)
+        if (upstream->pieces[i].release)
+            upstream->pieces[i].release(upstream->pieces[i].context, upstream->pieces[i].owner);
+    upstream->count = 0;
+    upstream->used = upstream->piece_start = 0;
+}
+
+static void call_end(struct upstream *upstream, enum call_result result)
+{
+    struct call *call = upstream->first;
+    upstream->first = call->next;
+    if (!upstream->first)
+        upstream->end = &upstream->first;
+    upstream->depth--;
+    if (upstream->open_call == call)
+        upstream->open_call = NULL;
+    call->upstream = NULL;
+    call->ops->on_end(call, result);
+}
+
+/* Whether none of a call was given to the kernel. */
+static bool call_is_unsent(const struct upstream *upstream, const struct call *call)
+{
+    return call->output_begin >= upstream->conn.sent_bytes;
+}
+
+static void calls_end(struct upstream *upstream)
+{
+    output_drop(upstream);
+    /* Calls that are made from inside of these callbacks stand behind, and are ended too. */
+    while (upstream->first)
+        call_end(upstream, call_is_unsent(upstream, upstream->first) ? CALL_UNSENT : CALL_LOST);
+}
+
+static void upstream_free(struct upstream *upstream)
+{
+    upstream_not_due(upstream);
+    loop_timer_release(upstream->all->loop, &upstream->timer);
+    free(upstream->text);
+    free(upstream);
+}
+
+static void upstream_on_deferred(struct loop_deferred *deferred)
+{
+    struct upstream *upstream =
+        (struct upstream *)((char *)deferred - offsetof(struct upstream, deferred));
+    upstream->deferring = false;
+    if (upstream->state == UPSTREAM_DESTROYED) {
+        upstream_free(upstream);
+        return;
+    }
+    struct upstreams *all = upstream->all;
+    all->late = true;
+    calls_end(upstream);
+    if (upstream->state == UPSTREAM_ENDING) {
+        upstream->state = UPSTREAM_CLOSED;
+        loop_timer_clear(all->loop, &upstream->timer);
+        upstream->ops->on_closed(upstream, upstream->error);
+    }
+    all->late = false;
+}
+
+static void upstream_defer(struct upstream *upstream)
+{
+    if (upstream->deferring)
+        return;
+    upstream->deferring = true;
+    loop_defer(upstream->all->loop, &upstream->deferred, upstream_on_deferred);
+}
+
+static void upstream_on_conn_closed(struct conn *conn)
+{
+    struct upstream *upstream = (struct upstream *)conn;
+    if (upstream->state == UPSTREAM_DESTROYED)
+        return;
+    if (upstream->error == 0)
+        upstream->error = conn->error;
+    upstream->state = UPSTREAM_ENDING;
+    upstream_defer(upstream);
+}
+
+void upstream_close(struct upstream *upstream, int error)
+{
+    if (upstream->state != UPSTREAM_OPEN && upstream->state != UPSTREAM_CONNECTING)
+        return;
+    upstream->error = error;
+    conn_close(&upstream->conn);
+}
+
+/* Answers */
+
+static bool has_body(const struct call *call, const struct http_response *head)
+{
+    return !call->head && head->status != 204 && head->status != 304 &&
+           (head->chunked || !head->has_length || head->content_length > 0);
+}
+
+/* The answer of the first call is whole. */
+static void answer_end(struct upstream *upstream)
+{
+    bool unfinished = upstream->open_call == upstream->first;
+    upstream->part = ANSWER_HEAD;
+    call_end(upstream, CALL_DONE);
+    if (upstream->last || unfinished)
+        upstream_close(upstream, 0);
+}
+
+static void answer_final(struct upstream *upstream, const struct http_response *head)
+{
+    struct call *call = upstream->first;
+    upstream->last |= !head->keep_alive;
+    if (!call->abandoned)
+        call->ops->on_head(call, head);
+    if (upstream->state != UPSTREAM_OPEN)
+        return;
+    if (!has_body(call, head)) {
+        answer_end(upstream);
+        return;
+    }
+    upstream->left = head->content_length;
+    http_chunked_init(&upstream->chunked);
+    upstream->part = head->chunked      ? ANSWER_CHUNKED
+                     : head->has_length ? ANSWER_BODY
+                                        : ANSWER_UNTIL_END;
+}
+
+/* Returns how much was used: 0 when more must come. */
+static size_t answer_head(struct upstream *upstream, struct slice data)
+{
+    struct http_response head;
+    struct http_error error;
+    struct call *call = upstream->first;
+    switch (http_response_parse(data.data, data.len, &head, &error)) {
+    case HTTP_MORE:
+        return 0;
+    case HTTP_BAD:
+        upstream_close(upstream, -EPROTO);
+        return 0;
+    case HTTP_OK:
+        break;
+    }
+    if (head.status == 101)
+        upstream_close(upstream, -EPROTO);
+    else if (head.status >= 200)
+        answer_final(upstream, &head);
+    else if (head.status == 100 && call->ops->on_continue && !call->abandoned)
+        call->ops->on_continue(call);
+    return head.head_bytes;
+}
+
+static void answer_give(struct upstream *upstream, struct slice bytes)
+{
+    struct call *call = upstream->first;
+    if (bytes.len > 0 && call->ops->on_body && !call->abandoned)
+        call->ops->on_body(call, bytes);
+}
+
+static size_t answer_chunked(struct upstream *upstream, struct slice data)
+{
+    size_t used = 0;
+    struct slice body;
+    struct http_error error;
+    enum http_result result = http_chunked_parse(&upstream->chunked, data, &used, &body, &error);
+    if (result == HTTP_BAD) {
+        upstream_close(upstream, -EPROTO);
+        return 0;
+    }
+    answer_give(upstream, body);
+    if (result == HTTP_OK && upstream->state == UPSTREAM_OPEN)
+        answer_end(upstream);
+    return used;
+}
+
+static size_t answer_body(struct upstream *upstream, struct slice data)
+{
+    bool counted = upstream->part == ANSWER_BODY;
+    size_t take = counted && upstream->left < data.len ? (size_t)upstream->left : data.len;
+    if (counted)
+        upstream->left -= take;
+    answer_give(upstream, (struct slice){data.data, take});
+    if (counted && upstream->left == 0 && upstream->state == UPSTREAM_OPEN)
+        answer_end(upstream);
+    return take;
+}
+
+/* Returns how much of the input was used. */
+static size_t answers_parse(struct upstream *upstream, struct slice data)
+{
+    size_t used = 0, step = 1;
+    while (used < data.len && step > 0 && upstream->state == UPSTREAM_OPEN && !upstream->paused) {
+        struct slice rest = {data.data + used, data.len - used};
+        if (!upstream->first) {
+            upstream_close(upstream, -EPROTO); /* nobody has asked for that */
+            break;
+        }
+        if (upstream->part == ANSWER_HEAD)
+            step = answer_head(upstream, rest);
+        else if (upstream->part == ANSWER_CHUNKED)
+            step = answer_chunked(upstream, rest);
+        else
+            step = answer_body(upstream, rest);
+        used += step;
+    }
+    return used;
+}
+
+/* Parses what is kept and, if may_recv, what is new. Returns whether there may be more to read. */
+static bool upstream_read(struct upstream *upstream, bool may_recv)
+{
+    struct conn *conn = &upstream->conn;
+    char *input = upstream->all->input;
+    size_t kept = conn->kept_bytes;
+    size_t room = HTTP_HEAD_BYTES_MAX + UPSTREAM_INPUT_BYTES;
+    size_t len = conn_fill(conn, input,
+                           kept + UPSTREAM_INPUT_BYTES < room ? kept + UPSTREAM_INPUT_BYTES : room,
+                           may_recv);
+    bool more = len == kept + UPSTREAM_INPUT_BYTES;
+    if (upstream->state != UPSTREAM_OPEN)
+        return false;
+    if (len > kept)
+        upstream->heard_us = upstream->all->loop->now_us;
+    size_t used = answers_parse(upstream, (struct slice){input, len});
+    if (upstream->state != UPSTREAM_OPEN)
+        return false;
+    conn_keep(conn, (struct slice){input + used, len - used});
+    if (conn->ended && conn->state == CONN_OPEN && !upstream->paused) {
+        if (upstream->first && upstream->part == ANSWER_UNTIL_END)
+            answer_end(upstream);
+        upstream_close(upstream, 0);
+    }
+    return more && upstream->state == UPSTREAM_OPEN && !upstream->paused;
+}
+
+static void upstream_on_readable(struct conn *conn)
+{
+    struct upstream *upstream = (struct upstream *)conn;
+    for (int reads = 0; reads < READS_PER_TURN; reads++)
+        if (!upstream_read(upstream, true))
+            return;
+}
+
+static void upstream_on_drained(struct conn *conn)
+{
+    struct upstream *upstream = (struct upstream *)conn;
+    if (upstream->state == UPSTREAM_OPEN && upstream->ops->on_drained)
+        upstream->ops->on_drained(upstream);
+}
+
+/* Time */
+
+static void upstream_set_timer(struct upstream *upstream, uint64_t at_us)
+{
+    if (at_us && (!upstream->timer.place || upstream->timer.at_us > at_us))
+        loop_timer_set(upstream->all->loop, &upstream->timer, at_us);
+}
+
+/* When the connection is to be cut, as things stand; 0 for never. */
+static uint64_t upstream_deadline(const struct upstream *upstream)
+{
+    if (upstream->state == UPSTREAM_CONNECTING)
+        return upstream->heard_us + upstream->config.connect_us;
+    if (upstream->state != UPSTREAM_OPEN || !upstream->first || upstream->paused ||
+        upstream->config.answer_us == 0)
+        return 0;
+    uint64_t since_us = upstream->first->sent_us > upstream->heard_us ? upstream->first->sent_us
+                                                                      : upstream->heard_us;
+    return since_us + upstream->config.answer_us;
+}
+
+static void upstream_on_time(struct loop_timer *timer)
+{
+    struct upstream *upstream =
+        (struct upstream *)((char *)timer - offsetof(struct upstream, timer));
+    uint64_t deadline = upstream_deadline(upstream);
+    if (deadline && deadline <= upstream->all->loop->now_us)
+        upstream_close(upstream, -ETIMEDOUT);
+    else
+        upstream_set_timer(upstream, deadline);
+}
+
+/* Connecting */
+
+static void upstream_on_connected(struct conn *conn)
+{
+    struct upstream *upstream = (struct upstream *)conn;
+    upstream->state = UPSTREAM_OPEN;
+    upstream->heard_us = upstream->all->loop->now_us;
+    loop_timer_clear(upstream->all->loop, &upstream->timer);
+    upstream->ops->on_open(upstream);
+}
+
+static const struct conn_ops upstream_conn_ops = {
+    .on_connected = upstream_on_connected,
+    .on_readable = upstream_on_readable,
+    .on_drained = upstream_on_drained,
+    .on_closed = upstream_on_conn_closed,
+};
+
+int upstream_connect(struct upstream *upstream, const struct address *address)
+{
+    struct loop *loop = upstream->all->loop;
+    if (upstream->state == UPSTREAM_ENDING)
+        return -EBUSY;
+    assert(upstream->state == UPSTREAM_CLOSED);
+    int fd = loop->io->ops->connect(loop->io, address);
+    if (fd < 0)
+        return fd;
+    int error = conn_connect(&upstream->conn, loop, fd, &upstream_conn_ops);
+    if (error) {
+        loop->io->ops->close(loop->io, fd);
+        return error;
+    }
+    upstream->conn.duplex = true;
+    upstream->state = UPSTREAM_CONNECTING;
+    upstream->error = 0;
+    upstream->part = ANSWER_HEAD;
+    upstream->last = upstream->paused = false;
+    upstream->called_bytes = 0;
+    upstream->heard_us = loop->now_us;
+    upstream_set_timer(upstream, upstream_deadline(upstream));
+    return 0;
+}
+
+bool upstream_is_open(const struct upstream *upstream)
+{
+    return upstream->state == UPSTREAM_OPEN;
+}
+
+/* Output */
+
+void upstream_flush(struct upstream *upstream)
+{
+    unsigned count = upstream->count;
+    size_t len = upstream->used - upstream->piece_start;
+    if (len > 0)
+        upstream->pieces[count++] =
+            (struct conn_piece){.data = upstream->text + upstream->piece_start, .len = len};
+    upstream->count = 0;
+    upstream->used = upstream->piece_start = 0;
+    if (count > 0)
+        conn_send(&upstream->conn, upstream->pieces, count);
+}
+
+static void output_copy(struct upstream *upstream, struct slice bytes)
+{
+    while (bytes.len > 0) {
+        size_t room = UPSTREAM_OUTPUT_BYTES - upstream->used;
+        size_t take = bytes.len < room ? bytes.len : room;
+        memcpy(upstream->text + upstream->used, bytes.data, take);
+        upstream->used += take;
+        bytes.data += take;
+        bytes.len -= take;
+        if (upstream->used == UPSTREAM_OUTPUT_BYTES)
+            upstream_flush(upstream);
+    }
+}
+
+static void output_borrow(struct upstream *upstream, const struct conn_piece *piece)
+{
+    size_t len = upstream->used - upstream->piece_start;
+    if (len > 0)
+        upstream->pieces[upstream->count++] =
+            (struct conn_piece){.data = upstream->text + upstream->piece_start, .len = len};
+    upstream->piece_start = upstream->used;
+    upstream->pieces[upstream->count++] = *piece;
+    if (upstream->count >= PIECES_ROOM)
+        upstream_flush(upstream);
+}
+
+static void output_add(struct upstream *upstream, const struct conn_piece *pieces, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        upstream->called_bytes += pieces[i].len;
+        if (pieces[i].release)
+            output_borrow(upstream, &pieces[i]);
+        else
+            output_copy(upstream, (struct slice){pieces[i].data, pieces[i].len});
+    }
+    upstream_due(upstream);
+}
+
+static void pieces_drop(const struct conn_piece *pieces, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (pieces[i].release)
+            pieces[i].release(pieces[i].context, pieces[i].owner);
+}
+
+/* Calls */
+
+void upstream_call_begin(struct upstream *upstream, struct call *call,
+                         const struct conn_piece *pieces, unsigned count)
+{
+    bool open = upstream->state == UPSTREAM_OPEN && !upstream->last;
+    assert(!upstream->open_call);
+    call->upstream = upstream;
+    call->next = NULL;
+    call->abandoned = false;
+    call->sent_us = upstream->all->loop->now_us;
+    call->output_begin = open ? upstream->called_bytes : UINT64_MAX;
+    *upstream->end = call;
+    upstream->end = &call->next;
+    upstream->depth++;
+    if (!upstream->text)
+        upstream->text = malloc(UPSTREAM_OUTPUT_BYTES);
+    if (!open || !upstream->text) {
+        call->output_begin = UINT64_MAX;
+        pieces_drop(pieces, count);
+        if (open)
+            upstream_close(upstream, -ENOMEM);
+        if (upstream->state != UPSTREAM_OPEN) /* else it ends with the connection */
+            upstream_defer(upstream);
+        return;
+    }
+    upstream->open_call = call;
+    output_add(upstream, pieces, count);
+    upstream_set_timer(upstream, upstream_deadline(upstream));
+}
+
+void upstream_call_part(struct call *call, const struct conn_piece *pieces, unsigned count)
+{
+    struct upstream *upstream = call->upstream;
+    if (upstream && upstream->state == UPSTREAM_OPEN && upstream->open_call == call)
+        output_add(upstream, pieces, count);
+    else
+        pieces_drop(pieces, count);
+}
+
+void upstream_call_end(struct call *call)
+{
+    struct upstream *upstream = call->upstream;
+    if (upstream && upstream->open_call == call)
+        upstream->open_call = NULL;
+}
+
+void upstream_call(struct upstream *upstream, struct call *call, const struct conn_piece *pieces,
+                   unsigned count)
+{
+    upstream_call_begin(upstream, call, pieces, count);
+    upstream_call_end(call);
+}
+
+bool upstream_is_occupied(const struct upstream *upstream)
+{
+    return upstream->open_call != NULL;
+}
+
+void upstream_abandon(struct call *call)
+{
+    struct upstream *upstream = call->upstream;
+    call->abandoned = true;
+    if (upstream && upstream->open_call == call)
+        upstream_close(upstream, -ECANCELED);
+}
+
+unsigned upstream_depth(const struct upstream *upstream)
+{
+    return upstream->depth;
+}
+
+bool upstream_blocked(const struct upstream *upstream)
+{
+    return upstream->state == UPSTREAM_OPEN && conn_blocked(&upstream->conn);
+}
+
+void upstream_pause(struct upstream *upstream, bool paused)
+{
+    if (upstream->state != UPSTREAM_OPEN || upstream->paused == paused)
+        return;
+    upstream->paused = paused;
+    conn_pause(&upstream->conn, paused);
+    if (paused)
+        return;
+    upstream->heard_us = upstream->all->loop->now_us;
+    upstream_set_timer(upstream, upstream_deadline(upstream));
+    if (upstream->conn.kept || upstream->conn.ended)
+        upstream_due(upstream);
+}
+
+uint64_t upstream_heard_us(const struct upstream *upstream)
+{
+    return upstream->heard_us;
+}
+
+void *upstream_owner(const struct upstream *upstream)
+{
+    return upstream->owner;
+}
+
+/* Life */
+
+struct upstream *upstream_new(struct upstreams *upstreams, const struct upstream_config *config,
+                              const struct upstream_ops *ops, void *owner)
+{
+    struct upstream *upstream = calloc(1, sizeof *upstream);
+    if (!upstream || loop_timer_reserve(upstreams->loop) != 0) {
+        free(upstream);
+        return NULL;
+    }
+    upstream->all = upstreams;
+    upstream->config = *config;
+    upstream->ops = ops;
+    upstream->owner = owner;
+    upstream->end = &upstream->first;
+    upstream->timer.on_time = upstream_on_time;
+    return upstream;
+}
+
+void upstream_destroy(struct upstream *upstream)
+{
+    bool connected = upstream->state == UPSTREAM_OPEN || upstream->state == UPSTREAM_CONNECTING;
+    upstream->state = UPSTREAM_DESTROYED;
+    if (connected)
+        conn_close(&upstream->conn);
+    calls_end(upstream);
+    upstream_defer(upstream);
+}
+
+static void upstreams_on_turn_end(struct loop_hook *hook)
+{
+    struct upstreams *all = (struct upstreams *)((char *)hook - offsetof(struct upstreams, hook));
+    struct upstream *upstream;
+    for (unsigned steps = 0; (upstream = all->due) && steps < LOOP_EVENTS_MAX; steps++) {
+        upstream_not_due(upstream);
+        if (upstream->state != UPSTREAM_OPEN)
+            continue;
+        upstream_flush(upstream);
+        if (upstream->state == UPSTREAM_OPEN && !upstream->paused &&
+            (upstream->conn.kept || upstream->conn.ended))
+            upstream_read(upstream, false);
+    }
+    all->loop->again |= all->due != NULL;
+}
+
+struct upstreams *upstreams_new(struct loop *loop)
+{
+    struct upstreams *all = calloc(1, sizeof *all);
+    if (!all)
+        return NULL;
+    all->loop = loop;
+    all->due_end = &all->due;
+    all->input = malloc(HTTP_HEAD_BYTES_MAX + UPSTREAM_INPUT_BYTES);
+    if (!all->input) {
+        free(all);
+        return NULL;
+    }
+    all->hook.on_turn_end = upstreams_on_turn_end;
+    loop_hook_add(loop, &all->hook);
+    return all;
+}
+
+void upstreams_destroy(struct upstreams *all)
+{
+    loop_run_deferred(all->loop);
+    loop_hook_remove(all->loop, &all->hook);
+    free(all->input);
+    free(all);
+}

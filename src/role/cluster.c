@@ -1,0 +1,488 @@
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "role/cluster_state.h"
+
+enum {
+    REPLACED_US = 10 * 1000 * 1000, /* a member whose address another has is gone after it */
+    KEEP_US_MIN = 3600,             /* s: who is gone is remembered for so long at least */
+};
+
+const struct members *cluster_list(const struct cluster *cluster)
+{
+    return &cluster->members;
+}
+
+const struct cluster_counters *cluster_counters(const struct cluster *cluster)
+{
+    return &cluster->counters;
+}
+
+unsigned cluster_members(const struct cluster *cluster)
+{
+    return members_here(&cluster->members);
+}
+
+bool member_is_down(const struct cluster *cluster, const struct member *member)
+{
+    return !member->is_self && cluster->loop->now_us > member->heard_us + CLUSTER_DEAD_US;
+}
+
+struct peer_figures cluster_peer_figures(const struct cluster *cluster, const struct member *member)
+{
+    const struct peer *peer = member->peer;
+    if (!peer)
+        return (struct peer_figures){.is_up = member->is_self, .agrees = member->is_self};
+    return (struct peer_figures){
+        .is_up = !member_is_down(cluster, member),
+        .skew_us = peer->skew_us,
+        .lag_shards = peer->lag ? peer->lag->count : 0,
+        .in_flight = peer->sending_count,
+        .round_trip_us = peer->round_trip_us,
+        .agrees = peer->agrees,
+    };
+}
+
+/* Requests and replies */
+
+struct slice request_head(const struct cluster *cluster, char room[REQUEST_HEAD_BYTES_MAX],
+                          const char *method_and_target, size_t body_bytes)
+{
+    int len = snprintf(room, REQUEST_HEAD_BYTES_MAX,
+                       "%s HTTP/1.1\r\nHost: member\r\nFog-From: %016llx\r\nContent-Length: "
+                       "%zu\r\n\r\n",
+                       method_and_target, (unsigned long long)self_of(cluster)->id, body_bytes);
+    assert(len < REQUEST_HEAD_BYTES_MAX);
+    return (struct slice){room, (size_t)len};
+}
+
+static void free_owned(void *context, void *owner)
+{
+    (void)context;
+    free(owner);
+}
+
+void reply_owned(struct request *request, const char *type, char *data, size_t bytes)
+{
+    struct conn_piece piece = {data, bytes, free_owned, NULL, data};
+    reply_start(request, 200);
+    reply_field(request, SLICE("Content-Type"), slice_of(type));
+    reply_body_ref(request, piece);
+}
+
+bool cluster_admits(struct cluster *cluster, const struct request *request, uint64_t *sender)
+{
+    const struct http_field *field = http_field_find(&request->head, HTTP_FIELD_FOG_FROM);
+    struct member *member = NULL;
+    *sender = 0;
+    if (!field)
+        return true;
+    if (slice_hex(field->value, sender))
+        member = members_find(&cluster->members, *sender);
+    if (member && member->state == MEMBER_HERE && !member->is_self) {
+        member->heard_us = cluster->loop->now_us;
+        return true;
+    }
+    cluster->counters.refused++;
+    return false;
+}
+
+/* Peers */
+
+static void peer_log(struct peer *peer, const char *event, const char *why)
+{
+    char address[ADDRESS_TEXT_BYTES];
+    log_event(peer->cluster->log, LOG_INFO_LEVEL, event, "member=%s id=%016llx %s%s",
+              address_format(&peer->member->address, address), (unsigned long long)peer->member->id,
+              *why ? "msg=" : "", why);
+}
+
+void peer_down(struct peer *peer, const char *why)
+{
+    if (peer->up)
+        peer_log(peer, "member-down", why);
+    peer->up = peer->agrees = peer->knows_us = false;
+    peer->gather_checked = false;
+    push_stop(peer);
+    repair_stop(peer);
+    upstream_close(peer->control, 0);
+}
+
+static void control_on_open(struct upstream *upstream)
+{
+    struct peer *peer = upstream_owner(upstream);
+    peer->backoff_us = 0;
+    hello_send(peer);
+}
+
+static void control_on_closed(struct upstream *upstream, int error)
+{
+    struct peer *peer = upstream_owner(upstream);
+    struct cluster *cluster = peer->cluster;
+    peer->backoff_us = peer->backoff_us * 2 + CLUSTER_TICK_US;
+    if (peer->backoff_us > CLUSTER_RETRY_US)
+        peer->backoff_us = CLUSTER_RETRY_US;
+    peer->retry_us = cluster->loop->now_us + (error ? peer->backoff_us : 0);
+    if (error == -ECONNREFUSED && peer->member->heard_us + CLUSTER_DEAD_US > cluster->loop->now_us)
+        peer->member->heard_us = 0;
+    if (error && peer->up)
+        peer_down(peer, "\"the connection broke\"");
+}
+
+static const struct upstream_ops control_ops = {
+    .on_open = control_on_open,
+    .on_closed = control_on_closed,
+};
+
+static void peer_destroy(struct peer *peer)
+{
+    push_stop(peer);
+    repair_stop(peer);
+    peer->member->peer = NULL;
+    if (peer->control)
+        upstream_destroy(peer->control);
+    if (peer->push)
+        upstream_destroy(peer->push);
+    if (peer->bulk)
+        upstream_destroy(peer->bulk);
+    free(peer->agreed_shard_us);
+    free(peer);
+}
+
+static struct peer *peer_new(struct cluster *cluster, struct member *member)
+{
+    static const struct upstream_config config = {CLUSTER_CONNECT_US, CLUSTER_DEAD_US};
+    static const struct upstream_config slow = {CLUSTER_CONNECT_US, CLUSTER_ANSWER_US};
+    struct peer *peer = calloc(1, sizeof *peer);
+    if (!peer)
+        return NULL;
+    peer->cluster = cluster;
+    peer->member = member;
+    peer->control = upstream_new(cluster->upstreams, &config, &control_ops, peer);
+    peer->push = upstream_new(cluster->upstreams, &slow, &push_upstream_ops, peer);
+    peer->bulk = upstream_new(cluster->upstreams, &slow, &repair_upstream_ops, peer);
+    peer->missed = true;
+    if (peer->control && peer->push && peer->bulk)
+        return peer;
+    peer_destroy(peer);
+    return NULL;
+}
+
+/* The member of those at one address that counts; NULL when it is this one. */
+static struct member *replaced_by(const struct cluster *cluster, const struct member *member)
+{
+    struct member *other = members_at(&cluster->members, &member->address);
+    return other == member ? NULL : other;
+}
+
+static void member_gone(struct cluster *cluster, struct member *member, enum member_state state)
+{
+    char address[ADDRESS_TEXT_BYTES];
+    member_go(member, state, cluster->loop->wall_us);
+    log_event(cluster->log, LOG_INFO_LEVEL,
+              state == MEMBER_DROPPED ? "member-dropped" : "member-left", "member=%s id=%016llx",
+              address_format(&member->address, address), (unsigned long long)member->id);
+    cluster_hurry(cluster);
+}
+
+/* Who has lost its address to another one that answers there is gone; so is who was not heard of for long. */
+static void member_tick(struct cluster *cluster, struct member *member)
+{
+    uint64_t now_us = cluster->loop->now_us;
+    struct member *other = replaced_by(cluster, member);
+    if (!other)
+        member->replaced_us = 0;
+    else if (member->replaced_us == 0)
+        member->replaced_us = now_us;
+    bool answers = other && other->peer && other->peer->up;
+    if (other && (answers || other->is_self) && now_us > member->replaced_us + REPLACED_US)
+        member_gone(cluster, member, MEMBER_LEFT);
+    else if (answers && !(member->peer && member->peer->up))
+        member_gone(cluster, member, MEMBER_LEFT);
+    else if (now_us > member->heard_us + cluster->config->forget_us)
+        member_gone(cluster, member, MEMBER_DROPPED);
+}
+
+void cluster_sync_peers(struct cluster *cluster)
+{
+    for (unsigned i = 1; i < cluster->members.count; i++) {
+        struct member *member = cluster->members.list[i];
+        if (member->state == MEMBER_HERE && !member->peer)
+            member->peer = peer_new(cluster, member);
+    }
+}
+
+static void peer_tick(struct peer *peer)
+{
+    struct cluster *cluster = peer->cluster;
+    uint64_t now_us = cluster->loop->now_us;
+    if (peer->up && now_us > peer->answered_us + CLUSTER_DEAD_US)
+        peer_down(peer, "\"it does not answer\"");
+    if (upstream_is_open(peer->control)) {
+        if (!peer->hello.busy && now_us >= peer->hello_due_us)
+            hello_send(peer);
+    } else if (now_us >= peer->retry_us) {
+        peer->retry_us = now_us + CLUSTER_RETRY_US;
+        upstream_connect(peer->control, &peer->member->address);
+    }
+    if (peer->up)
+        push_tick(peer);
+}
+
+/* After a member has gone: at a place where none of its callbacks is under way. */
+static void cluster_drop_peers(struct cluster *cluster)
+{
+    for (unsigned i = 1; i < cluster->members.count; i++) {
+        struct member *member = cluster->members.list[i];
+        if (member->state != MEMBER_HERE && member->peer)
+            peer_destroy(member->peer);
+    }
+    uint64_t keep_us = cluster->config->forget_us > KEEP_US_MIN * 1000000ULL
+                           ? cluster->config->forget_us
+                           : KEEP_US_MIN * 1000000ULL;
+    uint64_t wall_us = cluster->loop->wall_us;
+    members_forget(&cluster->members, wall_us > keep_us ? wall_us - keep_us : 0);
+}
+
+void cluster_hurry(struct cluster *cluster)
+{
+    for (unsigned i = 1; i < cluster->members.count; i++)
+        if (cluster->members.list[i]->peer)
+            cluster->members.list[i]->peer->hello_due_us = 0;
+    loop_timer_set(cluster->loop, &cluster->tick, cluster->loop->now_us);
+}
+
+static void leave_tick(struct cluster *cluster);
+
+static void cluster_on_tick(struct loop_timer *timer)
+{
+    struct cluster *cluster = (struct cluster *)((char *)timer - offsetof(struct cluster, tick));
+    loop_timer_set(cluster->loop, timer, cluster->loop->now_us + CLUSTER_TICK_US);
+    for (unsigned i = 1; i < cluster->members.count; i++)
+        if (cluster->members.list[i]->state == MEMBER_HERE)
+            member_tick(cluster, cluster->members.list[i]);
+    if (replaced_by(cluster, self_of(cluster)))
+        join_check_self(cluster);
+    cluster_drop_peers(cluster);
+    cluster_sync_peers(cluster);
+    for (unsigned i = 1; i < cluster->members.count; i++)
+        if (cluster->members.list[i]->peer)
+            peer_tick(cluster->members.list[i]->peer);
+    join_tick(cluster);
+    gather_tick(cluster);
+    leave_tick(cluster);
+}
+
+/* Readiness */
+
+bool cluster_has_everything(const struct cluster *cluster)
+{
+    return cluster->has_everything;
+}
+
+bool cluster_is_ready(const struct cluster *cluster)
+{
+    return self_of(cluster)->phase == PHASE_READY && !cluster->refused;
+}
+
+const char *cluster_why_unready(const struct cluster *cluster)
+{
+    if (cluster->refused)
+        return cluster->refused;
+    if (self_of(cluster)->phase == PHASE_LEAVING)
+        return "This node is stopping.";
+    return "This node has not gathered all keys from its cluster yet.";
+}
+
+/* Leaving */
+
+void cluster_leave(struct cluster *cluster)
+{
+    if (cluster->leaving)
+        return;
+    cluster->leaving = true;
+    cluster->leave_us = cluster->loop->now_us;
+    self_of(cluster)->phase = PHASE_LEAVING;
+    gather_end(cluster);
+    cluster_hurry(cluster);
+}
+
+/* Whether some ready member has all that this node has; true too when there is none. */
+static bool others_have_all(struct cluster *cluster)
+{
+    bool done = true, someone = false, one_has = false;
+    for (unsigned i = 1; i < cluster->members.count; i++) {
+        struct peer *peer = cluster->members.list[i]->peer;
+        if (!peer || !peer->up || cluster->members.list[i]->phase != PHASE_READY)
+            continue;
+        someone = true;
+        done = done && push_is_done(peer);
+        one_has = one_has || !peer->missed;
+    }
+    if (someone && done && !one_has)
+        for (unsigned i = 1; i < cluster->members.count; i++)
+            if (cluster->members.list[i]->peer && cluster->members.list[i]->peer->up)
+                repair_start(cluster->members.list[i]->peer);
+    return !someone || (done && one_has);
+}
+
+static void goodbye(struct cluster *cluster)
+{
+    cluster->goodbye = true;
+    cluster->goodbye_us = cluster->loop->now_us;
+    member_go(self_of(cluster), MEMBER_LEFT, cluster->loop->wall_us);
+    for (unsigned i = 1; i < cluster->members.count; i++) {
+        struct peer *peer = cluster->members.list[i]->peer;
+        if (peer && peer->up && !peer->hello.busy)
+            hello_send(peer);
+        else if (peer)
+            peer->hello_due_us = 0;
+    }
+}
+
+/* Whether all that hear us have heard the goodbye. */
+static bool goodbye_is_heard(const struct cluster *cluster)
+{
+    for (unsigned i = 1; i < cluster->members.count; i++) {
+        const struct peer *peer = cluster->members.list[i]->peer;
+        if (peer && peer->up && (peer->hello.busy || peer->hello_us < cluster->goodbye_us))
+            return false;
+    }
+    return true;
+}
+
+/* Others have a second to hear that this node leaves, so that nobody sends it anything any more when it ends. */
+static void leave_tick(struct cluster *cluster)
+{
+    if (!cluster->leaving || cluster->left)
+        return;
+    cluster->left = cluster->goodbye && goodbye_is_heard(cluster);
+    if (cluster->leaving)
+        loop_timer_set(cluster->loop, &cluster->tick, cluster->loop->now_us + 5000);
+}
+
+bool cluster_has_left(struct cluster *cluster)
+{
+    assert(cluster->leaving);
+    if (!cluster->goodbye && others_have_all(cluster))
+        goodbye(cluster);
+    if (cluster->goodbye && goodbye_is_heard(cluster))
+        cluster->left = true;
+    return cluster->left;
+}
+
+/* Changes */
+
+void cluster_on_move(struct cluster *cluster, uint32_t shard, struct record *from,
+                     struct record *to)
+{
+    for (unsigned i = 1; i < cluster->members.count; i++)
+        if (cluster->members.list[i]->peer && cluster->members.list[i]->peer->lag)
+            lag_on_move(cluster->members.list[i]->peer->lag, shard, from, to);
+}
+
+void cluster_on_drop(struct cluster *cluster, uint32_t shard, struct record *record)
+{
+    for (unsigned i = 1; i < cluster->members.count; i++)
+        if (cluster->members.list[i]->peer && cluster->members.list[i]->peer->lag)
+            lag_on_drop(cluster->members.list[i]->peer->lag, shard, record);
+}
+
+/* What all agree on */
+
+static struct cluster *cluster_of_agreement(struct store_agreement *agreement)
+{
+    return (struct cluster *)((char *)agreement - offsetof(struct cluster, agreement));
+}
+
+static uint64_t agreement_clock_us(struct store_agreement *agreement)
+{
+    return cluster_of_agreement(agreement)->loop->now_us + 1;
+}
+
+static uint64_t agreement_agreed_us(struct store_agreement *agreement, uint32_t shard)
+{
+    return cluster_agreed_us(cluster_of_agreement(agreement), shard);
+}
+
+/* Life */
+
+static void cluster_on_turn_end(struct loop_hook *hook)
+{
+    push_turn_end((struct cluster *)((char *)hook - offsetof(struct cluster, hook)));
+}
+
+static uint64_t cluster_draw_id(struct loop *loop)
+{
+    uint64_t id = 0;
+    while (id == 0)
+        loop->io->ops->random(loop->io, &id, sizeof id);
+    return id;
+}
+
+struct cluster *cluster_new(struct loop *loop, struct log *log, struct store *store,
+                            const struct node_config *config)
+{
+    struct cluster *cluster = calloc(1, sizeof *cluster);
+    if (!cluster || loop_timer_reserve(loop) != 0) {
+        free(cluster);
+        return NULL;
+    }
+    cluster->loop = loop;
+    cluster->log = log;
+    cluster->store = store;
+    cluster->config = config;
+    cluster->copies_end = &cluster->copies;
+    cluster->started_us = loop->now_us;
+    cluster->tick.on_time = cluster_on_tick;
+    cluster->hook.on_turn_end = cluster_on_turn_end;
+    cluster->agreement.clock_us = agreement_clock_us;
+    cluster->agreement.agreed_us = agreement_agreed_us;
+    loop_hook_add(loop, &cluster->hook);
+    cluster->upstreams = upstreams_new(loop);
+    cluster->scratch = malloc(HELLO_BYTES_MAX);
+    int error = batch_init(&cluster->batch, store_heap(store));
+    error |= batch_init(&cluster->spare, store_heap(store));
+    error |= members_init(&cluster->members, cluster_draw_id(loop), loop->wall_us);
+    if (cluster->upstreams && cluster->scratch && !error) {
+        store_agree(store, &cluster->agreement);
+        return cluster;
+    }
+    cluster_destroy(cluster);
+    return NULL;
+}
+
+void cluster_destroy(struct cluster *cluster)
+{
+    store_agree(cluster->store, NULL);
+    join_end(cluster);
+    gather_end(cluster);
+    for (unsigned i = 1; i < cluster->members.count; i++)
+        if (cluster->members.list[i]->peer)
+            peer_destroy(cluster->members.list[i]->peer);
+    batch_free(&cluster->batch);
+    batch_free(&cluster->spare);
+    loop_run_deferred(cluster->loop);
+    if (cluster->upstreams)
+        upstreams_destroy(cluster->upstreams);
+    members_free(&cluster->members);
+    loop_hook_remove(cluster->loop, &cluster->hook);
+    loop_timer_release(cluster->loop, &cluster->tick);
+    free(cluster->scratch);
+    free(cluster);
+}
+
+void cluster_start(struct cluster *cluster, const struct address *listening)
+{
+    struct member *self = self_of(cluster);
+    cluster->listening = *listening;
+    cluster->started = true;
+    cluster->started_us = cluster->loop->now_us;
+    self->stamp = cluster->loop->wall_us;
+    self->address = *listening;
+    join_start(cluster);
+    loop_timer_set(cluster->loop, &cluster->tick, cluster->loop->now_us);
+    gather_tick(cluster);
+}

@@ -1,0 +1,296 @@
+/* Gathering: how a newcomer gets everything.
+ *
+ *   WAITING ──► CONNECTING ──► COPYING ──► CHECKING ──► DONE (ready)
+ *      │             ▲            │           │
+ *      │             └── another ─┘           └─ compares with each ready member that pushes to it by now
+ *      └── nobody is there, or all are new and this one has the smallest number: ready at once
+ *
+ * The copy is one GET /-/records of one ready member, shard by shard; if that ends early, another member goes on where it
+ * stopped, since shards are the same on all nodes. What is written meanwhile comes by push, since this node is a member already.
+ * The last step closes the gaps: what was on its way to the donor when it was copied, and what was written by members that did not
+ * know of this node yet. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "role/cluster_state.h"
+
+static void gather_become_ready(struct cluster *cluster, const char *how)
+{
+    struct gather *gather = &cluster->gather;
+    gather->step = GATHER_DONE;
+    cluster->has_everything = true;
+    self_of(cluster)->phase = PHASE_READY;
+    log_event(cluster->log, LOG_INFO_LEVEL, "ready",
+              "members=%u gathered=%llu seconds=%.3f msg=\"%s\"", cluster_members(cluster),
+              (unsigned long long)gather->records,
+              (double)(cluster->loop->now_us - cluster->started_us) / 1e6, how);
+    cluster_hurry(cluster);
+}
+
+static bool may_serve(const struct member *member)
+{
+    return member->peer && member->peer->up && member->phase == PHASE_READY;
+}
+
+/* One of the ready members, by chance; NULL when there is none. */
+static struct member *pick_donor(struct cluster *cluster)
+{
+    unsigned count = 0;
+    uint64_t chance;
+    struct member *picked = NULL;
+    cluster->loop->io->ops->random(cluster->loop->io, &chance, sizeof chance);
+    for (unsigned i = 1; i < cluster->members.count; i++)
+        if (may_serve(cluster->members.list[i]) && chance % ++count == 0)
+            picked = cluster->members.list[i];
+    return picked;
+}
+
+/* Whether a member is there that may yet turn out to have something. */
+static bool someone_is_coming(const struct cluster *cluster)
+{
+    uint64_t waited_us = cluster->loop->now_us - cluster->started_us;
+    for (unsigned i = 1; i < cluster->members.count; i++) {
+        const struct member *member = cluster->members.list[i];
+        bool known = member->state == MEMBER_HERE && !member_is_down(cluster, member);
+        if (known && member->peer && !member->peer->up && waited_us < CLUSTER_DEAD_US)
+            return true;
+    }
+    return false;
+}
+
+/* All are new: the one with the smallest number has as much as anybody. */
+static bool is_first_of_new(const struct cluster *cluster)
+{
+    for (unsigned i = 1; i < cluster->members.count; i++) {
+        const struct member *member = cluster->members.list[i];
+        if (member->peer && member->peer->up && member->phase != PHASE_LEAVING &&
+            member->id < self_of(cluster)->id)
+            return false;
+    }
+    return true;
+}
+
+/* Copying */
+
+static struct cluster *cluster_of_call(struct call *call)
+{
+    return (struct cluster *)((char *)call - offsetof(struct cluster, gather) -
+                              offsetof(struct gather, call));
+}
+
+static void gather_drop_upstream(struct gather *gather)
+{
+    if (gather->upstream)
+        upstream_destroy(gather->upstream);
+    gather->upstream = NULL;
+}
+
+static void gather_stop_copying(struct cluster *cluster)
+{
+    struct gather *gather = &cluster->gather;
+    if (gather->intake.store)
+        intake_free(&gather->intake);
+    gather->intake.store = NULL;
+    gather->next_us = cluster->loop->now_us + (gather->full     ? REPAIR_FULL_PAUSE_US
+                                               : gather->copied ? 0
+                                                                : CLUSTER_TICK_US);
+    gather->step = gather->copied ? GATHER_CHECKING : GATHER_WAITING;
+    if (gather->upstream)
+        upstream_close(gather->upstream, 0);
+}
+
+static void copy_on_head(struct call *call, const struct http_response *head)
+{
+    cluster_of_call(call)->gather.good = head->status == 200;
+}
+
+static void tell_progress(struct cluster *cluster)
+{
+    struct gather *gather = &cluster->gather;
+    uint64_t now_us = cluster->loop->now_us, since_us = now_us - gather->tell_us;
+    if (since_us < GATHER_TELL_US)
+        return;
+    gather->rate = (gather->bytes - gather->told_bytes) * 1000000 / since_us;
+    gather->tell_us = now_us;
+    gather->told_bytes = gather->bytes;
+    log_event(cluster->log, LOG_INFO_LEVEL, "gathering",
+              "percent=%.1f records=%llu megabytes_per_second=%.1f",
+              cluster_gathered_permille(cluster) / 10.0, (unsigned long long)gather->records,
+              (double)gather->rate / 1e6);
+}
+
+static void copy_on_body(struct call *call, struct slice bytes)
+{
+    struct cluster *cluster = cluster_of_call(call);
+    struct gather *gather = &cluster->gather;
+    if (!gather->good || gather->step != GATHER_COPYING)
+        return;
+    uint64_t before = gather->intake.reader.records;
+    bool fine = intake_take(&gather->intake, bytes, cluster->loop->wall_us);
+    gather->bytes += bytes.len;
+    gather->records += gather->intake.reader.records - before;
+    cluster->counters.gathered += gather->intake.reader.records - before;
+    if (gather->intake.shard > gather->shard)
+        gather->shard = gather->intake.shard;
+    tell_progress(cluster);
+    if (fine)
+        return;
+    gather->good = false;
+    gather->full = gather->intake.full;
+    log_event(cluster->log, LOG_ERROR_LEVEL, "gathering-failed", "msg=\"%s\"",
+              gather->full ? "out of memory (--memory-max): this node cannot hold what its cluster "
+                             "holds"
+                           : "the donor's records are damaged");
+    upstream_close(gather->upstream, 0);
+}
+
+static void copy_on_end(struct call *call, enum call_result result)
+{
+    struct cluster *cluster = cluster_of_call(call);
+    struct gather *gather = &cluster->gather;
+    if (gather->step != GATHER_COPYING)
+        return;
+    gather->copied = result == CALL_DONE && gather->good && gather->bytes > 0 &&
+                     wire_reader_at_end(&gather->intake.reader);
+    if (!gather->copied)
+        log_event(cluster->log, LOG_WARN_LEVEL, "donor-lost", "donor=%016llx percent=%.1f",
+                  (unsigned long long)gather->donor, cluster_gathered_permille(cluster) / 10.0);
+    gather_stop_copying(cluster);
+}
+
+static const struct call_ops copy_ops = {
+    .on_head = copy_on_head,
+    .on_body = copy_on_body,
+    .on_end = copy_on_end,
+};
+
+static void gather_on_open(struct upstream *upstream)
+{
+    struct cluster *cluster = upstream_owner(upstream);
+    struct gather *gather = &cluster->gather;
+    char head[REQUEST_HEAD_BYTES_MAX], target[64];
+    if (gather->step != GATHER_CONNECTING)
+        return;
+    snprintf(target, sizeof target, "GET /-/records?from=%u", gather->shard);
+    struct slice start = request_head(cluster, head, target, 0);
+    struct conn_piece piece = {.data = start.data, .len = start.len};
+    intake_init(&gather->intake, cluster->store, RECORD_VALUE_BYTES_MAX, false);
+    gather->intake.shard = gather->shard;
+    gather->good = false;
+    gather->step = GATHER_COPYING;
+    gather->call = (struct call){.ops = &copy_ops};
+    upstream_call(upstream, &gather->call, &piece, 1);
+}
+
+static void gather_on_closed(struct upstream *upstream, int error)
+{
+    struct cluster *cluster = upstream_owner(upstream);
+    (void)error;
+    if (cluster->gather.step == GATHER_CONNECTING)
+        gather_stop_copying(cluster);
+}
+
+static const struct upstream_ops gather_upstream_ops = {
+    .on_open = gather_on_open,
+    .on_closed = gather_on_closed,
+};
+
+static void gather_copy(struct cluster *cluster, struct member *donor)
+{
+    static const struct upstream_config config = {CLUSTER_CONNECT_US, CLUSTER_ANSWER_US};
+    struct gather *gather = &cluster->gather;
+    char address[ADDRESS_TEXT_BYTES];
+    gather_drop_upstream(gather);
+    gather->full = false;
+    gather->donor = donor->id;
+    gather->started_us = gather->tell_us = cluster->loop->now_us;
+    gather->next_us = cluster->loop->now_us + CLUSTER_TICK_US;
+    gather->upstream = upstream_new(cluster->upstreams, &config, &gather_upstream_ops, cluster);
+    if (!gather->upstream || upstream_connect(gather->upstream, &donor->address) != 0)
+        return;
+    gather->step = GATHER_CONNECTING;
+    log_event(cluster->log, LOG_INFO_LEVEL, "gathering", "donor=%s from=%u",
+              address_format(&donor->address, address), gather->shard);
+}
+
+/* Steps */
+
+static void gather_wait(struct cluster *cluster)
+{
+    struct gather *gather = &cluster->gather;
+    struct member *donor;
+    if (cluster->loop->now_us < gather->next_us)
+        return;
+    if (gather->copied)
+        gather->step = GATHER_CHECKING;
+    else if ((donor = pick_donor(cluster)))
+        gather_copy(cluster, donor);
+    else if (join_is_settled(cluster) && !someone_is_coming(cluster) && is_first_of_new(cluster))
+        gather_become_ready(cluster, cluster->members.count == 1 ? "serving alone"
+                                                                 : "no member was ready before");
+}
+
+/* Compares with each ready member, one after the other. A ready member that does not push to us yet is waited for. */
+static void gather_check(struct cluster *cluster)
+{
+    bool all = true;
+    for (unsigned i = 1; i < cluster->members.count; i++) {
+        struct member *member = cluster->members.list[i];
+        if (!may_serve(member) || member->peer->gather_checked)
+            continue;
+        all = false;
+        if (member->peer->knows_us)
+            repair_start(member->peer);
+    }
+    if (all && !someone_is_coming(cluster))
+        gather_become_ready(cluster, "everything is gathered");
+}
+
+void gather_checked(struct peer *peer)
+{
+    if (peer->cluster->gather.step != GATHER_CHECKING || peer->gather_checked)
+        return;
+    peer->gather_checked = true;
+    loop_timer_set(peer->cluster->loop, &peer->cluster->tick, peer->cluster->loop->now_us);
+}
+
+void gather_tick(struct cluster *cluster)
+{
+    if (cluster->leaving || cluster->refused || cluster->gather.step == GATHER_DONE) {
+        if (cluster->gather.step == GATHER_DONE)
+            gather_drop_upstream(&cluster->gather);
+        return;
+    }
+    if (cluster->gather.step == GATHER_WAITING)
+        gather_wait(cluster);
+    else if (cluster->gather.step == GATHER_CHECKING)
+        gather_check(cluster);
+}
+
+void gather_end(struct cluster *cluster)
+{
+    struct gather *gather = &cluster->gather;
+    gather->step = GATHER_DONE;
+    gather_drop_upstream(gather);
+    if (gather->intake.store)
+        intake_free(&gather->intake);
+    gather->intake.store = NULL;
+}
+
+unsigned cluster_gathered_permille(const struct cluster *cluster)
+{
+    const struct gather *gather = &cluster->gather;
+    if (gather->step == GATHER_DONE || gather->copied)
+        return 1000;
+    return gather->shard * 1000 / STORE_SHARDS;
+}
+
+uint64_t cluster_gathered_records(const struct cluster *cluster)
+{
+    return cluster->gather.records;
+}
+
+uint64_t cluster_gathered_bytes_per_s(const struct cluster *cluster)
+{
+    return cluster->gather.step == GATHER_COPYING ? cluster->gather.rate : 0;
+}

@@ -1,0 +1,439 @@
+/* Hello: who one is, whom one knows, what one's table is like. The request and the answer are the same text, so each tells the
+ * other; GET /-/members gives it to whoever asks. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "role/cluster_state.h"
+
+struct hello {
+    uint64_t protocol, clock, digest, records;
+    struct slice cluster, partition;
+    struct address you;
+    bool has_you, joined, knows_us;
+    struct member who;
+};
+
+/* Writing */
+
+static bool address_is_unspecified(const struct address *address)
+{
+    static const uint8_t any4[16] = {[10] = 255, [11] = 255}, any6[16] = {0};
+    return memcmp(address->ip, any4, 16) == 0 || memcmp(address->ip, any6, 16) == 0;
+}
+
+static bool address_is_loopback(const struct address *address)
+{
+    static const uint8_t six[16] = {[15] = 1};
+    return (address_is_ipv4(address) && address->ip[12] == 127) ||
+           memcmp(address->ip, six, 16) == 0;
+}
+
+static void partition_text(const struct cluster *cluster, char out[32])
+{
+    const struct node_config *config = cluster->config;
+    if (config->partitions)
+        snprintf(out, 32, "%u/%u", config->partition, config->partitions);
+    else
+        snprintf(out, 32, "-");
+}
+
+static const char *cluster_name(const struct cluster *cluster)
+{
+    return cluster->config->cluster_name ? cluster->config->cluster_name : "fog";
+}
+
+static void put_hello(struct cluster *cluster, const struct address *you, struct text *text)
+{
+    char partition[32], address[ADDRESS_TEXT_BYTES];
+    struct store_counts counts = store_counts(cluster->store);
+    partition_text(cluster, partition);
+    text_add(text, "protocol %d\ncluster %s\npartition %s\njoined %d\nclock %llu\n", HELLO_PROTOCOL,
+             cluster_name(cluster), partition, cluster->members.count > 1,
+             (unsigned long long)cluster->loop->wall_us);
+    text_add(text, "digest %016llx\nrecords %llu\n",
+             (unsigned long long)store_digest(cluster->store),
+             (unsigned long long)(counts.keys + counts.tombstones - counts.buried));
+    if (you)
+        text_add(text, "you %s\n", address_format(you, address));
+    for (unsigned i = 0; i < cluster->members.count; i++)
+        member_print(cluster->members.list[i], member_is_down(cluster, cluster->members.list[i]),
+                     cluster->loop->now_us, text);
+}
+
+static struct slice hello_to(struct cluster *cluster, const struct address *you)
+{
+    struct text text = text_in(cluster->scratch, HELLO_BYTES_MAX);
+    put_hello(cluster, you, &text);
+    return text_slice(&text);
+}
+
+struct slice hello_print(struct cluster *cluster, char *room, size_t room_bytes)
+{
+    struct text text = text_in(room, room_bytes);
+    put_hello(cluster, NULL, &text);
+    return text_slice(&text);
+}
+
+/* Reading */
+
+static bool read_number(struct slice value, uint64_t *out)
+{
+    unsigned long long number;
+    if (!slice_number(value, UINT64_MAX, &number))
+        return false;
+    *out = number;
+    return true;
+}
+
+/* Returns false when a line that is known makes no sense. Lines that are not known are for later protocols. */
+static bool read_line(struct slice name, struct slice value, struct hello *hello)
+{
+    uint64_t joined;
+    if (slice_equal(name, SLICE("protocol")))
+        return read_number(value, &hello->protocol);
+    if (slice_equal(name, SLICE("cluster")))
+        hello->cluster = value;
+    else if (slice_equal(name, SLICE("partition")))
+        hello->partition = value;
+    else if (slice_equal(name, SLICE("joined"))) {
+        if (!read_number(value, &joined))
+            return false;
+        hello->joined = joined;
+    } else if (slice_equal(name, SLICE("clock")))
+        return read_number(value, &hello->clock);
+    else if (slice_equal(name, SLICE("digest")))
+        return slice_hex(value, &hello->digest);
+    else if (slice_equal(name, SLICE("records")))
+        return read_number(value, &hello->records);
+    else if (slice_equal(name, SLICE("you")))
+        return hello->has_you = address_parse(value, &hello->you) == 0;
+    return true;
+}
+
+/* Calls `take` for each line of a member, in order; the first is who speaks. Fills *hello. */
+static bool hello_parse(struct cluster *cluster, struct slice body, struct hello *hello,
+                        void (*take)(struct cluster *, const struct member *))
+{
+    struct slice line;
+    uint64_t now_us = cluster->loop->now_us;
+    *hello = (struct hello){0};
+    while (slice_next(&body, '\n', &line)) {
+        struct slice rest = line, name;
+        struct member member;
+        if (!slice_next(&rest, ' ', &name) || line.len == 0)
+            continue;
+        if (!slice_equal(name, SLICE("member"))) {
+            if (!read_line(name, rest, hello))
+                return false;
+            continue;
+        }
+        if (member_parse(line, now_us, &member) != 0)
+            return false;
+        if (member.id == self_of(cluster)->id)
+            hello->knows_us = member.state == MEMBER_HERE;
+        if (hello->who.id == 0)
+            hello->who = member;
+        else if (take)
+            take(cluster, &member);
+    }
+    return hello->who.id != 0 && hello->protocol != 0;
+}
+
+/* Taking in */
+
+static void take_member(struct cluster *cluster, const struct member *said)
+{
+    struct member *known = members_find(&cluster->members, said->id);
+    char address[ADDRESS_TEXT_BYTES];
+    if (address_is_unspecified(&said->address) ||
+        (!known && said->state != MEMBER_HERE && said->gone_us == 0))
+        return;
+    bool was_here = known && known->state == MEMBER_HERE;
+    if (!members_merge(&cluster->members, said))
+        return;
+    if (said->state == MEMBER_HERE || was_here)
+        log_event(cluster->log, LOG_INFO_LEVEL,
+                  said->state == MEMBER_HERE ? "member-known" : "member-gone",
+                  "member=%s id=%016llx phase=%s", address_format(&said->address, address),
+                  (unsigned long long)said->id, member_phase_name(said));
+    cluster_hurry(cluster);
+}
+
+/* Somebody says of this node that it is gone. */
+static void take_own_end(struct cluster *cluster, const struct member *said)
+{
+    if (said->id != self_of(cluster)->id || said->state == MEMBER_HERE || cluster->goodbye ||
+        cluster->refused)
+        return;
+    cluster->refused = said->state == MEMBER_DROPPED
+                           ? "This node was dropped from its cluster while it was cut off, and "
+                             "may have what was deleted since: restart it."
+                           : "Another node has this node's address (--advertise): stop one of the "
+                             "two.";
+    log_event(cluster->log, LOG_ERROR_LEVEL, "refused", "msg=\"%s\"", cluster->refused);
+}
+
+static void take_line(struct cluster *cluster, const struct member *said)
+{
+    if (said->id == self_of(cluster)->id)
+        take_own_end(cluster, said);
+    else
+        take_member(cluster, said);
+}
+
+/* What others call this node, when nobody has told it. A loopback address is taken for want of a better one. */
+static void take_own_address(struct cluster *cluster, const struct address *said)
+{
+    struct member *self = self_of(cluster);
+    bool none = address_is_unspecified(&self->address);
+    bool better =
+        cluster->own_found && address_is_loopback(&self->address) && !address_is_loopback(said);
+    char text[ADDRESS_TEXT_BYTES];
+    if (cluster->config->advertise || address_is_unspecified(said) || (!none && !better))
+        return;
+    self->address = *said;
+    self->stamp += !none; /* so that the others hear of the move */
+    cluster->own_found = true;
+    log_event(cluster->log, LOG_INFO_LEVEL, "address-found", "address=%s",
+              address_format(&self->address, text));
+}
+
+/* Says why the two are not to be one cluster, or NULL. */
+static const char *hello_refusal(struct cluster *cluster, const struct hello *hello)
+{
+    char partition[32];
+    const struct member *known = members_find(&cluster->members, hello->who.id);
+    uint64_t wall_us = cluster->loop->wall_us, keep_us = cluster->config->forget_us;
+    partition_text(cluster, partition);
+    if (hello->protocol != HELLO_PROTOCOL) {
+        snprintf(cluster->sentence, sizeof cluster->sentence,
+                 "The two nodes speak different protocols (%llu and %d): run one version of "
+                 "Velour Fog.",
+                 (unsigned long long)hello->protocol, HELLO_PROTOCOL);
+        return cluster->sentence;
+    }
+    if (!slice_equal(hello->cluster, slice_of(cluster_name(cluster)))) {
+        snprintf(
+            cluster->sentence, sizeof cluster->sentence,
+            "The two nodes belong to different clusters, \"%.*s\" and \"%s\" (--cluster-name).",
+            (int)(hello->cluster.len < 64 ? hello->cluster.len : 64), hello->cluster.data,
+            cluster_name(cluster));
+        return cluster->sentence;
+    }
+    if (!slice_equal(hello->partition, slice_of(partition))) {
+        snprintf(cluster->sentence, sizeof cluster->sentence,
+                 "The two nodes hold different partitions, \"%.*s\" and \"%s\" (--partition).",
+                 (int)(hello->partition.len < 32 ? hello->partition.len : 32),
+                 hello->partition.data, partition);
+        return cluster->sentence;
+    }
+    if (known && known->state != MEMBER_HERE && hello->who.state == MEMBER_HERE)
+        return known->state == MEMBER_DROPPED
+                   ? "This member was dropped while it was cut off, and may have what was deleted "
+                     "since: restart it."
+                   : "Another node has this member's address (--advertise): stop one of the two.";
+    if (!known && hello->joined && wall_us > keep_us && hello->who.stamp < wall_us - keep_us)
+        return "This node was in a cluster that forgot it long ago, and may have what was deleted "
+               "since: restart it.";
+    return NULL;
+}
+
+/* Requests */
+
+/* What a member tells in a request was true a little earlier: at this time at the latest, since it would have given up. */
+static uint64_t heard_before(const struct cluster *cluster)
+{
+    uint64_t now_us = cluster->loop->now_us;
+    return now_us > CLUSTER_DEAD_US ? now_us - CLUSTER_DEAD_US : 0;
+}
+
+static void greet(struct cluster *cluster, struct request *request, struct hello *hello)
+{
+    struct address remote = {0};
+    request_remote(request, &remote);
+    if (address_is_unspecified(&hello->who.address))
+        memcpy(hello->who.address.ip, remote.ip, sizeof remote.ip);
+    hello->who.heard_us = cluster->loop->now_us;
+    if (hello->has_you)
+        take_own_address(cluster, &hello->you);
+    take_member(cluster, &hello->who);
+    struct member *member = members_find(&cluster->members, hello->who.id);
+    if (member) {
+        member->heard_us = cluster->loop->now_us;
+        member->phase = hello->who.phase;
+    }
+    if (member && member->peer) {
+        member->peer->knows_us |= hello->knows_us;
+        if (hello->digest == store_digest(cluster->store))
+            agreed_all(member->peer, heard_before(cluster));
+    }
+    remote.port = hello->who.address.port;
+    reply_content(request, 200, SLICE("text/plain; charset=utf-8"), hello_to(cluster, &remote));
+}
+
+void cluster_reply_members(struct cluster *cluster, struct request *request, struct slice body)
+{
+    struct hello hello;
+    if (request->head.method == HTTP_GET || request->head.method == HTTP_HEAD) {
+        reply_content(request, 200, SLICE("text/plain; charset=utf-8"), hello_to(cluster, NULL));
+        return;
+    }
+    if (!hello_parse(cluster, body, &hello, NULL)) {
+        cluster->counters.refused++;
+        reply_text(request, 400, "This is not how members say hello.");
+        return;
+    }
+    const char *refusal =
+        hello.who.id == self_of(cluster)->id ? NULL : hello_refusal(cluster, &hello);
+    if (refusal) {
+        char address[ADDRESS_TEXT_BYTES];
+        cluster->counters.refused++;
+        log_event(cluster->log, LOG_WARN_LEVEL, "member-refused", "member=%s msg=\"%s\"",
+                  address_format(&hello.who.address, address), refusal);
+        reply_text(request, 409, refusal);
+        return;
+    }
+    hello_parse(cluster, body, &hello, take_line);
+    if (hello.who.id == self_of(cluster)->id)
+        reply_content(request, 200, SLICE("text/plain; charset=utf-8"), hello_to(cluster, NULL));
+    else
+        greet(cluster, request, &hello);
+}
+
+void cluster_reply_drop(struct cluster *cluster, struct request *request, struct slice text)
+{
+    struct address address;
+    struct member *member =
+        address_parse(text, &address) == 0 ? members_at(&cluster->members, &address) : NULL;
+    if (!member)
+        reply_text(request, 404, "There is no member of that address; see GET /-/members.");
+    else if (member->is_self || !member_is_down(cluster, member))
+        reply_text(request, 409, "This member is up; stop it, and it is gone.");
+    else {
+        member_go(member, MEMBER_DROPPED, cluster->loop->wall_us);
+        log_event(cluster->log, LOG_INFO_LEVEL, "member-dropped", "member=%.*s id=%016llx",
+                  (int)text.len, text.data, (unsigned long long)member->id);
+        cluster_hurry(cluster);
+        reply_text(request, 200, "dropped");
+    }
+}
+
+/* Calls */
+
+enum hello_result hello_take(struct cluster *cluster, struct slice body, uint64_t *id)
+{
+    struct hello hello;
+    if (!hello_parse(cluster, body, &hello, NULL) || hello_refusal(cluster, &hello))
+        return HELLO_BROKEN;
+    *id = hello.who.id;
+    if (hello.who.id == self_of(cluster)->id)
+        return HELLO_SELF;
+    if (hello.has_you)
+        take_own_address(cluster, &hello.you);
+    hello_parse(cluster, body, &hello, take_line);
+    hello.who.heard_us = cluster->loop->now_us;
+    take_member(cluster, &hello.who);
+    struct member *member = members_find(&cluster->members, hello.who.id);
+    if (member) {
+        member->heard_us = cluster->loop->now_us;
+        member->phase = hello.who.phase;
+    }
+    if (member && member->peer)
+        member->peer->knows_us = hello.knows_us;
+    cluster_sync_peers(cluster);
+    return HELLO_FINE;
+}
+
+static void take_skew(struct peer *peer, uint64_t clock_us)
+{
+    struct cluster *cluster = peer->cluster;
+    uint64_t half_us = (cluster->loop->now_us - peer->hello_us) / 2;
+    int64_t skew_us = (int64_t)(clock_us - (peer->hello_wall_us + half_us));
+    bool skewed = skew_us > CLUSTER_SKEW_US || skew_us < -CLUSTER_SKEW_US;
+    char address[ADDRESS_TEXT_BYTES];
+    peer->skew_us = skew_us;
+    peer->round_trip_us = cluster->loop->now_us - peer->hello_us;
+    if (skewed == peer->skewed)
+        return;
+    peer->skewed = skewed;
+    log_event(cluster->log, skewed ? LOG_WARN_LEVEL : LOG_INFO_LEVEL,
+              skewed ? "clock-skew" : "clock-fine", "member=%s skew_seconds=%.3f",
+              address_format(&peer->member->address, address), (double)skew_us / 1e6);
+}
+
+static void take_digest(struct peer *peer, uint64_t digest)
+{
+    bool same = digest == peer->hello_digest || digest == store_digest(peer->cluster->store);
+    peer->agrees = same;
+    if (same)
+        agreed_all(peer, peer->hello_us);
+    repair_on_hello(peer, same);
+}
+
+static void peer_up(struct peer *peer)
+{
+    char address[ADDRESS_TEXT_BYTES];
+    peer->up = true;
+    log_event(peer->cluster->log, LOG_INFO_LEVEL, "member-up", "member=%s id=%016llx",
+              address_format(&peer->member->address, address),
+              (unsigned long long)peer->member->id);
+    push_start(peer);
+}
+
+static void told_no(struct peer *peer, unsigned status, struct slice body)
+{
+    struct cluster *cluster = peer->cluster;
+    char address[ADDRESS_TEXT_BYTES];
+    while (body.len > 0 && body.data[body.len - 1] == '\n')
+        body.len--;
+    log_event(cluster->log, LOG_WARN_LEVEL, "hello-refused", "member=%s status=%u msg=\"%.*s\"",
+              address_format(&peer->member->address, address), status,
+              (int)(body.len < 300 ? body.len : 300), body.data);
+    peer_down(peer, "\"it wants nothing of us\"");
+    peer->retry_us = cluster->loop->now_us + CLUSTER_RETRY_US;
+}
+
+static void hello_on_done(struct fetch *fetch, unsigned status, struct slice body)
+{
+    struct peer *peer = (struct peer *)((char *)fetch - offsetof(struct peer, hello));
+    struct cluster *cluster = peer->cluster;
+    struct hello hello;
+    uint64_t id = 0;
+    if (status == 0)
+        return; /* the connection's end says the rest */
+    if (status != 200) {
+        told_no(peer, status, body);
+        return;
+    }
+    if (hello_take(cluster, body, &id) != HELLO_FINE || id != peer->member->id) {
+        peer_down(peer, "\"another node answers at its address\"");
+        return;
+    }
+    hello_parse(cluster, body, &hello, NULL);
+    peer->answered_us = cluster->loop->now_us;
+    take_skew(peer, hello.clock);
+    if (!peer->up)
+        peer_up(peer);
+    take_digest(peer, hello.digest);
+}
+
+void hello_send(struct peer *peer)
+{
+    struct cluster *cluster = peer->cluster;
+    char head[REQUEST_HEAD_BYTES_MAX];
+    if (peer->hello.busy || !upstream_is_open(peer->control))
+        return;
+    struct slice body = hello_to(cluster, &peer->member->address);
+    struct slice start = request_head(cluster, head, "POST /-/members", body.len);
+    struct conn_piece pieces[2] = {{.data = start.data, .len = start.len},
+                                   {.data = body.data, .len = body.len}};
+    peer->hello.on_done = hello_on_done;
+    peer->hello.body_max = HELLO_BYTES_MAX;
+    peer->hello_us = cluster->loop->now_us;
+    peer->hello_wall_us = cluster->loop->wall_us;
+    peer->hello_digest = store_digest(cluster->store);
+    peer->hello_due_us = peer->hello_us + CLUSTER_HELLO_US;
+    fetch_start(&peer->hello, peer->control, pieces, 2);
+}

@@ -1,0 +1,286 @@
+/* Whom to ask at first: what --join names, looked up and tried again and again, since members may come there later.
+ *
+ * A probe is one address: it says hello there. Whoever answers becomes a member, and from then on a peer of its own looks after
+ * it. A probe that reaches this node itself finds that out by the number in the answer. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "role/cluster_state.h"
+
+static struct probe *probe_of(struct fetch *fetch)
+{
+    return (struct probe *)((char *)fetch - offsetof(struct probe, fetch));
+}
+
+static void probe_result(struct probe *probe)
+{
+    probe->busy = false;
+    probe->tried = true;
+    probe->next_us = probe->cluster->loop->now_us + JOIN_AGAIN_US;
+}
+
+/* This node has answered itself: so its address is its own. */
+static void own_address(struct probe *probe)
+{
+    struct cluster *cluster = probe->cluster;
+    struct member *self = self_of(cluster);
+    struct member *other = members_at(&cluster->members, &self->address);
+    probe->own = true;
+    if (!other || other == self)
+        return;
+    self->stamp = other->stamp + 1;
+    cluster_hurry(cluster);
+}
+
+/* Somebody else answers at this node's own address. */
+static void foreign_address(struct probe *probe)
+{
+    struct cluster *cluster = probe->cluster;
+    char text[ADDRESS_TEXT_BYTES];
+    if (cluster->refused)
+        return;
+    cluster->refused = "Another node has this node's address (--advertise): stop one of the two.";
+    log_event(cluster->log, LOG_ERROR_LEVEL, "refused", "address=%s msg=\"%s\"",
+              address_format(&probe->address, text), cluster->refused);
+}
+
+static bool is_own_address(const struct cluster *cluster, const struct address *address)
+{
+    const struct address *own = &self_of(cluster)->address;
+    return own->port == address->port && memcmp(own->ip, address->ip, sizeof own->ip) == 0;
+}
+
+static void probe_on_done(struct fetch *fetch, unsigned status, struct slice body)
+{
+    struct probe *probe = probe_of(fetch);
+    struct cluster *cluster = probe->cluster;
+    char address[ADDRESS_TEXT_BYTES];
+    uint64_t id = 0;
+    bool contested = is_own_address(cluster, &probe->address) &&
+                     members_at(&cluster->members, &probe->address) != self_of(cluster);
+    if (status == 200) {
+        switch (hello_take(cluster, body, &id)) {
+        case HELLO_SELF:
+            own_address(probe);
+            break;
+        case HELLO_FINE:
+            if (contested)
+                foreign_address(probe);
+            cluster_hurry(cluster);
+            break;
+        case HELLO_BROKEN:
+            break;
+        }
+    } else if (status) {
+        while (body.len > 0 && body.data[body.len - 1] == '\n')
+            body.len--;
+        log_event(cluster->log, LOG_WARN_LEVEL, "join-refused", "member=%s status=%u msg=\"%.*s\"",
+                  address_format(&probe->address, address), status,
+                  (int)(body.len < 300 ? body.len : 300), body.data);
+    }
+    probe_result(probe);
+    upstream_close(probe->upstream, 0);
+}
+
+static void probe_on_open(struct upstream *upstream)
+{
+    struct probe *probe = upstream_owner(upstream);
+    struct cluster *cluster = probe->cluster;
+    char head[REQUEST_HEAD_BYTES_MAX], you[ADDRESS_TEXT_BYTES + 8];
+    char address[ADDRESS_TEXT_BYTES];
+    int you_bytes = snprintf(you, sizeof you, "you %s\n", address_format(&probe->address, address));
+    struct slice body = hello_print(cluster, cluster->scratch, HELLO_BYTES_MAX);
+    struct slice start =
+        request_head(cluster, head, "POST /-/members", body.len + (size_t)you_bytes);
+    struct conn_piece pieces[3] = {{.data = start.data, .len = start.len},
+                                   {.data = you, .len = (size_t)you_bytes},
+                                   {.data = body.data, .len = body.len}};
+    fetch_start(&probe->fetch, upstream, pieces, 3);
+}
+
+static void probe_on_closed(struct upstream *upstream, int error)
+{
+    struct probe *probe = upstream_owner(upstream);
+    (void)error;
+    if (probe->busy)
+        probe_result(probe);
+}
+
+static const struct upstream_ops probe_ops = {
+    .on_open = probe_on_open,
+    .on_closed = probe_on_closed,
+};
+
+static void probe_start(struct probe *probe)
+{
+    static const struct upstream_config config = {CLUSTER_CONNECT_US, CLUSTER_DEAD_US};
+    struct cluster *cluster = probe->cluster;
+    if (!probe->upstream)
+        probe->upstream = upstream_new(cluster->upstreams, &config, &probe_ops, probe);
+    probe->busy = true;
+    probe->fetch.on_done = probe_on_done;
+    probe->fetch.body_max = HELLO_BYTES_MAX;
+    if (!probe->upstream || upstream_connect(probe->upstream, &probe->address) != 0)
+        probe_result(probe);
+}
+
+static void probe_add(struct cluster *cluster, const struct address *address)
+{
+    for (unsigned i = 0; i < JOIN_ADDRESSES_MAX; i++) {
+        struct probe *probe = &cluster->probes[i];
+        if (!probe->used) {
+            probe->used = true;
+            probe->cluster = cluster;
+            probe->address = *address;
+            return;
+        }
+        if (memcmp(&probe->address.ip, address->ip, sizeof address->ip) == 0 &&
+            probe->address.port == address->port)
+            return;
+    }
+}
+
+void join_check_self(struct cluster *cluster)
+{
+    const struct address *own = &self_of(cluster)->address;
+    probe_add(cluster, own);
+    for (unsigned i = 0; i < JOIN_ADDRESSES_MAX && cluster->probes[i].used; i++)
+        if (is_own_address(cluster, &cluster->probes[i].address))
+            cluster->probes[i].own = false; /* to be asked again */
+}
+
+/* Names */
+
+/* Splits "HOST:PORT" or "[ADDRESS]:PORT". Returns 0 or -EINVAL. */
+static int target_parse(struct target *target, const char *text)
+{
+    const char *colon = strrchr(text, ':');
+    unsigned long long port;
+    if (!colon || colon == text || !slice_number(slice_of(colon + 1), 65535, &port))
+        return -EINVAL;
+    struct slice host = {text, (size_t)(colon - text)};
+    if (host.data[0] == '[' && host.data[host.len - 1] == ']')
+        host = (struct slice){host.data + 1, host.len - 2};
+    if (host.len == 0 || host.len > RESOLVER_NAME_BYTES_MAX)
+        return -EINVAL;
+    memcpy(target->host, host.data, host.len);
+    target->host[host.len] = 0;
+    target->port = (uint16_t)port;
+    return 0;
+}
+
+static void target_has(struct target *target, struct address address)
+{
+    struct cluster *cluster = target->cluster;
+    address.port = target->port;
+    if (!target->is_advertise)
+        probe_add(cluster, &address);
+    else if (!is_own_address(cluster, &address)) {
+        struct member *self = self_of(cluster);
+        self->address = address;
+        self->stamp++;
+        cluster_hurry(cluster);
+    }
+}
+
+static void target_on_answer(struct lookup *lookup, const struct address *addresses, unsigned count)
+{
+    struct target *target = (struct target *)((char *)lookup - offsetof(struct target, lookup));
+    struct cluster *cluster = target->cluster;
+    if (count == 0)
+        log_event(cluster->log, LOG_WARN_LEVEL, "name-unknown", "name=%s", target->host);
+    target->asking = false;
+    target->answered = true;
+    target->next_us = cluster->loop->now_us + JOIN_LOOKUP_AGAIN_US;
+    for (unsigned i = 0; i < count && !(target->is_advertise && i); i++)
+        target_has(target, addresses[i]);
+}
+
+static void target_ask(struct target *target)
+{
+    struct cluster *cluster = target->cluster;
+    struct resolver *resolver = cluster->config->resolver;
+    struct address address;
+    target->next_us = cluster->loop->now_us + JOIN_LOOKUP_AGAIN_US;
+    char text[RESOLVER_NAME_BYTES_MAX + 16];
+    snprintf(text, sizeof text, strchr(target->host, ':') ? "[%s]:%u" : "%s:%u", target->host,
+             target->port);
+    if (address_parse(slice_of(text), &address) == 0) {
+        target->answered = true;
+        target->next_us = UINT64_MAX;
+        target_has(target, address);
+        return;
+    }
+    target->lookup.on_answer = target_on_answer;
+    target->asking = resolver && resolver->ops->ask(resolver, &target->lookup, target->host) == 0;
+    target->answered |= !target->asking;
+}
+
+static void target_add(struct cluster *cluster, const char *text, bool is_advertise)
+{
+    struct target *target = &cluster->targets[cluster->target_count];
+    *target = (struct target){.cluster = cluster, .is_advertise = is_advertise};
+    if (target_parse(target, text) != 0) {
+        log_event(cluster->log, LOG_ERROR_LEVEL, "bad-address", "address=%s", text);
+        return;
+    }
+    cluster->target_count++;
+    target_ask(target);
+}
+
+void join_start(struct cluster *cluster)
+{
+    const struct node_config *config = cluster->config;
+    if (config->advertise)
+        target_add(cluster, config->advertise, true);
+    for (unsigned i = 0; i < config->join_count; i++)
+        target_add(cluster, config->joins[i], false);
+}
+
+/* An address is tried as long as no member is known to be there. */
+static bool probe_is_due(const struct probe *probe)
+{
+    const struct cluster *cluster = probe->cluster;
+    const struct member *member = members_at(&cluster->members, &probe->address);
+    bool is_member = member && (!member->is_self || probe->own);
+    return !probe->busy && !probe->own && cluster->loop->now_us >= probe->next_us && !is_member;
+}
+
+void join_tick(struct cluster *cluster)
+{
+    uint64_t now_us = cluster->loop->now_us;
+    if (cluster->leaving)
+        return;
+    for (unsigned i = 0; i < cluster->target_count; i++)
+        if (!cluster->targets[i].asking && now_us >= cluster->targets[i].next_us)
+            target_ask(&cluster->targets[i]);
+    for (unsigned i = 0; i < JOIN_ADDRESSES_MAX && cluster->probes[i].used; i++)
+        if (probe_is_due(&cluster->probes[i]))
+            probe_start(&cluster->probes[i]);
+}
+
+void join_end(struct cluster *cluster)
+{
+    struct resolver *resolver = cluster->config->resolver;
+    for (unsigned i = 0; i < cluster->target_count; i++)
+        if (cluster->targets[i].asking)
+            resolver->ops->cancel(resolver, &cluster->targets[i].lookup);
+    for (unsigned i = 0; i < JOIN_ADDRESSES_MAX && cluster->probes[i].used; i++)
+        if (cluster->probes[i].upstream)
+            upstream_destroy(cluster->probes[i].upstream);
+}
+
+bool join_is_settled(const struct cluster *cluster)
+{
+    uint64_t waited_us = cluster->loop->now_us - cluster->started_us;
+    for (unsigned i = 0; i < cluster->target_count; i++)
+        if (!cluster->targets[i].answered && waited_us < JOIN_LOOKUP_PATIENCE_US)
+            return false;
+    for (unsigned i = 0; i < JOIN_ADDRESSES_MAX && cluster->probes[i].used; i++)
+        if (!cluster->probes[i].tried && waited_us < JOIN_PATIENCE_US &&
+            !members_at(&cluster->members, &cluster->probes[i].address))
+            return false;
+    return true;
+}

@@ -1,0 +1,195 @@
+#include "role/members.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+int members_init(struct members *members, uint64_t id, uint64_t stamp)
+{
+    struct member self = {.id = id, .stamp = stamp, .is_self = true};
+    *members = (struct members){0};
+    members->list = malloc(sizeof(struct member *));
+    struct member *own = malloc(sizeof *own);
+    if (!members->list || !own) {
+        free(members->list);
+        free(own);
+        *members = (struct members){0};
+        return -ENOMEM;
+    }
+    *own = self;
+    members->list[0] = own;
+    members->count = members->room = 1;
+    return 0;
+}
+
+void members_free(struct members *members)
+{
+    for (unsigned i = 0; i < members->count; i++)
+        free(members->list[i]);
+    free(members->list);
+    *members = (struct members){0};
+}
+
+struct member *members_self(const struct members *members)
+{
+    return members->list[0];
+}
+
+struct member *members_find(const struct members *members, uint64_t id)
+{
+    for (unsigned i = 0; i < members->count; i++)
+        if (members->list[i]->id == id)
+            return members->list[i];
+    return NULL;
+}
+
+static bool address_equal(const struct address *a, const struct address *b)
+{
+    return a->port == b->port && memcmp(a->ip, b->ip, sizeof a->ip) == 0;
+}
+
+/* Whether `a` counts rather than `b`, which has the same address. */
+static bool member_wins(const struct member *a, const struct member *b)
+{
+    return a->stamp != b->stamp ? a->stamp > b->stamp : a->id > b->id;
+}
+
+struct member *members_at(const struct members *members, const struct address *address)
+{
+    struct member *found = NULL;
+    for (unsigned i = 0; i < members->count; i++) {
+        struct member *member = members->list[i];
+        if (member->state == MEMBER_HERE && address_equal(&member->address, address) &&
+            (!found || member_wins(member, found)))
+            found = member;
+    }
+    return found;
+}
+
+unsigned members_here(const struct members *members)
+{
+    unsigned here = 0;
+    for (unsigned i = 0; i < members->count; i++)
+        here += members->list[i]->state == MEMBER_HERE;
+    return here;
+}
+
+void member_go(struct member *member, enum member_state state, uint64_t wall_us)
+{
+    member->state = state;
+    member->gone_us = wall_us;
+}
+
+static bool members_add(struct members *members, const struct member *said)
+{
+    if (members->count == members->room) {
+        unsigned room = members->room * 2 < MEMBERS_MAX ? members->room * 2 : MEMBERS_MAX;
+        struct member **list =
+            room > members->room ? realloc(members->list, room * sizeof(struct member *)) : NULL;
+        if (!list)
+            return false;
+        members->list = list;
+        members->room = room;
+    }
+    struct member *member = malloc(sizeof *member);
+    if (!member)
+        return false;
+    *member = *said;
+    member->is_self = false;
+    member->replaced_us = 0;
+    member->peer = NULL;
+    members->list[members->count++] = member;
+    return true;
+}
+
+bool members_merge(struct members *members, const struct member *said)
+{
+    struct member *member = members_find(members, said->id);
+    if (!member)
+        return members_add(members, said);
+    if (member->is_self)
+        return false;
+    if (said->heard_us > member->heard_us)
+        member->heard_us = said->heard_us;
+    bool moved = said->stamp > member->stamp;
+    if (moved) {
+        member->stamp = said->stamp;
+        member->address = said->address;
+    }
+    bool goes = said->state > member->state;
+    if (goes) {
+        member->state = said->state;
+        member->gone_us = said->gone_us;
+    }
+    return moved || goes;
+}
+
+void members_forget(struct members *members, uint64_t before_us)
+{
+    unsigned kept = 1;
+    for (unsigned i = 1; i < members->count; i++) {
+        struct member *member = members->list[i];
+        if (member->state == MEMBER_HERE || member->gone_us >= before_us || member->peer)
+            members->list[kept++] = member;
+        else
+            free(member);
+    }
+    members->count = kept;
+}
+
+/* Text */
+
+static const char *const phases[] = {"joining", "ready", "leaving"};
+static const char *const states[] = {"here", "left", "dropped"};
+
+const char *member_phase_name(const struct member *member)
+{
+    return member->state == MEMBER_HERE ? phases[member->phase] : states[member->state];
+}
+
+void member_print(const struct member *member, bool is_down, uint64_t now_us, struct text *out)
+{
+    char address[ADDRESS_TEXT_BYTES];
+    uint64_t ago_us = now_us > member->heard_us ? now_us - member->heard_us : 0;
+    const char *phase =
+        is_down && member->state == MEMBER_HERE ? "down" : member_phase_name(member);
+    text_add(out, "member %s %s %016llx %llu %llu %llu\n",
+             address_format(&member->address, address), phase, (unsigned long long)member->id,
+             (unsigned long long)member->stamp, (unsigned long long)member->gone_us,
+             (unsigned long long)(member->is_self ? 0 : ago_us / 1000));
+}
+
+static int phase_parse(struct slice word, struct member *said)
+{
+    for (unsigned i = 0; i < sizeof phases / sizeof *phases; i++)
+        if (slice_equal(word, slice_of(phases[i]))) {
+            said->phase = (enum member_phase)i;
+            return 0;
+        }
+    if (slice_equal(word, SLICE("down")))
+        return 0;
+    for (unsigned i = MEMBER_LEFT; i <= MEMBER_DROPPED; i++)
+        if (slice_equal(word, slice_of(states[i]))) {
+            said->state = (enum member_state)i;
+            return 0;
+        }
+    return -EINVAL;
+}
+
+int member_parse(struct slice line, uint64_t now_us, struct member *said)
+{
+    struct slice word[7];
+    unsigned long long stamp, gone, ago_ms;
+    *said = (struct member){0};
+    for (unsigned i = 0; i < 7; i++)
+        if (!slice_next(&line, ' ', &word[i]))
+            return -EINVAL;
+    if (!slice_equal(word[0], SLICE("member")) || address_parse(word[1], &said->address) != 0 ||
+        phase_parse(word[2], said) != 0 || !slice_hex(word[3], &said->id) || said->id == 0 ||
+        !slice_number(word[4], UINT64_MAX, &stamp) || !slice_number(word[5], UINT64_MAX, &gone) ||
+        !slice_number(word[6], UINT64_MAX / 1000, &ago_ms))
+        return -EINVAL;
+    said->stamp = stamp;
+    said->gone_us = said->state == MEMBER_HERE ? 0 : gone;
+    said->heard_us = now_us > ago_ms * 1000 ? now_us - ago_ms * 1000 : 0;
+    return 0;
+}

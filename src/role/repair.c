@@ -1,0 +1,549 @@
+/* Repair: what differs between two members is found and mended, in both directions, by one of the two.
+ *
+ *   hello      the digests of both tables differ
+ *   groups     ours of each group ──► which groups differ
+ *   shards     ours of each shard of these ──► which shards differ
+ *   digests    some of these shards ──► its digest of each record
+ *   records    what it has and we have not ◄── asked for by these digests;  what we have and it has not ──► POST /-/merge
+ *              (and on with the next shards)
+ *
+ * Nothing of this is remembered between two steps but the shards that are left: what differs is found anew from the table as it is
+ * when an answer comes, so writes may go on all the time. What is on its way by push looks like a difference too, for a moment: then
+ * a record comes twice. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/big.h"
+#include "role/cluster_state.h"
+
+enum { SHARDS_PER_GROUP = STORE_SHARDS / STORE_GROUPS, WANTED_BYTES = CLUSTER_WANTED_BYTES };
+
+/* What all agree on */
+
+void agreed_all(struct peer *peer, uint64_t at_us)
+{
+    if (at_us > peer->agreed_us)
+        peer->agreed_us = at_us;
+}
+
+void agreed_group(struct peer *peer, uint32_t group, uint64_t at_us)
+{
+    if (at_us > peer->agreed_group_us[group])
+        peer->agreed_group_us[group] = at_us;
+}
+
+void agreed_shard(struct peer *peer, uint32_t shard, uint64_t at_us)
+{
+    if (!peer->agreed_shard_us)
+        peer->agreed_shard_us = calloc(STORE_SHARDS, sizeof *peer->agreed_shard_us);
+    if (peer->agreed_shard_us && at_us > peer->agreed_shard_us[shard])
+        peer->agreed_shard_us[shard] = at_us;
+}
+
+static uint64_t peer_agreed_us(const struct peer *peer, uint32_t shard)
+{
+    uint64_t us = peer->agreed_us;
+    if (peer->agreed_group_us[shard / SHARDS_PER_GROUP] > us)
+        us = peer->agreed_group_us[shard / SHARDS_PER_GROUP];
+    if (peer->agreed_shard_us && peer->agreed_shard_us[shard] > us)
+        us = peer->agreed_shard_us[shard];
+    return us;
+}
+
+uint64_t cluster_agreed_us(const struct cluster *cluster, uint32_t shard)
+{
+    uint64_t least_us = UINT64_MAX;
+    if (cluster->started && !cluster_is_ready(cluster))
+        return 0;
+    for (unsigned i = 1; i < cluster->members.count; i++) {
+        const struct member *member = cluster->members.list[i];
+        if (member->state != MEMBER_HERE)
+            continue;
+        uint64_t us = member->peer ? peer_agreed_us(member->peer, shard) : 0;
+        least_us = us < least_us ? us : least_us;
+    }
+    return least_us;
+}
+
+/* Who repairs with whom: one at a time */
+
+bool repair_is_busy(const struct cluster *cluster, uint64_t with)
+{
+    return cluster->repairing_with != with && cluster->loop->now_us < cluster->repairing_until_us;
+}
+
+void repair_lease(struct cluster *cluster, uint64_t with)
+{
+    cluster->repairing_with = with;
+    cluster->repairing_until_us = cluster->loop->now_us + REPAIR_LEASE_US;
+}
+
+static void repair_unlease(struct cluster *cluster, uint64_t with)
+{
+    if (cluster->repairing_with == with)
+        cluster->repairing_until_us = 0;
+}
+
+/* The end of one */
+
+static void repair_reset(struct repair *repair)
+{
+    if (repair->pulling || repair->intake.store)
+        intake_free(&repair->intake);
+    repair->intake.store = NULL;
+    free(repair->todo);
+    repair->todo = NULL;
+    repair->todo_count = repair->todo_at = repair->todo_next = 0;
+    repair->pulling = repair->pushing = repair->failed = false;
+    repair->step = REPAIR_IDLE;
+}
+
+static void repair_end(struct peer *peer, bool whole)
+{
+    struct cluster *cluster = peer->cluster;
+    struct repair *repair = &peer->repair;
+    char address[ADDRESS_TEXT_BYTES];
+    uint64_t pause_us = repair->full ? REPAIR_FULL_PAUSE_US : REPAIR_PAUSE_US;
+    if (repair->step == REPAIR_IDLE)
+        return;
+    bool full = repair->full;
+    repair->next_us = cluster->loop->now_us + (whole && !full ? 0 : pause_us);
+    if (whole && (repair->pulled || repair->pushed))
+        log_event(cluster->log, LOG_INFO_LEVEL, "repaired",
+                  "member=%s pulled=%llu pushed=%llu seconds=%.3f",
+                  address_format(&peer->member->address, address),
+                  (unsigned long long)repair->pulled, (unsigned long long)repair->pushed,
+                  (double)(cluster->loop->now_us - repair->started_us) / 1e6);
+    repair_reset(repair);
+    repair_unlease(cluster, peer->member->id);
+    if (!whole || full)
+        return;
+    if (repair->started_us > peer->missed_us)
+        peer->missed = false;
+    if (peer->knows_us)
+        gather_checked(peer);
+}
+
+void repair_stop(struct peer *peer)
+{
+    bool busy = peer->repair.step != REPAIR_IDLE;
+    repair_end(peer, false);
+    if (busy && peer->bulk)
+        upstream_close(peer->bulk, 0);
+}
+
+/* Requests */
+
+static void ask(struct peer *peer, enum repair_step step, const char *method_and_target,
+                struct slice body)
+{
+    char head[REQUEST_HEAD_BYTES_MAX];
+    struct slice start = request_head(peer->cluster, head, method_and_target, body.len);
+    struct conn_piece pieces[2] = {{.data = start.data, .len = start.len},
+                                   {.data = body.data, .len = body.len}};
+    peer->repair.step = step;
+    repair_lease(peer->cluster, peer->member->id);
+    fetch_start(&peer->repair.fetch, peer->bulk, pieces, 2);
+}
+
+static void ask_groups(struct peer *peer)
+{
+    char body[STORE_GROUPS * 8];
+    for (uint32_t group = 0; group < STORE_GROUPS; group++)
+        big_put(body + group * 8, store_group_digest(peer->cluster->store, group), 8);
+    ask(peer, REPAIR_GROUPS, "POST /-/digest", (struct slice){body, sizeof body});
+}
+
+/* `groups` is the numbers of those that differ. */
+static void ask_shards(struct peer *peer, struct slice groups)
+{
+    const struct store *store = peer->cluster->store;
+    enum { GROUP_BYTES = 1 + SHARDS_PER_GROUP * 8 };
+    char *body = malloc(groups.len * GROUP_BYTES), *at = body;
+    if (!body) {
+        repair_end(peer, false);
+        return;
+    }
+    for (size_t i = 0; i < groups.len; i++) {
+        uint32_t group = (unsigned char)groups.data[i];
+        *at++ = (char)group;
+        for (uint32_t shard = 0; shard < SHARDS_PER_GROUP; shard++, at += 8)
+            big_put(at, store_shard_digest(store, group * SHARDS_PER_GROUP + shard), 8);
+    }
+    ask(peer, REPAIR_SHARDS, "POST /-/digest/shards", (struct slice){body, (size_t)(at - body)});
+    free(body);
+}
+
+/* The digests of the records of the next shards on the list. */
+static void ask_digests(struct peer *peer)
+{
+    struct repair *repair = &peer->repair;
+    char body[REPAIR_SHARDS_MAX * 2];
+    unsigned records = 0, shards = 0;
+    repair->todo_next = repair->todo_at;
+    while (repair->todo_next < repair->todo_count && shards < REPAIR_SHARDS_MAX &&
+           records < REPAIR_DIGESTS) {
+        uint16_t shard = repair->todo[repair->todo_next++];
+        records += store_shard_count(peer->cluster->store, shard);
+        big_put(body + 2 * shards++, shard, 2);
+    }
+    if (shards == 0)
+        repair_end(peer, true);
+    else
+        ask(peer, REPAIR_DIGESTS_STEP, "POST /-/digest/records",
+            (struct slice){body, (size_t)shards * 2});
+}
+
+/* What differs in one shard */
+
+struct round {
+    struct peer *peer;
+    struct batch *batch; /* what the other one lacks */
+    char *wanted;        /* what we lack: shard and digest */
+    unsigned wanted_count;
+    uint64_t *own; /* room for digests */
+    unsigned own_room;
+    bool full; /* the rest is for the next round */
+};
+
+static int digest_compare(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static bool digest_in(uint64_t digest, const uint64_t *sorted, unsigned count)
+{
+    return bsearch(&digest, sorted, count, sizeof digest, digest_compare) != NULL;
+}
+
+static void round_give(struct round *round, uint32_t shard, const uint64_t *theirs, unsigned count)
+{
+    struct store *store = round->peer->cluster->store;
+    for (struct record *at = store_first(store, shard); at; at = store_after(at)) {
+        if (at->flags & RECORD_BURIED || digest_in(record_digest(at), theirs, count))
+            continue;
+        if (batch_is_full(round->batch)) {
+            round->full = true;
+            return;
+        }
+        batch_add(round->batch, at);
+    }
+}
+
+static void round_want(struct round *round, uint32_t shard, const uint64_t *theirs, unsigned count,
+                       unsigned own_count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (digest_in(theirs[i], round->own, own_count))
+            continue;
+        if (round->wanted_count == REPAIR_WANTED_MAX) {
+            round->full = true;
+            return;
+        }
+        char *at = round->wanted + (size_t)WANTED_BYTES * round->wanted_count++;
+        big_put(at, shard, 2);
+        big_put(at + 2, theirs[i], 8);
+    }
+}
+
+/* Returns false when out of memory. `theirs` gets sorted. */
+static bool round_shard(struct round *round, uint32_t shard, uint64_t *theirs, unsigned count)
+{
+    struct store *store = round->peer->cluster->store;
+    unsigned own_count = store_shard_count(store, shard);
+    if (own_count > round->own_room) {
+        uint64_t *own = realloc(round->own, own_count * sizeof *own);
+        if (!own)
+            return false;
+        round->own = own;
+        round->own_room = own_count;
+    }
+    own_count = store_record_digests(store, shard, round->own, own_count);
+    qsort(round->own, own_count, sizeof *round->own, digest_compare);
+    qsort(theirs, count, sizeof *theirs, digest_compare);
+    round_give(round, shard, theirs, count);
+    round_want(round, shard, theirs, count, own_count);
+    return true;
+}
+
+/* Goes through an answer: for each shard its number, a count, and so many digests. Returns false when it makes no sense, or out of
+ * memory. */
+static bool round_read(struct round *round, struct slice body)
+{
+    struct repair *repair = &round->peer->repair;
+    while (body.len > 0 && !round->full) {
+        if (body.len < 6 || repair->todo_at == repair->todo_next)
+            return false;
+        uint32_t shard = (uint32_t)big_get(body.data, 2);
+        uint64_t count = big_get(body.data + 2, 4);
+        if (shard != repair->todo[repair->todo_at] || count > (body.len - 6) / 8)
+            return false;
+        uint64_t *theirs = malloc((count + 1) * sizeof *theirs);
+        if (!theirs)
+            return false;
+        for (uint64_t i = 0; i < count; i++)
+            theirs[i] = big_get(body.data + 6 + 8 * i, 8);
+        bool fine = round_shard(round, shard, theirs, (unsigned)count);
+        free(theirs);
+        if (!fine)
+            return false;
+        repair->todo_at += !round->full;
+        body.data += 6 + 8 * count;
+        body.len -= 6 + 8 * (size_t)count;
+    }
+    return true;
+}
+
+/* Records */
+
+static void repair_on_records_done(struct peer *peer)
+{
+    struct repair *repair = &peer->repair;
+    if (repair->pulling || repair->pushing)
+        return;
+    repair->pulled += repair->intake.applied;
+    peer->cluster->counters.repair_pulled += repair->intake.applied;
+    intake_free(&repair->intake);
+    repair->intake.store = NULL;
+    if (repair->failed)
+        repair_end(peer, false);
+    else
+        ask_digests(peer);
+}
+
+static struct peer *peer_of_pull(struct call *call)
+{
+    return (struct peer *)((char *)call - offsetof(struct peer, repair) -
+                           offsetof(struct repair, pull));
+}
+
+static void pull_on_head(struct call *call, const struct http_response *head)
+{
+    peer_of_pull(call)->repair.pull_status = head->status;
+}
+
+static void pull_on_body(struct call *call, struct slice bytes)
+{
+    struct peer *peer = peer_of_pull(call);
+    struct repair *repair = &peer->repair;
+    if (!repair->pulling || repair->pull_status != 200 || repair->failed)
+        return;
+    repair_lease(peer->cluster, peer->member->id);
+    if (!intake_take(&repair->intake, bytes, peer->cluster->loop->wall_us)) {
+        repair->failed = true;
+        repair->full |= repair->intake.full;
+    }
+}
+
+static void pull_on_end(struct call *call, enum call_result result)
+{
+    struct peer *peer = peer_of_pull(call);
+    struct repair *repair = &peer->repair;
+    if (!repair->pulling)
+        return;
+    repair->pulling = false;
+    repair->failed |= result != CALL_DONE || repair->pull_status != 200;
+    repair_on_records_done(peer);
+}
+
+static const struct call_ops pull_ops = {
+    .on_head = pull_on_head,
+    .on_body = pull_on_body,
+    .on_end = pull_on_end,
+};
+
+static void round_send(struct round *round)
+{
+    struct peer *peer = round->peer;
+    struct cluster *cluster = peer->cluster;
+    struct repair *repair = &peer->repair;
+    char head[REQUEST_HEAD_BYTES_MAX];
+    repair->step = REPAIR_RECORDS;
+    repair->failed = false;
+    intake_init(&repair->intake, cluster->store, RECORD_VALUE_BYTES_MAX, false);
+    if (round->wanted_count) {
+        size_t len = (size_t)round->wanted_count * WANTED_BYTES;
+        struct slice start = request_head(cluster, head, "POST /-/records", len);
+        struct conn_piece pieces[2] = {{.data = start.data, .len = start.len},
+                                       {.data = round->wanted, .len = len}};
+        repair->pulling = true;
+        repair->pull = (struct call){.ops = &pull_ops};
+        upstream_call(peer->bulk, &repair->pull, pieces, 2);
+    }
+    if (round->batch->records) {
+        batch_close(cluster, round->batch);
+        batch_retain(round->batch);
+        repair->pushing = true;
+        repair->pushed += round->batch->records;
+        cluster->counters.repair_pushed += round->batch->records;
+        fetch_start(&repair->fetch, peer->bulk, round->batch->pieces, round->batch->count);
+    }
+    if (!repair->pulling && !repair->pushing)
+        repair_on_records_done(peer);
+}
+
+static void on_digests(struct peer *peer, struct slice body)
+{
+    struct round round = {.peer = peer, .batch = &peer->cluster->spare};
+    round.wanted = malloc((size_t)WANTED_BYTES * REPAIR_WANTED_MAX);
+    if (round.wanted && round_read(&round, body))
+        round_send(&round);
+    else
+        repair_end(peer, false);
+    batch_reset(round.batch);
+    free(round.wanted);
+    free(round.own);
+}
+
+/* Answers to lists */
+
+/* `body` is the numbers of the groups that differ. */
+static void on_groups(struct peer *peer, struct slice body)
+{
+    bool differs[STORE_GROUPS] = {0};
+    for (size_t i = 0; i < body.len; i++) {
+        if ((unsigned char)body.data[i] >= STORE_GROUPS) {
+            repair_end(peer, false);
+            return;
+        }
+        differs[(unsigned char)body.data[i]] = true;
+    }
+    for (uint32_t group = 0; group < STORE_GROUPS; group++)
+        if (!differs[group])
+            agreed_group(peer, group, peer->repair.started_us);
+    if (body.len == 0)
+        repair_end(peer, true);
+    else
+        ask_shards(peer, body);
+}
+
+/* Every shard that is not on the list was the same. */
+static void agree_on_rest(struct peer *peer)
+{
+    const struct repair *repair = &peer->repair;
+    bool *differs = calloc(STORE_SHARDS, sizeof *differs);
+    if (!differs)
+        return;
+    for (unsigned i = 0; i < repair->todo_count; i++)
+        differs[repair->todo[i]] = true;
+    for (uint32_t shard = 0; shard < STORE_SHARDS; shard++)
+        if (!differs[shard])
+            agreed_shard(peer, shard, repair->started_us);
+    free(differs);
+}
+
+/* `body` is the numbers of the shards that differ, two bytes each. */
+static void on_shards(struct peer *peer, struct slice body)
+{
+    struct repair *repair = &peer->repair;
+    unsigned count = (unsigned)(body.len / 2);
+    if (body.len % 2 || count > STORE_SHARDS ||
+        !(repair->todo = malloc((count + 1) * sizeof *repair->todo))) {
+        repair_end(peer, false);
+        return;
+    }
+    for (unsigned i = 0; i < count; i++) {
+        repair->todo[i] = (uint16_t)big_get(body.data + (size_t)2 * i, 2);
+        if (repair->todo[i] >= STORE_SHARDS) {
+            repair_end(peer, false);
+            return;
+        }
+    }
+    repair->todo_count = count;
+    repair->todo_at = 0;
+    agree_on_rest(peer);
+    ask_digests(peer);
+}
+
+static void on_pushed(struct peer *peer, unsigned status)
+{
+    struct repair *repair = &peer->repair;
+    repair->pushing = false;
+    repair->failed |= status != 200;
+    repair->full |= status == 507;
+    repair_on_records_done(peer);
+}
+
+static void repair_on_done(struct fetch *fetch, unsigned status, struct slice body)
+{
+    struct peer *peer = (struct peer *)((char *)fetch - offsetof(struct peer, repair) -
+                                        offsetof(struct repair, fetch));
+    enum repair_step step = peer->repair.step;
+    if (step == REPAIR_IDLE)
+        return;
+    if (step == REPAIR_RECORDS)
+        on_pushed(peer, status);
+    else if (status != 200)
+        repair_end(peer, false);
+    else if (step == REPAIR_GROUPS)
+        on_groups(peer, body);
+    else if (step == REPAIR_SHARDS)
+        on_shards(peer, body);
+    else if (step == REPAIR_DIGESTS_STEP)
+        on_digests(peer, body);
+}
+
+/* Life */
+
+static void repair_on_open(struct upstream *upstream)
+{
+    struct peer *peer = upstream_owner(upstream);
+    if (peer->repair.step == REPAIR_CONNECTING)
+        ask_groups(peer);
+}
+
+static void repair_on_closed(struct upstream *upstream, int error)
+{
+    (void)error;
+    repair_end(upstream_owner(upstream), false);
+}
+
+const struct upstream_ops repair_upstream_ops = {
+    .on_open = repair_on_open,
+    .on_closed = repair_on_closed,
+};
+
+void repair_start(struct peer *peer)
+{
+    struct cluster *cluster = peer->cluster;
+    struct repair *repair = &peer->repair;
+    if (!peer->up || repair->step != REPAIR_IDLE || repair->fetch.busy ||
+        cluster->loop->now_us < repair->next_us || repair_is_busy(cluster, peer->member->id))
+        return;
+    repair->fetch.on_done = repair_on_done;
+    repair->fetch.body_max = REPAIR_ANSWER_BYTES_MAX;
+    repair->pulled = repair->pushed = 0;
+    repair->full = false;
+    repair->started_us = cluster->loop->now_us;
+    repair->step = REPAIR_CONNECTING;
+    cluster->counters.repairs++;
+    repair_lease(cluster, peer->member->id);
+    if (upstream_is_open(peer->bulk))
+        ask_groups(peer);
+    else if (upstream_connect(peer->bulk, &peer->member->address) != 0)
+        repair_end(peer, false);
+}
+
+void repair_on_hello(struct peer *peer, bool same)
+{
+    struct cluster *cluster = peer->cluster;
+    struct repair *repair = &peer->repair;
+    if (same) {
+        repair->differed = 0;
+        if (peer->hello_us > peer->missed_us)
+            peer->missed = false;
+        if (peer->knows_us && push_is_done(peer))
+            gather_checked(peer);
+        return;
+    }
+    repair->differed++;
+    bool first = self_of(cluster)->id < peer->member->id;
+    if (cluster->config->repair_us > 0 &&
+        cluster->loop->now_us < cluster->started_us + cluster->config->repair_us)
+        return;
+    if ((first || repair->differed > REPAIR_PATIENCE) && cluster_is_ready(cluster) &&
+        peer->member->phase == PHASE_READY)
+        repair_start(peer);
+}
