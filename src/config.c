@@ -14,7 +14,7 @@ const char config_help[] =
     "  curl -X DELETE localhost:8000/KEY    deletes\n"
     "\n"
     "  --listen ADDR:PORT     where to serve (default [::]:8000; port 0: a free one)\n"
-    "  --join HOST:PORT       members to join, or their name; repeatable (default none)\n"
+    "  --join HOST:PORT       members to join, repeatable (default: none)\n"
     "  --advertise HOST:PORT  where other members reach it (default: found out)\n"
     "  --cluster-name NAME    only nodes of one name join each other (default fog)\n"
     "  --partition I/N        which part of the keys it holds, from 0 (default: all)\n"
