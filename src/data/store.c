@@ -445,7 +445,16 @@ static void move(struct store *store, struct record *record)
 static bool is_past_grace(const struct store *store, const struct record *record, uint64_t now_us)
 {
     uint64_t since_us = record_since_us(record);
-    return record_is_tombstone(record) && since_us < now_us && now_us - since_us > store->grace_us;
+    if (!record_is_tombstone(record))
+        return false;
+    if (store->agreement)
+        return since_us < store->agreement->horizon_us(store->agreement);
+    return since_us < now_us && now_us - since_us > store->grace_us;
+}
+
+bool store_lists(const struct store *store, const struct record *record)
+{
+    return !is_buried(record) && !(store->agreement && is_past_grace(store, record, 0));
 }
 
 /* Whether a tombstone past the grace period may go now; buries it when that is what must come first. */
@@ -516,7 +525,7 @@ unsigned store_shard_records(const struct store *store, uint32_t shard, struct r
 {
     unsigned count = 0;
     for (struct record *at = store_first(store, shard); at && count < max; at = store_after(at))
-        if (!is_buried(at)) {
+        if (store_lists(store, at)) {
             record_retain(at);
             out[count++] = at;
         }
@@ -538,7 +547,7 @@ unsigned store_record_digests(const struct store *store, uint32_t shard, uint64_
 {
     unsigned count = 0;
     for (struct record *at = store_first(store, shard); at && count < max; at = store_after(at))
-        if (!is_buried(at))
+        if (store_lists(store, at))
             out[count++] = record_digest(at);
     return count;
 }

@@ -8,7 +8,7 @@
 #include "role/cluster_state.h"
 
 struct hello {
-    uint64_t protocol, clock, digest, records;
+    uint64_t protocol, clock, digest, records, horizon;
     struct slice cluster, partition;
     struct address you;
     bool has_you, joined, knows_us;
@@ -52,7 +52,8 @@ static void put_hello(struct cluster *cluster, const struct address *you, struct
     text_add(text, "protocol %d\ncluster %s\npartition %s\njoined %d\nclock %llu\n", HELLO_PROTOCOL,
              cluster_name(cluster), partition, cluster->members.count > 1,
              (unsigned long long)cluster->loop->wall_us);
-    text_add(text, "digest %016llx\nrecords %llu\n",
+    text_add(text, "horizon %llu\ndigest %016llx\nrecords %llu\n",
+             (unsigned long long)cluster->horizon_us,
              (unsigned long long)store_digest(cluster->store),
              (unsigned long long)(counts.keys + counts.tombstones - counts.buried));
     if (you)
@@ -105,6 +106,8 @@ static bool read_line(struct slice name, struct slice value, struct hello *hello
         return read_number(value, &hello->clock);
     else if (slice_equal(name, SLICE("digest")))
         return slice_hex(value, &hello->digest);
+    else if (slice_equal(name, SLICE("horizon")))
+        return read_number(value, &hello->horizon);
     else if (slice_equal(name, SLICE("records")))
         return read_number(value, &hello->records);
     else if (slice_equal(name, SLICE("you")))
@@ -259,6 +262,8 @@ static void greet(struct cluster *cluster, struct request *request, struct hello
     if (hello->has_you)
         take_own_address(cluster, &hello->you);
     take_member(cluster, &hello->who);
+    if (hello->who.phase == PHASE_READY)
+        cluster_take_horizon(cluster, hello->horizon);
     struct member *member = members_find(&cluster->members, hello->who.id);
     if (member) {
         member->heard_us = cluster->loop->now_us;
@@ -335,6 +340,8 @@ enum hello_result hello_take(struct cluster *cluster, struct slice body, uint64_
     hello_parse(cluster, body, &hello, take_line);
     hello.who.heard_us = cluster->loop->now_us;
     take_member(cluster, &hello.who);
+    if (hello.who.phase == PHASE_READY)
+        cluster_take_horizon(cluster, hello.horizon);
     struct member *member = members_find(&cluster->members, hello.who.id);
     if (member) {
         member->heard_us = cluster->loop->now_us;
