@@ -60,7 +60,8 @@ struct store {
     uint32_t sweep_shard; /* where store_sweep goes on */
     uint32_t sweep_seen;  /* records of it that were looked at */
     struct shard shards[STORE_SHARDS];
-    uint64_t buried_us[STORE_SHARDS]; /* when a tombstone was last buried there */
+    uint64_t buried_us[STORE_SHARDS];             /* when a tombstone was last buried there */
+    uint64_t digest, group_digests[STORE_GROUPS]; /* as shard.digest */
 };
 
 static struct entry *entry_of(struct record *record)
@@ -257,6 +258,15 @@ static bool is_buried(const struct record *record)
     return record->flags & RECORD_BURIED;
 }
 
+/* Puts a record into the digests, or takes it out: with XOR that is the same. */
+static void digest_toggle(struct store *store, uint32_t shard, const struct record *record)
+{
+    uint64_t digest = record_digest(record);
+    store->shards[shard].digest ^= digest;
+    store->group_digests[shard / (STORE_SHARDS / STORE_GROUPS)] ^= digest;
+    store->digest ^= digest;
+}
+
 static int shard_add(struct store *store, struct shard *shard, const struct store_key *key,
                      struct record *record)
 {
@@ -266,7 +276,7 @@ static int shard_add(struct store *store, struct shard *shard, const struct stor
     if (!entry->hh.tbl)
         return -1;
     shard_grow(store, shard);
-    shard->digest ^= record_digest(record);
+    digest_toggle(store, key->shard, record);
     return 0;
 }
 
@@ -274,14 +284,14 @@ static void shard_delete(struct store *store, struct shard *shard, struct record
 {
     struct entry *entry = entry_of(record);
     if (!is_buried(record))
-        shard->digest ^= record_digest(record);
+        digest_toggle(store, (uint32_t)(shard - store->shards), record);
     HASH_DELETE(hh, shard->head, entry);
 }
 
 /* Takes a tombstone out of what the shard says, or puts it back in. */
 static void bury(struct store *store, uint32_t shard, struct record *record, bool buried)
 {
-    store->shards[shard].digest ^= record_digest(record);
+    digest_toggle(store, shard, record);
     record->flags ^= RECORD_BURIED;
     store->counts.buried += buried ? 1 : UINT64_MAX;
 }
@@ -447,8 +457,9 @@ static bool is_past_grace(const struct store *store, const struct record *record
     uint64_t since_us = record_since_us(record);
     if (!record_is_tombstone(record))
         return false;
+    /* By the version alone: when a value expired is not told to others with its tombstone. */
     if (store->agreement)
-        return since_us < store->agreement->horizon_us(store->agreement);
+        return record->version < store->agreement->horizon_us(store->agreement);
     return since_us < now_us && now_us - since_us > store->grace_us;
 }
 
@@ -559,17 +570,10 @@ uint64_t store_shard_digest(const struct store *store, uint32_t shard)
 
 uint64_t store_group_digest(const struct store *store, uint32_t group)
 {
-    uint64_t digest = 0;
-    uint32_t shards = STORE_SHARDS / STORE_GROUPS;
-    for (uint32_t i = 0; i < shards; i++)
-        digest ^= store->shards[group * shards + i].digest;
-    return digest;
+    return store->group_digests[group];
 }
 
 uint64_t store_digest(const struct store *store)
 {
-    uint64_t digest = 0;
-    for (uint32_t group = 0; group < STORE_GROUPS; group++)
-        digest ^= store_group_digest(store, group);
-    return digest;
+    return store->digest;
 }

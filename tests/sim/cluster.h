@@ -34,10 +34,10 @@ struct sim_write {
     uint64_t ttl_us;
     uint64_t version; /* 0 while nobody has seen it */
     bool acked, refused;
-    bool excused;      /* it may be lost: who had it died */
+    bool excused;  /* it may be lost: who had it died */
     unsigned have; /* copies, as it was told */
     unsigned boot; /* that acknowledged it */
-    uint64_t acked_us;
+    uint64_t sent_us;
 };
 
 /* How bad it gets; picked for each seed. */

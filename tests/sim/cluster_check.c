@@ -78,7 +78,7 @@ void cluster_check_death(struct sim_cluster *cluster, const struct sim_node *dyi
     for (unsigned i = 0; i < cluster->write_count; i++) {
         struct sim_write *write = cluster->writes[i];
         if (write->acked && !write->excused && !someone_has(cluster, dying, write) &&
-            deaths_since(cluster, write->acked_us) >= write->have)
+            deaths_since(cluster, write->sent_us) >= write->have)
             write->excused = true;
     }
 }

@@ -60,6 +60,7 @@ static struct sim_write *write_new(struct sim_cluster *cluster, unsigned key)
         abort();
     write->key = key;
     write->id = cluster->write_count;
+    write->sent_us = cluster->world.now_us;
     cluster->writes[cluster->write_count++] = write;
     cluster->world.counts.writes++;
     return write;
@@ -173,7 +174,6 @@ static void judge_written(struct cluster_client *client)
     write->version = response->version;
     write->acked = true;
     write->boot = client->boot;
-    write->acked_us = cluster->world.now_us;
     unsigned have = 1, of = 0;
     if (response->copies[0] && sscanf(response->copies, "%u/%u", &have, &of) != 2)
         world_fail(&cluster->world, "Fog-Copies is %s", response->copies);
