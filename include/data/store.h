@@ -120,7 +120,8 @@ bool store_is_sparse(const struct store *store);
  *
  * A tombstone past the grace period goes in two steps. From that time on it stands in no listing, and once the sweep finds it, it is
  * buried: no part of the digest any more either. So nodes may bury it at different times and agree nevertheless. But it still wins
- * over older records of its key, and if one comes it is dug up, so that others hear of it too. Then, once all members were seen to
+ * over older records of its key. If one comes, or the tombstone itself comes from elsewhere, somebody does not know it: it is
+ * revived, that is counts again until the grace period's next step, so that all hear of it. Then, once all members were seen to
  * agree on its shard after that, none of them has an older record, and it is dropped. */
 void store_sweep(struct store *store, uint64_t now_us, unsigned records);
 
@@ -137,7 +138,7 @@ struct record *store_first(const struct store *store, uint32_t shard);
 struct record *store_after(const struct record *record);
 
 /* Whether a record counts when tables are compared or copied: it is no tombstone past the grace period. */
-bool store_lists(const struct store *store, const struct record *record);
+bool store_lists(const struct store *store, uint32_t shard, const struct record *record);
 
 /* The digests of the first `max` records of a shard that count. Returns how many. */
 unsigned store_record_digests(const struct store *store, uint32_t shard, uint64_t *out,

@@ -60,7 +60,8 @@ struct store {
     uint32_t sweep_shard; /* where store_sweep goes on */
     uint32_t sweep_seen;  /* records of it that were looked at */
     struct shard shards[STORE_SHARDS];
-    uint64_t buried_us[STORE_SHARDS];             /* when a tombstone was last buried there */
+    uint64_t buried_us[STORE_SHARDS];  /* when a tombstone was last buried there */
+    uint64_t revived_at[STORE_SHARDS]; /* the horizon at which tombstones there were revived */
     uint64_t digest, group_digests[STORE_GROUPS]; /* as shard.digest */
 };
 
@@ -258,6 +259,25 @@ static bool is_buried(const struct record *record)
     return record->flags & RECORD_BURIED;
 }
 
+static bool is_past_grace(const struct store *store, const struct record *record, uint64_t now_us)
+{
+    uint64_t since_us = record_since_us(record);
+    if (!record_is_tombstone(record))
+        return false;
+    /* By the version alone: when a value expired is not told to others with its tombstone. */
+    if (store->agreement)
+        return record->version < store->agreement->horizon_us(store->agreement);
+    return since_us < now_us && now_us - since_us > store->grace_us;
+}
+
+bool store_lists(const struct store *store, uint32_t shard, const struct record *record)
+{
+    if (!store->agreement || !is_past_grace(store, record, 0))
+        return !is_buried(record);
+    return record->flags & RECORD_REVIVED &&
+           store->revived_at[shard] == store->agreement->horizon_us(store->agreement);
+}
+
 /* Puts a record into the digests, or takes it out: with XOR that is the same. */
 static void digest_toggle(struct store *store, uint32_t shard, const struct record *record)
 {
@@ -294,6 +314,17 @@ static void bury(struct store *store, uint32_t shard, struct record *record, boo
     digest_toggle(store, shard, record);
     record->flags ^= RECORD_BURIED;
     store->counts.buried += buried ? 1 : UINT64_MAX;
+}
+
+/* A tombstone past the grace period that somebody does not know counts again. */
+static void revive(struct store *store, uint32_t shard, struct record *record)
+{
+    if (!store->agreement || !is_past_grace(store, record, 0))
+        return;
+    if (is_buried(record))
+        bury(store, shard, record, false);
+    record->flags |= RECORD_REVIVED;
+    store->revived_at[shard] = store->agreement->horizon_us(store->agreement);
 }
 
 static void count_record(struct store_counts *counts, const struct record *record, int sign)
@@ -362,11 +393,14 @@ enum store_result store_merge(struct store *store, const struct store_key *key,
 {
     struct record *old = store_find(store, key);
     int order = old ? record_compare(record, old) : 1;
-    if (order < 0 && is_buried(old))
-        bury(store, key->shard, old, false);
+    if (order <= 0)
+        revive(store, key->shard, old);
     if (order <= 0)
         return STORE_STALE;
-    return replace(store, key, old, record, now_us);
+    enum store_result result = replace(store, key, old, record, now_us);
+    if (result == STORE_APPLIED)
+        revive(store, key->shard, record);
+    return result;
 }
 
 /* What time does */
@@ -452,22 +486,6 @@ static void move(struct store *store, struct record *record)
     record_release(store->heap, record);
 }
 
-static bool is_past_grace(const struct store *store, const struct record *record, uint64_t now_us)
-{
-    uint64_t since_us = record_since_us(record);
-    if (!record_is_tombstone(record))
-        return false;
-    /* By the version alone: when a value expired is not told to others with its tombstone. */
-    if (store->agreement)
-        return record->version < store->agreement->horizon_us(store->agreement);
-    return since_us < now_us && now_us - since_us > store->grace_us;
-}
-
-bool store_lists(const struct store *store, const struct record *record)
-{
-    return !is_buried(record) && !(store->agreement && is_past_grace(store, record, 0));
-}
-
 /* Whether a tombstone past the grace period may go now; buries it when that is what must come first. */
 static bool may_drop(struct store *store, struct record *record)
 {
@@ -476,6 +494,8 @@ static bool may_drop(struct store *store, struct record *record)
     uint64_t agreed_us = agreement ? agreement->agreed_us(agreement, shard) : UINT64_MAX;
     if (agreed_us == UINT64_MAX || is_buried(record))
         return agreed_us > store->buried_us[shard];
+    if (store_lists(store, shard, record))
+        return false;
     bury(store, shard, record, true);
     store->buried_us[shard] = agreement->clock_us(agreement);
     return false;
@@ -536,7 +556,7 @@ unsigned store_shard_records(const struct store *store, uint32_t shard, struct r
 {
     unsigned count = 0;
     for (struct record *at = store_first(store, shard); at && count < max; at = store_after(at))
-        if (store_lists(store, at)) {
+        if (store_lists(store, shard, at)) {
             record_retain(at);
             out[count++] = at;
         }
@@ -558,7 +578,7 @@ unsigned store_record_digests(const struct store *store, uint32_t shard, uint64_
 {
     unsigned count = 0;
     for (struct record *at = store_first(store, shard); at && count < max; at = store_after(at))
-        if (store_lists(store, at))
+        if (store_lists(store, shard, at))
             out[count++] = record_digest(at);
     return count;
 }

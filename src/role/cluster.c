@@ -314,22 +314,21 @@ void cluster_leave(struct cluster *cluster)
     cluster_hurry(cluster);
 }
 
-/* Whether some ready member has all that this node has; true too when there is none. */
+/* Whether somebody who stays has all that this node has; true too when nobody stays. A newcomer is as good as a ready member here:
+ * repair gives it everything. */
 static bool others_have_all(struct cluster *cluster)
 {
     bool done = true, someone = false, one_has = false;
     for (unsigned i = 1; i < cluster->members.count; i++) {
         struct peer *peer = cluster->members.list[i]->peer;
-        if (!peer || !peer->up || cluster->members.list[i]->phase != PHASE_READY)
+        if (!peer || !peer->up || cluster->members.list[i]->phase == PHASE_LEAVING)
             continue;
         someone = true;
         done = done && push_is_done(peer);
         one_has = one_has || !peer->missed;
+        if (peer->missed)
+            repair_start(peer);
     }
-    if (someone && done && !one_has)
-        for (unsigned i = 1; i < cluster->members.count; i++)
-            if (cluster->members.list[i]->peer && cluster->members.list[i]->peer->up)
-                repair_start(cluster->members.list[i]->peer);
     return !someone || (done && one_has);
 }
 
