@@ -30,8 +30,9 @@ enum record_flag {
     RECORD_HASH_KEPT = 4, /* its content's hash stands before its data */
 
     /* Of this node alone, no part of what the record says: */
-    RECORD_LOCAL = 8,   /* written through this node, so it is for this node to tell others */
-    RECORD_BURIED = 16, /* a tombstone past the grace period, see store_sweep */
+    RECORD_LOCAL = 8,    /* written through this node, so it is for this node to tell others */
+    RECORD_BURIED = 16,  /* a tombstone past the grace period, see store_sweep */
+    RECORD_REVIVED = 32, /* one that somebody had to be told of again */
 };
 
 struct record {

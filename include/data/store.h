@@ -64,6 +64,9 @@ struct store_agreement {
     /* The latest time of that clock at which every other member was known to have had the same records in this shard: 0 for
      * never, UINT64_MAX when there is no other member. */
     uint64_t (*agreed_us)(struct store_agreement *agreement, uint32_t shard);
+
+    /* Tombstones from before this time (wall clock µs) are past the grace period: the same on all nodes, whatever their clocks. */
+    uint64_t (*horizon_us)(struct store_agreement *agreement);
 };
 
 /* `memory_max` in bytes, 0 for no limit; `grace_us` is how long a tombstone stays. Returns NULL when out of memory. */
@@ -115,16 +118,17 @@ bool store_is_sparse(const struct store *store);
  * memory would be better left (heap_should_move), so that memory that was freed in pieces can be used for records of other
  * sizes.
  *
- * A tombstone past the grace period goes in two steps. First it is buried: no part of digests and listings any more, so that
- * nodes may do this at different times and agree nevertheless; but it still wins over older records of its key, and if one comes
- * it is dug up, so that others hear of it too. Then, once all members were seen to agree on its shard after that, none of them has
- * an older record, and it is dropped. */
+ * A tombstone past the grace period goes in two steps. From that time on it stands in no listing, and once the sweep finds it, it is
+ * buried: no part of the digest any more either. So nodes may bury it at different times and agree nevertheless. But it still wins
+ * over older records of its key. If one comes, or the tombstone itself comes from elsewhere, somebody does not know it: it is
+ * revived, that is counts again until the grace period's next step, so that all hear of it. Then, once all members were seen to
+ * agree on its shard after that, none of them has an older record, and it is dropped. */
 void store_sweep(struct store *store, uint64_t now_us, unsigned records);
 
 /* How many records a shard has, buried ones too. */
 unsigned store_shard_count(const struct store *store, uint32_t shard);
 
-/* The first `max` records of a shard, oldest change first, buried ones left out, each with a reference for the caller. Returns how many. */
+/* The first `max` records of a shard, oldest change first, those past the grace period left out, each with a reference for the caller. Returns how many. */
 unsigned store_shard_records(const struct store *store, uint32_t shard, struct record **out,
                              unsigned max);
 
@@ -133,7 +137,10 @@ unsigned store_shard_records(const struct store *store, uint32_t shard, struct r
 struct record *store_first(const struct store *store, uint32_t shard);
 struct record *store_after(const struct record *record);
 
-/* The digests of the first `max` records of a shard. Returns how many. */
+/* Whether a record counts when tables are compared or copied: it is no tombstone past the grace period. */
+bool store_lists(const struct store *store, uint32_t shard, const struct record *record);
+
+/* The digests of the first `max` records of a shard that count. Returns how many. */
 unsigned store_record_digests(const struct store *store, uint32_t shard, uint64_t *out,
                               unsigned max);
 

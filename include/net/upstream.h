@@ -91,7 +91,8 @@ void upstream_destroy(struct upstream *upstream);
 
 void *upstream_owner(const struct upstream *upstream);
 
-/* Begins to connect. Only while neither open nor connecting. Returns 0 or -errno (then on_closed is not called). */
+/* Begins to connect. Returns 0 or -errno (then on_closed is not called); -EBUSY while it is open, connecting, or its end was not
+ * told yet. */
 int upstream_connect(struct upstream *upstream, const struct address *address);
 
 /* Cuts the connection, if there is any; on_closed follows at the end of the turn. */

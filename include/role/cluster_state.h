@@ -207,6 +207,7 @@ struct cluster {
     bool has_everything;
     bool own_found; /* the own address was found, not given */
     uint64_t started_us, leave_us, goodbye_us;
+    uint64_t horizon_us; /* see store_agreement */
     const char *refused; /* NULL, or a sentence: why the others do not want us */
     char sentence[512];
     char *scratch; /* HELLO_BYTES_MAX */
@@ -246,6 +247,9 @@ struct slice request_head(const struct cluster *cluster, char room[REQUEST_HEAD_
 
 /* A whole reply of these bytes, which are malloc'd and taken over. */
 void reply_owned(struct request *request, const char *type, char *data, size_t bytes);
+
+/* Another member's idea of what is past the grace period. */
+void cluster_take_horizon(struct cluster *cluster, uint64_t horizon_us);
 
 /* hello.c */
 

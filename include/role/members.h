@@ -38,6 +38,8 @@ struct member {
     uint64_t heard_us; /* loop time at which it last was heard of, by any member */
     uint64_t
         replaced_us; /* loop time since when another member has its address; 0 while none has */
+    uint64_t
+        refused_us; /* loop time at which its address last refused a connection: nobody is there */
     enum member_state state;
     enum member_phase phase; /* as last told */
     bool is_self;

@@ -60,7 +60,9 @@ struct store {
     uint32_t sweep_shard; /* where store_sweep goes on */
     uint32_t sweep_seen;  /* records of it that were looked at */
     struct shard shards[STORE_SHARDS];
-    uint64_t buried_us[STORE_SHARDS]; /* when a tombstone was last buried there */
+    uint64_t buried_us[STORE_SHARDS];  /* when a tombstone was last buried there */
+    uint64_t revived_at[STORE_SHARDS]; /* the horizon at which tombstones there were revived */
+    uint64_t digest, group_digests[STORE_GROUPS]; /* as shard.digest */
 };
 
 static struct entry *entry_of(struct record *record)
@@ -257,6 +259,34 @@ static bool is_buried(const struct record *record)
     return record->flags & RECORD_BURIED;
 }
 
+static bool is_past_grace(const struct store *store, const struct record *record, uint64_t now_us)
+{
+    uint64_t since_us = record_since_us(record);
+    if (!record_is_tombstone(record))
+        return false;
+    /* By the version alone: when a value expired is not told to others with its tombstone. */
+    if (store->agreement)
+        return record->version < store->agreement->horizon_us(store->agreement);
+    return since_us < now_us && now_us - since_us > store->grace_us;
+}
+
+bool store_lists(const struct store *store, uint32_t shard, const struct record *record)
+{
+    if (!store->agreement || !is_past_grace(store, record, 0))
+        return !is_buried(record);
+    return record->flags & RECORD_REVIVED &&
+           store->revived_at[shard] == store->agreement->horizon_us(store->agreement);
+}
+
+/* Puts a record into the digests, or takes it out: with XOR that is the same. */
+static void digest_toggle(struct store *store, uint32_t shard, const struct record *record)
+{
+    uint64_t digest = record_digest(record);
+    store->shards[shard].digest ^= digest;
+    store->group_digests[shard / (STORE_SHARDS / STORE_GROUPS)] ^= digest;
+    store->digest ^= digest;
+}
+
 static int shard_add(struct store *store, struct shard *shard, const struct store_key *key,
                      struct record *record)
 {
@@ -266,7 +296,7 @@ static int shard_add(struct store *store, struct shard *shard, const struct stor
     if (!entry->hh.tbl)
         return -1;
     shard_grow(store, shard);
-    shard->digest ^= record_digest(record);
+    digest_toggle(store, key->shard, record);
     return 0;
 }
 
@@ -274,16 +304,27 @@ static void shard_delete(struct store *store, struct shard *shard, struct record
 {
     struct entry *entry = entry_of(record);
     if (!is_buried(record))
-        shard->digest ^= record_digest(record);
+        digest_toggle(store, (uint32_t)(shard - store->shards), record);
     HASH_DELETE(hh, shard->head, entry);
 }
 
 /* Takes a tombstone out of what the shard says, or puts it back in. */
 static void bury(struct store *store, uint32_t shard, struct record *record, bool buried)
 {
-    store->shards[shard].digest ^= record_digest(record);
+    digest_toggle(store, shard, record);
     record->flags ^= RECORD_BURIED;
     store->counts.buried += buried ? 1 : UINT64_MAX;
+}
+
+/* A tombstone past the grace period that somebody does not know counts again. */
+static void revive(struct store *store, uint32_t shard, struct record *record)
+{
+    if (!store->agreement || !is_past_grace(store, record, 0))
+        return;
+    if (is_buried(record))
+        bury(store, shard, record, false);
+    record->flags |= RECORD_REVIVED;
+    store->revived_at[shard] = store->agreement->horizon_us(store->agreement);
 }
 
 static void count_record(struct store_counts *counts, const struct record *record, int sign)
@@ -352,11 +393,14 @@ enum store_result store_merge(struct store *store, const struct store_key *key,
 {
     struct record *old = store_find(store, key);
     int order = old ? record_compare(record, old) : 1;
-    if (order < 0 && is_buried(old))
-        bury(store, key->shard, old, false);
+    if (order <= 0)
+        revive(store, key->shard, old);
     if (order <= 0)
         return STORE_STALE;
-    return replace(store, key, old, record, now_us);
+    enum store_result result = replace(store, key, old, record, now_us);
+    if (result == STORE_APPLIED)
+        revive(store, key->shard, record);
+    return result;
 }
 
 /* What time does */
@@ -442,12 +486,6 @@ static void move(struct store *store, struct record *record)
     record_release(store->heap, record);
 }
 
-static bool is_past_grace(const struct store *store, const struct record *record, uint64_t now_us)
-{
-    uint64_t since_us = record_since_us(record);
-    return record_is_tombstone(record) && since_us < now_us && now_us - since_us > store->grace_us;
-}
-
 /* Whether a tombstone past the grace period may go now; buries it when that is what must come first. */
 static bool may_drop(struct store *store, struct record *record)
 {
@@ -456,6 +494,8 @@ static bool may_drop(struct store *store, struct record *record)
     uint64_t agreed_us = agreement ? agreement->agreed_us(agreement, shard) : UINT64_MAX;
     if (agreed_us == UINT64_MAX || is_buried(record))
         return agreed_us > store->buried_us[shard];
+    if (store_lists(store, shard, record))
+        return false;
     bury(store, shard, record, true);
     store->buried_us[shard] = agreement->clock_us(agreement);
     return false;
@@ -516,7 +556,7 @@ unsigned store_shard_records(const struct store *store, uint32_t shard, struct r
 {
     unsigned count = 0;
     for (struct record *at = store_first(store, shard); at && count < max; at = store_after(at))
-        if (!is_buried(at)) {
+        if (store_lists(store, shard, at)) {
             record_retain(at);
             out[count++] = at;
         }
@@ -538,7 +578,7 @@ unsigned store_record_digests(const struct store *store, uint32_t shard, uint64_
 {
     unsigned count = 0;
     for (struct record *at = store_first(store, shard); at && count < max; at = store_after(at))
-        if (!is_buried(at))
+        if (store_lists(store, shard, at))
             out[count++] = record_digest(at);
     return count;
 }
@@ -550,17 +590,10 @@ uint64_t store_shard_digest(const struct store *store, uint32_t shard)
 
 uint64_t store_group_digest(const struct store *store, uint32_t group)
 {
-    uint64_t digest = 0;
-    uint32_t shards = STORE_SHARDS / STORE_GROUPS;
-    for (uint32_t i = 0; i < shards; i++)
-        digest ^= store->shards[group * shards + i].digest;
-    return digest;
+    return store->group_digests[group];
 }
 
 uint64_t store_digest(const struct store *store)
 {
-    uint64_t digest = 0;
-    for (uint32_t group = 0; group < STORE_GROUPS; group++)
-        digest ^= store_group_digest(store, group);
-    return digest;
+    return store->digest;
 }

@@ -403,9 +403,8 @@ static const struct conn_ops upstream_conn_ops = {
 int upstream_connect(struct upstream *upstream, const struct address *address)
 {
     struct loop *loop = upstream->all->loop;
-    if (upstream->state == UPSTREAM_ENDING)
+    if (upstream->state != UPSTREAM_CLOSED)
         return -EBUSY;
-    assert(upstream->state == UPSTREAM_CLOSED);
     int fd = loop->io->ops->connect(loop->io, address);
     if (fd < 0)
         return fd;

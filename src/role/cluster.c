@@ -6,8 +6,10 @@
 #include "role/cluster_state.h"
 
 enum {
-    REPLACED_US = 10 * 1000 * 1000, /* a member whose address another has is gone after it */
-    KEEP_US_MIN = 3600,             /* s: who is gone is remembered for so long at least */
+    REPLACED_US =
+        2 * 1000 * 1000, /* a member whose address another one answers at is gone after it */
+    HORIZON_STEPS = 8,   /* of a grace period */
+    KEEP_US_MIN = 3600,  /* s: who is gone is remembered for so long at least */
 };
 
 const struct members *cluster_list(const struct cluster *cluster)
@@ -27,7 +29,8 @@ unsigned cluster_members(const struct cluster *cluster)
 
 bool member_is_down(const struct cluster *cluster, const struct member *member)
 {
-    return !member->is_self && cluster->loop->now_us > member->heard_us + CLUSTER_DEAD_US;
+    return !member->is_self && (cluster->loop->now_us > member->heard_us + CLUSTER_DEAD_US ||
+                                member->refused_us > member->heard_us);
 }
 
 struct peer_figures cluster_peer_figures(const struct cluster *cluster, const struct member *member)
@@ -125,8 +128,8 @@ static void control_on_closed(struct upstream *upstream, int error)
     if (peer->backoff_us > CLUSTER_RETRY_US)
         peer->backoff_us = CLUSTER_RETRY_US;
     peer->retry_us = cluster->loop->now_us + (error ? peer->backoff_us : 0);
-    if (error == -ECONNREFUSED && peer->member->heard_us + CLUSTER_DEAD_US > cluster->loop->now_us)
-        peer->member->heard_us = 0;
+    if (error == -ECONNREFUSED)
+        peer->member->refused_us = cluster->loop->now_us;
     if (error && peer->up)
         peer_down(peer, "\"the connection broke\"");
 }
@@ -196,10 +199,10 @@ static void member_tick(struct cluster *cluster, struct member *member)
         member->replaced_us = 0;
     else if (member->replaced_us == 0)
         member->replaced_us = now_us;
-    bool answers = other && other->peer && other->peer->up;
-    if (other && (answers || other->is_self) && now_us > member->replaced_us + REPLACED_US)
-        member_gone(cluster, member, MEMBER_LEFT);
-    else if (answers && !(member->peer && member->peer->up))
+    /* What was heard before the two met may be of one that is dead. */
+    bool answers = other && (other->is_self || (other->peer && other->peer->up &&
+                                                other->peer->answered_us > member->replaced_us));
+    if (answers && now_us > member->replaced_us + REPLACED_US)
         member_gone(cluster, member, MEMBER_LEFT);
     else if (now_us > member->heard_us + cluster->config->forget_us)
         member_gone(cluster, member, MEMBER_DROPPED);
@@ -223,7 +226,7 @@ static void peer_tick(struct peer *peer)
     if (upstream_is_open(peer->control)) {
         if (!peer->hello.busy && now_us >= peer->hello_due_us)
             hello_send(peer);
-    } else if (now_us >= peer->retry_us) {
+    } else if (now_us >= peer->retry_us && !replaced_by(cluster, peer->member)) {
         peer->retry_us = now_us + CLUSTER_RETRY_US;
         upstream_connect(peer->control, &peer->member->address);
     }
@@ -254,6 +257,7 @@ void cluster_hurry(struct cluster *cluster)
     loop_timer_set(cluster->loop, &cluster->tick, cluster->loop->now_us);
 }
 
+static void horizon_tick(struct cluster *cluster);
 static void leave_tick(struct cluster *cluster);
 
 static void cluster_on_tick(struct loop_timer *timer)
@@ -270,6 +274,7 @@ static void cluster_on_tick(struct loop_timer *timer)
     for (unsigned i = 1; i < cluster->members.count; i++)
         if (cluster->members.list[i]->peer)
             peer_tick(cluster->members.list[i]->peer);
+    horizon_tick(cluster);
     join_tick(cluster);
     gather_tick(cluster);
     leave_tick(cluster);
@@ -309,22 +314,21 @@ void cluster_leave(struct cluster *cluster)
     cluster_hurry(cluster);
 }
 
-/* Whether some ready member has all that this node has; true too when there is none. */
+/* Whether somebody who stays has all that this node has; true too when nobody stays. A newcomer is as good as a ready member here:
+ * repair gives it everything. */
 static bool others_have_all(struct cluster *cluster)
 {
     bool done = true, someone = false, one_has = false;
     for (unsigned i = 1; i < cluster->members.count; i++) {
         struct peer *peer = cluster->members.list[i]->peer;
-        if (!peer || !peer->up || cluster->members.list[i]->phase != PHASE_READY)
+        if (!peer || !peer->up || cluster->members.list[i]->phase == PHASE_LEAVING)
             continue;
         someone = true;
         done = done && push_is_done(peer);
         one_has = one_has || !peer->missed;
+        if (peer->missed)
+            repair_start(peer);
     }
-    if (someone && done && !one_has)
-        for (unsigned i = 1; i < cluster->members.count; i++)
-            if (cluster->members.list[i]->peer && cluster->members.list[i]->peer->up)
-                repair_start(cluster->members.list[i]->peer);
     return !someone || (done && one_has);
 }
 
@@ -407,6 +411,35 @@ static uint64_t agreement_agreed_us(struct store_agreement *agreement, uint32_t 
     return cluster_agreed_us(cluster_of_agreement(agreement), shard);
 }
 
+static uint64_t agreement_horizon_us(struct store_agreement *agreement)
+{
+    return cluster_of_agreement(agreement)->horizon_us;
+}
+
+void cluster_take_horizon(struct cluster *cluster, uint64_t horizon_us)
+{
+    if (horizon_us > cluster->horizon_us)
+        cluster->horizon_us = horizon_us;
+}
+
+/* The grace period ends by the slowest clock, and in steps, so that all members let tombstones go at about the same time; between
+ * two steps their tables are the same. */
+static void horizon_tick(struct cluster *cluster)
+{
+    uint64_t grace_us = cluster->config->grace_us, step_us = grace_us / HORIZON_STEPS + 1;
+    int64_t slowest_us = 0;
+    if (!cluster_is_ready(cluster))
+        return;
+    for (unsigned i = 1; i < cluster->members.count; i++) {
+        const struct peer *peer = cluster->members.list[i]->peer;
+        if (peer && peer->up && peer->skew_us < slowest_us)
+            slowest_us = peer->skew_us;
+    }
+    uint64_t clock_us = cluster->loop->wall_us - (uint64_t)-slowest_us;
+    if (clock_us > grace_us && clock_us <= cluster->loop->wall_us)
+        cluster_take_horizon(cluster, (clock_us - grace_us) / step_us * step_us);
+}
+
 /* Life */
 
 static void cluster_on_turn_end(struct loop_hook *hook)
@@ -440,6 +473,7 @@ struct cluster *cluster_new(struct loop *loop, struct log *log, struct store *st
     cluster->hook.on_turn_end = cluster_on_turn_end;
     cluster->agreement.clock_us = agreement_clock_us;
     cluster->agreement.agreed_us = agreement_agreed_us;
+    cluster->agreement.horizon_us = agreement_horizon_us;
     loop_hook_add(loop, &cluster->hook);
     cluster->upstreams = upstreams_new(loop);
     cluster->scratch = malloc(HELLO_BYTES_MAX);

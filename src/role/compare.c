@@ -159,7 +159,7 @@ static unsigned find_in_shard(const struct store *store, uint32_t shard, uint64_
     qsort(wanted, count, sizeof *wanted, digest_compare);
     for (struct record *at = store_first(store, shard); at && found < count; at = store_after(at)) {
         uint64_t digest = record_digest(at);
-        if (at->flags & RECORD_BURIED ||
+        if (!store_lists(store, shard, at) ||
             !bsearch(&digest, wanted, count, sizeof *wanted, digest_compare))
             continue;
         record_retain(at);

@@ -54,6 +54,8 @@ static bool someone_is_coming(const struct cluster *cluster)
         bool known = member->state == MEMBER_HERE && !member_is_down(cluster, member);
         if (known && member->peer && !member->peer->up && waited_us < CLUSTER_DEAD_US)
             return true;
+        if (known && member->peer && member->peer->up && member->phase == PHASE_LEAVING)
+            return true; /* it gives what it has to who stays */
     }
     return false;
 }

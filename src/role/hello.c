@@ -8,7 +8,7 @@
 #include "role/cluster_state.h"
 
 struct hello {
-    uint64_t protocol, clock, digest, records;
+    uint64_t protocol, clock, digest, records, horizon;
     struct slice cluster, partition;
     struct address you;
     bool has_you, joined, knows_us;
@@ -52,7 +52,8 @@ static void put_hello(struct cluster *cluster, const struct address *you, struct
     text_add(text, "protocol %d\ncluster %s\npartition %s\njoined %d\nclock %llu\n", HELLO_PROTOCOL,
              cluster_name(cluster), partition, cluster->members.count > 1,
              (unsigned long long)cluster->loop->wall_us);
-    text_add(text, "digest %016llx\nrecords %llu\n",
+    text_add(text, "horizon %llu\ndigest %016llx\nrecords %llu\n",
+             (unsigned long long)cluster->horizon_us,
              (unsigned long long)store_digest(cluster->store),
              (unsigned long long)(counts.keys + counts.tombstones - counts.buried));
     if (you)
@@ -105,6 +106,8 @@ static bool read_line(struct slice name, struct slice value, struct hello *hello
         return read_number(value, &hello->clock);
     else if (slice_equal(name, SLICE("digest")))
         return slice_hex(value, &hello->digest);
+    else if (slice_equal(name, SLICE("horizon")))
+        return read_number(value, &hello->horizon);
     else if (slice_equal(name, SLICE("records")))
         return read_number(value, &hello->records);
     else if (slice_equal(name, SLICE("you")))
@@ -259,6 +262,8 @@ static void greet(struct cluster *cluster, struct request *request, struct hello
     if (hello->has_you)
         take_own_address(cluster, &hello->you);
     take_member(cluster, &hello->who);
+    if (hello->who.phase == PHASE_READY)
+        cluster_take_horizon(cluster, hello->horizon);
     struct member *member = members_find(&cluster->members, hello->who.id);
     if (member) {
         member->heard_us = cluster->loop->now_us;
@@ -322,19 +327,21 @@ void cluster_reply_drop(struct cluster *cluster, struct request *request, struct
 
 /* Calls */
 
-enum hello_result hello_take(struct cluster *cluster, struct slice body, uint64_t *id)
+static enum hello_result take_answer(struct cluster *cluster, struct slice body,
+                                     struct hello *answer)
 {
-    struct hello hello;
-    if (!hello_parse(cluster, body, &hello, NULL) || hello_refusal(cluster, &hello))
+    if (!hello_parse(cluster, body, answer, NULL) || hello_refusal(cluster, answer))
         return HELLO_BROKEN;
-    *id = hello.who.id;
-    if (hello.who.id == self_of(cluster)->id)
+    if (answer->who.id == self_of(cluster)->id)
         return HELLO_SELF;
+    struct hello hello;
+    hello_parse(cluster, body, &hello, take_line);
     if (hello.has_you)
         take_own_address(cluster, &hello.you);
-    hello_parse(cluster, body, &hello, take_line);
     hello.who.heard_us = cluster->loop->now_us;
     take_member(cluster, &hello.who);
+    if (hello.who.phase == PHASE_READY)
+        cluster_take_horizon(cluster, hello.horizon);
     struct member *member = members_find(&cluster->members, hello.who.id);
     if (member) {
         member->heard_us = cluster->loop->now_us;
@@ -344,6 +351,14 @@ enum hello_result hello_take(struct cluster *cluster, struct slice body, uint64_
         member->peer->knows_us = hello.knows_us;
     cluster_sync_peers(cluster);
     return HELLO_FINE;
+}
+
+enum hello_result hello_take(struct cluster *cluster, struct slice body, uint64_t *id)
+{
+    struct hello answer;
+    enum hello_result result = take_answer(cluster, body, &answer);
+    *id = answer.who.id;
+    return result;
 }
 
 static void take_skew(struct peer *peer, uint64_t clock_us)
@@ -400,18 +415,17 @@ static void hello_on_done(struct fetch *fetch, unsigned status, struct slice bod
     struct peer *peer = (struct peer *)((char *)fetch - offsetof(struct peer, hello));
     struct cluster *cluster = peer->cluster;
     struct hello hello;
-    uint64_t id = 0;
     if (status == 0)
         return; /* the connection's end says the rest */
     if (status != 200) {
         told_no(peer, status, body);
         return;
     }
-    if (hello_take(cluster, body, &id) != HELLO_FINE || id != peer->member->id) {
+    if (take_answer(cluster, body, &hello) != HELLO_FINE || hello.who.id != peer->member->id) {
         peer_down(peer, "\"another node answers at its address\"");
+        peer->retry_us = cluster->loop->now_us + CLUSTER_RETRY_US;
         return;
     }
-    hello_parse(cluster, body, &hello, NULL);
     peer->answered_us = cluster->loop->now_us;
     take_skew(peer, hello.clock);
     if (!peer->up)

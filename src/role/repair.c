@@ -222,7 +222,7 @@ static void round_give(struct round *round, uint32_t shard, const uint64_t *thei
 {
     struct store *store = round->peer->cluster->store;
     for (struct record *at = store_first(store, shard); at; at = store_after(at)) {
-        if (at->flags & RECORD_BURIED || digest_in(record_digest(at), theirs, count))
+        if (!store_lists(store, shard, at) || digest_in(record_digest(at), theirs, count))
             continue;
         if (batch_is_full(round->batch)) {
             round->full = true;

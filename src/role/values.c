@@ -393,7 +393,8 @@ struct replicating {
 static void put_copies(struct node *node, struct request *request, unsigned have)
 {
     char text[32];
-    int len = snprintf(text, sizeof text, "%u/%u", have, cluster_members(node->cluster));
+    unsigned members = cluster_members(node->cluster); /* some may have left since */
+    int len = snprintf(text, sizeof text, "%u/%u", have, members > have ? members : have);
     reply_field(request, SLICE("Fog-Copies"), (struct slice){text, (size_t)len});
 }
 

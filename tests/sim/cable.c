@@ -139,6 +139,12 @@ static bool way_is_cut(const struct cable *cable)
            (cable->ends[1].host && cable->ends[1].host->cut_until_us > now_us);
 }
 
+static bool pair_is_cut(const struct cables *cables, const struct cable_host *from,
+                        const struct cable_host *to)
+{
+    return cables->is_cut && from && to && cables->is_cut(cables->context, from, to);
+}
+
 /* Puts the next segment off until the way may be free; gives up in the end. */
 static void arrival_put_off(struct cable_end *end)
 {
@@ -176,7 +182,8 @@ static bool segment_arrive(struct cable_end *end, struct cable_segment segment)
 static void on_arrival(struct world_event *event)
 {
     struct cable_end *end = EVENT_OWNER(event, struct cable_end, arrival);
-    if (way_is_cut(end->cable)) {
+    if (way_is_cut(end->cable) ||
+        pair_is_cut(end->cable->cables, cable_peer(end)->host, end->host)) {
         arrival_put_off(end);
         return;
     }
@@ -518,7 +525,8 @@ static void on_knock(struct world_event *event)
     struct cable *cable = EVENT_OWNER(event, struct cable, knock);
     struct cable_host *host = host_find(cable->cables, &cable->to);
     struct cable_listener *listener = listener_find(host, cable->to.port);
-    bool cut = way_is_cut(cable) || (host && host->cut_until_us > cable->cables->world->now_us);
+    bool cut = way_is_cut(cable) || (host && host->cut_until_us > cable->cables->world->now_us) ||
+               pair_is_cut(cable->cables, cable->ends[0].host, host);
     if (cut || (listener && listener->waiting_count >= listener->backlog))
         knock_again(cable);
     else if (listener)
@@ -530,7 +538,8 @@ static void on_knock(struct world_event *event)
 static void on_answer(struct world_event *event)
 {
     struct cable_end *caller = EVENT_OWNER(event, struct cable_end, arrival);
-    if (!way_is_cut(caller->cable)) {
+    if (!way_is_cut(caller->cable) &&
+        !pair_is_cut(caller->cable->cables, cable_peer(caller)->host, caller->host)) {
         caller->connecting = false;
         caller->arrival.run = on_arrival;
     }

@@ -94,6 +94,10 @@ struct cables {
     struct cable_host *hosts;
     struct cable *all;
     uint64_t ids;
+
+    /* Whether nothing gets through from one host to another now; may be NULL. */
+    bool (*is_cut)(void *context, const struct cable_host *from, const struct cable_host *to);
+    void *context;
 };
 
 void cables_init(struct cables *cables, struct world *world, struct faults *faults);

@@ -206,6 +206,15 @@ static int sim_connect(struct io *io, const struct address *address)
     return socket_add(sim, cable_connect(sim->cables, sim->host, address))->fd;
 }
 
+static void sim_remote(struct io *io, int fd, struct address *address)
+{
+    struct cable_end *peer = cable_peer(socket_of(io, fd)->end);
+    *address = (struct address){0};
+    if (peer->host)
+        memcpy(address->ip, peer->host->ip, sizeof address->ip);
+    address->port = peer->port;
+}
+
 /* Reading and writing */
 
 static ssize_t sim_recv(struct io *io, int fd, void *out, size_t bytes)
@@ -374,6 +383,7 @@ static const struct io_ops io_sim_ops = {
     .listen = sim_listen,
     .accept = sim_accept,
     .connect = sim_connect,
+    .remote = sim_remote,
     .recv = sim_recv,
     .send = sim_send,
     .shutdown = sim_shutdown,

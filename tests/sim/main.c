@@ -4,6 +4,7 @@
  *   sim --seed S [--trace]            one seed again, exactly, told line by line
  *   sim --mutants                     plants each mistake of mutant.h in turn; all must be caught
  *   sim --mutant NAME …               plants that one
+ *   sim --cluster …                   simulates clusters, not single nodes
  *   sim --check-replay …              runs every seed twice, not only every 20th
  *   sim --verbose …                   a line for each seed
  */
@@ -14,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "run.h"
+#include "cluster.h"
 
 enum {
     SEEDS = 1000,
@@ -25,7 +26,7 @@ enum {
 
 struct options {
     uint64_t first, seeds;
-    bool trace, mutants, check_replay, verbose;
+    bool trace, mutants, check_replay, verbose, cluster;
     enum mutant mutant;
     const char *program;
 };
@@ -87,6 +88,15 @@ static char *make_block(void)
     return block;
 }
 
+static void run_once(const struct options *options, uint64_t seed, bool trace, enum mutant mutant,
+                     uint64_t again, const char *block, struct run_result *result)
+{
+    if (options->cluster)
+        cluster_run_seed(seed, trace, mutant, again, result);
+    else
+        run_seed(seed, trace, mutant, again, block, result);
+}
+
 /* Runs a seed, twice where that is wanted: then both must be the same to the byte. */
 static void run_checked(const struct options *options, uint64_t seed, enum mutant mutant,
                         const char *block, struct run_result *result)
@@ -94,10 +104,10 @@ static void run_checked(const struct options *options, uint64_t seed, enum mutan
     static struct run_result again;
     bool twice = options->check_replay || seed % REPLAY_EVERY == 0;
     seed_under_way = seed;
-    run_seed(seed, options->trace, mutant, 0, block, result);
+    run_once(options, seed, options->trace, mutant, 0, block, result);
     if (result->failed || !twice || options->trace)
         return;
-    run_seed(seed, false, mutant, 1, block, &again);
+    run_once(options, seed, false, mutant, 1, block, &again);
     if (again.hash == result->hash && again.now_us == result->now_us && !again.failed)
         return;
     result->failed = true;
@@ -119,7 +129,8 @@ static void show_failure(const struct options *options, uint64_t seed,
 {
     printf("seed %llu failed at %llu us: %s\n", (unsigned long long)seed,
            (unsigned long long)result->now_us, result->failure);
-    printf("  again: %s --seed %llu --trace", options->program, (unsigned long long)seed);
+    printf("  again: %s%s --seed %llu --trace", options->program,
+           options->cluster ? " --cluster" : "", (unsigned long long)seed);
     if (options->mutant)
         printf(" --mutant %s", mutants[options->mutant].name);
     putchar('\n');
@@ -197,7 +208,8 @@ static int usage(const char *program)
 {
     fprintf(
         stderr,
-        "usage: %s [N] [--seeds N] [--first S] [--seed S] [--trace] [--check-replay] [--verbose]\n"
+        "usage: %s [N] [--seeds N] [--first S] [--seed S] [--trace] [--check-replay] [--verbose] "
+        "[--cluster]\n"
         "       %s --mutants, or --mutant NAME and the above; NAME is one of:\n",
         program, program);
     for (int i = MUTANT_NONE + 1; i < MUTANT_COUNT; i++)
@@ -235,6 +247,7 @@ static int option_parse(struct options *options, const char *word, const char *n
         {"--mutants", offsetof(struct options, mutants)},
         {"--check-replay", offsetof(struct options, check_replay)},
         {"--verbose", offsetof(struct options, verbose)},
+        {"--cluster", offsetof(struct options, cluster)},
     };
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
         if (strcmp(word, flags[i].name) == 0) {

@@ -103,7 +103,7 @@ static void log_write(void *sink, const char *line, unsigned bytes)
     world_trace(process->world, process->host.name, "log: %.*s", (int)bytes, line);
 }
 
-static struct node_config config_of(const struct limits *limits)
+struct node_config process_config(const struct limits *limits)
 {
     struct node_config config = {
         .server =
@@ -117,6 +117,7 @@ static struct node_config config_of(const struct limits *limits)
         .value_max = limits->value_max,
         .grace_us = limits->grace_us,
         .drain_us = limits->drain_us,
+        .forget_us = (uint64_t)86400 * 1000000,
     };
     allow_list_private(&config.server.allow);
     return config;
@@ -133,17 +134,25 @@ static void host_init(struct process *process, unsigned number)
     process->address.port = PROCESS_PORT;
 }
 
-void process_start(struct process *process, struct cables *cables, const struct limits *limits,
-                   unsigned number)
+void process_host(struct process *process, struct cables *cables, unsigned number)
 {
     memset(process, 0, sizeof *process);
-    struct world *world = process->world = cables->world;
+    process->world = cables->world;
     host_init(process, number);
     cable_host_add(cables, &process->host);
-    io_sim_init(&process->io, cables, &process->host, number);
+}
+
+void process_boot(struct process *process, struct cables *cables, const struct node_config *config,
+                  unsigned number, unsigned boot)
+{
+    struct world *world = process->world;
+    io_sim_init(&process->io, cables, &process->host, number + (uint64_t)1000 * boot);
     process->io.on_wake = on_wake;
     process->io.owner = process;
-    process->turn.run = on_turn;
+    process->turn = (struct world_event){.run = on_turn};
+    process->busy_until_us = process->stopped_us = process->paused_us = 0;
+    process->idle_turns = 0;
+    process->draining = false;
     process->log = (struct log){
         .level = world->trace ? LOG_DEBUG_LEVEL : LOG_ERROR_LEVEL,
         .wall_us = log_wall_us,
@@ -151,11 +160,10 @@ void process_start(struct process *process, struct cables *cables, const struct 
         .write = log_write,
         .sink = process,
     };
-    process->signal.on_time = on_signal;
+    process->signal = (struct loop_timer){.on_time = on_signal};
     loop_init(&process->loop, &process->io.io);
     loop_timer_reserve(&process->loop);
-    struct node_config config = config_of(limits);
-    process->node = node_new(&process->loop, &process->log, &config);
+    process->node = node_new(&process->loop, &process->log, config);
     if (!process->node) {
         world_fail(world, "node_new failed");
         return;
@@ -166,6 +174,22 @@ void process_start(struct process *process, struct cables *cables, const struct 
         world_fail(world, "node_listen failed: %d", error);
     process_plan(process);
     process_hasten(process, world->now_us);
+}
+
+void process_start(struct process *process, struct cables *cables, const struct limits *limits,
+                   unsigned number)
+{
+    struct node_config config = process_config(limits);
+    process_host(process, cables, number);
+    process_boot(process, cables, &config, number, 0);
+}
+
+void process_pause(struct process *process, uint64_t until_us)
+{
+    if (until_us > process->busy_until_us)
+        process->busy_until_us = until_us;
+    if (process->turn.place)
+        world_event_set(process->world, &process->turn, process->busy_until_us);
 }
 
 void process_end(struct process *process)

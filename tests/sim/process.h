@@ -29,6 +29,16 @@ void process_start(struct process *process, struct cables *cables, const struct 
                    unsigned number);
 void process_end(struct process *process);
 
+/* The same in two steps: a host, and as many processes on it, one after the other, as one likes. `boot` tells them apart. */
+void process_host(struct process *process, struct cables *cables, unsigned number);
+void process_boot(struct process *process, struct cables *cables, const struct node_config *config,
+                  unsigned number, unsigned boot);
+
+/* Stands still, as with SIGSTOP. */
+void process_pause(struct process *process, uint64_t until_us);
+
+struct node_config process_config(const struct limits *limits);
+
 /* Sends it SIGTERM. */
 void process_drain(struct process *process);
 

@@ -171,6 +171,8 @@ static void field(struct response *response, const char *name, const char *value
     } else if (strcasecmp(name, "Content-Type") == 0) {
         once(response, &response->has_type);
         keep_text(response, response->type, value);
+    } else if (strcasecmp(name, "Fog-Copies") == 0) {
+        keep_text(response, response->copies, value);
     } else if (strcasecmp(name, "Connection") == 0) {
         field_connection(response, value);
     } else if (strcasecmp(name, "Date") == 0) {

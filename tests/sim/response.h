@@ -39,7 +39,7 @@ struct response {
     uint64_t length; /* as Content-Length says */
     uint64_t left;
     uint64_t version, date_s, ttl_s;
-    char etag[RESPONSE_TEXT_BYTES], type[RESPONSE_TEXT_BYTES];
+    char etag[RESPONSE_TEXT_BYTES], type[RESPONSE_TEXT_BYTES], copies[RESPONSE_TEXT_BYTES];
     struct fold fold; /* of the body */
     char kept[RESPONSE_KEPT_BYTES];
     size_t kept_bytes;

@@ -40,7 +40,7 @@ static void on_closed(struct conn *conn)
     own.closed++;
 }
 
-static const struct conn_ops ops = {on_readable, on_drained, on_closed};
+static const struct conn_ops ops = {NULL, on_readable, on_drained, on_closed};
 
 /* Closes the one before. */
 static void open_conn(void)

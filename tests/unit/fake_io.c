@@ -106,12 +106,20 @@ static int fake_accept(struct io *io, int listener, struct address *peer)
     return -EAGAIN;
 }
 
-static int fake_no_connect(struct io *io, const struct address *address)
+static int fake_call(struct io *io, const struct address *address)
 {
-    (void)io;
-    (void)address;
-    fail_msg("nobody should connect here");
-    return -ECONNREFUSED;
+    struct fake_io *fake = fake_of(io);
+    check(fake->may_connect, "nobody should connect here");
+    if (fake->connect_error)
+        return fake->connect_error;
+    int fd = fake_socket_new(fake);
+    fake_socket(fake, fd)->peer = *address;
+    return fd;
+}
+
+static void fake_remote(struct io *io, int fd, struct address *address)
+{
+    *address = open_socket(io, fd, "remote")->peer;
 }
 
 static ssize_t fake_recv(struct io *io, int fd, void *out, size_t bytes)
@@ -245,7 +253,8 @@ static const struct io_ops fake_ops = {
     .random = fake_random,
     .listen = fake_listen,
     .accept = fake_accept,
-    .connect = fake_no_connect,
+    .connect = fake_call,
+    .remote = fake_remote,
     .recv = fake_recv,
     .send = fake_send,
     .shutdown = fake_shutdown,

@@ -58,8 +58,10 @@ struct fake_io {
     uint64_t tick_us;       /* what reading the monotonic clock takes */
     uint64_t entropy;
     int accept_error, watch_error, listen_error; /* -errno, until set to 0 */
-    int64_t wait_us;                             /* what the last wait was told */
-    int events;                                  /* what it returned */
+    bool may_connect;  /* the program may connect: to sockets that are connected already */
+    int connect_error; /* -errno */
+    int64_t wait_us;   /* what the last wait was told */
+    int events;        /* what it returned */
     unsigned waits;
     struct fake_socket *sockets[FAKE_SOCKETS_MAX];
     int count;

@@ -97,7 +97,7 @@ static void entry_set(struct pair *in, unsigned i, const struct said *said)
 
 /* The store says that a key has changed: was that to be? */
 static void on_change(struct store_observer *observer, const struct store_key *key,
-                      const struct record *record)
+                      struct record *old, struct record *record)
 {
     struct pair *in = (struct pair *)observer;
     unsigned i = 0;
@@ -106,6 +106,8 @@ static void on_change(struct store_observer *observer, const struct store_key *k
     check(i < KEYS, "a key that nobody knows");
     assert_ptr_equal(store_find(in->store, key), record);
     assert_true(slice_equal(record_key(record), key->bytes));
+    assert_true(!old || slice_equal(record_key(old), key->bytes));
+    assert_null(store_after(record));
     if (in->expected == (int)i) {
         in->expected = -2; /* once */
         return;
@@ -118,12 +120,29 @@ static void on_change(struct store_observer *observer, const struct store_key *k
     assert_true(record_says(record, &entry->said));
 }
 
+static void on_move(struct store_observer *observer, uint32_t shard, struct record *from,
+                    struct record *to)
+{
+    (void)observer;
+    assert_true(shard < STORE_SHARDS);
+    assert_true(slice_equal(record_key(from), record_key(to)));
+}
+
+static void on_drop(struct store_observer *observer, uint32_t shard, struct record *record)
+{
+    (void)observer;
+    assert_true(shard < STORE_SHARDS);
+    assert_true(record_is_tombstone(record));
+}
+
 static void pair_start(struct pair *in, uint64_t seed)
 {
     memset(in, 0, sizeof *in);
     in->store = store_new(0, grace_us, seed);
     assert_non_null(in->store);
     in->observer.on_change = on_change;
+    in->observer.on_move = on_move;
+    in->observer.on_drop = on_drop;
     store_observe(in->store, &in->observer);
     in->now_us = noon_us;
     in->expected = -1;

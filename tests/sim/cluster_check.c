@@ -1,0 +1,187 @@
+/* What must be true once all faults have ended. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cluster.h"
+#include "role/node_state.h"
+
+enum { SECOND = 1000 * 1000, AGREE_US_MAX = 60 * SECOND };
+
+static struct node *node_at(struct sim_cluster *cluster, unsigned i)
+{
+    struct sim_node *node = &cluster->nodes[i];
+    return node->running && !node->draining ? node->process.node : NULL;
+}
+
+/* Why the nodes are not of one mind yet; NULL once they are. */
+static const char *disagreement(struct sim_cluster *cluster)
+{
+    const struct node *first = NULL;
+    for (unsigned i = 0; i < cluster->node_count; i++) {
+        const struct node *node = node_at(cluster, i);
+        if (cluster->nodes[i].start_us || cluster->nodes[i].draining)
+            return "a node is not back yet";
+        if (!node)
+            continue;
+        if (!cluster_is_ready(node->cluster))
+            return cluster_why_unready(node->cluster);
+        if (first && store_digest(first->store) != store_digest(node->store))
+            return "digests differ";
+        first = first ? first : node;
+    }
+    return first ? NULL : "no node is left";
+}
+
+static void check_agreement(struct sim_cluster *cluster)
+{
+    struct world *world = &cluster->world;
+    const char *why;
+    while ((why = disagreement(cluster)) && !world->failed)
+        if (world->now_us > cluster->calm_us + AGREE_US_MAX || !world_step(world)) {
+            world_fail(world, "nodes do not agree %d s after the faults: %s",
+                       (int)((world->now_us - cluster->calm_us) / SECOND), why);
+            return;
+        }
+}
+
+static struct record *record_at(struct node *node, unsigned key)
+{
+    char name[16];
+    int bytes = snprintf(name, sizeof name, "key%u", key);
+    struct store_key place = store_key(node->store, (struct slice){name, (size_t)bytes});
+    return store_find(node->store, &place);
+}
+
+static unsigned deaths_since(const struct sim_cluster *cluster, uint64_t us)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < cluster->boot_count; i++)
+        count += cluster->boots[i].died && cluster->boots[i].until_us >= us;
+    return count;
+}
+
+static bool someone_has(struct sim_cluster *cluster, const struct sim_node *but,
+                        const struct sim_write *write)
+{
+    for (unsigned i = 0; i < cluster->node_count; i++) {
+        struct sim_node *node = &cluster->nodes[i];
+        const struct record *record =
+            node != but && node->running ? record_at(node->process.node, write->key) : NULL;
+        if (record && record->version >= write->version)
+            return true;
+    }
+    return false;
+}
+
+void cluster_check_death(struct sim_cluster *cluster, const struct sim_node *dying)
+{
+    for (unsigned i = 0; i < cluster->write_count; i++) {
+        struct sim_write *write = cluster->writes[i];
+        if (write->acked && !write->excused && !someone_has(cluster, dying, write) &&
+            deaths_since(cluster, write->sent_us) >= write->have)
+            write->excused = true;
+    }
+}
+
+/* Whether a write must still count. */
+static bool must_survive(const struct sim_write *write)
+{
+    return write->acked && !write->excused;
+}
+
+/* The write that a record comes from. */
+static const struct sim_write *explain(struct sim_cluster *cluster, unsigned key,
+                                       const struct record *record)
+{
+    for (unsigned i = 0; i < cluster->write_count; i++) {
+        const struct sim_write *write = cluster->writes[i];
+        bool matches = write->key == key && !write->refused &&
+                       (write->version == 0 || write->version == record->version);
+        if (!matches)
+            continue;
+        if (record_is_tombstone(record) && (write->tombstone || write->ttl_us))
+            return write;
+        char value[40];
+        int bytes = snprintf(value, sizeof value, "k%uw%llu.", key, (unsigned long long)write->id);
+        if (!record_is_tombstone(record) && !write->tombstone &&
+            slice_starts(record_value(record), (struct slice){value, (size_t)bytes}))
+            return write;
+    }
+    world_fail(&cluster->world, "key %u ends as version %llu (%s), which nobody wrote", key,
+               (unsigned long long)record->version,
+               record_is_tombstone(record) ? "deleted" : "value");
+    return NULL;
+}
+
+/* A tombstone may be forgotten after the grace period, also one that stands for what has expired. */
+static bool may_be_forgotten(const struct sim_cluster *cluster, const struct sim_write *last)
+{
+    return cluster->limits.grace_us < 3600ULL * SECOND && (last->tombstone || last->ttl_us);
+}
+
+static void check_key(struct sim_cluster *cluster, struct node *node, unsigned key)
+{
+    const struct record *record = record_at(node, key);
+    const struct sim_write *last = NULL;
+    for (unsigned i = 0; i < cluster->write_count; i++) {
+        const struct sim_write *write = cluster->writes[i];
+        if (write->key == key && must_survive(write) && (!last || write->version > last->version))
+            last = write;
+    }
+    const struct sim_write *final = record ? explain(cluster, key, record) : NULL;
+    /* Once a delete is forgotten, what is written through a node whose clock is behind may have a smaller version. */
+    bool after = final && last && may_be_forgotten(cluster, last) && final->sent_us > last->sent_us;
+    if (last && record && record->version < last->version && !after)
+        world_fail(&cluster->world, "key %u ends as version %llu, but write %llu (%s) had %llu",
+                   key, (unsigned long long)record->version, (unsigned long long)last->id,
+                   last->tombstone ? "a delete" : "a value", (unsigned long long)last->version);
+    if (last && !record && !may_be_forgotten(cluster, last)) {
+        /* a later delete that nobody acknowledged may have been forgotten, too */
+        bool excused = false;
+        for (unsigned i = 0; i < cluster->write_count; i++) {
+            const struct sim_write *write = cluster->writes[i];
+            excused |= write->key == key && !write->refused && may_be_forgotten(cluster, write) &&
+                       (write->version == 0 || write->version > last->version);
+        }
+        if (!excused)
+            world_fail(&cluster->world, "key %u is gone, but write %llu had version %llu", key,
+                       (unsigned long long)last->id, (unsigned long long)last->version);
+    }
+}
+
+/* Who has gone is gone for all, and who is there is known to all. */
+static void check_members(struct sim_cluster *cluster)
+{
+    unsigned here = 0;
+    for (unsigned i = 0; i < cluster->node_count; i++)
+        here += node_at(cluster, i) != NULL;
+    for (unsigned i = 0; i < cluster->node_count; i++) {
+        struct node *node = node_at(cluster, i);
+        unsigned up = 0;
+        if (!node)
+            continue;
+        const struct members *members = cluster_list(node->cluster);
+        for (unsigned m = 0; m < members->count; m++)
+            up += members->list[m]->state == MEMBER_HERE &&
+                  cluster_peer_figures(node->cluster, members->list[m]).is_up;
+        if (up != here)
+            world_fail(&cluster->world, "n%u knows %u members that are up, of %u", i, up, here);
+    }
+}
+
+void cluster_check_end(struct sim_cluster *cluster)
+{
+    struct world *world = &cluster->world;
+    check_agreement(cluster);
+    uint64_t until_us = world->now_us + 5 * SECOND;
+    while (!world->failed && world->now_us < until_us && world_step(world))
+        ;
+    check_agreement(cluster);
+    for (unsigned i = 0; i < cluster->node_count && !world->failed; i++) {
+        struct node *node = node_at(cluster, i);
+        for (unsigned key = 0; node && key < cluster->key_count; key++)
+            check_key(cluster, node, key);
+    }
+    if (!world->failed)
+        check_members(cluster);
+}

@@ -1,0 +1,6 @@
+#include "cluster.h"
+
+void cluster_mutants_in(struct world *world)
+{
+    (void)world;
+}
