@@ -23,7 +23,7 @@ LLHTTP     := $(if $(shell $(PKG) --exists libllhttp 2>/dev/null && echo yes)$(w
 	$(patsubst $(LLHTTP_DIR)/%.c,llhttp/%,$(wildcard $(LLHTTP_DIR)/*.c)))
 LLHTTP_FLAGS := $(if $(LLHTTP),-isystem /usr/share/include/llhttp -DLLHTTP_STRICT_MODE=1,\
 	$(shell $(PKG) --cflags libllhttp 2>/dev/null))
-LIBS := -Wl,--as-needed -lcrypto $(if $(LLHTTP),,-lllhttp)
+LIBS := -Wl,--as-needed -lcrypto -lcares $(if $(LLHTTP),,-lllhttp)
 
 FLAGS := $(strip -std=gnu11 -D_GNU_SOURCE $(CPPFLAGS) -Iinclude $(LLHTTP_FLAGS) $(WARNINGS) $(WERROR) \
 	-fPIE -fstack-protector-strong)
@@ -113,7 +113,7 @@ ifneq ($(file <build/flags),$(COMMAND))
 endif
 build/flags:
 	@command -v $(firstword $(CC)) >/dev/null || { echo "There is no C compiler ($(CC)) here: run 'make setup' first." >&2; exit 1; }
-	@for header in llhttp uthash xxhash openssl/sha; do echo "#include <$$header.h>" | $(CC) $(FLAGS) -E -xc - >/dev/null 2>&1 || \
+	@for header in llhttp uthash xxhash openssl/sha ares; do echo "#include <$$header.h>" | $(CC) $(FLAGS) -E -xc - >/dev/null 2>&1 || \
 		{ echo "The header $$header.h is not on this machine: run 'make setup' first." >&2; exit 1; }; done
 	@mkdir -p build
 	@printf '%s\n' '$(COMMAND)' >$@

@@ -7,6 +7,7 @@
 
 #include "config.h"
 #include "net/io_epoll.h"
+#include "net/resolver_ares.h"
 #include "version.h"
 
 enum {
@@ -24,6 +25,7 @@ struct world {
     struct log log;
     struct config config;
     struct node *node;
+    struct resolver *resolver;
     struct loop_watcher signals;
     struct loop_timer watchdog, status;
 };
@@ -136,6 +138,10 @@ static int world_start(struct world *world)
     for (int timers = 0; timers < 2; timers++)
         if (loop_timer_reserve(&world->loop) != 0)
             return -ENOMEM;
+    world->resolver = resolver_ares_new(&world->loop, NULL);
+    node_config.resolver = world->resolver;
+    if (!world->resolver)
+        return -ENOMEM;
     world->node = node_new(&world->loop, &world->log, &node_config);
     if (!world->node)
         return -ENOMEM;
@@ -157,6 +163,8 @@ static void world_end(struct world *world)
 {
     if (world->node)
         node_destroy(world->node);
+    if (world->resolver)
+        resolver_ares_destroy(world->resolver);
     if (world->io) {
         loop_free(&world->loop);
         io_epoll_destroy(world->io);

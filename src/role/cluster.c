@@ -320,16 +320,22 @@ static bool others_have_all(struct cluster *cluster)
 {
     bool done = true, someone = false, one_has = false;
     for (unsigned i = 1; i < cluster->members.count; i++) {
-        struct peer *peer = cluster->members.list[i]->peer;
-        if (!peer || !peer->up || cluster->members.list[i]->phase == PHASE_LEAVING)
+        const struct member *member = cluster->members.list[i];
+        struct peer *peer = member->peer;
+        if (!peer || member->phase == PHASE_LEAVING)
             continue;
+        if (!peer->up) { /* it may be about to come up */
+            done = done && (member_is_down(cluster, member) ||
+                            cluster->loop->now_us > cluster->leave_us + CLUSTER_DEAD_US);
+            continue;
+        }
         someone = true;
         done = done && push_is_done(peer);
         one_has = one_has || !peer->missed;
         if (peer->missed)
             repair_start(peer);
     }
-    return !someone || (done && one_has);
+    return done && (one_has || !someone);
 }
 
 static void goodbye(struct cluster *cluster)

@@ -148,7 +148,7 @@ static void trouble_make(struct sim_cluster *cluster)
     cluster->troubles_made++;
     if (up && running(cluster) > 1 && rng_chance(rng, t->crash_ppm)) {
         node_end(cluster, node, true);
-        node_plan_start(cluster, node, now_us + rng_spread(rng, 1000, t->down_us_max));
+        node_plan_start(cluster, node, now_us + rng_spread(rng, SECOND / 20, t->down_us_max));
     } else if (up && running(cluster) > 1 && rng_chance(rng, t->goodbye_ppm)) {
         world_trace(&cluster->world, node->process.host.name, "is told to stop");
         node->draining = true;
@@ -177,7 +177,7 @@ static void on_trouble(struct world_event *event)
     trouble_make(cluster);
     world_event_set(&cluster->world, event,
                     cluster->world.now_us +
-                        rng_spread(&cluster->rng, 1000, cluster->troubles.apart_us_max));
+                        rng_spread(&cluster->rng, SECOND / 5, cluster->troubles.apart_us_max));
 }
 
 /* Beginning */
