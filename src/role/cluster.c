@@ -8,6 +8,8 @@
 enum {
     REPLACED_US =
         2 * 1000 * 1000, /* a member whose address another one answers at is gone after it */
+    HORIZON_STEP_US_MIN =
+        5 * 1000 * 1000, /* what is revived must be heard of before the next one */
     HORIZON_STEPS = 8,   /* of a grace period */
     KEEP_US_MIN = 3600,  /* s: who is gone is remembered for so long at least */
 };
@@ -432,10 +434,12 @@ void cluster_take_horizon(struct cluster *cluster, uint64_t horizon_us)
  * two steps their tables are the same. */
 static void horizon_tick(struct cluster *cluster)
 {
-    uint64_t grace_us = cluster->config->grace_us, step_us = grace_us / HORIZON_STEPS + 1;
+    uint64_t grace_us = cluster->config->grace_us, step_us = grace_us / HORIZON_STEPS;
     int64_t slowest_us = 0;
     if (!cluster_is_ready(cluster))
         return;
+    if (step_us < HORIZON_STEP_US_MIN)
+        step_us = HORIZON_STEP_US_MIN;
     for (unsigned i = 1; i < cluster->members.count; i++) {
         const struct peer *peer = cluster->members.list[i]->peer;
         if (peer && peer->up && peer->skew_us < slowest_us)

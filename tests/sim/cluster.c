@@ -87,14 +87,15 @@ static void node_end(struct sim_cluster *cluster, struct sim_node *node, bool di
     node->running = node->draining = false;
 }
 
-static bool has_ready_fellow(const struct sim_cluster *cluster, const struct sim_node *node)
+/* Whether the node knows somebody who is up and stays: it cannot give what it has to others. */
+static bool has_ready_fellow(const struct sim_node *node)
 {
-    for (unsigned i = 0; i < cluster->node_count; i++) {
-        const struct sim_node *other = &cluster->nodes[i];
-        if (other != node && other->running && !other->draining &&
-            cluster_is_ready(other->process.node->cluster))
+    const struct cluster *own = node->process.node->cluster;
+    const struct members *members = cluster_list(own);
+    for (unsigned i = 1; i < members->count; i++)
+        if (members->list[i]->state == MEMBER_HERE && members->list[i]->phase == PHASE_READY &&
+            cluster_peer_figures(own, members->list[i]).is_up)
             return true;
-    }
     return false;
 }
 
@@ -115,7 +116,7 @@ static void on_start(struct world_event *event)
                 now_us + 1000 >= node->process.stopped_us &&
                 node->process.stopped_us - node->start_us > cluster->limits.drain_us - 100000;
             node->start_us = 0;
-            node_end(cluster, node, cut_off || slow || !has_ready_fellow(cluster, node));
+            node_end(cluster, node, cut_off || slow || !has_ready_fellow(node));
             node_plan_start(cluster, node,
                             now_us +
                                 rng_spread(&cluster->rng, 1000, cluster->troubles.down_us_max));

@@ -32,24 +32,39 @@ static const char *disagreement(struct sim_cluster *cluster)
     return first ? NULL : "no node is left";
 }
 
-static void check_agreement(struct sim_cluster *cluster)
-{
-    struct world *world = &cluster->world;
-    const char *why;
-    while ((why = disagreement(cluster)) && !world->failed)
-        if (world->now_us > cluster->calm_us + AGREE_US_MAX || !world_step(world)) {
-            world_fail(world, "nodes do not agree %d s after the faults: %s",
-                       (int)((world->now_us - cluster->calm_us) / SECOND), why);
-            return;
-        }
-}
-
 static struct record *record_at(struct node *node, unsigned key)
 {
     char name[16];
     int bytes = snprintf(name, sizeof name, "key%u", key);
     struct store_key place = store_key(node->store, (struct slice){name, (size_t)bytes});
     return store_find(node->store, &place);
+}
+
+/* For the trace: what each node has of each key. */
+static void tell_records(struct sim_cluster *cluster)
+{
+    for (unsigned key = 0; key < cluster->key_count; key++)
+        for (unsigned i = 0; i < cluster->node_count; i++) {
+            struct node *node = node_at(cluster, i);
+            const struct record *record = node ? record_at(node, key) : NULL;
+            if (record)
+                world_trace(&cluster->world, cluster->nodes[i].process.host.name,
+                            "ends with key %u: version %llu flags %u", key,
+                            (unsigned long long)record->version, record->flags);
+        }
+}
+
+static void check_agreement(struct sim_cluster *cluster)
+{
+    struct world *world = &cluster->world;
+    const char *why;
+    while ((why = disagreement(cluster)) && !world->failed)
+        if (world->now_us > cluster->calm_us + AGREE_US_MAX || !world_step(world)) {
+            tell_records(cluster);
+            world_fail(world, "nodes do not agree %d s after the faults: %s",
+                       (int)((world->now_us - cluster->calm_us) / SECOND), why);
+            return;
+        }
 }
 
 static unsigned deaths_since(const struct sim_cluster *cluster, uint64_t us)
