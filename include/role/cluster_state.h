@@ -114,9 +114,10 @@ struct peer {
     uint64_t round_trip_us;
     uint64_t hello_digest; /* ours, as it was told */
     int64_t skew_us;
-    bool up;       /* it answers hellos */
-    bool skewed;   /* and that was reported */
-    bool knows_us; /* it has told that we are a member */
+    bool up;           /* it answers hellos */
+    bool skewed;       /* and that was reported */
+    bool told_goodbye; /* by the last hello */
+    bool knows_us;     /* it has told that we are a member */
     bool agrees;
 
     /* push */
@@ -206,7 +207,7 @@ struct cluster {
     bool started, leaving, goodbye, left;
     bool has_everything;
     bool own_found; /* the own address was found, not given */
-    uint64_t started_us, leave_us, goodbye_us;
+    uint64_t started_us, leave_us;
     uint64_t horizon_us; /* see store_agreement */
     const char *refused; /* NULL, or a sentence: why the others do not want us */
     char sentence[512];

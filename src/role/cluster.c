@@ -343,7 +343,6 @@ static bool others_have_all(struct cluster *cluster)
 static void goodbye(struct cluster *cluster)
 {
     cluster->goodbye = true;
-    cluster->goodbye_us = cluster->loop->now_us;
     member_go(self_of(cluster), MEMBER_LEFT, cluster->loop->wall_us);
     for (unsigned i = 1; i < cluster->members.count; i++) {
         struct peer *peer = cluster->members.list[i]->peer;
@@ -359,7 +358,7 @@ static bool goodbye_is_heard(const struct cluster *cluster)
 {
     for (unsigned i = 1; i < cluster->members.count; i++) {
         const struct peer *peer = cluster->members.list[i]->peer;
-        if (peer && peer->up && (peer->hello.busy || peer->hello_us < cluster->goodbye_us))
+        if (peer && peer->up && (peer->hello.busy || !peer->told_goodbye))
             return false;
     }
     return true;
