@@ -44,7 +44,7 @@ enum {
     JOIN_ADDRESSES_MAX = 64,
     JOIN_PATIENCE_US = 2 * 1000 * 1000, /* who did not answer by then is taken as dead for now */
     JOIN_LOOKUP_PATIENCE_US = 6 * 1000 * 1000, /* the same, of name servers */
-    JOIN_AGAIN_US = 2 * 1000 * 1000,           /* between two attempts */
+    JOIN_AGAIN_US = 500 * 1000,                /* between two attempts */
     JOIN_LOOKUP_AGAIN_US = 10 * 1000 * 1000,   /* between two look-ups of a name */
     JOIN_TARGET_BYTES_MAX = RESOLVER_NAME_BYTES_MAX + 8,
 };

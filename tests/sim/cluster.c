@@ -82,7 +82,7 @@ static void node_end(struct sim_cluster *cluster, struct sim_node *node, bool di
     boot->until_us = cluster->world.now_us;
     boot->died = died;
     if (died)
-        cluster_check_death(cluster, node);
+        cluster_check_death(cluster, node, node->draining);
     process_end(&node->process);
     node->running = node->draining = false;
 }

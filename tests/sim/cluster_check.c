@@ -88,12 +88,12 @@ static bool someone_has(struct sim_cluster *cluster, const struct sim_node *but,
     return false;
 }
 
-void cluster_check_death(struct sim_cluster *cluster, const struct sim_node *dying)
+void cluster_check_death(struct sim_cluster *cluster, const struct sim_node *dying, bool told)
 {
     for (unsigned i = 0; i < cluster->write_count; i++) {
         struct sim_write *write = cluster->writes[i];
         if (write->acked && !write->excused && !someone_has(cluster, dying, write) &&
-            deaths_since(cluster, write->sent_us) >= write->have)
+            (told || deaths_since(cluster, write->sent_us) >= write->have))
             write->excused = true;
     }
 }
@@ -134,6 +134,25 @@ static bool may_be_forgotten(const struct sim_cluster *cluster, const struct sim
     return cluster->limits.grace_us < 3600ULL * SECOND && (last->tombstone || last->ttl_us);
 }
 
+/* For the trace: what became of each write of a key. */
+static void tell_writes(struct sim_cluster *cluster, unsigned key)
+{
+    for (unsigned i = 0; i < cluster->write_count; i++) {
+        const struct sim_write *w = cluster->writes[i];
+        if (w->key == key)
+            world_trace(&cluster->world, "write",
+                        "%u at %llu: %s version %llu, %s%s, %u copies, ttl %llu", i,
+                        (unsigned long long)w->sent_us, w->tombstone ? "delete" : "value",
+                        (unsigned long long)w->version,
+                        w->acked     ? "acked"
+                        : w->refused ? "refused"
+                                     : "lost",
+                        w->excused ? ", excused" : "", w->have, (unsigned long long)w->ttl_us);
+    }
+    world_trace(&cluster->world, "world", "grace %llu us",
+                (unsigned long long)cluster->limits.grace_us);
+}
+
 static void check_key(struct sim_cluster *cluster, struct node *node, unsigned key)
 {
     const struct record *record = record_at(node, key);
@@ -166,7 +185,7 @@ static void check_key(struct sim_cluster *cluster, struct node *node, unsigned k
 }
 
 /* Who has gone is gone for all, and who is there is known to all. */
-static void check_members(struct sim_cluster *cluster)
+static bool members_are_right(struct sim_cluster *cluster)
 {
     unsigned here = 0;
     for (unsigned i = 0; i < cluster->node_count; i++)
@@ -181,8 +200,17 @@ static void check_members(struct sim_cluster *cluster)
             up += members->list[m]->state == MEMBER_HERE &&
                   cluster_peer_figures(node->cluster, members->list[m]).is_up;
         if (up != here)
-            world_fail(&cluster->world, "n%u knows %u members that are up, of %u", i, up, here);
+            return false;
     }
+    return true;
+}
+
+static void check_members(struct sim_cluster *cluster)
+{
+    struct world *world = &cluster->world;
+    while (!world->failed && !members_are_right(cluster))
+        if (world->now_us > cluster->calm_us + AGREE_US_MAX || !world_step(world))
+            world_fail(world, "a node does not know who is there");
 }
 
 void cluster_check_end(struct sim_cluster *cluster)
@@ -195,8 +223,11 @@ void cluster_check_end(struct sim_cluster *cluster)
     check_agreement(cluster);
     for (unsigned i = 0; i < cluster->node_count && !world->failed; i++) {
         struct node *node = node_at(cluster, i);
-        for (unsigned key = 0; node && key < cluster->key_count; key++)
+        for (unsigned key = 0; node && key < cluster->key_count && !world->failed; key++) {
             check_key(cluster, node, key);
+            if (world->failed)
+                tell_writes(cluster, key);
+        }
     }
     if (!world->failed)
         check_members(cluster);
