@@ -215,7 +215,7 @@ static int digest_compare(const void *a, const void *b)
 
 static bool digest_in(uint64_t digest, const uint64_t *sorted, unsigned count)
 {
-    return bsearch(&digest, sorted, count, sizeof digest, digest_compare) != NULL;
+    return count && bsearch(&digest, sorted, count, sizeof digest, digest_compare);
 }
 
 static void round_give(struct round *round, uint32_t shard, const uint64_t *theirs, unsigned count)
@@ -261,7 +261,8 @@ static bool round_shard(struct round *round, uint32_t shard, uint64_t *theirs, u
         round->own_room = own_count;
     }
     own_count = store_record_digests(store, shard, round->own, own_count);
-    qsort(round->own, own_count, sizeof *round->own, digest_compare);
+    if (own_count)
+        qsort(round->own, own_count, sizeof *round->own, digest_compare);
     qsort(theirs, count, sizeof *theirs, digest_compare);
     round_give(round, shard, theirs, count);
     round_want(round, shard, theirs, count, own_count);
