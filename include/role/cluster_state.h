@@ -247,7 +247,7 @@ struct slice request_head(const struct cluster *cluster, char room[REQUEST_HEAD_
                           const char *method_and_target, size_t body_bytes);
 
 /* A whole reply of these bytes, which are malloc'd and taken over. */
-void reply_owned(struct request *request, const char *type, char *data, size_t bytes);
+void reply_owned(struct request *request, const char *type, void *data, size_t bytes);
 
 /* Another member's idea of what is past the grace period. */
 void cluster_take_horizon(struct cluster *cluster, uint64_t horizon_us);

@@ -69,7 +69,7 @@ static void free_owned(void *context, void *owner)
     free(owner);
 }
 
-void reply_owned(struct request *request, const char *type, char *data, size_t bytes)
+void reply_owned(struct request *request, const char *type, void *data, size_t bytes)
 {
     struct conn_piece piece = {data, bytes, free_owned, NULL, data};
     reply_start(request, 200);

@@ -253,16 +253,15 @@ static bool round_shard(struct round *round, uint32_t shard, uint64_t *theirs, u
 {
     struct store *store = round->peer->cluster->store;
     unsigned own_count = store_shard_count(store, shard);
-    if (own_count > round->own_room) {
-        uint64_t *own = realloc(round->own, own_count * sizeof *own);
+    if (own_count >= round->own_room) {
+        uint64_t *own = realloc(round->own, (own_count + 1) * sizeof *own);
         if (!own)
             return false;
         round->own = own;
-        round->own_room = own_count;
+        round->own_room = own_count + 1;
     }
     own_count = store_record_digests(store, shard, round->own, own_count);
-    if (own_count)
-        qsort(round->own, own_count, sizeof *round->own, digest_compare);
+    qsort(round->own, own_count, sizeof *round->own, digest_compare);
     qsort(theirs, count, sizeof *theirs, digest_compare);
     round_give(round, shard, theirs, count);
     round_want(round, shard, theirs, count, own_count);

@@ -243,7 +243,7 @@ static void joins_choose(struct sim_cluster *cluster, unsigned number)
 {
     struct sim_node *node = &cluster->nodes[number];
     struct rng *rng = &cluster->rng;
-    bool all = rng_chance(rng, 500000);
+    bool all = cluster->full_joins;
     for (unsigned i = 0; i < cluster->node_count; i++)
         if (all || (i == 0 && number > 0) || rng_chance(rng, 300000))
             snprintf(node->joins[node->join_count++], sizeof node->joins[0], "10.0.0.%u:%d", i + 1,
@@ -273,6 +273,7 @@ static void begin(struct sim_cluster *cluster, uint64_t seed, bool trace, enum m
         cluster->node_count = SIM_NODES_MAX;
     cluster->key_count = (unsigned)rng_between(&cluster->rng, 1, SIM_KEYS_MAX);
     cluster->repair_us = rng_chance(&cluster->rng, 200000) ? 10000ULL * SECOND : 0;
+    cluster->full_joins = rng_chance(&cluster->rng, 500000);
     cluster->start.run = on_start;
     cluster->trouble.run = on_trouble;
     for (unsigned i = 0; i < cluster->node_count; i++) {
@@ -316,7 +317,8 @@ static void calm(struct sim_cluster *cluster)
         memset(node->cut_us, 0, sizeof node->cut_us);
         if (node->running)
             node->process.node->config.repair_us = 0;
-        if (!node->running && rng_chance(&cluster->rng, 300000) && running(cluster) > 0)
+        if (!node->running && cluster->full_joins && rng_chance(&cluster->rng, 300000) &&
+            running(cluster) > 0)
             node->start_us = 0;
     }
 }

@@ -99,6 +99,7 @@ struct sim_cluster {
     struct world_event trouble, start;
     uint64_t calm_us; /* from here on there are no faults; 0 before */
     uint64_t repair_us;
+    bool full_joins; /* each node names all others */
     unsigned troubles_made;
 };
 
