@@ -24,7 +24,7 @@ struct upstreams;
 /* Adds a hook to the loop that writes what was called in the turn: so hooks that call are added before. Returns NULL when
  * out of memory. The caller owns it until upstreams_destroy, when no upstream may be left. */
 struct upstreams *upstreams_new(struct loop *loop);
-void upstreams_destroy(struct upstreams *upstreams);
+void upstreams_destroy(struct upstreams *all);
 
 enum call_result {
     CALL_DONE,   /* the answer is whole */

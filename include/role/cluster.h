@@ -66,7 +66,7 @@ bool cluster_has_left(struct cluster *cluster);
 
 /* Requests about members. */
 void cluster_reply_members(struct cluster *cluster, struct request *request, struct slice body);
-void cluster_reply_drop(struct cluster *cluster, struct request *request, struct slice address);
+void cluster_reply_drop(struct cluster *cluster, struct request *request, struct slice text);
 
 /* The questions of a member that compares tables; `sender` is its number (cluster_admits). */
 void cluster_reply_groups(struct cluster *cluster, struct request *request, uint64_t sender,

@@ -44,7 +44,7 @@ enum {
     JOIN_ADDRESSES_MAX = 64,
     JOIN_PATIENCE_US = 2 * 1000 * 1000, /* who did not answer by then is taken as dead for now */
     JOIN_LOOKUP_PATIENCE_US = 6 * 1000 * 1000, /* the same, of name servers */
-    JOIN_AGAIN_US = 2 * 1000 * 1000,           /* between two attempts */
+    JOIN_AGAIN_US = 500 * 1000,                /* between two attempts */
     JOIN_LOOKUP_AGAIN_US = 10 * 1000 * 1000,   /* between two look-ups of a name */
     JOIN_TARGET_BYTES_MAX = RESOLVER_NAME_BYTES_MAX + 8,
 };
@@ -114,9 +114,10 @@ struct peer {
     uint64_t round_trip_us;
     uint64_t hello_digest; /* ours, as it was told */
     int64_t skew_us;
-    bool up;       /* it answers hellos */
-    bool skewed;   /* and that was reported */
-    bool knows_us; /* it has told that we are a member */
+    bool up;           /* it answers hellos */
+    bool skewed;       /* and that was reported */
+    bool told_goodbye; /* by the last hello */
+    bool knows_us;     /* it has told that we are a member */
     bool agrees;
 
     /* push */
@@ -206,7 +207,7 @@ struct cluster {
     bool started, leaving, goodbye, left;
     bool has_everything;
     bool own_found; /* the own address was found, not given */
-    uint64_t started_us, leave_us, goodbye_us;
+    uint64_t started_us, leave_us;
     uint64_t horizon_us; /* see store_agreement */
     const char *refused; /* NULL, or a sentence: why the others do not want us */
     char sentence[512];
@@ -246,7 +247,7 @@ struct slice request_head(const struct cluster *cluster, char room[REQUEST_HEAD_
                           const char *method_and_target, size_t body_bytes);
 
 /* A whole reply of these bytes, which are malloc'd and taken over. */
-void reply_owned(struct request *request, const char *type, char *data, size_t bytes);
+void reply_owned(struct request *request, const char *type, void *data, size_t bytes);
 
 /* Another member's idea of what is past the grace period. */
 void cluster_take_horizon(struct cluster *cluster, uint64_t horizon_us);

@@ -369,11 +369,13 @@ static enum store_result replace(struct store *store, const struct store_key *ke
         return STORE_NO_ROOM;
     count_record(&store->counts, record, 1);
     schedule(store, record, now_us);
+    shard_update(shard);
     if (store->observer)
         store->observer->on_change(store->observer, key, old, record);
-    if (old)
+    if (old) {
         forget(store, shard, old);
-    shard_update(shard);
+        shard_update(shard);
+    }
     return STORE_APPLIED;
 }
 

@@ -8,6 +8,8 @@
 enum {
     REPLACED_US =
         2 * 1000 * 1000, /* a member whose address another one answers at is gone after it */
+    HORIZON_STEP_US_MIN =
+        5 * 1000 * 1000, /* what is revived must be heard of before the next one */
     HORIZON_STEPS = 8,   /* of a grace period */
     KEEP_US_MIN = 3600,  /* s: who is gone is remembered for so long at least */
 };
@@ -67,7 +69,7 @@ static void free_owned(void *context, void *owner)
     free(owner);
 }
 
-void reply_owned(struct request *request, const char *type, char *data, size_t bytes)
+void reply_owned(struct request *request, const char *type, void *data, size_t bytes)
 {
     struct conn_piece piece = {data, bytes, free_owned, NULL, data};
     reply_start(request, 200);
@@ -320,22 +322,27 @@ static bool others_have_all(struct cluster *cluster)
 {
     bool done = true, someone = false, one_has = false;
     for (unsigned i = 1; i < cluster->members.count; i++) {
-        struct peer *peer = cluster->members.list[i]->peer;
-        if (!peer || !peer->up || cluster->members.list[i]->phase == PHASE_LEAVING)
+        const struct member *member = cluster->members.list[i];
+        struct peer *peer = member->peer;
+        if (!peer || member->phase == PHASE_LEAVING)
             continue;
+        if (!peer->up) { /* it may be about to come up */
+            done = done && (member_is_down(cluster, member) ||
+                            cluster->loop->now_us > cluster->leave_us + CLUSTER_DEAD_US);
+            continue;
+        }
         someone = true;
         done = done && push_is_done(peer);
         one_has = one_has || !peer->missed;
         if (peer->missed)
             repair_start(peer);
     }
-    return !someone || (done && one_has);
+    return done && (one_has || !someone);
 }
 
 static void goodbye(struct cluster *cluster)
 {
     cluster->goodbye = true;
-    cluster->goodbye_us = cluster->loop->now_us;
     member_go(self_of(cluster), MEMBER_LEFT, cluster->loop->wall_us);
     for (unsigned i = 1; i < cluster->members.count; i++) {
         struct peer *peer = cluster->members.list[i]->peer;
@@ -351,7 +358,7 @@ static bool goodbye_is_heard(const struct cluster *cluster)
 {
     for (unsigned i = 1; i < cluster->members.count; i++) {
         const struct peer *peer = cluster->members.list[i]->peer;
-        if (peer && peer->up && (peer->hello.busy || peer->hello_us < cluster->goodbye_us))
+        if (peer && peer->up && (peer->hello.busy || !peer->told_goodbye))
             return false;
     }
     return true;
@@ -426,10 +433,12 @@ void cluster_take_horizon(struct cluster *cluster, uint64_t horizon_us)
  * two steps their tables are the same. */
 static void horizon_tick(struct cluster *cluster)
 {
-    uint64_t grace_us = cluster->config->grace_us, step_us = grace_us / HORIZON_STEPS + 1;
+    uint64_t grace_us = cluster->config->grace_us, step_us = grace_us / HORIZON_STEPS;
     int64_t slowest_us = 0;
     if (!cluster_is_ready(cluster))
         return;
+    if (step_us < HORIZON_STEP_US_MIN)
+        step_us = HORIZON_STEP_US_MIN;
     for (unsigned i = 1; i < cluster->members.count; i++) {
         const struct peer *peer = cluster->members.list[i]->peer;
         if (peer && peer->up && peer->skew_us < slowest_us)

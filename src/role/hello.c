@@ -445,6 +445,7 @@ void hello_send(struct peer *peer)
                                    {.data = body.data, .len = body.len}};
     peer->hello.on_done = hello_on_done;
     peer->hello.body_max = HELLO_BYTES_MAX;
+    peer->told_goodbye = cluster->goodbye;
     peer->hello_us = cluster->loop->now_us;
     peer->hello_wall_us = cluster->loop->wall_us;
     peer->hello_digest = store_digest(cluster->store);

@@ -239,13 +239,14 @@ void join_start(struct cluster *cluster)
         target_add(cluster, config->joins[i], false);
 }
 
-/* An address is tried as long as no member is known to be there. */
+/* An address is tried as long as no member is known to be there; the own one while another member claims it. */
 static bool probe_is_due(const struct probe *probe)
 {
     const struct cluster *cluster = probe->cluster;
     const struct member *member = members_at(&cluster->members, &probe->address);
-    bool is_member = member && (!member->is_self || probe->own);
-    return !probe->busy && !probe->own && cluster->loop->now_us >= probe->next_us && !is_member;
+    bool own = is_own_address(cluster, &probe->address);
+    bool settled = own ? !member || member->is_self : member != NULL;
+    return !probe->busy && !probe->own && !settled && cluster->loop->now_us >= probe->next_us;
 }
 
 void join_tick(struct cluster *cluster)

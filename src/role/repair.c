@@ -215,7 +215,7 @@ static int digest_compare(const void *a, const void *b)
 
 static bool digest_in(uint64_t digest, const uint64_t *sorted, unsigned count)
 {
-    return bsearch(&digest, sorted, count, sizeof digest, digest_compare) != NULL;
+    return count && bsearch(&digest, sorted, count, sizeof digest, digest_compare);
 }
 
 static void round_give(struct round *round, uint32_t shard, const uint64_t *theirs, unsigned count)
@@ -253,12 +253,12 @@ static bool round_shard(struct round *round, uint32_t shard, uint64_t *theirs, u
 {
     struct store *store = round->peer->cluster->store;
     unsigned own_count = store_shard_count(store, shard);
-    if (own_count > round->own_room) {
-        uint64_t *own = realloc(round->own, own_count * sizeof *own);
+    if (own_count >= round->own_room) {
+        uint64_t *own = realloc(round->own, (own_count + 1) * sizeof *own);
         if (!own)
             return false;
         round->own = own;
-        round->own_room = own_count;
+        round->own_room = own_count + 1;
     }
     own_count = store_record_digests(store, shard, round->own, own_count);
     qsort(round->own, own_count, sizeof *round->own, digest_compare);

@@ -82,19 +82,20 @@ static void node_end(struct sim_cluster *cluster, struct sim_node *node, bool di
     boot->until_us = cluster->world.now_us;
     boot->died = died;
     if (died)
-        cluster_check_death(cluster, node);
+        cluster_check_death(cluster, node, node->draining);
     process_end(&node->process);
     node->running = node->draining = false;
 }
 
-static bool has_ready_fellow(const struct sim_cluster *cluster, const struct sim_node *node)
+/* Whether the node knows somebody who is up and stays: it cannot give what it has to others. */
+static bool has_ready_fellow(const struct sim_node *node)
 {
-    for (unsigned i = 0; i < cluster->node_count; i++) {
-        const struct sim_node *other = &cluster->nodes[i];
-        if (other != node && other->running && !other->draining &&
-            cluster_is_ready(other->process.node->cluster))
+    const struct cluster *own = node->process.node->cluster;
+    const struct members *members = cluster_list(own);
+    for (unsigned i = 1; i < members->count; i++)
+        if (members->list[i]->state == MEMBER_HERE && members->list[i]->phase == PHASE_READY &&
+            cluster_peer_figures(own, members->list[i]).is_up)
             return true;
-    }
     return false;
 }
 
@@ -115,7 +116,7 @@ static void on_start(struct world_event *event)
                 now_us + 1000 >= node->process.stopped_us &&
                 node->process.stopped_us - node->start_us > cluster->limits.drain_us - 100000;
             node->start_us = 0;
-            node_end(cluster, node, cut_off || slow || !has_ready_fellow(cluster, node));
+            node_end(cluster, node, cut_off || slow || !has_ready_fellow(node));
             node_plan_start(cluster, node,
                             now_us +
                                 rng_spread(&cluster->rng, 1000, cluster->troubles.down_us_max));
@@ -148,7 +149,7 @@ static void trouble_make(struct sim_cluster *cluster)
     cluster->troubles_made++;
     if (up && running(cluster) > 1 && rng_chance(rng, t->crash_ppm)) {
         node_end(cluster, node, true);
-        node_plan_start(cluster, node, now_us + rng_spread(rng, 1000, t->down_us_max));
+        node_plan_start(cluster, node, now_us + rng_spread(rng, SECOND / 20, t->down_us_max));
     } else if (up && running(cluster) > 1 && rng_chance(rng, t->goodbye_ppm)) {
         world_trace(&cluster->world, node->process.host.name, "is told to stop");
         node->draining = true;
@@ -177,7 +178,7 @@ static void on_trouble(struct world_event *event)
     trouble_make(cluster);
     world_event_set(&cluster->world, event,
                     cluster->world.now_us +
-                        rng_spread(&cluster->rng, 1000, cluster->troubles.apart_us_max));
+                        rng_spread(&cluster->rng, SECOND / 5, cluster->troubles.apart_us_max));
 }
 
 /* Beginning */
@@ -242,7 +243,7 @@ static void joins_choose(struct sim_cluster *cluster, unsigned number)
 {
     struct sim_node *node = &cluster->nodes[number];
     struct rng *rng = &cluster->rng;
-    bool all = rng_chance(rng, 500000);
+    bool all = cluster->full_joins;
     for (unsigned i = 0; i < cluster->node_count; i++)
         if (all || (i == 0 && number > 0) || rng_chance(rng, 300000))
             snprintf(node->joins[node->join_count++], sizeof node->joins[0], "10.0.0.%u:%d", i + 1,
@@ -272,6 +273,7 @@ static void begin(struct sim_cluster *cluster, uint64_t seed, bool trace, enum m
         cluster->node_count = SIM_NODES_MAX;
     cluster->key_count = (unsigned)rng_between(&cluster->rng, 1, SIM_KEYS_MAX);
     cluster->repair_us = rng_chance(&cluster->rng, 200000) ? 10000ULL * SECOND : 0;
+    cluster->full_joins = rng_chance(&cluster->rng, 500000);
     cluster->start.run = on_start;
     cluster->trouble.run = on_trouble;
     for (unsigned i = 0; i < cluster->node_count; i++) {
@@ -315,7 +317,8 @@ static void calm(struct sim_cluster *cluster)
         memset(node->cut_us, 0, sizeof node->cut_us);
         if (node->running)
             node->process.node->config.repair_us = 0;
-        if (!node->running && rng_chance(&cluster->rng, 300000) && running(cluster) > 0)
+        if (!node->running && cluster->full_joins && rng_chance(&cluster->rng, 300000) &&
+            running(cluster) > 0)
             node->start_us = 0;
     }
 }

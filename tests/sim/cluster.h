@@ -99,6 +99,7 @@ struct sim_cluster {
     struct world_event trouble, start;
     uint64_t calm_us; /* from here on there are no faults; 0 before */
     uint64_t repair_us;
+    bool full_joins; /* each node names all others */
     unsigned troubles_made;
 };
 
@@ -113,8 +114,8 @@ bool cluster_clients_are_done(const struct sim_cluster *cluster);
 
 /* cluster_check.c */
 
-/* A node dies: what nobody else has may be lost. */
-void cluster_check_death(struct sim_cluster *cluster, const struct sim_node *dying);
+/* A node dies: what nobody else has may be lost. When it was told to, while it knew of nobody, that goes for all copies. */
+void cluster_check_death(struct sim_cluster *cluster, const struct sim_node *dying, bool told);
 void cluster_check_end(struct sim_cluster *cluster);
 
 /* cluster_mutants.c */

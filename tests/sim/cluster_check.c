@@ -32,24 +32,39 @@ static const char *disagreement(struct sim_cluster *cluster)
     return first ? NULL : "no node is left";
 }
 
-static void check_agreement(struct sim_cluster *cluster)
-{
-    struct world *world = &cluster->world;
-    const char *why;
-    while ((why = disagreement(cluster)) && !world->failed)
-        if (world->now_us > cluster->calm_us + AGREE_US_MAX || !world_step(world)) {
-            world_fail(world, "nodes do not agree %d s after the faults: %s",
-                       (int)((world->now_us - cluster->calm_us) / SECOND), why);
-            return;
-        }
-}
-
 static struct record *record_at(struct node *node, unsigned key)
 {
     char name[16];
     int bytes = snprintf(name, sizeof name, "key%u", key);
     struct store_key place = store_key(node->store, (struct slice){name, (size_t)bytes});
     return store_find(node->store, &place);
+}
+
+/* For the trace: what each node has of each key. */
+static void tell_records(struct sim_cluster *cluster)
+{
+    for (unsigned key = 0; key < cluster->key_count; key++)
+        for (unsigned i = 0; i < cluster->node_count; i++) {
+            struct node *node = node_at(cluster, i);
+            const struct record *record = node ? record_at(node, key) : NULL;
+            if (record)
+                world_trace(&cluster->world, cluster->nodes[i].process.host.name,
+                            "ends with key %u: version %llu flags %u", key,
+                            (unsigned long long)record->version, record->flags);
+        }
+}
+
+static void check_agreement(struct sim_cluster *cluster)
+{
+    struct world *world = &cluster->world;
+    const char *why;
+    while ((why = disagreement(cluster)) && !world->failed)
+        if (world->now_us > cluster->calm_us + AGREE_US_MAX || !world_step(world)) {
+            tell_records(cluster);
+            world_fail(world, "nodes do not agree %d s after the faults: %s",
+                       (int)((world->now_us - cluster->calm_us) / SECOND), why);
+            return;
+        }
 }
 
 static unsigned deaths_since(const struct sim_cluster *cluster, uint64_t us)
@@ -73,12 +88,12 @@ static bool someone_has(struct sim_cluster *cluster, const struct sim_node *but,
     return false;
 }
 
-void cluster_check_death(struct sim_cluster *cluster, const struct sim_node *dying)
+void cluster_check_death(struct sim_cluster *cluster, const struct sim_node *dying, bool told)
 {
     for (unsigned i = 0; i < cluster->write_count; i++) {
         struct sim_write *write = cluster->writes[i];
         if (write->acked && !write->excused && !someone_has(cluster, dying, write) &&
-            deaths_since(cluster, write->sent_us) >= write->have)
+            (told || deaths_since(cluster, write->sent_us) >= write->have))
             write->excused = true;
     }
 }
@@ -119,6 +134,25 @@ static bool may_be_forgotten(const struct sim_cluster *cluster, const struct sim
     return cluster->limits.grace_us < 3600ULL * SECOND && (last->tombstone || last->ttl_us);
 }
 
+/* For the trace: what became of each write of a key. */
+static void tell_writes(struct sim_cluster *cluster, unsigned key)
+{
+    for (unsigned i = 0; i < cluster->write_count; i++) {
+        const struct sim_write *w = cluster->writes[i];
+        if (w->key == key)
+            world_trace(&cluster->world, "write",
+                        "%u at %llu: %s version %llu, %s%s, %u copies, ttl %llu", i,
+                        (unsigned long long)w->sent_us, w->tombstone ? "delete" : "value",
+                        (unsigned long long)w->version,
+                        w->acked     ? "acked"
+                        : w->refused ? "refused"
+                                     : "lost",
+                        w->excused ? ", excused" : "", w->have, (unsigned long long)w->ttl_us);
+    }
+    world_trace(&cluster->world, "world", "grace %llu us",
+                (unsigned long long)cluster->limits.grace_us);
+}
+
 static void check_key(struct sim_cluster *cluster, struct node *node, unsigned key)
 {
     const struct record *record = record_at(node, key);
@@ -130,7 +164,8 @@ static void check_key(struct sim_cluster *cluster, struct node *node, unsigned k
     }
     const struct sim_write *final = record ? explain(cluster, key, record) : NULL;
     /* Once a delete is forgotten, what is written through a node whose clock is behind may have a smaller version. */
-    bool after = final && last && may_be_forgotten(cluster, last) && final->sent_us > last->sent_us;
+    bool forgets = cluster->limits.grace_us < 3600ULL * SECOND;
+    bool after = final && last && forgets && final->sent_us > last->sent_us;
     if (last && record && record->version < last->version && !after)
         world_fail(&cluster->world, "key %u ends as version %llu, but write %llu (%s) had %llu",
                    key, (unsigned long long)record->version, (unsigned long long)last->id,
@@ -150,7 +185,7 @@ static void check_key(struct sim_cluster *cluster, struct node *node, unsigned k
 }
 
 /* Who has gone is gone for all, and who is there is known to all. */
-static void check_members(struct sim_cluster *cluster)
+static bool members_are_right(struct sim_cluster *cluster)
 {
     unsigned here = 0;
     for (unsigned i = 0; i < cluster->node_count; i++)
@@ -165,8 +200,17 @@ static void check_members(struct sim_cluster *cluster)
             up += members->list[m]->state == MEMBER_HERE &&
                   cluster_peer_figures(node->cluster, members->list[m]).is_up;
         if (up != here)
-            world_fail(&cluster->world, "n%u knows %u members that are up, of %u", i, up, here);
+            return false;
     }
+    return true;
+}
+
+static void check_members(struct sim_cluster *cluster)
+{
+    struct world *world = &cluster->world;
+    while (!world->failed && !members_are_right(cluster))
+        if (world->now_us > cluster->calm_us + AGREE_US_MAX || !world_step(world))
+            world_fail(world, "a node does not know who is there");
 }
 
 void cluster_check_end(struct sim_cluster *cluster)
@@ -179,8 +223,11 @@ void cluster_check_end(struct sim_cluster *cluster)
     check_agreement(cluster);
     for (unsigned i = 0; i < cluster->node_count && !world->failed; i++) {
         struct node *node = node_at(cluster, i);
-        for (unsigned key = 0; node && key < cluster->key_count; key++)
+        for (unsigned key = 0; node && key < cluster->key_count && !world->failed; key++) {
             check_key(cluster, node, key);
+            if (world->failed)
+                tell_writes(cluster, key);
+        }
     }
     if (!world->failed)
         check_members(cluster);
