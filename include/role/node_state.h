@@ -5,6 +5,7 @@
 
 #include <assert.h>
 
+#include "data/route.h"
 #include "data/store.h"
 #include "data/watch.h"
 #include "net/reply.h"
@@ -61,6 +62,7 @@ struct node {
     struct node_config config;
     struct server *server;
     struct store *store;
+    struct route *route; /* NULL when this node holds all keys */
     struct cluster *cluster;
     struct watch watch;
     struct store_observer observer;

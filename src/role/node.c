@@ -215,7 +215,10 @@ struct node *node_new(struct loop *loop, struct log *log, const struct node_conf
     loop_hook_add(
         loop,
         &node->hook); /* behind the server's, so that what its batch changed is told at once */
-    if (node->store && node->server)
+    if (config->partitions > 1)
+        node->route = route_new(config->partitions);
+    bool routed = config->partitions <= 1 || node->route;
+    if (node->store && node->server && routed)
         node->cluster = cluster_new(loop, log, node->store, &node->config);
     if (node->cluster) {
         store_observe(node->store, &node->observer);
@@ -234,6 +237,8 @@ void node_destroy(struct node *node)
         cluster_destroy(node->cluster);
     if (node->store)
         store_destroy(node->store);
+    if (node->route)
+        route_destroy(node->route);
     loop_hook_remove(node->loop, &node->hook);
     loop_timer_release(node->loop, &node->tick);
     loop_timer_release(node->loop, &node->drain_timer);

@@ -24,8 +24,24 @@ static bool is_write(const struct request *request)
     return request->head.method == HTTP_POST || request->head.method == HTTP_PUT;
 }
 
+/* Refuses a key that another partition holds. The sentence takes the place of the key's bytes. */
+static bool is_held_here(const struct node *node, struct request *request, struct slice key)
+{
+    const struct node_config *config = &node->config;
+    uint32_t partition = node->route ? route_partition(node->route, key) : config->partition;
+    if (partition == config->partition)
+        return true;
+    char *sentence = server_scratch(request->server);
+    int len = snprintf(sentence, SERVER_SCRATCH_BYTES,
+                       "This key belongs to partition %u of %u; this node holds partition %u.",
+                       partition, config->partitions, config->partition);
+    server_scratch_use(request->server, (size_t)len + 1);
+    refuse(request, 421, sentence);
+    return false;
+}
+
 /* The key: the target after its first slash, percent-decoded once. */
-static bool find_key(struct request *request, struct slice *key)
+static bool find_key(const struct node *node, struct request *request, struct slice *key)
 {
     struct slice raw = {request->head.target.data + 1, request->head.target.len - 1};
     *key = raw;
@@ -51,6 +67,8 @@ static bool find_key(struct request *request, struct slice *key)
         refuse(request, 403, "Keys that begin with -/ are reserved for operations.");
         return false;
     }
+    if (!is_held_here(node, request, *key))
+        return false;
     if (key->data != raw.data)
         server_scratch_use(request->server, key->len);
     return true;
@@ -135,7 +153,7 @@ static void check_write(struct node *node, struct request *request)
 void value_on_head(struct node *node, struct request *request)
 {
     struct slice key;
-    if (!find_key(request, &key))
+    if (!find_key(node, request, &key))
         return;
     work_of(request)->key = store_key(node->store, key);
     work_of(request)->key.for_write = request->head.method >= HTTP_POST;

@@ -251,7 +251,7 @@ def other_clusters_and_partitions_are_refused():
         other = Node("--join", _address(first), *options)
         other.wait_log("join-refused .*different", UP_SECONDS, "sentence of the refused one")
         until(lambda other=other: _is_ready(other), UP_SECONDS, "it serves alone")
-        other.put("mine", b"1")
+        other.put("greeting" if "1/2" in options else "mine", b"1")  # each in its partition
     first.wait_log("member-refused .*different", UP_SECONDS, "sentence of the refusing one")
     equal(len(_members(first)), 1, "members")
     equal(first.get("mine").status, 204, "a key of a refused node")
