@@ -374,7 +374,11 @@ static void reply_records(struct node *node, struct request *request)
     struct slice query;
     unsigned long long from = 0;
     path_of(request->head.target, &query);
-    if (request->head.method == HTTP_POST)
+    if (request->head.method == HTTP_POST && work_of(request)->sender == 0)
+        reply_text(request, 409,
+                   "Only members of the cluster ask for records by their digests: "
+                   "Fog-From is missing. Records come in by /-/merge.");
+    else if (request->head.method == HTTP_POST)
         reply_wanted(node, request);
     else if (query.len > 0 &&
              (!slice_starts(query, SLICE("from=")) ||
