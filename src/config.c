@@ -149,12 +149,16 @@ static bool is_host_and_port(struct slice text)
 {
     const char *colon = memrchr(text.data, ':', text.len);
     unsigned long long port;
-    if (!colon || colon == text.data || text.len > 260)
+    if (!colon || colon == text.data)
         return false;
     struct slice host = {text.data, (size_t)(colon - text.data)};
     struct slice digits = {colon + 1, text.len - host.len - 1};
-    bool bracketed = host.data[0] == '[' && host.data[host.len - 1] == ']';
-    if (!bracketed && memchr(host.data, ':', host.len))
+    uint8_t ip[16];
+    bool bracketed = host.data[0] == '[';
+    if (bracketed && (host.data[host.len - 1] != ']' ||
+                      address_parse_ip((struct slice){host.data + 1, host.len - 2}, ip) != 0))
+        return false;
+    if (!bracketed && (host.len > RESOLVER_NAME_BYTES_MAX || memchr(host.data, ':', host.len)))
         return false;
     for (size_t i = 0; i < host.len; i++)
         if ((unsigned char)host.data[i] <= ' ' || host.data[i] == '/')
@@ -162,21 +166,33 @@ static bool is_host_and_port(struct slice text)
     return slice_number(digits, 65535, &port) && port > 0;
 }
 
-/* One address, or several with commas between them. */
+static int add_join(struct config *config, struct slice join)
+{
+    if (!is_host_and_port(join) || config->node.join_count == NODE_JOINS_MAX)
+        return -EINVAL;
+    char *copy = config->joins + config->joins_bytes;
+    memcpy(copy, join.data, join.len);
+    copy[join.len] = 0;
+    config->joins_bytes += (unsigned)join.len + 1;
+    config->node.joins[config->node.join_count++] = copy;
+    return 0;
+}
+
+/* One address, or several with commas between them. The command line's replace those of the environment. */
 static int set_join(struct config *config, const char *value)
 {
-    struct slice list = slice_of(value), one;
-    while (slice_next(&list, ',', &one)) {
-        if (!is_host_and_port(one) || config->node.join_count == NODE_JOINS_MAX ||
-            config->joins_bytes + one.len + 1 > sizeof config->joins)
-            return -EINVAL;
-        char *copy = config->joins + config->joins_bytes;
-        memcpy(copy, one.data, one.len);
-        copy[one.len] = 0;
-        config->joins_bytes += (unsigned)one.len + 1;
-        config->node.joins[config->node.join_count++] = copy;
+    if (config->on_command_line && !config->joins_on_command_line) {
+        config->joins_on_command_line = true;
+        config->node.join_count = config->joins_bytes = 0;
     }
-    return config->node.join_count ? 0 : -EINVAL;
+    for (;; value++) {
+        size_t len = strcspn(value, ",");
+        if (add_join(config, (struct slice){value, len}) != 0)
+            return -EINVAL;
+        value += len;
+        if (!*value)
+            return 0;
+    }
 }
 
 static int set_advertise(struct config *config, const char *value)
@@ -326,12 +342,8 @@ static bool asks_for_help(int argc, char *const *argv)
 static int parse_arguments(struct config *config, int argc, char *const *argv)
 {
     struct allow_list from_environment = config->node.server.allow;
-    /* The command line's lists replace those of the environment. */
-    config->node.server.allow.count = 0;
-    unsigned joins = config->node.join_count;
-    const char *joins_from_environment[NODE_JOINS_MAX];
-    memcpy(joins_from_environment, config->node.joins, sizeof joins_from_environment);
-    config->node.join_count = 0;
+    config->node.server.allow.count = 0; /* the command line's replace those of the environment */
+    config->on_command_line = true;
     int at = argc > 1 && strcmp(argv[1], "node") == 0 ? 2 : 1;
     while (at < argc) {
         if (parse_action(config, argv[at]))
@@ -345,10 +357,6 @@ static int parse_arguments(struct config *config, int argc, char *const *argv)
     }
     if (config->node.server.allow.count == 0)
         config->node.server.allow = from_environment;
-    if (config->node.join_count == 0) {
-        memcpy(config->node.joins, joins_from_environment, sizeof joins_from_environment);
-        config->node.join_count = joins;
-    }
     return 0;
 }
 

@@ -24,8 +24,8 @@ struct world {
     struct loop loop;
     struct log log;
     struct config config;
-    struct node *node;
     struct resolver *resolver;
+    struct node *node;
     struct loop_watcher signals;
     struct loop_timer watchdog, status;
 };
@@ -139,9 +139,9 @@ static int world_start(struct world *world)
         if (loop_timer_reserve(&world->loop) != 0)
             return -ENOMEM;
     world->resolver = resolver_ares_new(&world->loop, NULL);
-    node_config.resolver = world->resolver;
     if (!world->resolver)
         return -ENOMEM;
+    node_config.resolver = world->resolver;
     world->node = node_new(&world->loop, &world->log, &node_config);
     if (!world->node)
         return -ENOMEM;

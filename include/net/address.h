@@ -29,6 +29,9 @@ struct allow_list {
     uint8_t count;
 };
 
+/* One IP address, "10.0.0.1" or "fd00::1", with nothing around it. Returns 0 or -EINVAL. */
+int address_parse_ip(struct slice text, uint8_t ip[16]);
+
 /* "127.0.0.1:8000", "[::]:8000", "[fe80::1]:8000", ":8000" (any address), "8000" (the same).
  * Returns 0 or -EINVAL. */
 int address_parse(struct slice text, struct address *out);

@@ -70,6 +70,10 @@ struct io_ops {
     /* Changes what is reported of a socket that is watched. */
     void (*rewatch)(struct io *io, int fd, unsigned interest, void *data);
 
+    /* Ends the watch of a socket that goes on, or that somebody else closes. Events of it that a wait gave already
+     * may still be on their way. */
+    void (*unwatch)(struct io *io, int fd);
+
     /* Waits for events, `timeout_us` at most (0 does not wait, negative has no end). Returns how many
      * were written to `events`; 0 also when interrupted. */
     int (*wait)(struct io *io, struct io_event *events, int max, int64_t timeout_us);

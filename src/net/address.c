@@ -7,17 +7,17 @@
 
 static const uint8_t mapped_prefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
-static int ip_parse(struct slice text, uint8_t out[16])
+int address_parse_ip(struct slice text, uint8_t ip[16])
 {
     char copy[48];
     if (text.len == 0 || text.len >= sizeof copy)
         return -EINVAL;
     memcpy(copy, text.data, text.len);
     copy[text.len] = 0;
-    if (inet_pton(AF_INET6, copy, out) == 1)
+    if (inet_pton(AF_INET6, copy, ip) == 1)
         return 0;
-    memcpy(out, mapped_prefix, sizeof mapped_prefix);
-    return inet_pton(AF_INET, copy, out + 12) == 1 ? 0 : -EINVAL;
+    memcpy(ip, mapped_prefix, sizeof mapped_prefix);
+    return inet_pton(AF_INET, copy, ip + 12) == 1 ? 0 : -EINVAL;
 }
 
 static int port_parse(struct slice text, uint16_t *out)
@@ -53,7 +53,7 @@ int address_parse(struct slice text, struct address *out)
     memset(out, 0, sizeof *out);
     if (text.len == 0 || host_port_split(text, &host, &port) != 0)
         return -EINVAL;
-    if (host.len > 0 && ip_parse(host, out->ip) != 0)
+    if (host.len > 0 && address_parse_ip(host, out->ip) != 0)
         return -EINVAL;
     return port_parse(port, &out->port);
 }
@@ -97,7 +97,7 @@ int network_parse(struct slice text, struct network *out)
 {
     const char *slash = text.len ? memchr(text.data, '/', text.len) : NULL;
     struct slice ip = {text.data, slash ? (size_t)(slash - text.data) : text.len};
-    if (ip_parse(ip, out->ip) != 0)
+    if (address_parse_ip(ip, out->ip) != 0)
         return -EINVAL;
     bool ipv4 = !memchr(ip.data, ':', ip.len);
     unsigned long long count = 128;

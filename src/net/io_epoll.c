@@ -253,6 +253,11 @@ static void epoll_rewatch(struct io *io, int fd, unsigned interest, void *data)
     assert(!failed); /* fails only for a socket that is not watched */
 }
 
+static void epoll_unwatch(struct io *io, int fd)
+{
+    epoll_ctl(self_of(io)->epoll, EPOLL_CTL_DEL, fd, NULL);
+}
+
 static unsigned ready_of(uint32_t events)
 {
     unsigned ready = 0;
@@ -294,6 +299,7 @@ static const struct io_ops epoll_ops = {
     .close = epoll_close,
     .watch = epoll_watch,
     .rewatch = epoll_rewatch,
+    .unwatch = epoll_unwatch,
     .wait = epoll_wait_events,
 };
 

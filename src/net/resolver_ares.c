@@ -1,49 +1,53 @@
-/* c-ares has its own sockets; the loop watches them:
+/* A question, from ask to answer:
  *
- *   ask ─► ares_getaddrinfo ─► socket state ─► watched ─► ready ─► ares_process_fd ─► answered ─► end of turn: on_answer
- */
+ *   ask ─► asked (c-ares has it) ─► answered ─► told, by the timer
+ *     └───────── an IP address ────────┘
+ *
+ * c-ares may answer from inside of any of its functions, so its answers are only noted there. One timer tells them, and is for
+ * c-ares' own time limits and those of the questions too. c-ares cannot be made to forget one question alone: one that was
+ * cancelled or is overdue loses its lookup and stays until c-ares lets go of it. */
 #include "net/resolver_ares.h"
 
-#include <ares.h>
+#include <assert.h>
 #include <errno.h>
-#include <netdb.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/select.h>
 
-enum {
-    ASK_TIMEOUT_MS = 1500, /* of one attempt with one server */
-    ASK_TRIES = 2,
-    FRESH_US = 60 * 1000 * 1000, /* for so long resolv.conf is not read again */
+#include <ares.h>
+
+/* A socket of c-ares, which opens and closes it. Its place may be taken by another one while events of the first are still on
+ * their way: then c-ares looks and finds nothing. */
+struct resolver_socket {
+    struct loop_watcher watcher; /* first, so that a watcher leads here */
+    struct resolver_ares *resolver;
+    int fd; /* -1 while the place is free */
 };
 
 struct question {
-    struct loop_deferred deferred;
     struct resolver_ares *resolver;
-    struct lookup *lookup; /* NULL once it was cancelled */
-    struct address addresses[RESOLVER_ADDRESSES_MAX];
+    struct lookup *lookup;          /* NULL once nobody waits for it */
+    struct question *next, **place; /* in the list that it is in: asked or answered */
+    uint64_t due_us;
+    bool answered;
     unsigned count;
+    struct address addresses[RESOLVER_ADDRESSES_MAX];
 };
 
-struct watched {
-    struct loop_watcher watcher; /* first, so that a watcher leads here */
-    struct loop_deferred deferred;
-    struct resolver_ares *resolver;
-    struct watched *next;
-    int fd;
+struct question_list {
+    struct question *first, **end;
 };
 
 struct resolver_ares {
     struct resolver resolver; /* first, so that a resolver leads here */
     struct loop *loop;
     const char *servers;
-    ares_channel channel;
-    bool started, ending;
-    uint64_t started_us;
-    unsigned asking;
-    struct watched *watched;
+    ares_channel channel; /* NULL until there is a question for it */
+    uint64_t started_us;  /* the channel */
+    unsigned held;        /* questions that c-ares has */
+    struct question_list asked, answered;
     struct loop_timer timer;
+    bool telling;
+    struct resolver_socket sockets[RESOLVER_SOCKETS_MAX];
 };
 
 static struct resolver_ares *self_of(struct resolver *resolver)
@@ -51,118 +55,58 @@ static struct resolver_ares *self_of(struct resolver *resolver)
     return (struct resolver_ares *)resolver;
 }
 
+/* Lists: at the end in, from anywhere out. */
+
+static void list_init(struct question_list *list)
+{
+    list->first = NULL;
+    list->end = &list->first;
+}
+
+static void list_add(struct question_list *list, struct question *question)
+{
+    question->next = NULL;
+    question->place = list->end;
+    *list->end = question;
+    list->end = &question->next;
+}
+
+static void list_remove(struct question_list *list, struct question *question)
+{
+    *question->place = question->next;
+    if (question->next)
+        question->next->place = question->place;
+    else
+        list->end = question->place;
+    question->place = NULL;
+}
+
+/* Time */
+
+static uint64_t channel_due_us(const struct resolver_ares *self)
+{
+    struct timeval left;
+    if (!self->channel || !ares_timeout(self->channel, NULL, &left))
+        return UINT64_MAX;
+    return self->loop->now_us + (uint64_t)left.tv_sec * 1000000 + (uint64_t)left.tv_usec;
+}
+
 static void set_timer(struct resolver_ares *self)
 {
-    struct timeval wait;
-    if (self->asking == 0 || !ares_timeout(self->channel, NULL, &wait))
+    uint64_t at_us = channel_due_us(self);
+    if (self->asked.first && self->asked.first->due_us < at_us)
+        at_us = self->asked.first->due_us;
+    if (self->answered.first)
+        at_us = self->loop->now_us;
+    if (at_us == UINT64_MAX)
         loop_timer_clear(self->loop, &self->timer);
     else
-        loop_timer_set(self->loop, &self->timer,
-                       self->loop->now_us + (uint64_t)wait.tv_sec * 1000000 +
-                           (uint64_t)wait.tv_usec);
-}
-
-static void on_time(struct loop_timer *timer)
-{
-    struct resolver_ares *self =
-        (struct resolver_ares *)((char *)timer - offsetof(struct resolver_ares, timer));
-    ares_process_fd(self->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
-    set_timer(self);
-}
-
-/* Sockets */
-
-static void on_ready(struct loop_watcher *watcher, unsigned ready)
-{
-    struct watched *watched = (struct watched *)watcher;
-    struct resolver_ares *self = watched->resolver;
-    ares_socket_t fd = watched->fd;
-    if (fd < 0)
-        return; /* it ended in this turn */
-    ares_process_fd(self->channel, ready & (IO_READ | IO_BROKEN) ? fd : ARES_SOCKET_BAD,
-                    ready & IO_WRITE ? fd : ARES_SOCKET_BAD);
-    set_timer(self);
-}
-
-static void watched_free(struct loop_deferred *deferred)
-{
-    free((char *)deferred - offsetof(struct watched, deferred));
-}
-
-/* c-ares closes the socket, which ends the watch. */
-static void watched_end(struct resolver_ares *self, struct watched **at)
-{
-    struct watched *watched = *at;
-    *at = watched->next;
-    watched->fd = -1;
-    loop_defer(self->loop, &watched->deferred, watched_free);
-}
-
-static void watched_begin(struct resolver_ares *self, int fd, unsigned interest)
-{
-    struct io *io = self->loop->io;
-    struct watched *watched = calloc(1, sizeof *watched);
-    if (!watched)
-        return; /* the question's time will be over */
-    watched->watcher.on_ready = on_ready;
-    watched->resolver = self;
-    watched->fd = fd;
-    if (io->ops->watch(io, fd, interest, &watched->watcher) != 0) {
-        free(watched);
-        return;
-    }
-    watched->next = self->watched;
-    self->watched = watched;
-}
-
-static void on_socket_state(void *data, ares_socket_t fd, int reads, int writes)
-{
-    struct resolver_ares *self = data;
-    struct io *io = self->loop->io;
-    unsigned interest = (reads ? (unsigned)IO_READ : 0) | (writes ? (unsigned)IO_WRITE : 0);
-    struct watched **at = &self->watched;
-    while (*at && (*at)->fd != fd)
-        at = &(*at)->next;
-    if (*at && !interest)
-        watched_end(self, at);
-    else if (*at)
-        io->ops->rewatch(io, fd, interest, &(*at)->watcher);
-    else if (interest)
-        watched_begin(self, fd, interest);
+        loop_timer_set(self->loop, &self->timer, at_us);
 }
 
 /* Answers */
 
-static void question_tell(struct loop_deferred *deferred)
-{
-    struct question *question =
-        (struct question *)((char *)deferred - offsetof(struct question, deferred));
-    struct lookup *lookup = question->lookup;
-    if (lookup) {
-        lookup->data = NULL;
-        lookup->on_answer(lookup, question->addresses, question->count);
-    }
-    free(question);
-}
-
-static bool address_of(const struct ares_addrinfo_node *node, struct address *out)
-{
-    *out = (struct address){0};
-    if (node->ai_family == AF_INET) {
-        const struct sockaddr_in *in = (const void *)node->ai_addr;
-        out->ip[10] = out->ip[11] = 255;
-        memcpy(out->ip + 12, &in->sin_addr, 4);
-        return true;
-    }
-    if (node->ai_family == AF_INET6) {
-        const struct sockaddr_in6 *in6 = (const void *)node->ai_addr;
-        memcpy(out->ip, &in6->sin6_addr, sizeof out->ip);
-        return true;
-    }
-    return false;
-}
-
-static void question_add(struct question *question, const struct address *address)
+static void add_address(struct question *question, const struct address *address)
 {
     for (unsigned i = 0; i < question->count; i++)
         if (memcmp(question->addresses[i].ip, address->ip, sizeof address->ip) == 0)
@@ -171,114 +115,310 @@ static void question_add(struct question *question, const struct address *addres
         question->addresses[question->count++] = *address;
 }
 
-static void on_addresses(void *data, int status, int timeouts, struct ares_addrinfo *result)
+static void take_addresses(struct question *question, const struct ares_addrinfo *found, int family)
+{
+    for (const struct ares_addrinfo_node *node = found->nodes; node; node = node->ai_next) {
+        struct address address = {0};
+        if (node->ai_family != family)
+            continue;
+        if (family == AF_INET) {
+            const struct sockaddr_in *v4 = (const void *)node->ai_addr;
+            address.ip[10] = address.ip[11] = 0xff;
+            memcpy(address.ip + 12, &v4->sin_addr, 4);
+        } else {
+            const struct sockaddr_in6 *v6 = (const void *)node->ai_addr;
+            memcpy(address.ip, &v6->sin6_addr, 16);
+        }
+        add_address(question, &address);
+    }
+}
+
+static void on_found(void *data, int status, int timeouts, struct ares_addrinfo *found)
 {
     struct question *question = data;
     struct resolver_ares *self = question->resolver;
-    struct address address;
     (void)timeouts;
-    self->asking--;
-    if (result && status == ARES_SUCCESS)
-        for (const struct ares_addrinfo_node *node = result->nodes; node; node = node->ai_next)
-            if (address_of(node, &address))
-                question_add(question, &address);
-    if (result)
-        ares_freeaddrinfo(result);
-    if (self->ending) {
+    self->held--;
+    if (!question->lookup) {
         free(question);
-        return;
+    } else {
+        if (status == ARES_SUCCESS) {
+            take_addresses(question, found, AF_INET);
+            take_addresses(question, found, AF_INET6);
+        }
+        list_remove(&self->asked, question);
+        list_add(&self->answered, question);
+        question->answered = true;
     }
-    self->loop->again = true;
-    loop_defer(self->loop, &question->deferred, question_tell);
+    if (found)
+        ares_freeaddrinfo(found);
+}
+
+/* The asker waits no longer. */
+static struct lookup *question_detach(struct question *question)
+{
+    struct lookup *lookup = question->lookup;
+    question->lookup = NULL;
+    lookup->data = NULL;
+    return lookup;
+}
+
+static void tell_overdue(struct resolver_ares *self)
+{
+    for (struct question *question;
+         (question = self->asked.first) && question->due_us <= self->loop->now_us;) {
+        struct lookup *lookup = question_detach(question);
+        list_remove(&self->asked, question);
+        lookup->on_answer(lookup, NULL, 0);
+    }
+}
+
+/* Tells what is answered by now, not what the told ones ask. */
+static void tell_answered(struct resolver_ares *self)
+{
+    struct question_list now = self->answered;
+    if (!now.first)
+        return;
+    now.first->place = &now.first;
+    list_init(&self->answered);
+    for (struct question *question; (question = now.first);) {
+        struct lookup *lookup = question->lookup ? question_detach(question) : NULL;
+        list_remove(&now, question);
+        if (lookup)
+            lookup->on_answer(lookup, question->addresses, question->count);
+        free(question);
+    }
+}
+
+/* Once nobody waits for anything, c-ares need not go on. */
+static void drop_unwanted(struct resolver_ares *self)
+{
+    if (!self->asked.first && self->held > 0)
+        ares_cancel(self->channel);
+}
+
+static void on_time(struct loop_timer *timer)
+{
+    struct resolver_ares *self =
+        (struct resolver_ares *)((char *)timer - offsetof(struct resolver_ares, timer));
+    if (self->channel)
+        ares_process_fd(self->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+    self->telling = true;
+    tell_answered(self);
+    tell_overdue(self);
+    self->telling = false;
+    drop_unwanted(self);
+    set_timer(self);
+}
+
+/* Sockets */
+
+static void on_ready(struct loop_watcher *watcher, unsigned ready)
+{
+    struct resolver_socket *socket = (struct resolver_socket *)watcher;
+    struct resolver_ares *self = socket->resolver;
+    if (socket->fd < 0 || !self->channel)
+        return;
+    ares_process_fd(self->channel, ready & (IO_READ | IO_BROKEN) ? socket->fd : ARES_SOCKET_BAD,
+                    ready & (IO_WRITE | IO_BROKEN) ? socket->fd : ARES_SOCKET_BAD);
+    set_timer(self);
+}
+
+static struct resolver_socket *socket_find(struct resolver_ares *self, int fd)
+{
+    for (unsigned i = 0; i < RESOLVER_SOCKETS_MAX; i++)
+        if (self->sockets[i].fd == fd)
+            return &self->sockets[i];
+    return NULL;
+}
+
+/* c-ares wants another thing of a socket; nothing, before it closes it. One that cannot be watched stays silent, and its
+ * questions go unanswered. */
+static void on_socket(void *data, ares_socket_t fd, int readable, int writable)
+{
+    struct resolver_ares *self = data;
+    struct io *io = self->loop->io;
+    struct resolver_socket *socket = socket_find(self, fd), *place = socket_find(self, -1);
+    unsigned interest = (readable ? IO_READ : 0u) | (writable ? IO_WRITE : 0u);
+    if (!socket && interest && place && io->ops->watch(io, fd, interest, &place->watcher) == 0) {
+        place->fd = fd;
+    } else if (socket && interest) {
+        io->ops->rewatch(io, fd, interest, &socket->watcher);
+    } else if (socket) {
+        io->ops->unwatch(io, fd);
+        socket->fd = -1;
+    }
+}
+
+/* The channel */
+
+static int errno_of(int status)
+{
+    return status == ARES_SUCCESS ? 0 : status == ARES_ENOMEM ? -ENOMEM : -EIO;
+}
+
+/* With no settings of the system when they cannot be read: /etc/hosts may still know the name. */
+static int channel_init(struct resolver_ares *self)
+{
+    char files_then_dns[] = "fb", nothing[] = "/dev/null";
+    struct ares_options options = {
+        .timeout = RESOLVER_TRY_MS,
+        .tries = RESOLVER_TRIES,
+        .lookups = files_then_dns,
+        .sock_state_cb = on_socket,
+        .sock_state_cb_data = self,
+        .resolvconf_path = nothing,
+    };
+    int chosen = ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_LOOKUPS | ARES_OPT_SOCK_STATE_CB;
+#ifdef ARES_OPT_QUERY_CACHE
+    chosen |= ARES_OPT_QUERY_CACHE; /* of no seconds: who asks again wants to know what is new */
+#endif
+    int status = ares_init_options(&self->channel, &options, chosen);
+    if (status == ARES_EFILE)
+        status = ares_init_options(&self->channel, &options, chosen | ARES_OPT_RESOLVCONF);
+    if (status != ARES_SUCCESS)
+        self->channel = NULL;
+    return status;
+}
+
+static void channel_end(struct resolver_ares *self)
+{
+    if (!self->channel)
+        return;
+    ares_destroy(self->channel);
+    self->channel = NULL;
+}
+
+/* Returns 0 or -errno. */
+static int channel_start(struct resolver_ares *self)
+{
+    bool old = self->loop->now_us - self->started_us >= RESOLVER_REREAD_US;
+    if (old && !self->asked.first)
+        channel_end(self);
+    if (self->channel)
+        return 0;
+    int status = channel_init(self);
+    if (status == ARES_SUCCESS && self->servers)
+        status = ares_set_servers_ports_csv(self->channel, self->servers);
+    if (status != ARES_SUCCESS)
+        channel_end(self);
+    self->started_us = self->loop->now_us;
+    return errno_of(status);
 }
 
 /* Questions */
 
-static void resolver_end(struct resolver_ares *self)
+/* Whether it is made of what names are made of. DNS could carry more, but nobody's hosts are called so. */
+static bool is_name(const char *name)
 {
-    if (self->started)
-        ares_destroy(self->channel);
-    self->started = false;
-    while (self->watched)
-        watched_end(self, &self->watched);
+    size_t len = strnlen(name, RESOLVER_NAME_BYTES_MAX + 1);
+    size_t good = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._");
+    return len > 0 && len <= RESOLVER_NAME_BYTES_MAX && good == len;
 }
 
-static int resolver_begin(struct resolver_ares *self)
+static struct question *question_new(struct resolver_ares *self, struct lookup *lookup)
 {
-    struct ares_options options = {
-        .timeout = ASK_TIMEOUT_MS,
-        .tries = ASK_TRIES,
-        .sock_state_cb = on_socket_state,
-        .sock_state_cb_data = self,
-    };
-    if (self->started && (self->asking > 0 || self->loop->now_us < self->started_us + FRESH_US))
-        return 0;
-    resolver_end(self);
-    if (ares_init_options(&self->channel, &options,
-                          ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB) !=
-        ARES_SUCCESS)
-        return -ENOMEM;
-    self->started = true;
-    self->started_us = self->loop->now_us;
-    if (self->servers && ares_set_servers_ports_csv(self->channel, self->servers) != ARES_SUCCESS)
-        return -EINVAL;
-    return 0;
-}
-
-static int resolver_ask(struct resolver *resolver, struct lookup *lookup, const char *name)
-{
-    struct resolver_ares *self = self_of(resolver);
-    const struct ares_addrinfo_hints hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
-    size_t bytes = strlen(name);
-    if (bytes == 0 || bytes > RESOLVER_NAME_BYTES_MAX)
-        return -EINVAL;
-    int error = resolver_begin(self);
-    struct question *question = error ? NULL : calloc(1, sizeof *question);
+    struct question *question = malloc(sizeof *question);
     if (!question)
-        return error ? error : -ENOMEM;
+        return NULL;
     question->resolver = self;
     question->lookup = lookup;
+    question->due_us = self->loop->now_us + RESOLVER_LIMIT_US;
+    question->answered = false;
+    question->count = 0;
     lookup->data = question;
-    self->asking++;
-    ares_getaddrinfo(self->channel, name, NULL, &hints, on_addresses, question);
-    set_timer(self);
+    return question;
+}
+
+static int ask_about_ip(struct resolver_ares *self, struct lookup *lookup,
+                        const struct address *address)
+{
+    struct question *question = question_new(self, lookup);
+    if (!question)
+        return -ENOMEM;
+    add_address(question, address);
+    list_add(&self->answered, question);
+    question->answered = true;
     return 0;
 }
 
-static void resolver_cancel(struct resolver *resolver, struct lookup *lookup)
+static int ask_about_name(struct resolver_ares *self, struct lookup *lookup, const char *name)
 {
-    struct question *question = lookup->data;
-    (void)resolver;
-    if (question)
-        question->lookup = NULL;
-    lookup->data = NULL;
+    struct ares_addrinfo_hints hints = {.ai_family = AF_UNSPEC, .ai_flags = ARES_AI_NOSORT};
+    int error = channel_start(self);
+    struct question *question = error ? NULL : question_new(self, lookup);
+    if (!question)
+        return error ? error : -ENOMEM;
+    list_add(&self->asked, question);
+    self->held++;
+    ares_getaddrinfo(self->channel, name, NULL, &hints, on_found, question);
+    return 0;
 }
 
-static const struct resolver_ops ares_ops = {.ask = resolver_ask, .cancel = resolver_cancel};
+static int ask(struct resolver *resolver, struct lookup *lookup, const char *name)
+{
+    struct resolver_ares *self = self_of(resolver);
+    struct address address = {0};
+    bool is_ip = address_parse_ip(slice_of(name), address.ip) == 0;
+    assert(!lookup->data);
+    if (!is_ip && !is_name(name))
+        return -EINVAL;
+    int error = is_ip ? ask_about_ip(self, lookup, &address) : ask_about_name(self, lookup, name);
+    set_timer(self);
+    return error;
+}
+
+static void cancel(struct resolver *resolver, struct lookup *lookup)
+{
+    struct resolver_ares *self = self_of(resolver);
+    struct question *question = lookup->data;
+    if (!question)
+        return;
+    question_detach(question);
+    if (question->answered) /* its turn comes, and nobody is told */
+        return;
+    list_remove(&self->asked, question);
+    drop_unwanted(self);
+    set_timer(self);
+}
+
+static const struct resolver_ops resolver_ares_ops = {.ask = ask, .cancel = cancel};
+
+/* Life */
 
 struct resolver *resolver_ares_new(struct loop *loop, const char *servers)
 {
     struct resolver_ares *self = calloc(1, sizeof *self);
-    if (!self)
-        return NULL;
-    if (ares_library_init(ARES_LIB_INIT_ALL) != ARES_SUCCESS || loop_timer_reserve(loop) != 0) {
+    if (!self || loop_timer_reserve(loop) != 0) {
         free(self);
         return NULL;
     }
-    self->resolver.ops = &ares_ops;
+    self->resolver.ops = &resolver_ares_ops;
     self->loop = loop;
     self->servers = servers;
     self->timer.on_time = on_time;
+    list_init(&self->asked);
+    list_init(&self->answered);
+    for (unsigned i = 0; i < RESOLVER_SOCKETS_MAX; i++)
+        self->sockets[i] = (struct resolver_socket){{on_ready}, self, -1};
     return &self->resolver;
 }
 
 void resolver_ares_destroy(struct resolver *resolver)
 {
     struct resolver_ares *self = self_of(resolver);
-    self->ending = true;
-    resolver_end(self);
-    loop_run_deferred(self->loop);
+    assert(!self->telling);
+    for (struct question *question; (question = self->asked.first);) {
+        question_detach(question);
+        list_remove(&self->asked, question);
+    }
+    channel_end(self);
+    for (struct question *question; (question = self->answered.first);) {
+        if (question->lookup)
+            question_detach(question);
+        list_remove(&self->answered, question);
+        free(question);
+    }
     loop_timer_release(self->loop, &self->timer);
-    ares_library_cleanup();
     free(self);
 }

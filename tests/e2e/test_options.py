@@ -8,7 +8,8 @@ from harness import SLOW, Failure, check, equal, register, scope, test
 from node import Node, free_port, run_binary
 
 OPTIONS = ["--listen", "--allow", "--memory-max", "--value-max", "--connections-max", "--idle-timeout",
-           "--request-timeout", "--drain-time", "--log-level"]
+           "--request-timeout", "--drain-time", "--log-level", "--grace", "--join", "--advertise", "--cluster-name",
+           "--partition", "--forget-after"]
 
 
 def _sentences(done, *words):
@@ -80,9 +81,11 @@ _BAD = {
     "--request-timeout": ["", "long", "-1", "5x", "99999999999999999999"],
     "--drain-time": ["", "long", "-1", "5x", "99999999999999999999"],
     "--log-level": ["", "loud", "INFO!", "99"],
-    "--partition": ["", "1", "x/y", "2/2", "3/2", "-1/2", "0/0", "1/", "/2"],
-    "--join": ["", "10.0.0.1:99999", ":8000", "10.0.0.1:x"],
-    "--advertise": ["", "10.0.0.1:99999", ":8000", "10.0.0.1:x"]}
+    "--partition": ["", "1", "x/y", "2/2", "3/2", "-1/2", "0/0", "1/", "/2", "0/65537", "0/2/2"],
+    "--join": ["", "10.0.0.1:99999", ":8000", "10.0.0.1:x", "10.0.0.1", "::1:8000", "[host]:8000", "a:1,"],
+    "--advertise": ["", "10.0.0.1:99999", ":8000", "10.0.0.1:x", "a:1,b:1"],
+    "--cluster-name": ["", "a b", "a/b", "x" * 64],
+    "--forget-after": ["", "0", "never", "-1"]}
 
 
 def _bad_values(option):
@@ -133,7 +136,9 @@ def command_node_is_the_default():
 @test
 def every_option_together():
     node = Node("--allow", "127.0.0.0/8", "--memory-max", "512M", "--value-max", "1M", "--connections-max", "100",
-                "--idle-timeout", "10", "--request-timeout", "10", "--drain-time", "5", "--log-level", "debug")
+                "--idle-timeout", "10", "--request-timeout", "10", "--drain-time", "5", "--log-level", "debug",
+                "--grace", "1h", "--cluster-name", "Test-1.a_b", "--partition", "0/1", "--forget-after", "2h",
+                "--advertise", "localhost:1", "--join", "nobody.invalid:1", "--join", "127.0.0.1:1,[::1]:1")
     node.put("k", b"x")
     equal(node.get("k").body, b"x", "the value")
 
@@ -203,6 +208,14 @@ def environment_drain_time():
 
 
 @test
+def environment_cluster():
+    node = Node(env={"VELOUR_FOG_JOIN": "127.0.0.1:1,localhost:1", "VELOUR_FOG_ADVERTISE": "localhost:1",
+                     "VELOUR_FOG_CLUSTER_NAME": "mist", "VELOUR_FOG_PARTITION": "2/3", "VELOUR_FOG_FORGET_AFTER": "1h"})
+    lines = node.call("GET", "/-/members").body.decode().splitlines()
+    check("cluster mist" in lines and "partition 2/3" in lines, f"/-/members says {lines}")
+
+
+@test
 def environment_log_level():
     node = Node(env={"VELOUR_FOG_LOG_LEVEL": "debug"})
     node.put("k", b"x")
@@ -232,7 +245,8 @@ def _bad_environment(variable, value):
 
 for _variable, _value in {"LISTEN": "nonsense", "ALLOW": "10.0.0.0/99", "MEMORY_MAX": "lots", "VALUE_MAX": "12Q",
                           "CONNECTIONS_MAX": "many", "IDLE_TIMEOUT": "-1", "REQUEST_TIMEOUT": "x", "DRAIN_TIME": "x",
-                          "LOG_LEVEL": "loud"}.items():
+                          "LOG_LEVEL": "loud", "JOIN": "nobody", "ADVERTISE": "nobody", "CLUSTER_NAME": "a b",
+                          "PARTITION": "3/3", "FORGET_AFTER": "0"}.items():
     register("options", f"bad_environment_{_variable.lower()}_is_refused", _bad_environment, "VELOUR_FOG_" + _variable,
              _value)
 

@@ -299,6 +299,13 @@ static void sim_rewatch(struct io *io, int fd, unsigned interest, void *data)
     wake(sim_of(io));
 }
 
+static void sim_unwatch(struct io *io, int fd)
+{
+    struct io_sim_socket *socket = socket_of(io, fd);
+    assert(socket->watched);
+    socket->watched = false;
+}
+
 /* What a wait reports of a socket. */
 static unsigned socket_ready(const struct io_sim_socket *socket)
 {
@@ -383,6 +390,7 @@ static const struct io_ops io_sim_ops = {
     .close = sim_close,
     .watch = sim_watch,
     .rewatch = sim_rewatch,
+    .unwatch = sim_unwatch,
     .wait = sim_wait,
 };
 

@@ -81,6 +81,11 @@ static void test_defaults(void **state)
         assert_int_equal(config.node.server.request_us, 30000000);
         assert_true(config.node.server.stall_us > 0);
         assert_null(config.node.resident_bytes);
+        assert_int_equal(config.node.join_count, 0);
+        assert_int_equal(config.node.partitions, 0);
+        assert_int_equal(config.node.forget_us, 86400000000);
+        assert_null(config.node.advertise);
+        assert_null(config.node.cluster_name);
         assert_true(allows(&config, "10.1.2.3:1") && allows(&config, "[::1]:1"));
         assert_false(allows(&config, "8.8.8.8:1"));
     }
@@ -108,6 +113,11 @@ static uint64_t value_of(const struct config *config, const char *name)
         {"log-level", (uint64_t)config->log_level},
         {"listen", config->listen.port},
         {"allow", config->node.server.allow.count},
+        {"forget-after", config->node.forget_us},
+        {"join", config->node.join_count},
+        {"partition", (uint64_t)config->node.partition << 32 | config->node.partitions},
+        {"advertise", config->node.advertise ? strlen(config->node.advertise) : 0},
+        {"cluster-name", config->node.cluster_name ? strlen(config->node.cluster_name) : 0},
     };
     for (size_t i = 0; i < COUNT(values); i++)
         if (strcmp(values[i].name, name) == 0)
@@ -186,6 +196,21 @@ static void test_good_values(void **state)
         {"allow", "10.0.0.0/8", 1},
         {"allow", "::1", 1},
         {"allow", "10.0.0.0/8,fd00::/8,192.168.0.0/16", 3},
+        {"forget-after", "1h", 3600000000},
+        {"join", "10.0.0.5:8000", 1},
+        {"join", "[fd00::5]:8000", 1},
+        {"join", "fog.example:8000", 1},
+        {"join", "a:1,b:2,[::1]:65535", 3},
+        {"advertise", "10.0.0.5:8000", 13},
+        {"advertise", "[fd00::5]:8000", 14},
+        {"advertise", "host-1.example:8000", 19},
+        {"cluster-name", "a", 1},
+        {"cluster-name", "Fog-2_test.b", 12},
+        {"cluster-name", "aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffffggg", 63},
+        {"partition", "0/1", 1},
+        {"partition", "2/3", 2ULL << 32 | 3},
+        {"partition", "0/65536", 65536},
+        {"partition", "65535/65536", 65535ULL << 32 | 65536},
     };
     for (size_t i = 0; i < COUNT(rows); i++)
         for (int way = 0; way < 3; way++) {
@@ -261,6 +286,42 @@ static void test_bad_values(void **state)
         {"allow", "10.0.0.0/8,,::1", 0},
         {"allow", "10.0.0.0/8,x", 0},
         {"allow", ",", 0},
+        {"forget-after", "0", 0},
+        {"forget-after", "never", 0},
+        {"join", "10.0.0.5", 0},
+        {"join", ":8000", 0},
+        {"join", "10.0.0.5:", 0},
+        {"join", "10.0.0.5:0", 0},
+        {"join", "10.0.0.5:65536", 0},
+        {"join", "fd00::5:8000", 0},
+        {"join", "http://a:1", 0},
+        {"join", "a b:1", 0},
+        {"join", ",", 0},
+        {"join", "a:1,", 0},
+        {"join", ",a:1", 0},
+        {"join", "a:1,,b:1", 0},
+        {"join", "a:1, b:1", 0},
+        {"join", "[a]:1", 0},
+        {"join", "[::1:1", 0},
+        {"join", "[]:1", 0},
+        {"join", "[:1", 0},
+        {"advertise", "host", 0},
+        {"advertise", "a:1,b:1", 0},
+        {"advertise", ":8000", 0},
+        {"advertise", "host:0", 0},
+        {"cluster-name", "a b", 0},
+        {"cluster-name", "fog/2", 0},
+        {"cluster-name", "n\xc3\xa4me", 0},
+        {"partition", "1", 0},
+        {"partition", "1/", 0},
+        {"partition", "/2", 0},
+        {"partition", "0/0", 0},
+        {"partition", "2/2", 0},
+        {"partition", "0/65537", 0},
+        {"partition", "-1/2", 0},
+        {"partition", "0/2/3", 0},
+        {"partition", "0 / 2", 0},
+        {"partition", "0x0/2", 0},
     };
     for (size_t i = 0; i < COUNT(rows); i++)
         for (int way = 0; way < 3; way++) {
@@ -280,9 +341,11 @@ static void test_bad_values(void **state)
 static void test_empty_values(void **state)
 {
     (void)state;
-    static const char *const names[] = {
-        "listen",       "allow",           "memory-max", "value-max", "connections-max",
-        "idle-timeout", "request-timeout", "drain-time", "grace",     "log-level"};
+    static const char *const names[] = {"listen",          "allow",           "memory-max",
+                                        "value-max",       "connections-max", "idle-timeout",
+                                        "request-timeout", "drain-time",      "grace",
+                                        "log-level",       "forget-after",    "join",
+                                        "advertise",       "cluster-name",    "partition"};
     for (size_t i = 0; i < COUNT(names); i++) {
         struct config config;
         check(parse_way(&config, 0, names[i], "") == -EINVAL, "--%s ''", names[i]);
@@ -380,6 +443,49 @@ static void test_allow_list_is_full_at_its_end(void **state)
     snprintf(list + used, sizeof list - used, ",::1");
     assert_int_equal(parse_way(&config, 0, "allow", list), -EINVAL);
     check_sentence(&config, "allow");
+}
+
+static void test_joins(void **state)
+{
+    (void)state;
+    struct config config;
+    set_environment("VELOUR_FOG_JOIN=a:1,b:2");
+    assert_int_equal(PARSE(&config, "node"), 0);
+    assert_int_equal(config.node.join_count, 2);
+    assert_string_equal(config.node.joins[0], "a:1");
+    assert_string_equal(config.node.joins[1], "b:2");
+    /* The command line's replace those of the environment. */
+    assert_int_equal(PARSE(&config, "--join", "c:3", "--join=[::1]:4"), 0);
+    assert_int_equal(config.node.join_count, 2);
+    assert_string_equal(config.node.joins[0], "c:3");
+    assert_string_equal(config.node.joins[1], "[::1]:4");
+}
+
+/* Both lists at their longest: names that DNS would just take. */
+static void test_join_list_is_full_at_its_end(void **state)
+{
+    (void)state;
+    static char list[NODE_JOINS_MAX * 300], setting[NODE_JOINS_MAX * 300 + 20];
+    struct config config;
+    size_t used = 0;
+    for (int i = 0; i < NODE_JOINS_MAX; i++)
+        used +=
+            (size_t)snprintf(list + used, sizeof list - used, "%s%0253d:65535", i ? "," : "", i);
+    snprintf(setting, sizeof setting, "VELOUR_FOG_JOIN=%s", list);
+    set_environment(setting);
+    assert_int_equal(PARSE(&config, "--join", list), 0);
+    assert_int_equal(config.node.join_count, NODE_JOINS_MAX);
+    assert_true(strstr(config.node.joins[NODE_JOINS_MAX - 1], "63:65535") != NULL);
+    assert_int_equal(PARSE(&config, "node"), 0);
+    assert_int_equal(config.node.join_count, NODE_JOINS_MAX);
+    assert_int_equal(PARSE(&config, "--join", list, "--join", "a:1"), -EINVAL);
+    check_sentence(&config, "join");
+    /* one byte more than names have */
+    assert_int_equal(snprintf(list, sizeof list, "%064d", 1), NODE_NAME_BYTES_MAX + 1);
+    assert_int_equal(parse_way(&config, 0, "cluster-name", list), -EINVAL);
+    assert_int_equal(snprintf(list, sizeof list, "%0254d:1", 1), 256);
+    assert_int_equal(parse_way(&config, 0, "join", list), -EINVAL);
+    assert_int_equal(parse_way(&config, 0, "advertise", list), -EINVAL);
 }
 
 static void test_wrong_arguments(void **state)
@@ -498,9 +604,10 @@ static void test_help_names_every_option(void **state)
 {
     (void)state;
     static const char *const names[] = {
-        "--listen",       "--allow",           "--memory-max", "--value-max", "--connections-max",
-        "--idle-timeout", "--request-timeout", "--drain-time", "--grace",     "--log-level",
-        "--help",         "--version",         "VELOUR_FOG_",  "curl"};
+        "--listen",       "--allow",           "--memory-max",   "--value-max", "--connections-max",
+        "--idle-timeout", "--request-timeout", "--drain-time",   "--grace",     "--log-level",
+        "--join",         "--advertise",       "--cluster-name", "--partition", "--forget-after",
+        "--help",         "--version",         "VELOUR_FOG_",    "curl"};
     for (size_t i = 0; i < COUNT(names); i++)
         check(strstr(config_help, names[i]) != NULL, "%s", names[i]);
 }
@@ -518,6 +625,8 @@ int main(void)
         cmocka_unit_test(test_names_of_others_are_left_alone),
         cmocka_unit_test(test_allow_lists),
         cmocka_unit_test(test_allow_list_is_full_at_its_end),
+        cmocka_unit_test(test_joins),
+        cmocka_unit_test(test_join_list_is_full_at_its_end),
         cmocka_unit_test(test_wrong_arguments),
         cmocka_unit_test(test_long_arguments),
         cmocka_unit_test(test_actions),

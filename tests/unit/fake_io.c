@@ -196,6 +196,13 @@ static void fake_rewatch(struct io *io, int fd, unsigned interest, void *data)
     socket->data = data;
 }
 
+static void fake_unwatch(struct io *io, int fd)
+{
+    struct fake_socket *socket = open_socket(io, fd, "unwatch");
+    check(socket->watched, "unwatch of a socket that is not watched");
+    socket->watched = false;
+}
+
 static bool someone_waits(const struct fake_io *io)
 {
     for (int fd = FD_FIRST; fd < io->count; fd++)
@@ -254,6 +261,7 @@ static const struct io_ops fake_ops = {
     .close = fake_close,
     .watch = fake_watch,
     .rewatch = fake_rewatch,
+    .unwatch = fake_unwatch,
     .wait = fake_wait,
 };
 

@@ -2,6 +2,7 @@
 LDFLAGS_heap_test := -Wl,--wrap=mmap,--wrap=madvise
 LDFLAGS_conn_test := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 LDFLAGS_loop_test := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+LDFLAGS_resolver_test := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 LDFLAGS_server_test := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 LDFLAGS_store_test := -Wl,--wrap=heap_alloc
 LDFLAGS_failure_test := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=heap_alloc
