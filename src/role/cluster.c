@@ -439,6 +439,8 @@ static void horizon_tick(struct cluster *cluster)
         return;
     if (step_us < HORIZON_STEP_US_MIN)
         step_us = HORIZON_STEP_US_MIN;
+    if (cluster->members.count == 1)
+        step_us = 1;
     for (unsigned i = 1; i < cluster->members.count; i++) {
         const struct peer *peer = cluster->members.list[i]->peer;
         if (peer && peer->up && peer->skew_us < slowest_us)

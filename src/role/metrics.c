@@ -5,6 +5,8 @@
 
 /* /-/metrics: the text format 0.0.4 of Prometheus. */
 
+enum { METRICS_MEMBERS_MAX = 32 }; /* told one by one */
+
 static void put_head(struct text *text, const char *name, const char *type, const char *help)
 {
     text_add(text, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
@@ -152,6 +154,93 @@ static void put_process(struct text *text, const struct node *node, const struct
                   config->files_max());
 }
 
+/* One gauge for each of the other members, the first METRICS_MEMBERS_MAX of them. */
+static void put_members(struct text *text, const struct node *node, const char *name,
+                        const char *help, int64_t (*value)(const struct peer_figures *figures),
+                        bool is_us)
+{
+    const struct members *members = cluster_list(node->cluster);
+    char address[ADDRESS_TEXT_BYTES];
+    put_head(text, name, "gauge", help);
+    for (unsigned i = 1, shown = 0; i < members->count && shown < METRICS_MEMBERS_MAX; i++) {
+        const struct member *member = members->list[i];
+        if (member->state != MEMBER_HERE)
+            continue;
+        struct peer_figures figures = cluster_peer_figures(node->cluster, member);
+        shown++;
+        text_add(text, "%s{member=\"%s\"} ", name, address_format(&member->address, address));
+        if (is_us)
+            text_add(text, "%.6f\n", (double)value(&figures) / 1e6);
+        else
+            text_add(text, "%" PRId64 "\n", value(&figures));
+    }
+}
+
+static int64_t up_of(const struct peer_figures *figures)
+{
+    return figures->is_up;
+}
+
+static int64_t agrees_of(const struct peer_figures *figures)
+{
+    return figures->agrees;
+}
+
+static int64_t in_flight_of(const struct peer_figures *figures)
+{
+    return (int64_t)figures->in_flight;
+}
+
+static int64_t skew_of(const struct peer_figures *figures)
+{
+    return figures->skew_us;
+}
+
+static int64_t round_trip_of(const struct peer_figures *figures)
+{
+    return (int64_t)figures->round_trip_us;
+}
+
+static void put_pushes(struct text *text, const struct cluster_counters *counters)
+{
+    put_counter(text, "velour_fog_pushed_records_total",
+                "Records pushed, counted once for each member.", counters->pushed_records);
+    put_counter(text, "velour_fog_pushed_batches_total", "Batches of them.",
+                counters->pushed_batches);
+    put_counter(text, "velour_fog_push_failures_total",
+                "Batches that a member did not take, or may not have.", counters->push_failures);
+    put_counter(text, "velour_fog_lagged_records_total",
+                "Records pushed later, since the member could not keep up.",
+                counters->lagged_records);
+    put_counter(text, "velour_fog_repairs_total", "Comparisons with another member.",
+                counters->repairs);
+    put_counter(text, "velour_fog_repair_pulled_records_total",
+                "Records that this node lacked, and got by repair.", counters->repair_pulled);
+    put_counter(text, "velour_fog_repair_pushed_records_total",
+                "Records that another member lacked, and got by repair.", counters->repair_pushed);
+    put_counter(text, "velour_fog_gathered_records_total",
+                "Records copied from a member before this node was ready.", counters->gathered);
+    put_counter(text, "velour_fog_members_refused_total",
+                "Requests of who said to be a member, and was not.", counters->refused);
+}
+
+static void put_cluster(struct text *text, const struct node *node)
+{
+    put_gauge(text, "velour_fog_members", "Members of the cluster, this node too.",
+              cluster_members(node->cluster));
+    put_members(text, node, "velour_fog_member_up", "Whether the member was heard of lately.",
+                up_of, false);
+    put_members(text, node, "velour_fog_member_agrees",
+                "Whether its table was the same as this one at the last hello.", agrees_of, false);
+    put_members(text, node, "velour_fog_member_batches_in_flight",
+                "Batches that it has not answered yet.", in_flight_of, false);
+    put_members(text, node, "velour_fog_member_skew_seconds", "Its clock less this one.", skew_of,
+                true);
+    put_members(text, node, "velour_fog_member_round_trip_seconds", "How long a hello takes.",
+                round_trip_of, true);
+    put_pushes(text, cluster_counters(node->cluster));
+}
+
 void metrics_reply(struct node *node, struct request *request)
 {
     char room[FIGURES_TEXT_BYTES];
@@ -162,5 +251,6 @@ void metrics_reply(struct node *node, struct request *request)
     put_connections(&text, &figures);
     put_traffic(&text, node, &figures);
     put_table(&text, node, &figures);
+    put_cluster(&text, node);
     figures_reply(request, SLICE("text/plain; version=0.0.4; charset=utf-8"), &text, false);
 }

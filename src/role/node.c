@@ -275,7 +275,14 @@ bool node_is_draining(const struct node *node)
 char *node_summary(const struct node *node, char *out, size_t room)
 {
     struct store_counts counts = store_counts(node->store);
-    snprintf(out, room, "%s%llu keys, %u connections, %.1f MB", node->draining ? "draining, " : "",
+    char state[80] = "";
+    unsigned permille = cluster_gathered_permille(node->cluster);
+    if (node->draining)
+        snprintf(state, sizeof state, "draining, ");
+    else if (!cluster_has_everything(node->cluster))
+        snprintf(state, sizeof state, "gathering %u.%u %%, %.1f MB/s, ", permille / 10,
+                 permille % 10, (double)cluster_gathered_bytes_per_s(node->cluster) / 1e6);
+    snprintf(out, room, "%s%llu keys, %u connections, %.1f MB", state,
              (unsigned long long)counts.keys, server_connections(node->server),
              (double)heap_resident(store_heap(node->store)) / 1e6);
     return out;

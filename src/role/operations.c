@@ -373,12 +373,19 @@ static void reply_records(struct node *node, struct request *request)
 {
     struct slice query;
     unsigned long long from = 0;
+    if (request->head.method == HTTP_POST) { /* whose target may be gone */
+        if (work_of(request)->sender)
+            reply_wanted(node, request);
+        else
+            reply_text(request, 409,
+                       "Only members of the cluster ask for records by their digests: Fog-From is "
+                       "missing. Records come in by /-/merge.");
+        return;
+    }
     path_of(request->head.target, &query);
-    if (request->head.method == HTTP_POST)
-        reply_wanted(node, request);
-    else if (query.len > 0 &&
-             (!slice_starts(query, SLICE("from=")) ||
-              !slice_number((struct slice){query.data + 5, query.len - 5}, STORE_SHARDS, &from)))
+    if (query.len > 0 &&
+        (!slice_starts(query, SLICE("from=")) ||
+         !slice_number((struct slice){query.data + 5, query.len - 5}, STORE_SHARDS, &from)))
         reply_text(request, 400,
                    "Only ?from= and a shard's number (0 to 16384) can stand behind /-/records.");
     else

@@ -7,6 +7,8 @@
 /* /-/status: one JSON object. The writer puts the commas and the indentation, so that what comes out
  * is JSON in any case. */
 
+enum { STATUS_MEMBERS_MAX = 64 }; /* told one by one */
+
 struct json {
     struct text text;
     unsigned depth;
@@ -81,6 +83,32 @@ static void put_node(struct json *json, const struct node *node, const struct fi
     json_seconds(json, "uptime_seconds", figures->uptime_us);
     json_bool(json, "ready", figures->ready);
     json_bool(json, "draining", node->draining);
+}
+
+/* Who is there: address and phase of each, this node first. */
+static void put_cluster(struct json *json, const struct node *node)
+{
+    const struct members *members = cluster_list(node->cluster);
+    char address[ADDRESS_TEXT_BYTES];
+    json_open(json, "cluster");
+    json_string(json, "name",
+                slice_of(node->config.cluster_name ? node->config.cluster_name : "fog"));
+    json_string(json, "phase", slice_of(member_phase_name(members->list[0])));
+    json_number(json, "gathered_permille", cluster_gathered_permille(node->cluster));
+    json_number(json, "gathered_records", cluster_gathered_records(node->cluster));
+    json_number(json, "gathered_bytes_per_second", cluster_gathered_bytes_per_s(node->cluster));
+    json_open(json, "members");
+    for (unsigned i = 0, shown = 0; i < members->count && shown < STATUS_MEMBERS_MAX; i++) {
+        const struct member *member = members->list[i];
+        bool up = cluster_peer_figures(node->cluster, member).is_up;
+        if (member->state != MEMBER_HERE || members_at(members, &member->address) != member)
+            continue;
+        shown++;
+        json_string(json, address_format(&member->address, address),
+                    up ? slice_of(member_phase_name(member)) : SLICE("down"));
+    }
+    json_close(json);
+    json_close(json);
 }
 
 static void put_table(struct json *json, const struct node *node, const struct figures *figures)
@@ -175,6 +203,7 @@ void status_reply(struct node *node, struct request *request)
     figures_gather(node, &figures);
     json_open(&json, NULL);
     put_node(&json, node, &figures);
+    put_cluster(&json, node);
     put_table(&json, node, &figures);
     put_connections(&json, node, &figures);
     put_requests(&json, &figures);

@@ -320,7 +320,7 @@ def records_and_merge_take_only_their_methods():
     refusal(node.call("GET", "/-/merge"), 405, 404)
     for target in ("/-/records", "/-/digest", "/-/keys?prefix="):
         for method in ("POST", "PUT", "DELETE"):
-            refusal(node.call(method, target, b"x"), 403, 405)
+            refusal(node.call(method, target, b"x"), 403, 405, 409)
     equal(node.get("k").body, b"x", "the value afterwards")
 
 

@@ -9,8 +9,7 @@
 enum {
     SECOND = 1000 * 1000,
     MINUTES_MAX = 20, /* of a story */
-    REPLIES_MIN = 40,
-    TROUBLES_MIN = 1,
+    REPLIES_MIN = 10,
 };
 
 static struct sim_cluster *of_event(struct world_event *event, size_t offset)
@@ -334,7 +333,7 @@ static void story(struct sim_cluster *cluster)
     calm(cluster);
     if (!world->failed)
         cluster_check_end(cluster);
-    if (!world->failed && world->counts.replies + world->counts.timeouts < REPLIES_MIN / 2)
+    if (!world->failed && world->counts.replies + world->counts.timeouts < REPLIES_MIN)
         world_fail(world, "too little was done: %llu replies",
                    (unsigned long long)world->counts.replies);
 }
