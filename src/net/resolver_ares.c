@@ -78,7 +78,6 @@ static void list_remove(struct question_list *list, struct question *question)
         question->next->place = question->place;
     else
         list->end = question->place;
-    question->place = NULL;
 }
 
 /* Time */
@@ -154,12 +153,13 @@ static void on_found(void *data, int status, int timeouts, struct ares_addrinfo 
         ares_freeaddrinfo(found);
 }
 
-/* The asker waits no longer. */
+/* The asker, if there still is one, waits no longer. */
 static struct lookup *question_detach(struct question *question)
 {
     struct lookup *lookup = question->lookup;
     question->lookup = NULL;
-    lookup->data = NULL;
+    if (lookup)
+        lookup->data = NULL;
     return lookup;
 }
 
@@ -169,7 +169,8 @@ static void tell_overdue(struct resolver_ares *self)
          (question = self->asked.first) && question->due_us <= self->loop->now_us;) {
         struct lookup *lookup = question_detach(question);
         list_remove(&self->asked, question);
-        lookup->on_answer(lookup, NULL, 0);
+        if (lookup)
+            lookup->on_answer(lookup, NULL, 0);
     }
 }
 
@@ -182,7 +183,7 @@ static void tell_answered(struct resolver_ares *self)
     now.first->place = &now.first;
     list_init(&self->answered);
     for (struct question *question; (question = now.first);) {
-        struct lookup *lookup = question->lookup ? question_detach(question) : NULL;
+        struct lookup *lookup = question_detach(question);
         list_remove(&now, question);
         if (lookup)
             lookup->on_answer(lookup, question->addresses, question->count);
@@ -408,15 +409,12 @@ void resolver_ares_destroy(struct resolver *resolver)
 {
     struct resolver_ares *self = self_of(resolver);
     assert(!self->telling);
-    for (struct question *question; (question = self->asked.first);) {
+    for (struct question *question = self->asked.first; question; question = question->next)
         question_detach(question);
-        list_remove(&self->asked, question);
-    }
-    channel_end(self);
-    for (struct question *question; (question = self->answered.first);) {
-        if (question->lookup)
-            question_detach(question);
-        list_remove(&self->answered, question);
+    channel_end(self); /* which lets go of all of them */
+    for (struct question *question = self->answered.first, *next; question; question = next) {
+        next = question->next;
+        question_detach(question);
         free(question);
     }
     loop_timer_release(self->loop, &self->timer);

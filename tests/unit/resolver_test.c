@@ -565,6 +565,7 @@ static void test_ask_again_and_again(void **state)
     assert_int_equal(ask(&asker, "10.0.0.1"), 0);
     loop_turn(&loop, 0);
     assert_in_range(asker.answers, 1, LOOP_TIMERS_PER_TURN);
+    resolver->ops->cancel(resolver, &asker.lookup);
 }
 
 static void test_destroy_with_questions(void **state)
