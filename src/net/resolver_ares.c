@@ -177,14 +177,11 @@ static void tell_overdue(struct resolver_ares *self)
 /* Tells what is answered by now, not what the told ones ask. */
 static void tell_answered(struct resolver_ares *self)
 {
-    struct question_list now = self->answered;
-    if (!now.first)
-        return;
-    now.first->place = &now.first;
+    struct question *question = self->answered.first, *next;
     list_init(&self->answered);
-    for (struct question *question; (question = now.first);) {
+    for (; question; question = next) {
         struct lookup *lookup = question_detach(question);
-        list_remove(&now, question);
+        next = question->next;
         if (lookup)
             lookup->on_answer(lookup, question->addresses, question->count);
         free(question);
