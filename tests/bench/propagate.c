@@ -81,9 +81,10 @@ static int compare(const void *a, const void *b)
 
 static void show(const char *what, uint64_t *values, unsigned count, double unit)
 {
+    size_t middle = count / 2, high = (size_t)count * 99 / 100;
     qsort(values, count, sizeof *values, compare);
-    printf("%s p50 %.1f p99 %.1f max %.1f\n", what, (double)values[count / 2] / unit,
-           (double)values[(size_t)count * 99 / 100] / unit, (double)values[count - 1] / unit);
+    printf("%s p50 %.1f p99 %.1f max %.1f\n", what, (double)values[middle] / unit,
+           (double)values[high] / unit, (double)values[count - 1] / unit);
 }
 
 int main(int argc, char **argv)
