@@ -104,28 +104,37 @@ static bool must_survive(const struct sim_write *write)
     return write->acked && !write->excused;
 }
 
-/* The write that a record comes from. */
+static bool explains(const struct sim_write *write, unsigned key, const struct record *record)
+{
+    char value[40];
+    if (write->key != key || write->refused)
+        return false;
+    if (record_is_tombstone(record))
+        return write->tombstone || write->ttl_us;
+    int bytes = snprintf(value, sizeof value, "k%uw%llu.", key, (unsigned long long)write->id);
+    return !write->tombstone &&
+           slice_starts(record_value(record), (struct slice){value, (size_t)bytes});
+}
+
+/* The write that a record comes from: one that is known to have its version, or else one whose version nobody was told. */
 static const struct sim_write *explain(struct sim_cluster *cluster, unsigned key,
                                        const struct record *record)
 {
+    const struct sim_write *unknown = NULL;
     for (unsigned i = 0; i < cluster->write_count; i++) {
         const struct sim_write *write = cluster->writes[i];
-        bool matches = write->key == key && !write->refused &&
-                       (write->version == 0 || write->version == record->version);
-        if (!matches)
+        if (!explains(write, key, record))
             continue;
-        if (record_is_tombstone(record) && (write->tombstone || write->ttl_us))
+        if (write->version == record->version)
             return write;
-        char value[40];
-        int bytes = snprintf(value, sizeof value, "k%uw%llu.", key, (unsigned long long)write->id);
-        if (!record_is_tombstone(record) && !write->tombstone &&
-            slice_starts(record_value(record), (struct slice){value, (size_t)bytes}))
-            return write;
+        if (write->version == 0)
+            unknown = write;
     }
-    world_fail(&cluster->world, "key %u ends as version %llu (%s), which nobody wrote", key,
-               (unsigned long long)record->version,
-               record_is_tombstone(record) ? "deleted" : "value");
-    return NULL;
+    if (!unknown)
+        world_fail(&cluster->world, "key %u ends as version %llu (%s), which nobody wrote", key,
+                   (unsigned long long)record->version,
+                   record_is_tombstone(record) ? "deleted" : "value");
+    return unknown;
 }
 
 /* A tombstone may be forgotten after the grace period, also one that stands for what has expired. */
