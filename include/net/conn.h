@@ -62,6 +62,7 @@ struct conn {
     bool unread;      /* see conn_finish */
     bool connecting;  /* see conn_connect */
     bool duplex;      /* the owner wants input also while something is queued */
+    bool mute;        /* duplex: the peer takes no more, but what it sent before is still read */
     int error; /* once closed: why, as -errno; 0 when it was ended in order, or by the owner */
     uint64_t sent_bytes;
     uint32_t discarded_bytes; /* while lingering */
@@ -89,7 +90,8 @@ size_t conn_recv(struct conn *conn, char *room, size_t room_bytes);
  * closes the conn. */
 void conn_keep(struct conn *conn, struct slice rest);
 
-/* Sends or queues. Out of memory and errors close the conn; pieces are released in any case. */
+/* Sends or queues. Out of memory and errors close the conn; pieces are released in any case. A reset that a duplex conn meets
+ * when it sends closes it only once what the peer said before was read: it may have answered before it left. */
 void conn_send(struct conn *conn, const struct conn_piece *pieces, unsigned count);
 
 /* Whether something is queued. */

@@ -44,6 +44,7 @@ struct loop {
     struct io *io;
     uint64_t now_us;  /* monotonic, read once a turn and after each batch of work */
     uint64_t wall_us; /* read with it */
+    uint64_t turns;   /* begun so far */
     bool again;       /* work is left: the next turn does not wait */
     bool stopped;
     struct loop_timer **heap;

@@ -28,8 +28,8 @@ void upstreams_destroy(struct upstreams *all);
 
 enum call_result {
     CALL_DONE,   /* the answer is whole */
-    CALL_UNSENT, /* the connection ended before any byte of an answer came, and surely the server did not carry it out:
-                    none of it was given to the kernel */
+    CALL_UNSENT, /* there is no connection, or it ended, and surely the server did not carry it out: none of it was given
+                    to the kernel. Bytes that come before that are no answer to it: they cut the connection */
     CALL_LOST, /* the connection ended, or the answer took too long or made no sense: it may or may not have been carried out */
 };
 
@@ -54,7 +54,7 @@ struct call {
     const struct call_ops *ops;
     struct call *next;
     struct upstream *upstream;
-    uint64_t sent_us; /* loop time at which it was called */
+    uint64_t sent_us; /* loop time at which it was called, or some of it was last seen to be sent */
     uint64_t
         output_end; /* position in the connection's output of its end; UINT64_MAX while its body goes on */
     uint64_t output_begin;
@@ -65,7 +65,10 @@ struct call {
 struct upstream_config {
     uint64_t connect_us; /* a connection must stand after it */
     uint64_t
-        answer_us; /* while answers are due, something must come within it, else the connection is cut; 0: no limit */
+        answer_us; /* while answers are due, something must come within it, else the connection is cut; 0: no limit. It counts
+                      from the later of what came last and the sending of the oldest call, and stands still while paused. While
+                      that call's body goes on and the kernel takes it nothing is due, a 100 (Continue) neither: who waits for
+                      one has a limit of his own */
 };
 
 struct upstream;
@@ -74,8 +77,9 @@ struct upstream;
 struct upstream_ops {
     void (*on_open)(struct upstream *upstream); /* calls can be made */
 
-    /* It is not open any more, or never was (error, 0 for the server's orderly end); all calls have had their on_end. From
-     * now on (inside of this too) upstream_connect may be called again, or upstream_destroy. */
+    /* It is not open any more, or never was (error, 0 for the server's orderly end); all calls have had their on_end, save those
+     * that an on_end has made meanwhile: their turn is the next. From now on (inside of this too) upstream_connect may be called
+     * again, or upstream_destroy. */
     void (*on_closed)(struct upstream *upstream, int error);
 
     /* All output was taken by the kernel after upstream_blocked was true. May be NULL. */
@@ -98,10 +102,12 @@ int upstream_connect(struct upstream *upstream, const struct address *address);
 /* Cuts the connection, if there is any; on_closed follows at the end of the turn. */
 void upstream_close(struct upstream *upstream, int error);
 
+/* Whether calls can be made. Not any more once the server has said that it will close. */
 bool upstream_is_open(const struct upstream *upstream);
 
 /* Makes a call: `pieces` are the whole request (as for conn_send: borrowed ones stay until their release, others are copied).
- * When it is not open, the call ends as CALL_UNSENT at the end of the turn. Calls are answered in order. */
+ * When it is not open, the call ends as CALL_UNSENT at the end of the turn, or of the next one when an on_end has made it. Calls
+ * are answered in order. */
 void upstream_call(struct upstream *upstream, struct call *call, const struct conn_piece *pieces,
                    unsigned count);
 
@@ -131,7 +137,7 @@ void upstream_pause(struct upstream *upstream, bool paused);
 /* Writes what was called so far in this turn, now. */
 void upstream_flush(struct upstream *upstream);
 
-/* The loop time at which bytes last came from the server; of the connecting while none came. */
+/* The loop time at which bytes last came from the server; of the connection's beginning while none came. */
 uint64_t upstream_heard_us(const struct upstream *upstream);
 
 #endif

@@ -217,13 +217,26 @@ static int queue_send(struct conn *conn)
     return 0;
 }
 
+/* The read that follows ends the conn. */
+static void conn_send_failed(struct conn *conn, int error)
+{
+    if (!conn->duplex || conn->state != CONN_OPEN || (error != -EPIPE && error != -ECONNRESET)) {
+        conn_fail(conn, error);
+        return;
+    }
+    conn->mute = true;
+    conn->error = error;
+    queue_destroy(conn);
+    conn_update_interest(conn);
+}
+
 static void conn_on_writable(struct conn *conn)
 {
     int error = queue_send(conn);
     if (error == -EAGAIN)
         return;
     if (error) {
-        conn_fail(conn, error);
+        conn_send_failed(conn, error);
         return;
     }
     queue_destroy(conn);
@@ -341,7 +354,7 @@ void conn_keep(struct conn *conn, struct slice rest)
     assert(!conn->kept);
     conn->kept = malloc(rest.len);
     if (!conn->kept) {
-        conn_close(conn);
+        conn_fail(conn, -ENOMEM);
         return;
     }
     memcpy(conn->kept, rest.data, rest.len);
@@ -396,14 +409,15 @@ static int pieces_queue(struct conn *conn, const struct conn_piece *pieces, unsi
 void conn_send(struct conn *conn, const struct conn_piece *pieces, unsigned count)
 {
     ssize_t sent = 0;
-    if (conn->state == CONN_CLOSED || conn->state == CONN_LINGERING)
+    if (conn->state == CONN_CLOSED || conn->state == CONN_LINGERING || conn->mute)
         sent = -EPIPE;
     else if (!conn->queue && !conn->connecting)
         sent = pieces_send(conn, pieces, count);
     if (sent < 0) {
         for (unsigned i = 0; i < count; i++)
             piece_release(&pieces[i]);
-        conn_fail(conn, (int)sent);
+        if (!conn->mute)
+            conn_send_failed(conn, (int)sent);
         return;
     }
     if (pieces_queue(conn, pieces, count, (size_t)sent) != 0)

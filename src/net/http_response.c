@@ -24,9 +24,9 @@ static enum http_result status_line_scan(const char *at, const char *end, const 
     response->minor = at[7] != '0';
     response->status = (uint16_t)((at[9] - '0') * 100 + (at[10] - '0') * 10 + (at[11] - '0'));
     const char *c = at + LINE_BYTES_MIN;
-    if (response->status < 100 || (*c != ' ' && *c != '\r'))
+    if (response->status < 100 || response->status > 599 || (*c != ' ' && *c != '\r'))
         return refuse(error);
-    while (c < end && (http_is_text(*c) || (unsigned char)*c > 127))
+    while (c < end && http_is_text(*c))
         c++;
     if (c == end || (*c == '\r' && c + 1 == end))
         return HTTP_MORE;

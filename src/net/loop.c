@@ -173,6 +173,7 @@ void loop_turn(struct loop *loop, int64_t wait_max_us)
     struct io_event events[LOOP_EVENTS_MAX];
     int64_t wait_us = loop_wait_us(loop, wait_max_us);
     loop->again = false;
+    loop->turns++;
     int count = loop->io->ops->wait(loop->io, events, LOOP_EVENTS_MAX, wait_us);
     loop_update_time(loop);
     uint64_t started_us = loop->now_us;

@@ -7,7 +7,8 @@
  *   owner ◄─ on_head, on_body, on_end ─┘◄── parsed ◄── shared input ◄── conn
  *
  * Whatever ends the connection, the calls under way are ended at the end of the turn, so that an owner never hears of it from
- * inside of a function that it calls. */
+ * inside of a function that it calls. Calls that find no connection wait for that moment in a list of their own, as the
+ * connection may stand by then. */
 #include "net/upstream.h"
 
 #include <assert.h>
@@ -35,6 +36,10 @@ enum answer_part {
     ANSWER_UNTIL_END, /* of the connection */
 };
 
+struct calls {
+    struct call *first, **end;
+};
+
 struct upstream {
     struct conn conn; /* first, so that a conn leads here */
     struct upstreams *all;
@@ -44,14 +49,18 @@ struct upstream {
     struct loop_timer timer;
     struct loop_deferred deferred;
     struct upstream *next_due; /* has something to write, or input to go on with */
-    struct call *first, **end;
+    struct calls under_way, refused;
     struct call *open_call; /* whose body is not ended */
     unsigned depth;
     int error;
     uint8_t state; /* enum upstream_state */
     bool due, deferring, paused;
-    bool last; /* the connection ends with this answer */
+    bool resumed; /* since input was last parsed; some may be kept */
+    bool last;    /* the connection ends with this answer */
     uint64_t heard_us;
+    uint64_t waits_us;   /* since then the server owes something, if anything is owed */
+    uint64_t paused_us;  /* when it was paused */
+    uint64_t seen_bytes; /* conn.sent_bytes as of the last look at it */
     /* the answer under way */
     uint8_t part; /* enum answer_part */
     uint64_t left;
@@ -68,9 +77,36 @@ struct upstreams {
     struct loop *loop;
     struct loop_hook hook;
     struct upstream *due, **due_end;
-    bool late; /* the hook has run in this turn: what becomes due is for the next */
+    uint64_t
+        turn; /* of the loop, in which the hook has run: what becomes due since then is for the next one */
     char *input;
 };
+
+/* Lists of calls */
+
+static void calls_init(struct calls *calls)
+{
+    calls->first = NULL;
+    calls->end = &calls->first;
+}
+
+static void calls_append(struct calls *calls, struct call *call)
+{
+    call->next = NULL;
+    *calls->end = call;
+    calls->end = &call->next;
+}
+
+static struct call *calls_take(struct calls *calls)
+{
+    struct call *call = calls->first;
+    calls->first = call->next;
+    if (!calls->first)
+        calls->end = &calls->first;
+    return call;
+}
+
+/* Who has something to do at the end of the turn */
 
 static void upstream_due(struct upstream *upstream)
 {
@@ -81,7 +117,7 @@ static void upstream_due(struct upstream *upstream)
     upstream->next_due = NULL;
     *all->due_end = upstream;
     all->due_end = &upstream->next_due;
-    all->loop->again |= all->late;
+    all->loop->again |= all->turn == all->loop->turns;
 }
 
 static void upstream_not_due(struct upstream *upstream)
@@ -111,10 +147,7 @@ static void output_drop(struct upstream *upstream)
 
 static void call_end(struct upstream *upstream, enum call_result result)
 {
-    struct call *call = upstream->first;
-    upstream->first = call->next;
-    if (!upstream->first)
-        upstream->end = &upstream->first;
+    struct call *call = calls_take(&upstream->under_way);
     upstream->depth--;
     if (upstream->open_call == call)
         upstream->open_call = NULL;
@@ -128,12 +161,31 @@ static bool call_is_unsent(const struct upstream *upstream, const struct call *c
     return call->output_begin >= upstream->conn.sent_bytes;
 }
 
+/* The connection is gone, so none comes to them from inside of these callbacks. */
 static void calls_end(struct upstream *upstream)
 {
     output_drop(upstream);
-    /* Calls that are made from inside of these callbacks stand behind, and are ended too. */
-    while (upstream->first)
-        call_end(upstream, call_is_unsent(upstream, upstream->first) ? CALL_UNSENT : CALL_LOST);
+    for (struct call *call; (call = upstream->under_way.first);)
+        call_end(upstream, call_is_unsent(upstream, call) ? CALL_UNSENT : CALL_LOST);
+}
+
+/* Ends those that were refused up to `last`, or all: who calls again at once, from inside of on_end, must not hold up the turn. */
+static void refused_end(struct upstream *upstream, const struct call *last)
+{
+    for (bool more = true; more && upstream->refused.first;) {
+        struct call *call = calls_take(&upstream->refused);
+        more = call != last;
+        call->upstream = NULL;
+        call->ops->on_end(call, CALL_UNSENT);
+    }
+}
+
+static struct call *refused_last(const struct upstream *upstream)
+{
+    struct call *last = upstream->refused.first;
+    while (last && last->next)
+        last = last->next;
+    return last;
 }
 
 static void upstream_free(struct upstream *upstream)
@@ -144,25 +196,7 @@ static void upstream_free(struct upstream *upstream)
     free(upstream);
 }
 
-static void upstream_on_deferred(struct loop_deferred *deferred)
-{
-    struct upstream *upstream =
-        (struct upstream *)((char *)deferred - offsetof(struct upstream, deferred));
-    upstream->deferring = false;
-    if (upstream->state == UPSTREAM_DESTROYED) {
-        upstream_free(upstream);
-        return;
-    }
-    struct upstreams *all = upstream->all;
-    all->late = true;
-    calls_end(upstream);
-    if (upstream->state == UPSTREAM_ENDING) {
-        upstream->state = UPSTREAM_CLOSED;
-        loop_timer_clear(all->loop, &upstream->timer);
-        upstream->ops->on_closed(upstream, upstream->error);
-    }
-    all->late = false;
-}
+static void upstream_on_deferred(struct loop_deferred *deferred);
 
 static void upstream_defer(struct upstream *upstream)
 {
@@ -170,6 +204,39 @@ static void upstream_defer(struct upstream *upstream)
         return;
     upstream->deferring = true;
     loop_defer(upstream->all->loop, &upstream->deferred, upstream_on_deferred);
+}
+
+/* Tells what is to be told. Any of the callbacks may destroy the upstream. */
+static void upstream_tell(struct upstream *upstream)
+{
+    if (upstream->state == UPSTREAM_ENDING)
+        calls_end(upstream);
+    const struct call *last = refused_last(upstream);
+    if (last)
+        refused_end(upstream, last);
+    if (upstream->state != UPSTREAM_ENDING)
+        return;
+    upstream->state = UPSTREAM_CLOSED;
+    loop_timer_clear(upstream->all->loop, &upstream->timer);
+    free(upstream->text);
+    upstream->text = NULL;
+    upstream->ops->on_closed(upstream, upstream->error);
+}
+
+/* While it runs, nothing is deferred anew, so the memory stays until its end. */
+static void upstream_on_deferred(struct loop_deferred *deferred)
+{
+    struct upstream *upstream =
+        (struct upstream *)((char *)deferred - offsetof(struct upstream, deferred));
+    if (upstream->state != UPSTREAM_DESTROYED)
+        upstream_tell(upstream);
+    upstream->deferring = false;
+    if (upstream->state == UPSTREAM_DESTROYED)
+        upstream_free(upstream);
+    else if (upstream->state == UPSTREAM_ENDING)
+        upstream_defer(upstream);
+    else if (upstream->refused.first)
+        upstream_due(upstream);
 }
 
 static void upstream_on_conn_closed(struct conn *conn)
@@ -180,6 +247,7 @@ static void upstream_on_conn_closed(struct conn *conn)
     if (upstream->error == 0)
         upstream->error = conn->error;
     upstream->state = UPSTREAM_ENDING;
+    upstream->open_call = NULL;
     upstream_defer(upstream);
 }
 
@@ -202,7 +270,7 @@ static bool has_body(const struct call *call, const struct http_response *head)
 /* The answer of the first call is whole. */
 static void answer_end(struct upstream *upstream)
 {
-    bool unfinished = upstream->open_call == upstream->first;
+    bool unfinished = upstream->open_call == upstream->under_way.first;
     upstream->part = ANSWER_HEAD;
     call_end(upstream, CALL_DONE);
     if (upstream->last || unfinished)
@@ -211,13 +279,14 @@ static void answer_end(struct upstream *upstream)
 
 static void answer_final(struct upstream *upstream, const struct http_response *head)
 {
-    struct call *call = upstream->first;
-    upstream->last |= !head->keep_alive;
+    struct call *call = upstream->under_way.first;
+    bool body = has_body(call, head);
+    upstream->last |= !head->keep_alive || (body && !head->chunked && !head->has_length);
     if (!call->abandoned)
         call->ops->on_head(call, head);
     if (upstream->state != UPSTREAM_OPEN)
         return;
-    if (!has_body(call, head)) {
+    if (!body) {
         answer_end(upstream);
         return;
     }
@@ -233,7 +302,7 @@ static size_t answer_head(struct upstream *upstream, struct slice data)
 {
     struct http_response head;
     struct http_error error;
-    struct call *call = upstream->first;
+    struct call *call = upstream->under_way.first;
     switch (http_response_parse(data.data, data.len, &head, &error)) {
     case HTTP_MORE:
         return 0;
@@ -254,7 +323,7 @@ static size_t answer_head(struct upstream *upstream, struct slice data)
 
 static void answer_give(struct upstream *upstream, struct slice bytes)
 {
-    struct call *call = upstream->first;
+    struct call *call = upstream->under_way.first;
     if (bytes.len > 0 && call->ops->on_body && !call->abandoned)
         call->ops->on_body(call, bytes);
 }
@@ -287,14 +356,21 @@ static size_t answer_body(struct upstream *upstream, struct slice data)
     return take;
 }
 
+/* Whether an answer that begins now is to something that was asked. */
+static bool answer_is_due(const struct upstream *upstream)
+{
+    const struct call *call = upstream->under_way.first;
+    return call && !call_is_unsent(upstream, call);
+}
+
 /* Returns how much of the input was used. */
 static size_t answers_parse(struct upstream *upstream, struct slice data)
 {
     size_t used = 0, step = 1;
     while (used < data.len && step > 0 && upstream->state == UPSTREAM_OPEN && !upstream->paused) {
         struct slice rest = {data.data + used, data.len - used};
-        if (!upstream->first) {
-            upstream_close(upstream, -EPROTO); /* nobody has asked for that */
+        if (upstream->part == ANSWER_HEAD && !answer_is_due(upstream)) {
+            upstream_close(upstream, -EPROTO);
             break;
         }
         if (upstream->part == ANSWER_HEAD)
@@ -321,14 +397,15 @@ static bool upstream_read(struct upstream *upstream, bool may_recv)
     bool more = len == kept + UPSTREAM_INPUT_BYTES;
     if (upstream->state != UPSTREAM_OPEN)
         return false;
+    upstream->resumed = false;
     if (len > kept)
-        upstream->heard_us = upstream->all->loop->now_us;
+        upstream->heard_us = upstream->waits_us = upstream->all->loop->now_us;
     size_t used = answers_parse(upstream, (struct slice){input, len});
     if (upstream->state != UPSTREAM_OPEN)
         return false;
     conn_keep(conn, (struct slice){input + used, len - used});
     if (conn->ended && conn->state == CONN_OPEN && !upstream->paused) {
-        if (upstream->first && upstream->part == ANSWER_UNTIL_END)
+        if (upstream->part == ANSWER_UNTIL_END)
             answer_end(upstream);
         upstream_close(upstream, 0);
     }
@@ -343,9 +420,12 @@ static void upstream_on_readable(struct conn *conn)
             return;
 }
 
+static void upstream_look_at_sent(struct upstream *upstream);
+
 static void upstream_on_drained(struct conn *conn)
 {
     struct upstream *upstream = (struct upstream *)conn;
+    upstream_look_at_sent(upstream);
     if (upstream->state == UPSTREAM_OPEN && upstream->ops->on_drained)
         upstream->ops->on_drained(upstream);
 }
@@ -358,23 +438,43 @@ static void upstream_set_timer(struct upstream *upstream, uint64_t at_us)
         loop_timer_set(upstream->all->loop, &upstream->timer, at_us);
 }
 
-/* When the connection is to be cut, as things stand; 0 for never. */
+/* As long as the kernel takes of the oldest call, it is being sent. */
+static void upstream_look_at_sent(struct upstream *upstream)
+{
+    struct call *call = upstream->under_way.first;
+    uint64_t sent_bytes = upstream->conn.sent_bytes;
+    if (call && upstream->seen_bytes < call->output_end && upstream->seen_bytes < sent_bytes)
+        call->sent_us = upstream->all->loop->now_us;
+    upstream->seen_bytes = sent_bytes;
+}
+
+/* Since when the server has been silent that owes something. */
+static uint64_t upstream_silent_us(const struct upstream *upstream)
+{
+    const struct call *call = upstream->under_way.first;
+    return call && call->sent_us > upstream->waits_us ? call->sent_us : upstream->waits_us;
+}
+
+/* When the connection is to be cut, as things stand; 0 for never. While the owner has yet to go on with a body, the server
+ * owes nothing. */
 static uint64_t upstream_deadline(const struct upstream *upstream)
 {
+    const struct call *call = upstream->under_way.first;
     if (upstream->state == UPSTREAM_CONNECTING)
-        return upstream->heard_us + upstream->config.connect_us;
-    if (upstream->state != UPSTREAM_OPEN || !upstream->first || upstream->paused ||
+        return upstream->waits_us + upstream->config.connect_us;
+    if (upstream->state != UPSTREAM_OPEN || !call || upstream->paused ||
         upstream->config.answer_us == 0)
         return 0;
-    uint64_t since_us = upstream->first->sent_us > upstream->heard_us ? upstream->first->sent_us
-                                                                      : upstream->heard_us;
-    return since_us + upstream->config.answer_us;
+    if (call == upstream->open_call && !conn_blocked(&upstream->conn))
+        return 0;
+    return upstream_silent_us(upstream) + upstream->config.answer_us;
 }
 
 static void upstream_on_time(struct loop_timer *timer)
 {
     struct upstream *upstream =
         (struct upstream *)((char *)timer - offsetof(struct upstream, timer));
+    upstream_look_at_sent(upstream);
     uint64_t deadline = upstream_deadline(upstream);
     if (deadline && deadline <= upstream->all->loop->now_us)
         upstream_close(upstream, -ETIMEDOUT);
@@ -388,7 +488,7 @@ static void upstream_on_connected(struct conn *conn)
 {
     struct upstream *upstream = (struct upstream *)conn;
     upstream->state = UPSTREAM_OPEN;
-    upstream->heard_us = upstream->all->loop->now_us;
+    upstream->heard_us = upstream->waits_us = upstream->all->loop->now_us;
     loop_timer_clear(upstream->all->loop, &upstream->timer);
     upstream->ops->on_open(upstream);
 }
@@ -417,16 +517,16 @@ int upstream_connect(struct upstream *upstream, const struct address *address)
     upstream->state = UPSTREAM_CONNECTING;
     upstream->error = 0;
     upstream->part = ANSWER_HEAD;
-    upstream->last = upstream->paused = false;
-    upstream->called_bytes = 0;
-    upstream->heard_us = loop->now_us;
+    upstream->last = upstream->paused = upstream->resumed = false;
+    upstream->called_bytes = upstream->seen_bytes = 0;
+    upstream->heard_us = upstream->waits_us = loop->now_us;
     upstream_set_timer(upstream, upstream_deadline(upstream));
     return 0;
 }
 
 bool upstream_is_open(const struct upstream *upstream)
 {
-    return upstream->state == UPSTREAM_OPEN;
+    return upstream->state == UPSTREAM_OPEN && !upstream->last;
 }
 
 /* Output */
@@ -491,49 +591,61 @@ static void pieces_drop(const struct conn_piece *pieces, unsigned count)
 
 /* Calls */
 
+/* Whether a call can be sent. Out of memory closes the connection. */
+static bool upstream_can_send(struct upstream *upstream)
+{
+    if (!upstream_is_open(upstream))
+        return false;
+    if (!upstream->text)
+        upstream->text = malloc(UPSTREAM_OUTPUT_BYTES);
+    if (!upstream->text)
+        upstream_close(upstream, -ENOMEM);
+    return upstream->text != NULL;
+}
+
 void upstream_call_begin(struct upstream *upstream, struct call *call,
                          const struct conn_piece *pieces, unsigned count)
 {
-    bool open = upstream->state == UPSTREAM_OPEN && !upstream->last;
-    assert(!upstream->open_call);
+    assert(!upstream->open_call && upstream->state != UPSTREAM_DESTROYED);
     call->upstream = upstream;
-    call->next = NULL;
     call->abandoned = false;
     call->sent_us = upstream->all->loop->now_us;
-    call->output_begin = open ? upstream->called_bytes : UINT64_MAX;
-    *upstream->end = call;
-    upstream->end = &call->next;
-    upstream->depth++;
-    if (!upstream->text)
-        upstream->text = malloc(UPSTREAM_OUTPUT_BYTES);
-    if (!open || !upstream->text) {
-        call->output_begin = UINT64_MAX;
+    call->output_begin = upstream->called_bytes;
+    call->output_end = UINT64_MAX;
+    if (!upstream_can_send(upstream)) {
+        calls_append(&upstream->refused, call);
+        upstream_defer(upstream);
         pieces_drop(pieces, count);
-        if (open)
-            upstream_close(upstream, -ENOMEM);
-        if (upstream->state != UPSTREAM_OPEN) /* else it ends with the connection */
-            upstream_defer(upstream);
         return;
     }
+    calls_append(&upstream->under_way, call);
+    upstream->depth++;
     upstream->open_call = call;
     output_add(upstream, pieces, count);
-    upstream_set_timer(upstream, upstream_deadline(upstream));
 }
 
 void upstream_call_part(struct call *call, const struct conn_piece *pieces, unsigned count)
 {
     struct upstream *upstream = call->upstream;
-    if (upstream && upstream->state == UPSTREAM_OPEN && upstream->open_call == call)
-        output_add(upstream, pieces, count);
-    else
+    if (!upstream || upstream->open_call != call) {
         pieces_drop(pieces, count);
+        return;
+    }
+    if (!conn_blocked(&upstream->conn))
+        call->sent_us = upstream->all->loop->now_us;
+    output_add(upstream, pieces, count);
 }
 
 void upstream_call_end(struct call *call)
 {
     struct upstream *upstream = call->upstream;
-    if (upstream && upstream->open_call == call)
-        upstream->open_call = NULL;
+    if (!upstream || upstream->open_call != call)
+        return;
+    if (!conn_blocked(&upstream->conn))
+        call->sent_us = upstream->all->loop->now_us;
+    call->output_end = upstream->called_bytes;
+    upstream->open_call = NULL;
+    upstream_due(upstream);
 }
 
 void upstream_call(struct upstream *upstream, struct call *call, const struct conn_piece *pieces,
@@ -570,14 +682,17 @@ void upstream_pause(struct upstream *upstream, bool paused)
 {
     if (upstream->state != UPSTREAM_OPEN || upstream->paused == paused)
         return;
+    uint64_t now_us = upstream->all->loop->now_us, silent_us = upstream_silent_us(upstream);
     upstream->paused = paused;
     conn_pause(&upstream->conn, paused);
-    if (paused)
+    if (paused) {
+        upstream->paused_us = now_us;
         return;
-    upstream->heard_us = upstream->all->loop->now_us;
-    upstream_set_timer(upstream, upstream_deadline(upstream));
-    if (upstream->conn.kept || upstream->conn.ended)
-        upstream_due(upstream);
+    }
+    bool waited = silent_us < upstream->paused_us;
+    upstream->waits_us = waited ? now_us - (upstream->paused_us - silent_us) : now_us;
+    upstream->resumed = true;
+    upstream_due(upstream);
 }
 
 uint64_t upstream_heard_us(const struct upstream *upstream)
@@ -604,7 +719,8 @@ struct upstream *upstream_new(struct upstreams *upstreams, const struct upstream
     upstream->config = *config;
     upstream->ops = ops;
     upstream->owner = owner;
-    upstream->end = &upstream->first;
+    calls_init(&upstream->under_way);
+    calls_init(&upstream->refused);
     upstream->timer.on_time = upstream_on_time;
     return upstream;
 }
@@ -613,10 +729,26 @@ void upstream_destroy(struct upstream *upstream)
 {
     bool connected = upstream->state == UPSTREAM_OPEN || upstream->state == UPSTREAM_CONNECTING;
     upstream->state = UPSTREAM_DESTROYED;
+    upstream->open_call = NULL;
     if (connected)
         conn_close(&upstream->conn);
     calls_end(upstream);
+    refused_end(upstream, NULL);
     upstream_defer(upstream);
+}
+
+/* At the end of a turn: sends, goes on with what was paused, ends what was refused. */
+static void upstream_settle(struct upstream *upstream)
+{
+    if (upstream->refused.first)
+        upstream_defer(upstream);
+    if (upstream->state != UPSTREAM_OPEN)
+        return;
+    upstream_flush(upstream);
+    upstream_look_at_sent(upstream);
+    upstream_set_timer(upstream, upstream_deadline(upstream));
+    if (upstream->state == UPSTREAM_OPEN && upstream->resumed && !upstream->paused)
+        upstream_read(upstream, false);
 }
 
 static void upstreams_on_turn_end(struct loop_hook *hook)
@@ -625,13 +757,9 @@ static void upstreams_on_turn_end(struct loop_hook *hook)
     struct upstream *upstream;
     for (unsigned steps = 0; (upstream = all->due) && steps < LOOP_EVENTS_MAX; steps++) {
         upstream_not_due(upstream);
-        if (upstream->state != UPSTREAM_OPEN)
-            continue;
-        upstream_flush(upstream);
-        if (upstream->state == UPSTREAM_OPEN && !upstream->paused &&
-            (upstream->conn.kept || upstream->conn.ended))
-            upstream_read(upstream, false);
+        upstream_settle(upstream);
     }
+    all->turn = all->loop->turns;
     all->loop->again |= all->due != NULL;
 }
 

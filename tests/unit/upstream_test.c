@@ -155,6 +155,7 @@ static void test_answers_come_in_order_in_any_pieces(void **state)
     for (size_t step = 1; step < sizeof answers; step = step * 2 + 1) {
         for (unsigned i = 0; i < 4; i++)
             call(i, "x");
+        turn();
         for (size_t at = 0; at < sizeof answers - 1; at += step) {
             size_t left = sizeof answers - 1 - at;
             fake_feed(io, fd, (struct slice){answers + at, left < step ? left : step});
@@ -175,6 +176,7 @@ static void test_a_head_has_no_body(void **state)
     calls[0].call.head = true;
     call(0, "HEAD");
     call(1, "GET");
+    turn();
     feed("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: "
          "1\r\n\r\nx");
     turn();
@@ -186,6 +188,7 @@ static void test_a_body_may_go_on_to_the_end(void **state)
 {
     (void)state;
     call(0, "x");
+    turn();
     feed("HTTP/1.0 200 OK\r\n\r\nabc");
     turn();
     assert_int_equal(calls[0].ends, 0);
@@ -264,6 +267,18 @@ static void test_bytes_that_nobody_asked_for_end_it(void **state)
     assert_int_equal(closed_error, -EPROTO);
 }
 
+/* What a server says of its own accord must not be taken for the answer to a call that is only now made. */
+static void test_an_answer_before_the_call_was_sent_is_none(void **state)
+{
+    (void)state;
+    call(0, "x");
+    feed("HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n");
+    turn();
+    assert_int_equal(calls[0].heads, 0);
+    ended(0, CALL_UNSENT);
+    assert_int_equal(closed_error, -EPROTO);
+}
+
 static void test_silence_ends_it(void **state)
 {
     (void)state;
@@ -315,6 +330,7 @@ static void test_nobody_hears_of_what_was_abandoned(void **state)
     call(0, "x");
     call(1, "y");
     upstream_abandon(&calls[0].call);
+    turn();
     feed("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\naHTTP/1.1 200 OK\r\nContent-Length: "
          "1\r\n\r\nb");
     turn();
@@ -348,6 +364,7 @@ static void test_an_early_answer_ends_an_unfinished_body(void **state)
     struct conn_piece piece = {.data = "ab", .len = 2};
     calls[0].call.ops = &call_ops;
     upstream_call_begin(upstream, &calls[0].call, &piece, 1);
+    turn();
     feed("HTTP/1.1 413 No\r\nContent-Length: 0\r\n\r\n");
     turn();
     turn();
@@ -384,12 +401,14 @@ static void test_a_fetch_collects(void **state)
     struct fetch fetch = {.on_done = on_fetched, .body_max = 5};
     struct conn_piece piece = {.data = "x", .len = 1};
     fetch_start(&fetch, upstream, &piece, 1);
+    turn();
     feed("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
     fetched = 1;
     turn();
     assert_int_equal(fetched, 200);
     assert_false(fetch.busy);
     fetch_start(&fetch, upstream, &piece, 1);
+    turn();
     feed("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello!"); /* more than is wanted */
     turn();
     assert_int_equal(fetched, 0);
@@ -408,6 +427,7 @@ int main(void)
         TEST(test_close_ends_those_behind),
         TEST(test_nonsense_ends_it),
         TEST(test_bytes_that_nobody_asked_for_end_it),
+        TEST(test_an_answer_before_the_call_was_sent_is_none),
         TEST(test_silence_ends_it),
         TEST(test_who_owes_nothing_may_be_silent),
         TEST(test_a_pause_holds_back),
