@@ -209,13 +209,14 @@ static void upstream_defer(struct upstream *upstream)
 /* Tells what is to be told. Any of the callbacks may destroy the upstream. */
 static void upstream_tell(struct upstream *upstream)
 {
-    if (upstream->state == UPSTREAM_ENDING)
+    bool ending = upstream->state == UPSTREAM_ENDING;
+    if (ending)
         calls_end(upstream);
     const struct call *last = refused_last(upstream);
     if (last)
         refused_end(upstream, last);
-    if (upstream->state != UPSTREAM_ENDING)
-        return;
+    if (!ending || upstream->state != UPSTREAM_ENDING)
+        return; /* also when one of these callbacks has closed it: that is told next */
     upstream->state = UPSTREAM_CLOSED;
     loop_timer_clear(upstream->all->loop, &upstream->timer);
     free(upstream->text);

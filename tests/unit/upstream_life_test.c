@@ -119,6 +119,7 @@ static void on_closed(struct upstream *one, int error)
 {
     assert_ptr_equal(one, upstream);
     assert_false(upstream_is_open(one));
+    assert_int_equal(upstream_depth(one), 0);
     closed++;
     closed_error = error;
     act(CLOSED, NULL);
@@ -293,7 +294,6 @@ static struct slice text_of(size_t from, size_t len)
 static void test_a_refused_call_ends_no_other(void **state)
 {
     (void)state;
-    restart();
     stop();
     start();
     struct told *early = call("early"); /* it does not stand yet */
@@ -308,6 +308,24 @@ static void test_a_refused_call_ends_no_other(void **state)
     turn();
     check_end(late, CALL_DONE);
     assert_int_equal(closed, 0);
+}
+
+/* The others end before the end is told, also if it is the end of a refused call that closes. */
+static void test_closing_when_a_refused_call_ends(void **state)
+{
+    (void)state;
+    struct told *sent = call("sent");
+    turn();
+    feed("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 4\r\n\r\nab");
+    turn();
+    struct told *refused = call("refused");
+    when = END;
+    what = CLOSE;
+    turn();
+    check_end(refused, CALL_UNSENT);
+    check_end(sent, CALL_LOST);
+    assert_int_equal(closed, 1);
+    assert_int_equal(closed_error, -ECANCELED);
 }
 
 static void test_calling_again_does_not_hold_up_the_turn(void **state)
@@ -989,6 +1007,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_a_refused_call_ends_no_other),
+        TEST(test_closing_when_a_refused_call_ends),
         TEST(test_calling_again_does_not_hold_up_the_turn),
         TEST(test_calls_behind_the_hook_do_not_wait),
         TEST(test_no_calls_once_it_will_close),
