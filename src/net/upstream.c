@@ -406,7 +406,7 @@ static bool upstream_read(struct upstream *upstream, bool may_recv)
         return false;
     conn_keep(conn, (struct slice){input + used, len - used});
     if (conn->ended && conn->state == CONN_OPEN && !upstream->paused) {
-        if (upstream->part == ANSWER_UNTIL_END)
+        if (upstream->part == ANSWER_UNTIL_END && !conn->mute) /* a reset is no proper end */
             answer_end(upstream);
         upstream_close(upstream, 0);
     }

@@ -14,14 +14,14 @@ static struct loop loop;
 static struct {
     struct conn conn; /* first, so that a conn leads here */
     int fd;
-    unsigned readable, drained, closed;
+    unsigned readable, drained, closed, connected;
 } own;
 
 static void on_readable(struct conn *conn)
 {
     assert_ptr_equal(conn, &own.conn);
     assert_int_equal(own.closed, 0);
-    check(!conn_blocked(conn), "read while something is queued");
+    check(!conn_blocked(conn) || conn->duplex, "read while something is queued");
     own.readable++;
 }
 
@@ -40,7 +40,14 @@ static void on_closed(struct conn *conn)
     own.closed++;
 }
 
-static const struct conn_ops ops = {NULL, on_readable, on_drained, on_closed};
+static void on_connected(struct conn *conn)
+{
+    assert_ptr_equal(conn, &own.conn);
+    assert_int_equal(own.readable + own.drained + own.closed, 0);
+    own.connected++;
+}
+
+static const struct conn_ops ops = {on_connected, on_readable, on_drained, on_closed};
 
 /* Closes the one before. */
 static void open_conn(void)
@@ -48,7 +55,7 @@ static void open_conn(void)
     if (own.fd)
         conn_close(&own.conn);
     memset(&own, 0xa5, sizeof own);
-    own.readable = own.drained = own.closed = 0;
+    own.readable = own.drained = own.closed = own.connected = 0;
     own.fd = fake_socket_new(io);
     assert_int_equal(conn_open(&own.conn, &loop, own.fd, &ops), 0);
     assert_int_equal(own.conn.state, CONN_OPEN);
@@ -829,6 +836,151 @@ static void test_lingering_has_a_limit(void **state)
     assert_int_equal(own.readable, 0);
 }
 
+/* Connecting */
+
+static void connect_conn(void)
+{
+    conn_close(&own.conn);
+    own.readable = own.drained = own.closed = own.connected = 0;
+    own.fd = fake_socket_new(io);
+    socket_of_conn()->space = 0; /* it is not writable yet */
+    assert_int_equal(conn_connect(&own.conn, &loop, own.fd, &ops), 0);
+}
+
+static void test_connect(void **state)
+{
+    (void)state;
+    connect_conn();
+    assert_int_equal(socket_of_conn()->interest, IO_WRITE);
+    fake_feed(io, own.fd, SLICE("early"));
+    send_text("queued until it stands");
+    turn();
+    assert_int_equal(own.connected + own.readable, 0);
+    assert_int_equal(socket_of_conn()->sends, 0);
+    socket_of_conn()->space = 100;
+    turn();
+    assert_int_equal(own.connected, 1);
+    turn();
+    check_slice(fake_output(io, own.fd), SLICE("queued until it stands"), "output");
+    assert_int_equal(own.drained, 1);
+    turn();
+    assert_int_equal(own.readable, 1);
+    assert_int_equal(own.connected, 1);
+}
+
+static void test_connect_that_fails(void **state)
+{
+    (void)state;
+    static const int errors[] = {-ECONNREFUSED, -ETIMEDOUT, -EHOSTUNREACH};
+    for (size_t i = 0; i < COUNT(errors); i++) {
+        connect_conn();
+        fake_break(io, own.fd, errors[i]);
+        turn();
+        check_closed();
+        assert_int_equal(own.conn.error, errors[i]);
+        assert_int_equal(own.connected, 0);
+    }
+    connect_conn(); /* broken, and a read does not tell why */
+    report(IO_WRITE | IO_BROKEN);
+    check_closed();
+    assert_int_equal(own.conn.error, -ECONNREFUSED);
+    connect_conn();
+    conn_close(&own.conn);
+    check_closed();
+    struct conn conn;
+    int fd = fake_socket_new(io);
+    io->watch_error = -ENOSPC;
+    assert_int_equal(conn_connect(&conn, &loop, fd, &ops), -ENOSPC);
+    io->watch_error = 0;
+    io->io.ops->close(&io->io, fd);
+}
+
+/* Both directions at once */
+
+static void test_duplex_reads_while_blocked(void **state)
+{
+    (void)state;
+    char room[10];
+    own.conn.duplex = true;
+    socket_of_conn()->space = 0;
+    send_text("x");
+    assert_int_equal(socket_of_conn()->interest, IO_READ | IO_WRITE);
+    fake_feed(io, own.fd, SLICE("in"));
+    turn();
+    assert_int_equal(own.readable, 1);
+    assert_true(conn_blocked(&own.conn));
+    assert_int_equal(conn_fill(&own.conn, room, sizeof room, true), 2);
+    fake_feed(io, own.fd, SLICE("in"));
+    socket_of_conn()->space = 10;
+    turn(); /* both in one event */
+    assert_int_equal(own.drained, 1);
+    assert_int_equal(own.readable, 2);
+    assert_int_equal(socket_of_conn()->interest, IO_READ);
+}
+
+static void test_duplex_pauses_and_ends(void **state)
+{
+    (void)state;
+    char room[10];
+    own.conn.duplex = true;
+    socket_of_conn()->space = 0;
+    send_text("x");
+    conn_pause(&own.conn, true);
+    assert_int_equal(socket_of_conn()->interest, IO_WRITE);
+    conn_pause(&own.conn, false);
+    assert_int_equal(socket_of_conn()->interest, IO_READ | IO_WRITE);
+    fake_end(io, own.fd);
+    assert_int_equal(conn_fill(&own.conn, room, sizeof room, true), 0);
+    assert_true(own.conn.ended);
+    assert_int_equal(socket_of_conn()->interest, IO_WRITE);
+    conn_finish(&own.conn, false);
+    assert_int_equal(socket_of_conn()->interest, IO_WRITE);
+    socket_of_conn()->space = 10;
+    turn();
+    check_closed();
+    check_slice(fake_output(io, own.fd), SLICE("x"), "output");
+}
+
+/* What the peer said before it left is read, then the error is told; nothing is written meanwhile. */
+static void test_duplex_reads_what_came_before_a_reset(void **state)
+{
+    (void)state;
+    for (int blocked = 0; blocked < 2; blocked++) {
+        const ssize_t steps[] = {blocked ? -ECONNRESET : -EPIPE};
+        struct conn_piece piece;
+        char room[10];
+        open_conn();
+        own.conn.duplex = true;
+        piece = parcel(text_of(0, 8));
+        if (blocked) {
+            socket_of_conn()->space = 0;
+            conn_send(&own.conn, &piece, 1);
+            socket_of_conn()->space = 100;
+        }
+        fake_feed(io, own.fd, SLICE("last"));
+        socket_of_conn()->in_error = -ECONNRESET;
+        fake_steps_set(&socket_of_conn()->send_steps, steps, 1);
+        if (!blocked)
+            conn_send(&own.conn, &piece, 1);
+        turn();
+        check_open();
+        assert_int_equal(own.readable, 1);
+        assert_false(conn_blocked(&own.conn));
+        parcels_check_all_released();
+        unsigned sends = socket_of_conn()->sends;
+        piece = parcel(text_of(0, 8));
+        conn_send(&own.conn, &piece, 1);
+        parcels_check_all_released();
+        assert_int_equal(socket_of_conn()->sends, sends);
+        check_open();
+        assert_int_equal(conn_fill(&own.conn, room, sizeof room, true), 4);
+        assert_int_equal(conn_fill(&own.conn, room, sizeof room, true), 0);
+        check_closed();
+        assert_int_equal(own.conn.error, -ECONNRESET);
+        assert_int_equal(own.drained, 0);
+    }
+}
+
 /* All of it, at random, with and without memory */
 
 struct storm {
@@ -979,6 +1131,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_finish_with_errors, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_lingering_ends_with_an_error, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_lingering_has_a_limit, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_connect, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_connect_that_fails, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_duplex_reads_while_blocked, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_duplex_pauses_and_ends, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_duplex_reads_what_came_before_a_reset, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_storm, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

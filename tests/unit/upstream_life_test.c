@@ -765,6 +765,24 @@ static void test_an_answer_before_a_reset_is_not_lost(void **state)
     }
 }
 
+/* After a reset that was met in writing, the kernel may tell of an end that the server never meant. */
+static void test_a_reset_does_not_end_a_body(void **state)
+{
+    (void)state;
+    static const ssize_t steps[] = {-ECONNRESET};
+    struct told *told = begin_call((struct conn_piece){.data = "head", .len = 4});
+    turn();
+    feed("HTTP/1.1 200 OK\r\n\r\nhalf a bo");
+    turn();
+    part(told, SLICE("part"));
+    fake_steps_set(&fake_socket(io, fd)->send_steps, steps, 1);
+    fake_end(io, fd);
+    upstream_flush(upstream);
+    turn();
+    check_end(told, CALL_LOST);
+    assert_int_equal(closed_error, -ECONNRESET);
+}
+
 /* The peer is gone, and nobody may write to it again. */
 static void test_a_reset_met_in_writing(void **state)
 {
@@ -1028,6 +1046,7 @@ int main(void)
         TEST(test_connecting_that_fails),
         TEST(test_destroyed_while_connecting),
         TEST(test_an_answer_before_a_reset_is_not_lost),
+        TEST(test_a_reset_does_not_end_a_body),
         TEST(test_a_reset_met_in_writing),
         TEST(test_other_errors),
         TEST(test_the_server_ends_in_the_middle),

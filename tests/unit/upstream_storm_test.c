@@ -271,7 +271,8 @@ static void on_end(struct call *call, enum call_result result)
     }
     if (result == CALL_DONE && !call->abandoned) {
         assert_true(told->headed);
-        assert_int_equal(told->told_bytes, told->answered);
+        /* Of a body that goes on to the end nobody knows whether it is whole. */
+        assert_true(told->told_bytes == told->answered || told->kind == TO_THE_END);
     }
     anything();
 }
@@ -388,7 +389,7 @@ static void answer(struct told *told)
 static void serve(void)
 {
     struct fake_socket *socket = fake_socket(all.io, all.fd);
-    if (!socket->open)
+    if (!socket->open || socket->broken)
         return;
     while (all.answer_next < all.count && !all.server_done && !once_in(6)) {
         struct told *told = &all.calls[all.answer_next];
@@ -433,7 +434,8 @@ static void step(void)
         break;
     case 4:
         /* Between answers, since in a body it would be content. */
-        if (once_in(20) && socket->open && all.answers_fed == all.answers_len) {
+        if (once_in(20) && socket->open && !socket->in_ended && !socket->broken &&
+            all.answers_fed == all.answers_len) {
             fake_feed(all.io, all.fd, SLICE("nonsense\r\n\r\n"));
             all.server_done = true;
         }

@@ -1,0 +1,186 @@
+/* Real sockets, on the loopback: connecting, who is at the other end, and an upstream over them. */
+#include "net/io_epoll.h"
+
+#include <errno.h>
+
+#include "net/upstream.h"
+#include "unit.h"
+
+static struct io *io;
+
+static int set_up(void **state)
+{
+    (void)state;
+    io = io_epoll_new();
+    assert_non_null(io);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    io_epoll_destroy(io);
+    return 0;
+}
+
+static struct address parse(const char *text)
+{
+    struct address address;
+    assert_int_equal(address_parse(slice_of(text), &address), 0);
+    return address;
+}
+
+static unsigned wait_for(int fd, unsigned interest)
+{
+    struct io_event event = {0};
+    assert_int_equal(io->ops->watch(io, fd, interest, &event), 0);
+    assert_int_equal(io->ops->wait(io, &event, 1, 5000000), 1);
+    io->ops->unwatch(io, fd);
+    return event.ready;
+}
+
+static void check_address(const struct address *is, const struct address *wanted)
+{
+    assert_memory_equal(is->ip, wanted->ip, sizeof is->ip);
+    assert_int_equal(is->port, wanted->port);
+}
+
+static void test_remote(void **state)
+{
+    struct address wanted = parse("127.0.0.1:0"), bound, peer, remote;
+    (void)state;
+    int listener = io->ops->listen(io, &wanted, &bound);
+    assert_true(listener >= 0 && bound.port != 0);
+    int near = io->ops->connect(io, &bound);
+    assert_true(near >= 0);
+    assert_true(wait_for(near, IO_WRITE) & IO_WRITE);
+    wait_for(listener, IO_READ);
+    int far = io->ops->accept(io, listener, &peer);
+    assert_true(far >= 0);
+    io->ops->remote(io, near, &remote);
+    check_address(&remote, &bound);
+    io->ops->remote(io, far, &remote);
+    check_address(&remote, &peer);
+    io->ops->remote(io, listener, &remote); /* there is nobody */
+    check_address(&remote, &(struct address){0});
+    io->ops->close(io, near);
+    io->ops->close(io, far);
+    io->ops->close(io, listener);
+}
+
+/* An upstream whose server is the test. */
+
+static struct {
+    struct loop loop;
+    unsigned opened, closed, ended;
+    int error;
+    uint16_t status;
+    enum call_result result;
+    char body[16];
+    size_t len;
+} own;
+
+static void on_open(struct upstream *upstream)
+{
+    (void)upstream;
+    own.opened++;
+}
+
+static void on_closed(struct upstream *upstream, int error)
+{
+    (void)upstream;
+    own.closed++;
+    own.error = error;
+}
+
+static const struct upstream_ops ops = {on_open, on_closed, NULL};
+
+static void on_head(struct call *call, const struct http_response *head)
+{
+    (void)call;
+    own.status = head->status;
+}
+
+static void on_body(struct call *call, struct slice bytes)
+{
+    (void)call;
+    assert_true(own.len + bytes.len <= sizeof own.body);
+    memcpy(own.body + own.len, bytes.data, bytes.len);
+    own.len += bytes.len;
+}
+
+static void on_end(struct call *call, enum call_result result)
+{
+    (void)call;
+    own.ended++;
+    own.result = result;
+}
+
+static const struct call_ops call_ops = {on_head, NULL, on_body, on_end};
+
+static void turn_until(const unsigned *count)
+{
+    for (int i = 0; i < 100 && *count == 0; i++)
+        loop_turn(&own.loop, 100000);
+    assert_int_equal(*count, 1);
+}
+
+static void send_text(int fd, const char *text)
+{
+    struct iovec piece = {(void *)(uintptr_t)text, strlen(text)};
+    assert_int_equal(io->ops->send(io, fd, &piece, 1), piece.iov_len);
+}
+
+static void test_upstream(void **state)
+{
+    static const struct upstream_config config = {5000000, 5000000};
+    struct address wanted = parse("127.0.0.1:0"), bound, peer;
+    struct call call = {.ops = &call_ops};
+    struct conn_piece piece = {.data = "GET /a HTTP/1.1\r\n\r\n", .len = 19};
+    char request[64];
+    (void)state;
+    memset(&own, 0, sizeof own);
+    loop_init(&own.loop, io);
+    int listener = io->ops->listen(io, &wanted, &bound);
+    struct upstreams *all = upstreams_new(&own.loop);
+    struct upstream *upstream = upstream_new(all, &config, &ops, NULL);
+    assert_int_equal(upstream_connect(upstream, &bound), 0);
+    turn_until(&own.opened);
+    int far = io->ops->accept(io, listener, &peer);
+    upstream_call(upstream, &call, &piece, 1);
+    loop_turn(&own.loop, 0);
+    wait_for(far, IO_READ);
+    assert_int_equal(io->ops->recv(io, far, request, sizeof request), piece.len);
+    assert_memory_equal(request, piece.data, piece.len);
+    send_text(far, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel");
+    loop_turn(&own.loop, 1000000);
+    send_text(far, "lo");
+    turn_until(&own.ended);
+    assert_int_equal(own.result, CALL_DONE);
+    assert_int_equal(own.status, 200);
+    check_slice((struct slice){own.body, own.len}, SLICE("hello"), "body");
+    io->ops->close(io, far);
+    turn_until(&own.closed);
+    assert_int_equal(own.error, 0);
+
+    /* Nobody listens there any more. */
+    io->ops->close(io, listener);
+    own.closed = 0;
+    int error = upstream_connect(upstream, &bound);
+    if (error == 0)
+        turn_until(&own.closed);
+    assert_int_equal(error ? error : own.error, -ECONNREFUSED);
+    assert_int_equal(own.opened, 1);
+    upstream_destroy(upstream);
+    upstreams_destroy(all);
+    loop_free(&own.loop);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_remote, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_upstream, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
