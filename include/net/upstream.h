@@ -13,9 +13,8 @@
 #include "net/http.h"
 
 enum {
-    UPSTREAM_INPUT_BYTES = 64 * 1024, /* the input buffer that all upstreams share */
-    UPSTREAM_OUTPUT_BYTES =
-        64 * 1024, /* copied output of one upstream in one turn, before it is written early */
+    UPSTREAM_INPUT_BYTES = 64 * 1024,  /* taken from one upstream at a time */
+    UPSTREAM_OUTPUT_BYTES = 64 * 1024, /* copied in a turn; more is written early */
 };
 
 /* What all upstreams of one loop share: the input buffer, and who has something to write. */

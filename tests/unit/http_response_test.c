@@ -350,7 +350,9 @@ static void test_mutations(void **state)
         char text[256];
         struct http_response response;
         struct http_error error;
-        size_t len = strlen(strcpy(text, seeds[chance_below(&chance, COUNT(seeds))]));
+        struct slice seed = slice_of(seeds[chance_below(&chance, COUNT(seeds))]);
+        size_t len = seed.len;
+        memcpy(text, seed.data, len);
         for (size_t changes = chance_below(&chance, 4); changes > 0; changes--) {
             size_t at = chance_below(&chance, len);
             char c = letters[chance_below(&chance, sizeof letters)]; /* NUL too */

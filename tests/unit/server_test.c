@@ -50,6 +50,7 @@ struct keeps {
 
 static struct {
     struct service service;
+    struct address remote; /* of the last head */
     unsigned heads, starts, answers, hold_ends, request_ends, keeps, batches, batch_most;
     unsigned batched, grouped; /* requests */
     unsigned refs, released;
@@ -80,6 +81,7 @@ static void on_head(struct service *service, struct request *request)
     struct about *about = about_of(request);
     assert_ptr_equal(service, &mine.service);
     mine.heads++;
+    request_remote(request, &mine.remote);
     about->what = UNKNOWN;
     slice_next(&rest, '/', &part);
     if (!slice_next(&rest, '/', &part))
@@ -539,6 +541,10 @@ static void test_one_request(void **state)
     assert_int_equal(counters->batches, 1);
     assert_int_equal(counters->accepted, 1);
     assert_int_equal(server_connections(server), 1);
+    struct address remote;
+    assert_int_equal(address_parse(SLICE("10.0.0.9:5555"), &remote), 0);
+    assert_memory_equal(mine.remote.ip, remote.ip, sizeof remote.ip);
+    assert_int_equal(mine.remote.port, remote.port);
 }
 
 /* All that came in one turn, of all connections, is answered in one batch. */

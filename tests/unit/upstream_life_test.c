@@ -409,7 +409,7 @@ static void everything(void)
     turn();
     fake_socket(io, fd)->space = 1000;
     turn();
-    if (upstream && streamed->call.upstream) {
+    if (upstream && streamed && streamed->call.upstream) {
         part(streamed, SLICE("rest"));
         upstream_call_end(&streamed->call);
     }

@@ -366,18 +366,17 @@ static void answer(struct told *told)
     bool body = told->kind == LENGTH || told->kind == CHUNKED || told->kind == TO_THE_END ||
                 told->kind == CLOSING;
     told->answered = body ? below(once_in(5) ? 20000 : 200) : 0;
-    snprintf(fields, sizeof fields, "%sContent-Length: %u\r\n",
-             told->kind == CLOSING ? "Connection: close\r\n" : "",
-             told->kind == HEAD ? 77 : (unsigned)told->answered);
     if (told->kind == CHUNKED)
-        strcpy(fields, "Transfer-Encoding: chunked\r\n");
-    if (told->kind == TO_THE_END)
-        strcpy(fields, "");
+        snprintf(fields, sizeof fields, "Transfer-Encoding: chunked\r\n");
+    else if (told->kind != TO_THE_END && told->kind != NO_CONTENT)
+        snprintf(fields, sizeof fields, "%sContent-Length: %u\r\n",
+                 told->kind == CLOSING ? "Connection: close\r\n" : "",
+                 told->kind == HEAD ? 77 : (unsigned)told->answered);
     say_head(told,
              told->kind == NO_CONTENT     ? "204 No Content"
              : told->kind == NOT_MODIFIED ? "304 Not Modified"
                                           : "200 OK",
-             told->kind == NO_CONTENT ? "" : fields);
+             fields);
     if (told->kind == CHUNKED)
         say_chunks(told);
     else
