@@ -87,6 +87,10 @@ struct service {
      * parts. */
     void (*on_request)(struct service *service, struct request *request);
 
+    /* The answers of a batch that came on one connection alone are about to be sent. What others are to hear of these requests can
+     * go out before: that takes no longer then, and with many connections one would wait for the other. May be NULL. */
+    void (*on_answers)(struct service *service);
+
     /* A held request's time is up, or its client sends no more: answer it now. */
     void (*on_hold_end)(struct service *service, struct request *request);
 

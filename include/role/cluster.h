@@ -51,6 +51,9 @@ void cluster_on_move(struct cluster *cluster, uint32_t shard, struct record *fro
                      struct record *to);
 void cluster_on_drop(struct cluster *cluster, uint32_t shard, struct record *record);
 
+/* Sends what was written so far in this turn to all members now, and not at its end. */
+void cluster_push(struct cluster *cluster);
+
 /* Whether this node has everything, so that a key that it lacks does not exist; true too of a node that leaves. */
 bool cluster_has_everything(const struct cluster *cluster);
 

@@ -273,6 +273,8 @@ void client_run(struct server *server, struct run *run)
     do
         closes = request_answer(server->requests[run->first + answered++]);
     while (answered < run->count && run_goes_on(client, closes));
+    if (server->run_count == 1 && server->service->on_answers)
+        server->service->on_answers(server->service);
     output_flush(&server->output);
     if (client->state == CLIENT_STREAMING && client->conn.state == CONN_OPEN &&
         !conn_blocked(&client->conn))

@@ -88,6 +88,11 @@ static void node_on_request(struct service *service, struct request *request)
         value_on_request(node_of(service), request);
 }
 
+static void node_on_answers(struct service *service)
+{
+    cluster_push(node_of(service)->cluster);
+}
+
 static void node_on_hold_end(struct service *service, struct request *request)
 {
     value_on_hold_end(node_of(service), request);
@@ -114,6 +119,7 @@ static const struct service node_service = {
     .on_batch = node_on_batch,
     .on_group = node_on_group,
     .on_request = node_on_request,
+    .on_answers = node_on_answers,
     .on_hold_end = node_on_hold_end,
     .on_stream = node_on_stream,
     .on_request_end = node_on_request_end,

@@ -317,6 +317,18 @@ void cluster_on_change(struct cluster *cluster, uint32_t shard, struct record *o
     cluster->changed |= local;
 }
 
+void cluster_push(struct cluster *cluster)
+{
+    if (!cluster->batch.records)
+        return;
+    push_flush(cluster);
+    for (unsigned i = 1; i < cluster->members.count; i++) {
+        struct peer *peer = cluster->members.list[i]->peer;
+        if (peer && peer->push_state == PUSH_LIVE)
+            upstream_flush(peer->push);
+    }
+}
+
 void push_turn_end(struct cluster *cluster)
 {
     if (cluster->changed)
