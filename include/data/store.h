@@ -13,7 +13,8 @@
 enum {
     STORE_SHARD_BITS = 14,
     STORE_SHARDS = 1 << STORE_SHARD_BITS,
-    STORE_GROUPS = 128,      /* of STORE_SHARDS / STORE_GROUPS shards, for digests */
+    STORE_GROUPS = 128, /* of STORE_SHARDS / STORE_GROUPS shards, for digests */
+    STORE_SHARDS_PER_GROUP = STORE_SHARDS / STORE_GROUPS,
     STORE_PREFETCH_MAX = 64, /* look-ups that are prefetched together; 16 to 32 do best */
 };
 

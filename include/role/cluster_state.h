@@ -249,6 +249,17 @@ struct slice request_head(const struct cluster *cluster, char room[REQUEST_HEAD_
 /* A whole reply of these bytes, which are malloc'd and taken over. */
 void reply_owned(struct request *request, const char *type, void *data, size_t bytes);
 
+/* Another node has said no: its sentence goes to the log. */
+void log_refusal(struct cluster *cluster, const char *event, const struct address *address,
+                 unsigned status, struct slice sentence);
+
+/* What a member tells in a request was true a little earlier: at this time at the latest, since it would have given up after
+ * `patience_us`. */
+uint64_t told_before_us(const struct cluster *cluster, uint64_t patience_us);
+
+void digests_sort(uint64_t *digests, unsigned count);
+bool digests_have(const uint64_t *sorted, unsigned count, uint64_t digest);
+
 /* Another member's idea of what is past the grace period. */
 void cluster_take_horizon(struct cluster *cluster, uint64_t horizon_us);
 

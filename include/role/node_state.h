@@ -1,4 +1,4 @@
-/* The inside of the node room, shared by node.c (life), values.c (requests on keys), operations.c (what is under /-/),
+/* The inside of the node room, shared by node.c (life), values.c and writes.c (requests on keys), operations.c and listing.c (what is under /-/),
  * merge.c, metrics.c and status.c. Nobody else includes this. */
 #ifndef ROLE_NODE_STATE_H
 #define ROLE_NODE_STATE_H
@@ -50,6 +50,16 @@ struct node_work {
 };
 static_assert(sizeof(struct node_work) <= sizeof((struct request){0}.service_room), "it fits");
 
+static inline void request_refuse(struct request *request, uint16_t status, const char *sentence)
+{
+    request->error = (struct http_error){status, sentence};
+}
+
+static inline bool request_is_write(const struct request *request)
+{
+    return request->head.method == HTTP_POST || request->head.method == HTTP_PUT;
+}
+
 static inline struct node_work *work_of(struct request *request)
 {
     return (struct node_work *)(void *)request->service_room;
@@ -89,16 +99,25 @@ static inline struct node *node_of(struct service *service)
 void value_on_head(struct node *node, struct request *request);
 void value_on_request(struct node *node, struct request *request);
 void value_on_hold_end(struct node *node, struct request *request);
-void value_on_body_start(struct node *node, struct request *request, uint64_t bytes);
-struct server_room value_on_body_room(struct node *node, struct request *request, uint64_t left);
-void value_on_body_filled(struct request *request);
 void value_on_request_end(struct node *node, struct request *request);
+
+/* ETag and Fog-Version of a record; NULL for a key that has none. */
+void value_put_version(struct request *request, const struct record *record);
 
 /* A record's bytes as a piece to send from their place. */
 struct conn_piece value_piece(struct node *node, struct record *record, struct slice bytes);
 
 /* Answers those whose key has changed, NODE_WAKES_PER_TURN at most. */
 void value_wake(struct node *node);
+
+/* writes.c: what changes a key. A value that comes in parts goes straight into its record. */
+
+void write_on_request(struct node *node, struct request *request);
+void write_on_hold_end(struct node *node, struct request *request);
+void write_on_body_start(struct node *node, struct request *request, uint64_t bytes);
+struct server_room write_on_body_room(struct node *node, struct request *request, uint64_t left);
+void write_on_body_filled(struct request *request);
+void write_on_request_end(struct node *node, struct request *request);
 
 /* operations.c */
 
@@ -109,6 +128,21 @@ void operation_on_body_start(struct node *node, struct request *request, uint64_
 struct server_room operation_on_body_room(struct request *request, uint64_t left);
 void operation_on_body_filled(struct node *node, struct request *request, size_t bytes);
 void operation_on_request_end(struct node *node, struct request *request);
+
+/* The target of a request without its query, which goes to *query. */
+struct slice operation_path(struct slice target, struct slice *query);
+
+/* A body that is whole now, wherever it was collected. */
+struct slice operation_body(struct request *request);
+
+/* listing.c: replies that go through records, a little a turn: /-/keys, /-/records, /-/digest/GG/SS. */
+
+struct listing;
+void listing_reply_keys(struct node *node, struct request *request);
+void listing_reply_records(struct node *node, struct request *request);
+void listing_reply_digests(struct request *request, uint32_t shard);
+enum server_stream_result listing_on_stream(struct node *node, struct request *request);
+void listing_destroy(struct node *node, struct listing *listing);
 
 /* merge.c: the body of /-/merge. Memory of its own in request->service_data. */
 

@@ -283,7 +283,7 @@ static void digest_toggle(struct store *store, uint32_t shard, const struct reco
 {
     uint64_t digest = record_digest(record);
     store->shards[shard].digest ^= digest;
-    store->group_digests[shard / (STORE_SHARDS / STORE_GROUPS)] ^= digest;
+    store->group_digests[shard / STORE_SHARDS_PER_GROUP] ^= digest;
     store->digest ^= digest;
 }
 

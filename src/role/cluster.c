@@ -9,9 +9,10 @@ enum {
     REPLACED_US =
         2 * 1000 * 1000, /* a member whose address another one answers at is gone after it */
     HORIZON_STEP_US_MIN =
-        5 * 1000 * 1000, /* what is revived must be heard of before the next one */
-    HORIZON_STEPS = 8,   /* of a grace period */
-    KEEP_US_MIN = 3600,  /* s: who is gone is remembered for so long at least */
+        5 * 1000 * 1000,      /* what is revived must be heard of before the next one */
+    HORIZON_STEPS = 8,        /* of a grace period */
+    SENTENCE_BYTES_MAX = 300, /* of another node's, in the log */
+    KEEP_S_MIN = 3600,        /* s: who is gone is remembered for so long at least */
 };
 
 const struct members *cluster_list(const struct cluster *cluster)
@@ -75,6 +76,42 @@ void reply_owned(struct request *request, const char *type, void *data, size_t b
     reply_start(request, 200);
     reply_field(request, SLICE("Content-Type"), slice_of(type));
     reply_body_ref(request, piece);
+}
+
+void log_refusal(struct cluster *cluster, const char *event, const struct address *address,
+                 unsigned status, struct slice sentence)
+{
+    char text[ADDRESS_TEXT_BYTES];
+    while (sentence.len > 0 && sentence.data[sentence.len - 1] == '\n')
+        sentence.len--;
+    log_event(cluster->log, LOG_WARN_LEVEL, event, "member=%s status=%u msg=\"%.*s\"",
+              address_format(address, text), status,
+              (int)(sentence.len < SENTENCE_BYTES_MAX ? sentence.len : SENTENCE_BYTES_MAX),
+              sentence.data);
+}
+
+uint64_t told_before_us(const struct cluster *cluster, uint64_t patience_us)
+{
+    uint64_t now_us = cluster->loop->now_us;
+    return now_us > patience_us ? now_us - patience_us : 0;
+}
+
+/* Digests */
+
+static int digest_compare(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+void digests_sort(uint64_t *digests, unsigned count)
+{
+    qsort(digests, count, sizeof *digests, digest_compare);
+}
+
+bool digests_have(const uint64_t *sorted, unsigned count, uint64_t digest)
+{
+    return count && bsearch(&digest, sorted, count, sizeof digest, digest_compare);
 }
 
 bool cluster_admits(struct cluster *cluster, const struct request *request, uint64_t *sender)
@@ -244,9 +281,9 @@ static void cluster_drop_peers(struct cluster *cluster)
         if (member->state != MEMBER_HERE && member->peer)
             peer_destroy(member->peer);
     }
-    uint64_t keep_us = cluster->config->forget_us > KEEP_US_MIN * 1000000ULL
+    uint64_t keep_us = cluster->config->forget_us > KEEP_S_MIN * 1000000ULL
                            ? cluster->config->forget_us
-                           : KEEP_US_MIN * 1000000ULL;
+                           : KEEP_S_MIN * 1000000ULL;
     uint64_t wall_us = cluster->loop->wall_us;
     members_forget(&cluster->members, wall_us > keep_us ? wall_us - keep_us : 0);
 }

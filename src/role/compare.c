@@ -5,7 +5,7 @@
 #include "base/big.h"
 #include "role/cluster_state.h"
 
-enum { SHARDS_PER_GROUP = STORE_SHARDS / STORE_GROUPS, GROUP_BYTES = 1 + SHARDS_PER_GROUP * 8 };
+enum { GROUP_BYTES = 1 + STORE_SHARDS_PER_GROUP * 8 };
 
 static const char binary[] = "application/octet-stream";
 
@@ -25,12 +25,6 @@ static struct peer *admitted(struct cluster *cluster, struct request *request, u
     }
     repair_lease(cluster, from->id);
     return from->peer;
-}
-
-static uint64_t heard_before(const struct cluster *cluster)
-{
-    uint64_t now_us = cluster->loop->now_us;
-    return now_us > CLUSTER_ANSWER_US ? now_us - CLUSTER_ANSWER_US : 0;
 }
 
 static void reply_malformed(struct cluster *cluster, struct request *request)
@@ -55,7 +49,7 @@ void cluster_reply_groups(struct cluster *cluster, struct request *request, uint
         if (big_get(body.data + (size_t)group * 8, 8) != store_group_digest(cluster->store, group))
             differing[count++] = (char)group;
         else
-            agreed_group(peer, group, heard_before(cluster));
+            agreed_group(peer, group, told_before_us(cluster, CLUSTER_ANSWER_US));
     reply_content(request, 200, slice_of(binary), (struct slice){differing, count});
 }
 
@@ -63,12 +57,12 @@ void cluster_reply_groups(struct cluster *cluster, struct request *request, uint
 static size_t compare_shards(struct peer *peer, const char *group_digests, char *out)
 {
     struct cluster *cluster = peer->cluster;
-    uint32_t first = (unsigned char)group_digests[0] * SHARDS_PER_GROUP;
+    uint32_t first = (unsigned char)group_digests[0] * STORE_SHARDS_PER_GROUP;
     size_t count = 0;
-    for (uint32_t i = 0; i < SHARDS_PER_GROUP; i++) {
+    for (uint32_t i = 0; i < STORE_SHARDS_PER_GROUP; i++) {
         uint64_t theirs = big_get(group_digests + 1 + (size_t)i * 8, 8);
         if (theirs == store_shard_digest(cluster->store, first + i))
-            agreed_shard(peer, first + i, heard_before(cluster));
+            agreed_shard(peer, first + i, told_before_us(cluster, CLUSTER_ANSWER_US));
         else
             big_put(out + 2 * count++, first + i, 2);
     }
@@ -85,7 +79,7 @@ void cluster_reply_shards(struct cluster *cluster, struct request *request, uint
     bool fine = body.len % GROUP_BYTES == 0 && groups <= STORE_GROUPS;
     for (size_t i = 0; fine && i < groups; i++)
         fine = (unsigned char)body.data[i * GROUP_BYTES] < STORE_GROUPS;
-    char *out = fine ? malloc(groups * SHARDS_PER_GROUP * 2 + 1) : NULL;
+    char *out = fine ? malloc(groups * STORE_SHARDS_PER_GROUP * 2 + 1) : NULL;
     if (!fine) {
         reply_malformed(cluster, request);
         return;
@@ -145,22 +139,15 @@ void cluster_reply_digests(struct cluster *cluster, struct request *request, uin
 
 /* Records by their digests */
 
-static int digest_compare(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
-}
-
 /* Those of one shard. Returns how many were found, `count` at most. */
 static unsigned find_in_shard(const struct store *store, uint32_t shard, uint64_t *wanted,
                               unsigned count, struct record **out)
 {
     unsigned found = 0;
-    qsort(wanted, count, sizeof *wanted, digest_compare);
+    digests_sort(wanted, count);
     for (struct record *at = store_first(store, shard); at && found < count; at = store_after(at)) {
         uint64_t digest = record_digest(at);
-        if (!store_lists(store, shard, at) ||
-            !bsearch(&digest, wanted, count, sizeof *wanted, digest_compare))
+        if (!store_lists(store, shard, at) || !digests_have(wanted, count, digest))
             continue;
         record_retain(at);
         out[found++] = at;

@@ -245,13 +245,6 @@ static const char *hello_refusal(struct cluster *cluster, const struct hello *he
 
 /* Requests */
 
-/* What a member tells in a request was true a little earlier: at this time at the latest, since it would have given up. */
-static uint64_t heard_before(const struct cluster *cluster)
-{
-    uint64_t now_us = cluster->loop->now_us;
-    return now_us > CLUSTER_DEAD_US ? now_us - CLUSTER_DEAD_US : 0;
-}
-
 static void greet(struct cluster *cluster, struct request *request, struct hello *hello)
 {
     struct address remote = {0};
@@ -272,7 +265,7 @@ static void greet(struct cluster *cluster, struct request *request, struct hello
     if (member && member->peer) {
         member->peer->knows_us |= hello->knows_us;
         if (hello->digest == store_digest(cluster->store))
-            agreed_all(member->peer, heard_before(cluster));
+            agreed_all(member->peer, told_before_us(cluster, CLUSTER_DEAD_US));
     }
     remote.port = hello->who.address.port;
     reply_content(request, 200, SLICE("text/plain; charset=utf-8"), hello_to(cluster, &remote));
@@ -400,12 +393,7 @@ static void peer_up(struct peer *peer)
 static void told_no(struct peer *peer, unsigned status, struct slice body)
 {
     struct cluster *cluster = peer->cluster;
-    char address[ADDRESS_TEXT_BYTES];
-    while (body.len > 0 && body.data[body.len - 1] == '\n')
-        body.len--;
-    log_event(cluster->log, LOG_WARN_LEVEL, "hello-refused", "member=%s status=%u msg=\"%.*s\"",
-              address_format(&peer->member->address, address), status,
-              (int)(body.len < 300 ? body.len : 300), body.data);
+    log_refusal(cluster, "hello-refused", &peer->member->address, status, body);
     peer_down(peer, "\"it wants nothing of us\"");
     peer->retry_us = cluster->loop->now_us + CLUSTER_RETRY_US;
 }

@@ -56,7 +56,6 @@ static void probe_on_done(struct fetch *fetch, unsigned status, struct slice bod
 {
     struct probe *probe = probe_of(fetch);
     struct cluster *cluster = probe->cluster;
-    char address[ADDRESS_TEXT_BYTES];
     uint64_t id = 0;
     bool contested = is_own_address(cluster, &probe->address) &&
                      members_at(&cluster->members, &probe->address) != self_of(cluster);
@@ -74,11 +73,7 @@ static void probe_on_done(struct fetch *fetch, unsigned status, struct slice bod
             break;
         }
     } else if (status) {
-        while (body.len > 0 && body.data[body.len - 1] == '\n')
-            body.len--;
-        log_event(cluster->log, LOG_WARN_LEVEL, "join-refused", "member=%s status=%u msg=\"%.*s\"",
-                  address_format(&probe->address, address), status,
-                  (int)(body.len < 300 ? body.len : 300), body.data);
+        log_refusal(cluster, "join-refused", &probe->address, status, body);
     }
     probe_result(probe);
     upstream_close(probe->upstream, 0);

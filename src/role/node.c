@@ -22,7 +22,7 @@ static void node_on_body_start(struct service *service, struct request *request,
     if (request->kind == NODE_OPERATION)
         operation_on_body_start(node_of(service), request, bytes);
     else
-        value_on_body_start(node_of(service), request, bytes);
+        write_on_body_start(node_of(service), request, bytes);
 }
 
 /* A body that nobody wants is read and thrown away, up to a point. */
@@ -43,7 +43,7 @@ static struct server_room node_on_body_room(struct service *service, struct requ
         return discard_room(node, request, left);
     if (request->kind == NODE_OPERATION)
         return operation_on_body_room(request, left);
-    return value_on_body_room(node, request, left);
+    return write_on_body_room(node, request, left);
 }
 
 static void node_on_body_filled(struct service *service, struct request *request, size_t bytes)
@@ -55,7 +55,7 @@ static void node_on_body_filled(struct service *service, struct request *request
     if (request->kind == NODE_OPERATION)
         operation_on_body_filled(node, request, bytes);
     else
-        value_on_body_filled(request);
+        write_on_body_filled(request);
 }
 
 static unsigned keys_of(struct request *const *requests, unsigned count,

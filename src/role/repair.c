@@ -17,8 +17,6 @@
 #include "base/big.h"
 #include "role/cluster_state.h"
 
-enum { SHARDS_PER_GROUP = STORE_SHARDS / STORE_GROUPS, WANTED_BYTES = CLUSTER_WANTED_BYTES };
-
 /* What all agree on */
 
 void agreed_all(struct peer *peer, uint64_t at_us)
@@ -44,8 +42,8 @@ void agreed_shard(struct peer *peer, uint32_t shard, uint64_t at_us)
 static uint64_t peer_agreed_us(const struct peer *peer, uint32_t shard)
 {
     uint64_t us = peer->agreed_us;
-    if (peer->agreed_group_us[shard / SHARDS_PER_GROUP] > us)
-        us = peer->agreed_group_us[shard / SHARDS_PER_GROUP];
+    if (peer->agreed_group_us[shard / STORE_SHARDS_PER_GROUP] > us)
+        us = peer->agreed_group_us[shard / STORE_SHARDS_PER_GROUP];
     if (peer->agreed_shard_us && peer->agreed_shard_us[shard] > us)
         us = peer->agreed_shard_us[shard];
     return us;
@@ -159,7 +157,7 @@ static void ask_groups(struct peer *peer)
 static void ask_shards(struct peer *peer, struct slice groups)
 {
     const struct store *store = peer->cluster->store;
-    enum { GROUP_BYTES = 1 + SHARDS_PER_GROUP * 8 };
+    enum { GROUP_BYTES = 1 + STORE_SHARDS_PER_GROUP * 8 };
     char *body = malloc(groups.len * GROUP_BYTES), *at = body;
     if (!body) {
         repair_end(peer, false);
@@ -168,8 +166,8 @@ static void ask_shards(struct peer *peer, struct slice groups)
     for (size_t i = 0; i < groups.len; i++) {
         uint32_t group = (unsigned char)groups.data[i];
         *at++ = (char)group;
-        for (uint32_t shard = 0; shard < SHARDS_PER_GROUP; shard++, at += 8)
-            big_put(at, store_shard_digest(store, group * SHARDS_PER_GROUP + shard), 8);
+        for (uint32_t shard = 0; shard < STORE_SHARDS_PER_GROUP; shard++, at += 8)
+            big_put(at, store_shard_digest(store, group * STORE_SHARDS_PER_GROUP + shard), 8);
     }
     ask(peer, REPAIR_SHARDS, "POST /-/digest/shards", (struct slice){body, (size_t)(at - body)});
     free(body);
@@ -207,22 +205,11 @@ struct round {
     bool full; /* the rest is for the next round */
 };
 
-static int digest_compare(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
-}
-
-static bool digest_in(uint64_t digest, const uint64_t *sorted, unsigned count)
-{
-    return count && bsearch(&digest, sorted, count, sizeof digest, digest_compare);
-}
-
 static void round_give(struct round *round, uint32_t shard, const uint64_t *theirs, unsigned count)
 {
     struct store *store = round->peer->cluster->store;
     for (struct record *at = store_first(store, shard); at; at = store_after(at)) {
-        if (!store_lists(store, shard, at) || digest_in(record_digest(at), theirs, count))
+        if (!store_lists(store, shard, at) || digests_have(theirs, count, record_digest(at)))
             continue;
         if (batch_is_full(round->batch)) {
             round->full = true;
@@ -236,13 +223,13 @@ static void round_want(struct round *round, uint32_t shard, const uint64_t *thei
                        unsigned own_count)
 {
     for (unsigned i = 0; i < count; i++) {
-        if (digest_in(theirs[i], round->own, own_count))
+        if (digests_have(round->own, own_count, theirs[i]))
             continue;
         if (round->wanted_count == REPAIR_WANTED_MAX) {
             round->full = true;
             return;
         }
-        char *at = round->wanted + (size_t)WANTED_BYTES * round->wanted_count++;
+        char *at = round->wanted + (size_t)CLUSTER_WANTED_BYTES * round->wanted_count++;
         big_put(at, shard, 2);
         big_put(at + 2, theirs[i], 8);
     }
@@ -261,8 +248,8 @@ static bool round_shard(struct round *round, uint32_t shard, uint64_t *theirs, u
         round->own_room = own_count + 1;
     }
     own_count = store_record_digests(store, shard, round->own, own_count);
-    qsort(round->own, own_count, sizeof *round->own, digest_compare);
-    qsort(theirs, count, sizeof *theirs, digest_compare);
+    digests_sort(round->own, own_count);
+    digests_sort(theirs, count);
     round_give(round, shard, theirs, count);
     round_want(round, shard, theirs, count, own_count);
     return true;
@@ -364,7 +351,7 @@ static void round_send(struct round *round)
     repair->failed = false;
     intake_init(&repair->intake, cluster->store, RECORD_VALUE_BYTES_MAX, false);
     if (round->wanted_count) {
-        size_t len = (size_t)round->wanted_count * WANTED_BYTES;
+        size_t len = (size_t)round->wanted_count * CLUSTER_WANTED_BYTES;
         struct slice start = request_head(cluster, head, "POST /-/records", len);
         struct conn_piece pieces[2] = {{.data = start.data, .len = start.len},
                                        {.data = round->wanted, .len = len}};
@@ -387,7 +374,7 @@ static void round_send(struct round *round)
 static void on_digests(struct peer *peer, struct slice body)
 {
     struct round round = {.peer = peer, .batch = &peer->cluster->spare};
-    round.wanted = malloc((size_t)WANTED_BYTES * REPAIR_WANTED_MAX);
+    round.wanted = malloc((size_t)CLUSTER_WANTED_BYTES * REPAIR_WANTED_MAX);
     if (round.wanted && round_read(&round, body))
         round_send(&round);
     else

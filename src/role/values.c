@@ -8,21 +8,10 @@
 #include "role/node_state.h"
 
 enum {
-    CHUNKED_VALUE_BYTES = 16 * 1024, /* room for a value of unknown length, at first */
-    CONDITION_BYTES_MAX = 2048,      /* of If-None-Match; a longer one is not waited for */
+    CONDITION_BYTES_MAX = 2048, /* of If-None-Match; a longer one is not waited for */
 };
 
 static struct slice allow = {"GET, HEAD, POST, PUT, DELETE", 28};
-
-static void refuse(struct request *request, uint16_t status, const char *sentence)
-{
-    request->error = (struct http_error){status, sentence};
-}
-
-static bool is_write(const struct request *request)
-{
-    return request->head.method == HTTP_POST || request->head.method == HTTP_PUT;
-}
 
 /* Refuses a key that another partition holds. The sentence takes the place of the key's bytes. */
 static bool is_held_here(const struct node *node, struct request *request, struct slice key)
@@ -36,7 +25,7 @@ static bool is_held_here(const struct node *node, struct request *request, struc
                        "This key belongs to partition %u of %u; this node holds partition %u.",
                        partition, config->partitions, config->partition);
     server_scratch_use(request->server, (size_t)len + 1);
-    refuse(request, 421, sentence);
+    request_refuse(request, 421, sentence);
     return false;
 }
 
@@ -46,25 +35,25 @@ static bool find_key(const struct node *node, struct request *request, struct sl
     struct slice raw = {request->head.target.data + 1, request->head.target.len - 1};
     *key = raw;
     if (raw.len > 3 * RECORD_KEY_BYTES_MAX) {
-        refuse(request, 414, "The key is longer than 4096 bytes.");
+        request_refuse(request, 414, "The key is longer than 4096 bytes.");
         return false;
     }
     if (memchr(raw.data, '%', raw.len)) {
         char *room = server_scratch(request->server);
         long decoded = http_percent_decode(raw, room);
         if (decoded < 0) {
-            refuse(request, 400,
-                   "The key has a percent sign without two hexadecimal digits after it.");
+            request_refuse(request, 400,
+                           "The key has a percent sign without two hexadecimal digits after it.");
             return false;
         }
         *key = (struct slice){room, (size_t)decoded};
     }
     if (key->len > RECORD_KEY_BYTES_MAX) {
-        refuse(request, 414, "The key is longer than 4096 bytes.");
+        request_refuse(request, 414, "The key is longer than 4096 bytes.");
         return false;
     }
     if (slice_starts(*key, SLICE("-/"))) {
-        refuse(request, 403, "Keys that begin with -/ are reserved for operations.");
+        request_refuse(request, 403, "Keys that begin with -/ are reserved for operations.");
         return false;
     }
     if (!is_held_here(node, request, *key))
@@ -119,18 +108,19 @@ static void take_version(struct request *request)
     if (slice_number(field->value, UINT64_MAX, &version) && version > 0)
         work_of(request)->version = version;
     else
-        refuse(request, 400, "Fog-Version takes a whole number of microseconds since 1970.");
+        request_refuse(request, 400,
+                       "Fog-Version takes a whole number of microseconds since 1970.");
 }
 
 static void check_method(struct request *request)
 {
-    bool writes = is_write(request) || request->head.method == HTTP_DELETE;
+    bool writes = request_is_write(request) || request->head.method == HTTP_DELETE;
     const struct http_field *condition = http_field_find(&request->head, HTTP_FIELD_IF_MATCH);
     if (!condition && writes)
         condition = http_field_find(&request->head, HTTP_FIELD_IF_NONE_MATCH);
     if (condition && writes)
-        refuse(request, 501,
-               "Writes on conditions are not possible, since every node takes writes.");
+        request_refuse(request, 501,
+                       "Writes on conditions are not possible, since every node takes writes.");
 }
 
 static void check_write(struct node *node, struct request *request)
@@ -138,14 +128,15 @@ static void check_write(struct node *node, struct request *request)
     const struct http_field *ttl = http_field_find(&request->head, HTTP_FIELD_FOG_TTL);
     const struct http_field *type = http_field_find(&request->head, HTTP_FIELD_CONTENT_TYPE);
     if (request->head.content_length > node->config.value_max)
-        refuse(request, 413, "The value is larger than this node takes (--value-max).");
+        request_refuse(request, 413, "The value is larger than this node takes (--value-max).");
     if (type && type->value.len > RECORD_TYPE_BYTES_MAX)
-        refuse(request, 400, "The Content-Type is longer than 255 bytes.");
+        request_refuse(request, 400, "The Content-Type is longer than 255 bytes.");
     if (!ttl)
         return;
     unsigned long long seconds;
     if (!slice_number(ttl->value, NODE_TTL_SECONDS_MAX, &seconds) || seconds == 0)
-        refuse(request, 400, "Fog-TTL takes a whole number of seconds, from 1 to 2147483647.");
+        request_refuse(request, 400,
+                       "Fog-TTL takes a whole number of seconds, from 1 to 2147483647.");
     else
         work_of(request)->ttl_seconds = (uint32_t)seconds;
 }
@@ -157,7 +148,7 @@ void value_on_head(struct node *node, struct request *request)
         return;
     work_of(request)->key = store_key(node->store, key);
     work_of(request)->key.for_write = request->head.method >= HTTP_POST;
-    if (is_write(request))
+    if (request_is_write(request))
         check_write(node, request);
     if (request->head.field_count == 0)
         return;
@@ -169,7 +160,7 @@ void value_on_head(struct node *node, struct request *request)
 
 /* Reading */
 
-static void put_version(struct request *request, const struct record *record)
+void value_put_version(struct request *request, const struct record *record)
 {
     static const char etag_name[6] = "ETag: ", version_name[15] = "\r\nFog-Version: ";
     char lines[sizeof etag_name + ETAG_BYTES + sizeof version_name + DIGITS_DECIMAL_MAX + 2],
@@ -214,7 +205,7 @@ static void reply_value(struct node *node, struct request *request, struct recor
 {
     struct slice type = record_type(record), value = record_value(record);
     reply_start(request, 200);
-    put_version(request, record);
+    value_put_version(request, record);
     put_expiry(request, record, node->loop->wall_us);
     if (type.len)
         reply_field(request, SLICE("Content-Type"), type);
@@ -230,7 +221,7 @@ static void reply_without_value(struct request *request, unsigned status,
                                 const struct record *record)
 {
     reply_start(request, status);
-    put_version(request, record);
+    value_put_version(request, record);
     reply_end(request);
 }
 
@@ -367,194 +358,10 @@ static void reply_get(struct node *node, struct request *request)
         reply_without_value(request, 204, NULL);
 }
 
-/* Writing */
-
-static struct record_form form_of(const struct request *request, uint64_t now_us)
-{
-    const struct node_work *work = (const struct node_work *)(const void *)request->service_room;
-    const struct http_field *type = http_field_find(&request->head, HTTP_FIELD_CONTENT_TYPE);
-    struct record_form form = {.key = work->key.bytes};
-    /* curl's default for -d says nothing about the value. */
-    if (type && !slice_equal_nocase(type->value, SLICE("application/x-www-form-urlencoded")))
-        form.type = type->value;
-    if (work->ttl_seconds)
-        form.expires_us = now_us + work->ttl_seconds * 1000000ULL;
-    return form;
-}
-
-/* At the limit, room that was freed in pieces may only have to be swept together. */
-static struct record *value_record_new(struct node *node, const struct record_form *form)
-{
-    struct heap *heap = store_heap(node->store);
-    struct record *record = record_new(heap, form, HEAP_NORMAL);
-    if (record || !store_is_sparse(node->store))
-        return record;
-    store_sweep(node->store, node->loop->wall_us, NODE_SWEEP_RECORDS);
-    return record_new(heap, form, HEAP_NORMAL);
-}
-
-static void reply_no_room(struct request *request)
-{
-    reply_text(request, 507,
-               "This node has no memory left for it (--memory-max); delete something, or raise the "
-               "limit.");
-}
-
-/* Copies: a write whose client wants it to be held by several members is answered once they have it. */
-
-struct replicating {
-    struct node *node;
-    struct request *request;
-    struct copies *copies;
-};
-
-static void put_copies(struct node *node, struct request *request, unsigned have)
-{
-    char text[32];
-    unsigned members = cluster_members(node->cluster); /* some may have left since */
-    int len = snprintf(text, sizeof text, "%u/%u", have, members > have ? members : have);
-    reply_field(request, SLICE("Fog-Copies"), (struct slice){text, (size_t)len});
-}
-
-static void reply_written(struct node *node, struct request *request, const struct record *record,
-                          unsigned have, bool enough)
-{
-    reply_start(request, enough ? 200 : 202);
-    put_version(request, record);
-    if (work_of(request)->copies)
-        put_copies(node, request, have);
-    reply_body(request, (struct slice){0});
-}
-
-static void reply_replicated(struct service *service, struct request *request)
-{
-    const struct replicating *replicating = request->service_data;
-    const struct copies *copies = replicating->copies;
-    reply_written(node_of(service), request, copies_record(copies), copies_have(copies),
-                  copies_are_enough(copies));
-}
-
-static void on_enough_copies(void *owner)
-{
-    struct replicating *replicating = owner;
-    server_answer(replicating->request, reply_replicated);
-}
-
-/* Returns false when it cannot wait: then the answer is given at once. */
-static bool hold_for_copies(struct node *node, struct request *request, struct record *record,
-                            unsigned wanted)
-{
-    struct node_work *work = work_of(request);
-    uint64_t seconds = work->waits ? work->wait_seconds : NODE_COPIES_SECONDS;
-    struct replicating *replicating = malloc(sizeof *replicating);
-    if (!replicating || seconds == 0)
-        goto failed;
-    replicating->copies =
-        cluster_await_copies(node->cluster, record, wanted, on_enough_copies, replicating);
-    if (!replicating->copies)
-        goto failed;
-    struct request *held = server_hold(request, node->loop->now_us + seconds * 1000000);
-    if (!held) {
-        cluster_forget_copies(node->cluster, replicating->copies);
-        goto failed;
-    }
-    replicating->node = node;
-    replicating->request = held;
-    work_of(held)->replicating = true;
-    held->service_data = replicating;
-    return true;
-failed:
-    free(replicating);
-    return false;
-}
-
-static void answer_write(struct node *node, struct request *request, struct record *record)
-{
-    unsigned wanted = work_of(request)->copies;
-    if (wanted == UINT32_MAX)
-        wanted = cluster_members(node->cluster);
-    if (wanted <= 1)
-        reply_written(node, request, record, 1, true);
-    else if (!hold_for_copies(node, request, record, wanted))
-        reply_written(node, request, record, 1, false);
-}
-
-/* A write that is tried again has its first version, and may have been overwritten since. */
-static enum store_result put_in(struct node *node, const struct node_work *work,
-                                struct record *record)
-{
-    uint64_t now_us = node->loop->wall_us;
-    if (!work->version)
-        return store_write(node->store, &work->key, record, now_us);
-    record->version = work->version;
-    record->flags |= RECORD_LOCAL;
-    return store_merge(node->store, &work->key, record, now_us);
-}
-
-/* Puts the record in and answers. Takes over the reference. */
-static void write_record(struct node *node, struct request *request, struct record *record)
-{
-    enum store_result result = put_in(node, work_of(request), record);
-    if (result == STORE_NO_ROOM)
-        reply_no_room(request);
-    else
-        answer_write(node, request, record);
-    if (result != STORE_APPLIED)
-        record_release(store_heap(node->store), record);
-}
-
-static void reply_set(struct node *node, struct request *request)
-{
-    struct record_form form = form_of(request, node->loop->wall_us);
-    form.value_bytes = request->body.len;
-    struct record *record = value_record_new(node, &form);
-    if (!record) {
-        reply_no_room(request);
-        return;
-    }
-    if (request->body.len)
-        memcpy(record_value_room(record), request->body.data, request->body.len);
-    record_seal(record);
-    write_record(node, request, record);
-}
-
-/* The value came in parts, into a record that may have more room than was needed. */
-static void reply_set_parts(struct node *node, struct request *request)
-{
-    struct node_work *work = work_of(request);
-    struct record *record = request->service_data;
-    if (work->filled < record->value_bytes) {
-        record = record_resize(store_heap(node->store), record, (size_t)work->filled,
-                               (size_t)work->filled);
-        if (!record) {
-            reply_no_room(request);
-            return;
-        }
-        work->key.bytes = record_key(record);
-    }
-    request->service_data = NULL;
-    if (record_due(record))
-        record_due(record)->due_us = node->loop->wall_us + work->ttl_seconds * 1000000ULL;
-    record_seal_rest(record, (size_t)work->hashed);
-    write_record(node, request, record);
-}
-
-static void reply_delete(struct node *node, struct request *request)
-{
-    struct record_form form = {.key = work_of(request)->key.bytes, .tombstone = true};
-    struct record *record = record_new(store_heap(node->store), &form, HEAP_RESERVE);
-    if (!record) {
-        reply_no_room(request);
-        return;
-    }
-    record_seal(record);
-    write_record(node, request, record);
-}
-
 void value_on_hold_end(struct node *node, struct request *request)
 {
     if (work_of(request)->replicating)
-        reply_replicated(&node->service, request);
+        write_on_hold_end(node, request);
     else
         value_on_request(node, request);
 }
@@ -568,13 +375,8 @@ void value_on_request(struct node *node, struct request *request)
         break;
     case HTTP_POST:
     case HTTP_PUT:
-        if (request->body_parts)
-            reply_set_parts(node, request);
-        else
-            reply_set(node, request);
-        break;
     case HTTP_DELETE:
-        reply_delete(node, request);
+        write_on_request(node, request);
         break;
     case HTTP_OTHER:
         reply_not_allowed(request, allow);
@@ -582,75 +384,10 @@ void value_on_request(struct node *node, struct request *request)
     }
 }
 
-void value_on_body_start(struct node *node, struct request *request, uint64_t bytes)
-{
-    struct node_work *work = work_of(request);
-    if (!is_write(request))
-        return;
-    struct record_form form = form_of(request, node->loop->wall_us);
-    uint64_t room =
-        CHUNKED_VALUE_BYTES < node->config.value_max ? CHUNKED_VALUE_BYTES : node->config.value_max;
-    form.value_bytes = (size_t)(request->head.chunked ? room : bytes);
-    struct record *record = value_record_new(node, &form);
-    if (!record) {
-        refuse(request, 507, "This node has no memory left for it (--memory-max).");
-        return;
-    }
-    work->key.bytes = record_key(record);
-    request->service_data = record;
-}
-
-/* A value of unknown length has filled its room: doubles it. */
-static struct record *grow(struct node *node, struct request *request, struct record *record)
-{
-    uint64_t max = node->config.value_max, room = (uint64_t)record->value_bytes * 2;
-    if (record->value_bytes >= max) {
-        refuse(request, 413, "The value is larger than this node takes (--value-max).");
-        return NULL;
-    }
-    size_t filled = record->value_bytes;
-    record =
-        record_resize(store_heap(node->store), record, (size_t)(room < max ? room : max), filled);
-    if (!record) {
-        refuse(request, 507, "This node has no memory left for it (--memory-max).");
-        return NULL;
-    }
-    work_of(request)->key.bytes = record_key(record);
-    request->service_data = record;
-    return record;
-}
-
-struct server_room value_on_body_room(struct node *node, struct request *request, uint64_t left)
-{
-    struct record *record = request->service_data;
-    uint64_t filled = work_of(request)->filled;
-    if (left > node->config.value_max - filled) {
-        refuse(request, 413, "The value is larger than this node takes (--value-max).");
-        return (struct server_room){0};
-    }
-    if (filled == record->value_bytes && !(record = grow(node, request, record)))
-        return (struct server_room){0};
-    return (struct server_room){record_value_room(record) + filled,
-                                record->value_bytes - (size_t)filled};
-}
-
-void value_on_body_filled(struct request *request)
-{
-    struct node_work *work = work_of(request);
-    work->hashed =
-        record_hash_blocks(request->service_data, (size_t)work->filled, (size_t)work->hashed);
-}
-
 void value_on_request_end(struct node *node, struct request *request)
 {
-    if (work_of(request)->replicating) {
-        struct replicating *replicating = request->service_data;
-        cluster_forget_copies(node->cluster, replicating->copies);
-        free(replicating);
-        return;
-    }
-    if (is_write(request)) {
-        record_release(store_heap(node->store), request->service_data);
+    if (request->head.method != HTTP_GET && request->head.method != HTTP_HEAD) {
+        write_on_request_end(node, request);
         return;
     }
     struct waiting *waiting = request->service_data;

@@ -285,7 +285,6 @@ static void begin(struct sim_cluster *cluster, uint64_t seed, bool trace, enum m
         cluster_client_init(&cluster->clients[i], cluster, i);
     world_event_set(&cluster->world, &cluster->trouble,
                     rng_spread(&cluster->rng, SECOND, 20 * SECOND));
-    cluster_mutants_in(&cluster->world);
 }
 
 static void end(struct sim_cluster *cluster)

@@ -2,8 +2,7 @@
  * and have wrong clocks, and clients that write the same keys through all of them. Once all faults have ended, the nodes must agree,
  * and what they agree on must be what the clients were told.
  *
- * cluster.c has the story and the faults, cluster_client.c the clients, cluster_check.c what must be true, and
- * cluster_mutants.c planted mistakes. */
+ * cluster.c has the story and the faults, cluster_client.c the clients, cluster_check.c what must be true. */
 #ifndef SIM_CLUSTER_H
 #define SIM_CLUSTER_H
 
@@ -17,7 +16,6 @@ enum {
     SIM_CLIENTS_MAX = 8,
     SIM_KEYS_MAX = 24,
     SIM_BOOTS_MAX = 1024,
-    SIM_COPIES_ALL = 99,
 };
 
 /* One life of a node. */
@@ -117,8 +115,5 @@ bool cluster_clients_are_done(const struct sim_cluster *cluster);
 /* A node dies: what nobody else has may be lost. When it was told to, while it knew of nobody, that goes for all copies. */
 void cluster_check_death(struct sim_cluster *cluster, const struct sim_node *dying, bool told);
 void cluster_check_end(struct sim_cluster *cluster);
-
-/* cluster_mutants.c */
-void cluster_mutants_in(struct world *world);
 
 #endif

@@ -1,0 +1,273 @@
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "role/node_state.h"
+
+enum { CHUNKED_VALUE_BYTES = 16 * 1024 }; /* room for a value of unknown length, at first */
+
+static struct record_form form_of(const struct request *request, uint64_t now_us)
+{
+    const struct node_work *work = (const struct node_work *)(const void *)request->service_room;
+    const struct http_field *type = http_field_find(&request->head, HTTP_FIELD_CONTENT_TYPE);
+    struct record_form form = {.key = work->key.bytes};
+    /* curl's default for -d says nothing about the value. */
+    if (type && !slice_equal_nocase(type->value, SLICE("application/x-www-form-urlencoded")))
+        form.type = type->value;
+    if (work->ttl_seconds)
+        form.expires_us = now_us + work->ttl_seconds * 1000000ULL;
+    return form;
+}
+
+/* At the limit, room that was freed in pieces may only have to be swept together. */
+static struct record *value_record_new(struct node *node, const struct record_form *form)
+{
+    struct heap *heap = store_heap(node->store);
+    struct record *record = record_new(heap, form, HEAP_NORMAL);
+    if (record || !store_is_sparse(node->store))
+        return record;
+    store_sweep(node->store, node->loop->wall_us, NODE_SWEEP_RECORDS);
+    return record_new(heap, form, HEAP_NORMAL);
+}
+
+static void reply_no_room(struct request *request)
+{
+    reply_text(request, 507,
+               "This node has no memory left for it (--memory-max); delete something, or raise the "
+               "limit.");
+}
+
+/* Copies: a write whose client wants it to be held by several members is answered once they have it. */
+
+struct replicating {
+    struct node *node;
+    struct request *request;
+    struct copies *copies;
+};
+
+static void put_copies(struct node *node, struct request *request, unsigned have)
+{
+    char text[32];
+    unsigned members = cluster_members(node->cluster); /* some may have left since */
+    int len = snprintf(text, sizeof text, "%u/%u", have, members > have ? members : have);
+    reply_field(request, SLICE("Fog-Copies"), (struct slice){text, (size_t)len});
+}
+
+static void reply_written(struct node *node, struct request *request, const struct record *record,
+                          unsigned have, bool enough)
+{
+    reply_start(request, enough ? 200 : 202);
+    value_put_version(request, record);
+    if (work_of(request)->copies)
+        put_copies(node, request, have);
+    reply_body(request, (struct slice){0});
+}
+
+static void reply_replicated(struct service *service, struct request *request)
+{
+    const struct replicating *replicating = request->service_data;
+    const struct copies *copies = replicating->copies;
+    reply_written(node_of(service), request, copies_record(copies), copies_have(copies),
+                  copies_are_enough(copies));
+}
+
+static void on_enough_copies(void *owner)
+{
+    struct replicating *replicating = owner;
+    server_answer(replicating->request, reply_replicated);
+}
+
+/* Returns false when it cannot wait: then the answer is given at once. */
+static bool hold_for_copies(struct node *node, struct request *request, struct record *record,
+                            unsigned wanted)
+{
+    struct node_work *work = work_of(request);
+    uint64_t seconds = work->waits ? work->wait_seconds : NODE_COPIES_SECONDS;
+    struct replicating *replicating = malloc(sizeof *replicating);
+    if (!replicating || seconds == 0)
+        goto failed;
+    replicating->copies =
+        cluster_await_copies(node->cluster, record, wanted, on_enough_copies, replicating);
+    if (!replicating->copies)
+        goto failed;
+    struct request *held = server_hold(request, node->loop->now_us + seconds * 1000000);
+    if (!held) {
+        cluster_forget_copies(node->cluster, replicating->copies);
+        goto failed;
+    }
+    replicating->node = node;
+    replicating->request = held;
+    work_of(held)->replicating = true;
+    held->service_data = replicating;
+    return true;
+failed:
+    free(replicating);
+    return false;
+}
+
+static void answer_write(struct node *node, struct request *request, struct record *record)
+{
+    unsigned wanted = work_of(request)->copies;
+    if (wanted == UINT32_MAX)
+        wanted = cluster_members(node->cluster);
+    if (wanted <= 1)
+        reply_written(node, request, record, 1, true);
+    else if (!hold_for_copies(node, request, record, wanted))
+        reply_written(node, request, record, 1, false);
+}
+
+/* A write that is tried again has its first version, and may have been overwritten since. */
+static enum store_result put_in(struct node *node, const struct node_work *work,
+                                struct record *record)
+{
+    uint64_t now_us = node->loop->wall_us;
+    if (!work->version)
+        return store_write(node->store, &work->key, record, now_us);
+    record->version = work->version;
+    record->flags |= RECORD_LOCAL;
+    return store_merge(node->store, &work->key, record, now_us);
+}
+
+/* Puts the record in and answers. Takes over the reference. */
+static void write_record(struct node *node, struct request *request, struct record *record)
+{
+    enum store_result result = put_in(node, work_of(request), record);
+    if (result == STORE_NO_ROOM)
+        reply_no_room(request);
+    else
+        answer_write(node, request, record);
+    if (result != STORE_APPLIED)
+        record_release(store_heap(node->store), record);
+}
+
+static void reply_set(struct node *node, struct request *request)
+{
+    struct record_form form = form_of(request, node->loop->wall_us);
+    form.value_bytes = request->body.len;
+    struct record *record = value_record_new(node, &form);
+    if (!record) {
+        reply_no_room(request);
+        return;
+    }
+    if (request->body.len)
+        memcpy(record_value_room(record), request->body.data, request->body.len);
+    record_seal(record);
+    write_record(node, request, record);
+}
+
+/* The value came in parts, into a record that may have more room than was needed. */
+static void reply_set_parts(struct node *node, struct request *request)
+{
+    struct node_work *work = work_of(request);
+    struct record *record = request->service_data;
+    if (work->filled < record->value_bytes) {
+        record = record_resize(store_heap(node->store), record, (size_t)work->filled,
+                               (size_t)work->filled);
+        if (!record) {
+            reply_no_room(request);
+            return;
+        }
+        work->key.bytes = record_key(record);
+    }
+    request->service_data = NULL;
+    if (record_due(record))
+        record_due(record)->due_us = node->loop->wall_us + work->ttl_seconds * 1000000ULL;
+    record_seal_rest(record, (size_t)work->hashed);
+    write_record(node, request, record);
+}
+
+static void reply_delete(struct node *node, struct request *request)
+{
+    struct record_form form = {.key = work_of(request)->key.bytes, .tombstone = true};
+    struct record *record = record_new(store_heap(node->store), &form, HEAP_RESERVE);
+    if (!record) {
+        reply_no_room(request);
+        return;
+    }
+    record_seal(record);
+    write_record(node, request, record);
+}
+
+void write_on_hold_end(struct node *node, struct request *request)
+{
+    reply_replicated(&node->service, request);
+}
+
+void write_on_request(struct node *node, struct request *request)
+{
+    if (request->head.method == HTTP_DELETE)
+        reply_delete(node, request);
+    else if (request->body_parts)
+        reply_set_parts(node, request);
+    else
+        reply_set(node, request);
+}
+
+void write_on_body_start(struct node *node, struct request *request, uint64_t bytes)
+{
+    struct node_work *work = work_of(request);
+    if (!request_is_write(request))
+        return;
+    struct record_form form = form_of(request, node->loop->wall_us);
+    uint64_t room =
+        CHUNKED_VALUE_BYTES < node->config.value_max ? CHUNKED_VALUE_BYTES : node->config.value_max;
+    form.value_bytes = (size_t)(request->head.chunked ? room : bytes);
+    struct record *record = value_record_new(node, &form);
+    if (!record) {
+        request_refuse(request, 507, "This node has no memory left for it (--memory-max).");
+        return;
+    }
+    work->key.bytes = record_key(record);
+    request->service_data = record;
+}
+
+/* A value of unknown length has filled its room: doubles it. */
+static struct record *grow(struct node *node, struct request *request, struct record *record)
+{
+    uint64_t max = node->config.value_max, room = (uint64_t)record->value_bytes * 2;
+    if (record->value_bytes >= max) {
+        request_refuse(request, 413, "The value is larger than this node takes (--value-max).");
+        return NULL;
+    }
+    size_t filled = record->value_bytes;
+    record =
+        record_resize(store_heap(node->store), record, (size_t)(room < max ? room : max), filled);
+    if (!record) {
+        request_refuse(request, 507, "This node has no memory left for it (--memory-max).");
+        return NULL;
+    }
+    work_of(request)->key.bytes = record_key(record);
+    request->service_data = record;
+    return record;
+}
+
+struct server_room write_on_body_room(struct node *node, struct request *request, uint64_t left)
+{
+    struct record *record = request->service_data;
+    uint64_t filled = work_of(request)->filled;
+    if (left > node->config.value_max - filled) {
+        request_refuse(request, 413, "The value is larger than this node takes (--value-max).");
+        return (struct server_room){0};
+    }
+    if (filled == record->value_bytes && !(record = grow(node, request, record)))
+        return (struct server_room){0};
+    return (struct server_room){record_value_room(record) + filled,
+                                record->value_bytes - (size_t)filled};
+}
+
+void write_on_body_filled(struct request *request)
+{
+    struct node_work *work = work_of(request);
+    work->hashed =
+        record_hash_blocks(request->service_data, (size_t)work->filled, (size_t)work->hashed);
+}
+
+void write_on_request_end(struct node *node, struct request *request)
+{
+    if (!work_of(request)->replicating) {
+        record_release(store_heap(node->store), request->service_data);
+        return;
+    }
+    struct replicating *replicating = request->service_data;
+    cluster_forget_copies(node->cluster, replicating->copies);
+    free(replicating);
+}
