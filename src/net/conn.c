@@ -182,8 +182,13 @@ static void conn_discard(struct conn *conn)
         return;
     if (got > 0)
         conn->discarded_bytes += (uint32_t)got;
-    if (got <= 0 || conn->discarded_bytes > CONN_LINGER_BYTES_MAX)
+    if (got <= 0) {
         conn_close(conn);
+    } else if (conn->discarded_bytes > CONN_LINGER_BYTES_MAX) {
+        /* Closing now would be a reset, which may overtake the reply; who cannot send on looks for it. */
+        conn->paused = true;
+        conn_update_interest(conn);
+    }
 }
 
 static void conn_count_sent(struct conn *conn, size_t bytes)
