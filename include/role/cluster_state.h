@@ -45,6 +45,7 @@ enum {
     JOIN_PATIENCE_US = 2 * 1000 * 1000, /* who did not answer by then is taken as dead for now */
     JOIN_LOOKUP_PATIENCE_US = 6 * 1000 * 1000, /* the same, of name servers */
     JOIN_AGAIN_US = 500 * 1000,                /* between two attempts */
+    JOIN_REFUSED_AGAIN_US = 10 * 1000 * 1000,  /* the same, after a refusal */
     JOIN_LOOKUP_AGAIN_US = 10 * 1000 * 1000,   /* between two look-ups of a name */
     JOIN_TARGET_BYTES_MAX = RESOLVER_NAME_BYTES_MAX + 8,
 };
@@ -111,6 +112,7 @@ struct peer {
     uint64_t hello_due_us;
     uint64_t answered_us;
     uint64_t retry_us, backoff_us;
+    uint64_t quiet_us; /* it said no: nothing is said to it before */
     uint64_t round_trip_us;
     uint64_t hello_digest; /* ours, as it was told */
     int64_t skew_us;

@@ -265,7 +265,8 @@ static void peer_tick(struct peer *peer)
     if (upstream_is_open(peer->control)) {
         if (!peer->hello.busy && now_us >= peer->hello_due_us)
             hello_send(peer);
-    } else if (now_us >= peer->retry_us && !replaced_by(cluster, peer->member)) {
+    } else if (now_us >= peer->retry_us && now_us >= peer->quiet_us &&
+               !replaced_by(cluster, peer->member)) {
         peer->retry_us = now_us + CLUSTER_RETRY_US;
         upstream_connect(peer->control, &peer->member->address);
     }

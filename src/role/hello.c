@@ -395,7 +395,7 @@ static void told_no(struct peer *peer, unsigned status, struct slice body)
     struct cluster *cluster = peer->cluster;
     log_refusal(cluster, "hello-refused", &peer->member->address, status, body);
     peer_down(peer, "\"it wants nothing of us\"");
-    peer->retry_us = cluster->loop->now_us + CLUSTER_RETRY_US;
+    peer->quiet_us = cluster->loop->now_us + JOIN_REFUSED_AGAIN_US;
 }
 
 static void hello_on_done(struct fetch *fetch, unsigned status, struct slice body)
@@ -411,7 +411,7 @@ static void hello_on_done(struct fetch *fetch, unsigned status, struct slice bod
     }
     if (take_answer(cluster, body, &hello) != HELLO_FINE || hello.who.id != peer->member->id) {
         peer_down(peer, "\"another node answers at its address\"");
-        peer->retry_us = cluster->loop->now_us + CLUSTER_RETRY_US;
+        peer->quiet_us = cluster->loop->now_us + CLUSTER_RETRY_US;
         return;
     }
     peer->answered_us = cluster->loop->now_us;

@@ -57,15 +57,14 @@ static void probe_on_done(struct fetch *fetch, unsigned status, struct slice bod
     struct probe *probe = probe_of(fetch);
     struct cluster *cluster = probe->cluster;
     uint64_t id = 0;
-    bool contested = is_own_address(cluster, &probe->address) &&
-                     members_at(&cluster->members, &probe->address) != self_of(cluster);
+    bool own = is_own_address(cluster, &probe->address);
     if (status == 200) {
         switch (hello_take(cluster, body, &id)) {
         case HELLO_SELF:
             own_address(probe);
             break;
         case HELLO_FINE:
-            if (contested)
+            if (own)
                 foreign_address(probe);
             cluster_hurry(cluster);
             break;
@@ -76,6 +75,8 @@ static void probe_on_done(struct fetch *fetch, unsigned status, struct slice bod
         log_refusal(cluster, "join-refused", &probe->address, status, body);
     }
     probe_result(probe);
+    if (status != 200)
+        probe->next_us = cluster->loop->now_us + JOIN_REFUSED_AGAIN_US;
     upstream_close(probe->upstream, 0);
 }
 
@@ -234,14 +235,14 @@ void join_start(struct cluster *cluster)
         target_add(cluster, config->joins[i], false);
 }
 
-/* An address is tried as long as no member is known to be there; the own one while another member claims it. */
+/* An address is tried as long as no member is known to be there; the own one until this node has answered itself. */
 static bool probe_is_due(const struct probe *probe)
 {
     const struct cluster *cluster = probe->cluster;
-    const struct member *member = members_at(&cluster->members, &probe->address);
-    bool own = is_own_address(cluster, &probe->address);
-    bool settled = own ? !member || member->is_self : member != NULL;
-    return !probe->busy && !probe->own && !settled && cluster->loop->now_us >= probe->next_us;
+    bool settled = is_own_address(cluster, &probe->address)
+                       ? probe->own || cluster->refused
+                       : members_at(&cluster->members, &probe->address) != NULL;
+    return !probe->busy && !settled && cluster->loop->now_us >= probe->next_us;
 }
 
 void join_tick(struct cluster *cluster)

@@ -196,6 +196,45 @@ def a_goodbye_is_heard_at_once_and_loses_nothing():
 
 
 @test
+def a_rolling_restart_loses_nothing():
+    ports = [free_port() for _ in range(3)]
+    joins = [option for port in ports for option in ("--join", f"127.0.0.1:{port}")]
+    nodes = [Node(*joins, listen=f"127.0.0.1:{port}") for port in ports]
+    _await(nodes)
+    written = []
+    stop = []
+
+    def write():
+        at = 0
+        while not stop:
+            number = len(written)
+            for _ in range(200):  # whoever is refused goes to the next node
+                done = curl("-s", "-o", "/dev/null", "-w", "%{http_code}", "-d", str(number),
+                            f"http://127.0.0.1:{ports[at]}/r{number}")
+                if done.returncode == 0 and done.stdout == b"200":
+                    break
+                check(done.returncode in (7, 52, 56) or done.stdout == b"503", f"curl ends with {done}")
+                at = (at + 1) % 3
+            else:
+                check(False, "no node takes a write")
+            written.append(number)
+
+    writer = Background(write)
+    for number in range(3):
+        until(lambda: len(written) > 20 * (number + 1), UP_SECONDS, "writes go on")
+        equal(nodes[number].terminate(), 0, "the exit code")
+        nodes[number] = Node(*joins, listen=f"127.0.0.1:{ports[number]}")
+        until(lambda: _is_ready(nodes[number]), UP_SECONDS, "it is back")
+    stop.append(True)
+    writer.result()
+    _agree(nodes)
+    for node in nodes:
+        with node.connect() as connection:
+            for number in written:
+                equal(connection.ask("GET", f"/r{number}").body, b"%d" % number, f"write {number}")
+
+
+@test
 def a_dead_member_can_be_dropped():
     nodes = _cluster(2)
     target = f"/-/members/{_address(nodes[1])}"
@@ -255,6 +294,21 @@ def other_clusters_and_partitions_are_refused():
     first.wait_log("member-refused .*different", UP_SECONDS, "sentence of the refusing one")
     equal(len(_members(first)), 1, "members")
     equal(first.get("mine").status, 204, "a key of a refused node")
+
+
+@test
+def of_two_nodes_with_one_address_one_gives_way():
+    first = Node()
+    second = Node("--join", _address(first))
+    _await([first, second])
+    for target in (first, second):
+        third = Node("--join", _address(target), "--advertise", _address(first))
+        until(lambda third=third: third.call("GET", "/-/ready").status == 503, UP_SECONDS, "it is not ready")
+        third.wait_log("event=refused .*--advertise", UP_SECONDS, "sentence of the one that gives way")
+        third.kill()
+    _await([first, second])
+    refusals = sum("refused" in line for line in first.lines + second.lines)
+    check(refusals <= 20, f"{refusals} lines about refusals")
 
 
 @test
