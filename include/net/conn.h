@@ -69,9 +69,8 @@ struct conn {
 };
 
 enum {
-    CONN_PIECES_MAX = 64, /* in one call of conn_send */
-    CONN_LINGER_BYTES_MAX =
-        2 * 1024 * 1024, /* thrown away of a lingering connection; more is not read */
+    CONN_PIECES_MAX = 64,                    /* in one call of conn_send */
+    CONN_LINGER_BYTES_MAX = 2 * 1024 * 1024, /* thrown away of a lingering conn; more is not read */
 };
 
 /* Takes over the socket `fd`. Returns 0, or -errno (then the socket is still the caller's). */

@@ -308,6 +308,8 @@ void batch_retain(struct batch *batch);
 void batch_reset(struct batch *batch);
 
 void push_turn_end(struct cluster *cluster);
+/* The member may lack something, as far as we know. */
+void push_forget(struct peer *peer);
 void push_start(struct peer *peer); /* it is up */
 void push_stop(struct peer *peer);
 void push_tick(struct peer *peer);

@@ -350,6 +350,10 @@ void cluster_leave(struct cluster *cluster)
     cluster->leaving = true;
     cluster->leave_us = cluster->loop->now_us;
     self_of(cluster)->phase = PHASE_LEAVING;
+    /* What came from members that have left since may be nowhere else: so somebody has to be seen to have everything from here on. */
+    for (unsigned i = 1; i < cluster->members.count; i++)
+        if (cluster->members.list[i]->peer)
+            push_forget(cluster->members.list[i]->peer);
     gather_end(cluster);
     cluster_hurry(cluster);
 }

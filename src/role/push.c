@@ -156,8 +156,7 @@ static void batch_send(struct batch *batch, struct peer *peer, uint64_t from, ui
     upstream_call(peer->push, &sending->call, batch->pieces, batch->count);
 }
 
-/* The member does not get what it was to be told. */
-static void push_forget(struct peer *peer)
+void push_forget(struct peer *peer)
 {
     peer->missed = true;
     peer->missed_us = peer->cluster->loop->now_us;
