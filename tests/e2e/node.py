@@ -9,7 +9,7 @@ import threading
 import time
 
 from client import Connection, request
-from harness import BINARY, SLOW, Failure, Scope, brief, check, entered, equal, scope, until
+from harness import BINARY, SLOW, Failure, brief, check, equal, scope, until
 
 SOON = 2  # seconds within which what shall happen at once must have happened
 START_SECONDS = 10
@@ -30,6 +30,8 @@ def environment(extra=None):
 class Node:
     """One process. Options given are added to `--listen 127.0.0.1:0`, unless `listen` says otherwise."""
 
+    command = ()  # the word before the options
+
     def __init__(self, *options, listen="127.0.0.1:0", env=None, prefix=(), pass_fds=(), port=None, journal=False,
                  close_stderr=False):
         self.lines = []
@@ -39,7 +41,7 @@ class Node:
         self._log_ended = False
         self.port = port
         check(not stopping.is_set(), "the run is being stopped")
-        arguments = [*prefix, BINARY]
+        arguments = [*prefix, BINARY, *self.command]
         if listen:
             arguments += ["--listen", listen]
         arguments += options
@@ -212,30 +214,6 @@ class Node:
         if bad:
             problems.append(f"on stderr: {brief(' | '.join(bad[:3]), 500)}")
         return problems
-
-
-# --- one node for all tests that don't mind company
-
-_common = Scope("common")
-_common_lock = threading.Lock()
-
-
-def common():
-    """A node with default options that tests share; each keeps to keys of its own (`fresh`)."""
-    with _common_lock, entered(_common):
-        if not _common.nodes or not _common.nodes[-1].alive():
-            Node()
-        return _common.nodes[-1]
-
-
-def finish_common():
-    """At the very end: the shared node must have lived through everything, and end well."""
-    return _common.finish()
-
-
-def abort_common():
-    """When the run is stopped."""
-    _common.abort()
 
 
 def stopped(node, seconds, least=0.0):

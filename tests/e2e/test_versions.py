@@ -4,7 +4,7 @@ import time
 
 from client import curl, curl_reply, refusal, request
 from harness import SLOW, Background, check, equal, fresh, register, test, until
-from node import Node, common
+from served import common, serve
 
 # --- ETag and Fog-Version
 
@@ -189,7 +189,7 @@ def ttl_is_the_end_of_the_key():
 
 @test
 def ttl_without_anyone_asking():
-    node = Node()
+    node = serve()
     node.put("short", b"x", "Fog-TTL: 1")
     node.put("long", b"y", "Fog-TTL: 1000")
     until(lambda: node.call("GET", "/-/keys?prefix=").body == b"long\n", 5, "the key is gone from the list")

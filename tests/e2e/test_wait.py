@@ -5,7 +5,7 @@ import time
 
 from client import curl_reply, request
 from harness import SLOW, Background, Failure, check, equal, fresh, register, test, until
-from node import Node, common
+from served import common, serve
 
 HELD = 0.25  # seconds without an answer that show that a request is held
 
@@ -88,7 +88,7 @@ def wakes_when_the_key_expires():
 
 @test
 def wakes_on_a_merge():
-    node, other, key = Node(), Node(), "k"
+    node, other, key = serve(), serve(), "k"
     node.put(key, b"1")
     merged = node.call("GET", "/-/records").body
     other.call("POST", "/-/merge", merged)
@@ -233,7 +233,7 @@ def waiter_that_sends_no_more_gets_its_answer_at_once():
 
 @test
 def waiter_that_left_is_not_held():
-    node, key = Node(), fresh()
+    node, key = serve(), fresh()
     waiter = _waiter(node, key, node.put(key, b"1").etag())
     held = lambda: json.loads(curl_reply(node.url("/-/status")).body)["connections"]["held"]
     until(lambda: held() == 1, 5, "the waiter is held")
@@ -290,7 +290,7 @@ def no_change_is_missed_between_two_waits():
 
 @test
 def client_that_resets_is_forgotten_at_once():
-    node = Node()
+    node = serve()
     tag = node.put("k", b"1").etag()
     before = node.descriptors()
     waiters = [_waiter(node, "k", tag, "60") for _ in range(20)]
@@ -304,7 +304,7 @@ def client_that_resets_is_forgotten_at_once():
 
 @test
 def client_that_leaves_is_forgotten_in_the_end():
-    node = Node()
+    node = serve()
     tag = node.put("k", b"1").etag()
     before = node.descriptors()
     for waiter in [_waiter(node, "k", tag, "1") for _ in range(20)]:
@@ -316,7 +316,7 @@ def client_that_leaves_is_forgotten_in_the_end():
 
 @test
 def waiters_leave_while_others_wake():
-    node = Node()
+    node = serve()
     tag = node.put("k", b"1").etag()
     waiters = [_waiter(node, "k", tag) for _ in range(40)]
     waiters[-1].silent(HELD)
@@ -329,7 +329,7 @@ def waiters_leave_while_others_wake():
 
 @test
 def limits_of_time_do_not_cut_a_wait():
-    node = Node("--request-timeout", "1", "--idle-timeout", "1")
+    node = serve("--request-timeout", "1", "--idle-timeout", "1")
     tag = node.put("k", b"1").etag()
     started = time.monotonic()
     answer = _waiter(node, "k", tag, "3").reply()
