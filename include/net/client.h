@@ -163,6 +163,9 @@ bool client_can_answer(const struct client *client);
 /* Answers those that can be, in order. */
 void client_answer_deferred(struct client *client);
 
+/* Those that are deferred should be answered now. */
+void client_hurry(struct client *client);
+
 /* Ends all that are deferred, unanswered. */
 void client_drop_deferred(struct client *client);
 

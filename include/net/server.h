@@ -93,7 +93,8 @@ struct service {
      * go out before: that takes no longer then, and with many connections one would wait for the other. May be NULL. */
     void (*on_answers)(struct service *service);
 
-    /* A held request's time is up, or its client sends no more: answer it now. */
+    /* A held request's time is up, or its client sends no more, or the server drains: answer it now. For one that is deferred: the
+     * same without the first, and "now" may be a moment later. */
     void (*on_hold_end)(struct service *service, struct request *request);
 
     /* Makes the next bytes of a streamed reply with reply_chunk and its like, SERVER_STREAM_BYTES at most. */
@@ -185,6 +186,9 @@ void server_answer_deferred(struct request *deferred,
 
 /* While a body comes in parts: reads no more of it, until it is called with false. What was read already still comes. */
 void server_pause_body(struct request *request, bool paused);
+
+/* While a body comes in parts, with request->error: takes no more of it, and answers with that. */
+void server_refuse_body(struct request *request);
 
 /* After SERVER_STREAM_WAIT: there is something to stream again. */
 void server_stream_wake(struct request *request);

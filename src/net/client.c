@@ -205,6 +205,8 @@ void client_settle(struct client *client, struct slice rest, enum run_stop stop)
             client->request_us = client->active_us;
         client->reading = partial;
     }
+    if (conn->ended)
+        client_hurry(client);
     if (client->state == CLIENT_HELD && conn->ended)
         server_answer(&client->exchange->request, client->server->service->on_hold_end);
     else if (client->more && !busy && !conn_blocked(conn))
@@ -457,6 +459,7 @@ void client_refuse(struct client *client, const char *sentence)
 
 void client_drain(struct client *client)
 {
+    client_hurry(client);
     if (client->state == CLIENT_HELD)
         server_answer(&client->exchange->request, client->server->service->on_hold_end);
     else if (client->state == CLIENT_READY && !client->reading && !client->more &&
@@ -470,7 +473,10 @@ void client_drain(struct client *client)
 
 void client_go_on(struct client *client)
 {
-    if (client->state == CLIENT_STREAMING && !client->starved)
+    const struct http_error *error = client->exchange ? &client->exchange->request.error : NULL;
+    if (client->state == CLIENT_BODY && error->status)
+        client_reject(client, error->status, error->sentence);
+    else if (client->state == CLIENT_STREAMING && !client->starved)
         client_stream(client);
     else if (client_can_answer(client))
         client_answer_deferred(client);

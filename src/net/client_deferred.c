@@ -53,6 +53,14 @@ bool client_can_answer(const struct client *client)
     return client->pending && client->pending->answer && client->state != CLIENT_STREAMING;
 }
 
+void client_hurry(struct client *client)
+{
+    struct service *service = client->server->service;
+    for (struct exchange *exchange = client->pending; exchange; exchange = exchange->next)
+        if (!exchange->answer)
+            service->on_hold_end(service, &exchange->request);
+}
+
 void server_answer_deferred(struct request *deferred,
                             void (*answer)(struct service *, struct request *))
 {
@@ -125,6 +133,13 @@ void server_pause_body(struct request *request, bool paused)
     conn_pause(&client->conn, paused);
     client->active_us = client->request_us = client->server->loop->now_us;
     client_set_timer(client);
+}
+
+void server_refuse_body(struct request *request)
+{
+    assert(request->detached && request->error.status);
+    if (request->client->conn.state == CONN_OPEN)
+        server_ready(request->client);
 }
 
 void server_stream_wake(struct request *request)
