@@ -98,6 +98,7 @@ struct http_response {
     uint8_t field_count;
     uint64_t content_length;
     uint32_t head_bytes; /* where the body starts, counted from the start of the buffer */
+    struct slice lines;  /* all fields as they came, each with its CRLF */
     struct http_field fields[HTTP_FIELDS_MAX];
 };
 

@@ -51,6 +51,7 @@ void server_ready(struct client *client)
     client->next_ready = NULL;
     *server->ready_end = client;
     server->ready_end = &client->next_ready;
+    server->loop->again |= server->turn == server->loop->turns; /* its batches are over already */
 }
 
 /* Clients with something to go on with, as of now; what they leave is for the next pass. */
@@ -76,6 +77,7 @@ static void server_on_turn_end(struct loop_hook *hook)
         server_run_ready(server);
         server_run_batch(server);
     }
+    server->turn = server->loop->turns;
     if (server->ready)
         server->loop->again = true;
 }
