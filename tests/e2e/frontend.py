@@ -51,6 +51,7 @@ class Frontend(Node):
     """A front-end of these clusters: lists of nodes, or of addresses. It is ready, unless `ready` is false."""
 
     command = ("frontend",)
+    holds_values = False
 
     def __init__(self, of, *options, ready=True, **rest):
         self.clusters = of
@@ -60,13 +61,23 @@ class Frontend(Node):
         mine = scope().nodes
         mine.remove(self)
         mine.insert(0, self)
-        if ready:
+        if ready and {"close_stderr", "port"} & set(rest):  # it has no log
+            until(self._reaches_all, READY_SECONDS, "all partitions are reached")
+        elif ready:
             self.await_ready()
 
+    def _reaches_all(self):
+        try:
+            return self.call("GET", "/-/ready").body == b"ready\n"
+        except OSError:
+            return False  # it does not listen yet
+
     def await_ready(self):
-        """Waits until it reaches a member of each cluster."""
-        for partition in range(len(self.clusters)):
-            self.wait_log(rf"event=partition-up .*\bpartition={partition}\b", READY_SECONDS, f"partition {partition}")
+        """Waits until it can ask all that were named."""
+        for partition, members in enumerate(self.clusters):
+            until(lambda partition=partition, members=members: self.count_log(
+                rf"event=node-usable partition={partition} ") >= len(members), READY_SECONDS,
+                f"the nodes of partition {partition} can be asked ({self.tail()})")
 
     def home(self, target):
         """The nodes that hold a key."""

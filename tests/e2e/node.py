@@ -31,6 +31,7 @@ class Node:
     """One process. Options given are added to `--listen 127.0.0.1:0`, unless `listen` says otherwise."""
 
     command = ()  # the word before the options
+    holds_values = True
 
     def __init__(self, *options, listen="127.0.0.1:0", env=None, prefix=(), pass_fds=(), port=None, journal=False,
                  close_stderr=False):
@@ -109,6 +110,12 @@ class Node:
                     break
                 self._changed.wait(left)
         raise Failure(f"no {what} on stderr, but {self.tail()}")
+
+    def count_log(self, pattern):
+        """How many lines of the log the pattern is found in, so far."""
+        pattern = re.compile(pattern)
+        with self._changed:
+            return sum(1 for line in self.lines if pattern.search(line))
 
     def tail(self, count=5):
         """The last lines of the log, for messages."""

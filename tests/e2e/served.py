@@ -14,7 +14,13 @@ from node import Node
 MODULES = ("api", "framing", "http", "keys", "limits", "process", "refusals", "versions", "wait")
 
 # Tests of these modules that a front-end is not asked, and why.
+_NODES_ONLY = "what it asks for is under /-/ of nodes alone"
 NOT_OF_FRONTENDS = {
+    "http.http_1_0_gets_no_chunks_of_keys": _NODES_ONLY,
+    "http.http_1_0_gets_no_chunks_of_records": _NODES_ONLY,
+    "refusals.nothing_smuggled_behind_a_bad_merge": _NODES_ONLY,
+    "versions.ttl_without_anyone_asking": _NODES_ONLY,
+    "wait.wakes_on_a_merge": _NODES_ONLY,
 }
 
 _role = "node"
