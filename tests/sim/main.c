@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "cluster.h"
+#include "run.h"
 
 enum {
     SEEDS = 1000,
