@@ -84,7 +84,7 @@ static void compose_write(struct cluster_client *client)
     client->write = write;
     bytes_print(&client->out, "%s /%s HTTP/1.1\r\nHost: sim\r\n",
                 write->tombstone ? "DELETE" : "PUT", client->cluster->keys[client->key]);
-    if (!write->tombstone && rng_chance(rng, 100000)) {
+    if (!write->tombstone && !client->cluster->gentle && rng_chance(rng, 100000)) {
         write->ttl_us = rng_between(rng, 1, 20) * SECOND;
         bytes_print(&client->out, "Fog-TTL: %llu\r\n", (unsigned long long)write->ttl_us / SECOND);
     }
