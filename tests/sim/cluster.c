@@ -60,9 +60,8 @@ static void faults_choose(struct sim_cluster *cluster, uint64_t seed)
     faults_pick(f, seed);
     f->cuts = 0;
     f->clock_steps = 0;
-    f->files_max = rng_chance(rng, 150000)
-                       ? (uint32_t)rng_between(rng, 4 * cluster->node_count, 60)
-                       : 0;
+    f->files_max =
+        rng_chance(rng, 150000) ? (uint32_t)rng_between(rng, 4 * cluster->node_count, 60) : 0;
     f->pipe_bytes_min = f->pipe_bytes_min < 4096 ? 4096 : f->pipe_bytes_min;
     f->pipe_bytes_max =
         f->pipe_bytes_max < f->pipe_bytes_min ? f->pipe_bytes_min : f->pipe_bytes_max;
@@ -81,8 +80,9 @@ static void limits_choose(struct sim_cluster *cluster)
         .request_us = 30 * SECOND,
         .stall_us = 60 * SECOND,
         .drain_us = 10 * SECOND,
-        .grace_us =
-            rng_chance(rng, 300000) ? rng_spread(rng, SECOND, 20 * SECOND) : 86400ULL * SECOND,
+        .grace_us = rng_chance(rng, 300000) && !cluster->gentle
+                        ? rng_spread(rng, SECOND, 20 * SECOND)
+                        : 86400ULL * SECOND,
         .value_max = SIM_VALUE_BYTES_MAX,
         .memory_max = tight ? rng_between(rng, 300 * 1024, 700 * 1024) : 0,
         .connections_max = rng_chance(rng, 100000) && !cluster->gentle
@@ -136,6 +136,7 @@ static void begin(struct sim_cluster *cluster, uint64_t seed, bool trace, enum m
     faults_choose(cluster, seed);
     limits_choose(cluster);
     cluster_troubles_pick(cluster);
+    cluster->full_joins |= cluster->troubles.moves; /* else nobody may be where the others look */
     cluster->start.run = cluster_on_start;
     cluster->trouble.run = cluster_on_trouble;
     cluster->watch.run = cluster_on_watch;

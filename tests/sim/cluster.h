@@ -27,8 +27,9 @@ enum {
 struct sim_boot {
     unsigned node;
     uint64_t from_us, until_us;
-    bool died;                      /* without a goodbye that was heard */
-    uint64_t shown[SIM_KEYS_MAX];   /* the newest write of each key that it has told somebody of: its number + 1, 0 for none */
+    bool died; /* without a goodbye that was heard */
+    uint64_t shown
+        [SIM_KEYS_MAX]; /* the newest write of each key that it has told somebody of: its number + 1, 0 for none */
 };
 
 struct sim_write {
@@ -68,8 +69,9 @@ struct sim_node {
     uint64_t cut_us[SIM_NODES_MAX];  /* nothing gets to that node before */
     uint64_t slow_us[SIM_NODES_MAX]; /* and before this, only so many bytes a second */
     uint64_t slow_bytes[SIM_NODES_MAX];
-    uint64_t thaw_us;                       /* its clock stands still until then; 0 while it goes */
-    uint64_t strangers_us[SIM_NODES_MAX];   /* since when the two do not know each other; 0 while they do */
+    uint64_t thaw_us; /* its clock stands still until then; 0 while it goes */
+    uint64_t strangers_us
+        [SIM_NODES_MAX]; /* since when the two do not know each other; 0 while they do */
 };
 
 struct sim_cluster;
@@ -115,14 +117,15 @@ struct sim_cluster {
     struct world_event trouble, start, watch;
     uint64_t calm_us; /* from here on there are no faults; 0 before */
     uint64_t repair_us;
-    bool full_joins;        /* each node names all others */
-    bool gentle;            /* nothing gets lost: push alone must do once all are there */
-    bool push_alone;        /* and now it has to */
-    uint64_t repairs;       /* by then */
-    bool large;             /* values */
-    bool mends_clocks;      /* when faults end */
-    bool clocks_differ;     /* by more than some seconds, or did */
-    uint64_t strangers_us;  /* when two nodes had last not known each other for as long as a grace period */
+    bool full_joins;    /* each node names all others */
+    bool gentle;        /* nothing gets lost: push alone must do once all are there */
+    bool push_alone;    /* and now it has to */
+    uint64_t repairs;   /* by then */
+    bool large;         /* values */
+    bool mends_clocks;  /* when faults end */
+    bool clocks_differ; /* by more than some seconds, or did */
+    uint64_t
+        strangers_us; /* when two nodes had last not known each other for as long as a grace period */
     unsigned troubles_made;
 };
 

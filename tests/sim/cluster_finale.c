@@ -36,7 +36,8 @@ static bool ask(struct sim_cluster *cluster, unsigned i, const char *method, con
 static void wait_for(struct sim_cluster *cluster, uint64_t us)
 {
     uint64_t until_us = cluster->world.now_us + us;
-    while (!cluster->world.failed && cluster->world.now_us < until_us && world_step(&cluster->world))
+    while (!cluster->world.failed && cluster->world.now_us < until_us &&
+           world_step(&cluster->world))
         ;
 }
 
@@ -126,9 +127,9 @@ static void check_same(struct sim_cluster *cluster, unsigned key)
             return;
         version = now == 200 ? response.version : 0;
         if (status && (now != status || version != told))
-            world_fail(&cluster->world, "n%u answers %u (version %llu) for key %u, others %u (%llu)",
-                       i, now, (unsigned long long)version, key, status,
-                       (unsigned long long)told);
+            world_fail(&cluster->world,
+                       "n%u answers %u (version %llu) for key %u, others %u (%llu)", i, now,
+                       (unsigned long long)version, key, status, (unsigned long long)told);
         status = now;
         told = version;
     }
@@ -138,9 +139,8 @@ static bool expires_at_all(struct sim_cluster *cluster, unsigned key)
 {
     for (unsigned i = 0; i < cluster->node_count; i++) {
         const struct record *record =
-            is_there(cluster, i)
-                ? cluster_record_at(cluster, cluster->nodes[i].process.node, key)
-                : NULL;
+            is_there(cluster, i) ? cluster_record_at(cluster, cluster->nodes[i].process.node, key)
+                                 : NULL;
         if (record && record_expires_us(record))
             return true;
     }
@@ -163,7 +163,8 @@ static void check_ttls(struct sim_cluster *cluster)
 {
     if (cluster->clocks_differ || cluster->world.failed)
         return;
-    wait_for(cluster, TTL_US_MAX + 12 * SECOND); /* clocks are up to 10 s apart from the beginning */
+    wait_for(cluster,
+             TTL_US_MAX + 12 * SECOND); /* clocks are up to 10 s apart from the beginning */
     for (unsigned key = 0; key < cluster->key_count && !cluster->world.failed; key++)
         if (expires_at_all(cluster, key))
             world_fail(&cluster->world, "key %u is still to expire", key);
@@ -187,18 +188,21 @@ static void check_rewrite(struct sim_cluster *cluster, unsigned key)
     ask_key(cluster, pick_node(cluster), key, "GET", "\r\n", &response);
     uint64_t before = response.has_version ? response.version : 0;
     unsigned writer = pick_node(cluster);
-    unsigned status = ask_key(cluster, writer, key, "PUT", "Content-Length: 5\r\n\r\nagain", &response);
+    unsigned status =
+        ask_key(cluster, writer, key, "PUT", "Content-Length: 5\r\n\r\nagain", &response);
     uint64_t version = response.version;
     if (cluster->world.failed || status == 507)
         return;
     if (status != 200 || version <= before)
-        world_fail(&cluster->world, "n%u answers %u and version %llu to a write of key %u, after %llu",
-                   writer, status, (unsigned long long)version, key, (unsigned long long)before);
+        world_fail(&cluster->world,
+                   "n%u answers %u and version %llu to a write of key %u, after %llu", writer,
+                   status, (unsigned long long)version, key, (unsigned long long)before);
     wait_for(cluster, TOLD_US);
     for (unsigned i = 0; i < cluster->node_count && !cluster->world.failed; i++)
-        if (is_there(cluster, i) &&
-            (ask_key(cluster, i, key, "GET", "\r\n", &response) != 200 || response.version != version))
-            world_fail(&cluster->world, "n%u has version %llu of key %u, and not the last one, %llu", i,
+        if (is_there(cluster, i) && (ask_key(cluster, i, key, "GET", "\r\n", &response) != 200 ||
+                                     response.version != version))
+            world_fail(&cluster->world,
+                       "n%u has version %llu of key %u, and not the last one, %llu", i,
                        (unsigned long long)response.version, key, (unsigned long long)version);
 }
 

@@ -25,8 +25,7 @@ static const char *queue_excess(const struct upstream *upstream)
 {
     const struct conn *conn = (const struct conn *)(const void *)upstream; /* stands first in it */
     bool open = upstream && upstream_is_open(upstream);
-    return open && conn->queue &&
-                   conn_queued_bytes(conn) > PUSH_WINDOW_BYTES + 2 * PUSH_BATCH_BYTES
+    return open && conn->queue && conn_queued_bytes(conn) > PUSH_WINDOW_BYTES + 2 * PUSH_BATCH_BYTES
                ? "a queue to a member is longer than the window"
                : NULL;
 }
@@ -90,8 +89,7 @@ static bool knows(const struct sim_cluster *cluster, unsigned a, unsigned b)
 {
     const struct cluster *own = cluster->nodes[a].process.node->cluster;
     const struct cluster *other = cluster->nodes[b].process.node->cluster;
-    const struct member *member =
-        members_find(&own->members, members_self(&other->members)->id);
+    const struct member *member = members_find(&own->members, members_self(&other->members)->id);
     return member && member->state == MEMBER_HERE;
 }
 

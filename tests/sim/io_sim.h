@@ -31,7 +31,7 @@ struct io_sim {
     uint64_t start_us; /* what the monotonic clock said when the world began */
     struct io_sim_step steps[IO_SIM_STEPS_MAX];
     unsigned step_count;
-    uint64_t frozen_us; /* where the wall clock stands still; 0 while it goes */
+    uint64_t frozen_us;             /* where the wall clock stands still; 0 while it goes */
     struct io_sim_socket **sockets; /* by number */
     int room;
     unsigned open_count;
