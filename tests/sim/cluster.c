@@ -187,6 +187,7 @@ static void calm(struct sim_cluster *cluster)
     cluster->repair_us = 0;
     world_event_clear(world, &cluster->trouble);
     faults_end(&cluster->faults);
+    cluster_clients_leave(cluster);
     for (unsigned i = 0; i < cluster->node_count; i++) {
         struct sim_node *node = &cluster->nodes[i];
         memset(node->cut_us, 0, sizeof node->cut_us);

@@ -157,6 +157,7 @@ void cluster_client_init(struct cluster_client *client, struct sim_cluster *clus
                          unsigned number);
 void cluster_client_free(struct cluster_client *client);
 bool cluster_clients_are_done(const struct sim_cluster *cluster);
+void cluster_clients_leave(struct sim_cluster *cluster);
 void cluster_clients_go_on(struct sim_cluster *cluster, unsigned calls);
 
 /* cluster_watch.c */

@@ -436,6 +436,12 @@ void cluster_client_free(struct cluster_client *client)
     bytes_free(&client->out);
 }
 
+void cluster_clients_leave(struct sim_cluster *cluster)
+{
+    for (unsigned i = 0; i < cluster->client_count; i++)
+        client_leave(&cluster->clients[i]);
+}
+
 void cluster_clients_go_on(struct sim_cluster *cluster, unsigned calls)
 {
     for (unsigned i = 0; i < cluster->client_count; i++) {
