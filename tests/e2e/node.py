@@ -38,6 +38,7 @@ class Node:
         self._done = False
         self._log_ended = False
         self.port = port
+        self.host = "127.0.0.1"
         check(not stopping.is_set(), "the run is being stopped")
         arguments = [*prefix, BINARY]
         if listen:
@@ -114,9 +115,14 @@ class Node:
 
     # --- talking to it
 
-    def url(self, target="/", host="127.0.0.1"):
+    @property
+    def address(self):
+        """As other nodes name it."""
+        return f"{self.host}:{self.port}"
+
+    def url(self, target="/", host=None):
         """For curl."""
-        return f"http://{host}:{self.port}{target}"
+        return f"http://{host or self.host}:{self.port}{target}"
 
     def connect(self, **options):
         """A connection of its own."""
