@@ -11,6 +11,7 @@ struct intake {
     uint64_t applied, stale;
     uint32_t shard; /* of the last record */
     bool local;     /* the records are for this node to tell others (RECORD_LOCAL) */
+    bool copy;      /* of all that another member has: see store_adopt */
     bool broken,
         full; /* it ends here: the bytes are no records (reader.reason), or the table has no room */
 };

@@ -16,7 +16,8 @@ static bool intake_record(struct intake *intake, struct record *record, uint64_t
     struct store_key key = store_key(intake->store, record_key(record));
     record->flags |= intake->local ? RECORD_LOCAL : 0;
     intake->shard = key.shard;
-    enum store_result result = store_merge(intake->store, &key, record, now_us);
+    enum store_result result = intake->copy ? store_adopt(intake->store, &key, record, now_us)
+                                            : store_merge(intake->store, &key, record, now_us);
     if (result == STORE_APPLIED) {
         intake->applied++;
         return true;
