@@ -113,14 +113,16 @@ def who_has_nobody_to_go_on_with_waits():
     try:
         until(lambda: "down" in members(newcomer).values(), UP_SECONDS, "the donor is down")
         newcomer.wait_log("event=donor-lost", 20, "a line on the donor")
-        time.sleep(1)
         proxy.pace = None
-        check(not is_ready(newcomer), f"ready without its donor ({newcomer.tail()})")
+        more = [Node("--join", newcomer.address) for _ in range(3)]  # who hear of the donor only that it is down
+        time.sleep(4)
+        for node in [newcomer, *more]:
+            check(not is_ready(node), f"ready without the donor ({node.tail()})")
         equal(newcomer.call("GET", "/never-there").status, 503, "a key that it cannot know of")
     finally:
         donor.signal(signal.SIGCONT)
-    settle([donor, newcomer])
-    hold([donor, newcomer], wanted)
+    settle([donor, newcomer, *more])
+    hold([donor, newcomer, *more], wanted)
 
 
 @test
