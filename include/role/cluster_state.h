@@ -64,8 +64,8 @@ struct batch {
 struct sending {
     struct call call; /* first, so that a call leads here */
     struct peer *peer;
-    bool ended;    /* though one before it has not: it found no connection */
-    uint64_t lag;  /* which lag it comes out of; 0 for none */
+    bool ended;   /* though one before it has not: it found no connection */
+    uint64_t lag; /* which lag it comes out of; 0 for none */
     uint64_t from,
         to; /* once it is answered, the member has all batches of these numbers, `to` not included */
     size_t bytes;
@@ -216,7 +216,7 @@ struct cluster {
     uint64_t started_us, leave_us;
     uint64_t horizon_us;  /* see store_agreement */
     uint64_t departed_us; /* loop time at which a member last was found to be gone */
-    const char *refused; /* NULL, or a sentence: why the others do not want us */
+    const char *refused;  /* NULL, or a sentence: why the others do not want us */
     char sentence[512];
     char *scratch; /* HELLO_BYTES_MAX */
 

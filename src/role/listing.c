@@ -53,8 +53,8 @@ static bool listing_take_shard(struct node *node, struct listing *listing)
         listing->room = count;
     }
     listing->at = 0;
-    listing->count = store_shard_records(node->store, listing->shard++, listing->all,
-                                         listing->records, count);
+    listing->count =
+        store_shard_records(node->store, listing->shard++, listing->all, listing->records, count);
     return true;
 }
 

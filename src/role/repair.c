@@ -58,9 +58,8 @@ uint64_t cluster_agreed_us(const struct cluster *cluster, uint32_t shard)
         const struct member *member = cluster->members.list[i];
         if (member->state != MEMBER_HERE && !member->peer)
             continue;
-        uint64_t us = member->peer && member->state == MEMBER_HERE
-                          ? peer_agreed_us(member->peer, shard)
-                          : 0;
+        uint64_t us =
+            member->peer && member->state == MEMBER_HERE ? peer_agreed_us(member->peer, shard) : 0;
         least_us = us < least_us ? us : least_us;
     }
     /* Who has gone may have given what it had to somebody who was seen to agree before that. */
