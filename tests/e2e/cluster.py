@@ -4,7 +4,7 @@ import json
 import re
 
 from harness import check, equal, until
-from node import Node
+from node import Node, free_port
 
 AGREE_SECONDS = 15
 UP_SECONDS = 10
@@ -45,9 +45,8 @@ def is_ready(node):
 
 def cluster(count, *options, **more):
     """So many nodes that know each other and are ready."""
-    nodes = [Node(*options, **more)]
-    for _ in range(count - 1):
-        nodes.append(Node("--join", nodes[0].address, *options, **more))
+    ports = [free_port() for _ in range(count)]
+    nodes = [Node("--join", f"127.0.0.1:{ports[0]}", *options, listen=f"127.0.0.1:{port}", **more) for port in ports]
     settle(nodes)
     return nodes
 

@@ -1,7 +1,8 @@
 """Clusters of real nodes: how they find each other, and what must not be one cluster."""
 
-from client import curl
-from cluster import AGREE_SECONDS, UP_SECONDS, agree, cluster, everywhere, is_ready, members, settle
+from client import chunked, curl, refusal, request
+from cluster import (AGREE_SECONDS, UP_SECONDS, agree, cluster, everywhere, hold, is_ready, members, metric, number,
+                     settle, status)
 from harness import check, equal, test, until
 from node import Node, free_port
 
@@ -81,6 +82,17 @@ def a_node_that_joins_nobody_there_yet_joins_later():
     agree([first, second])
 
 
+@test
+def many_that_start_at_once_in_a_ring_form_one_cluster():
+    ports = [free_port() for _ in range(6)]
+    order = [3, 0, 5, 1, 4, 2]
+    nodes = [Node("--join", f"127.0.0.1:{ports[(at + 1) % 6]}", listen=f"127.0.0.1:{ports[at]}") for at in order]
+    settle(nodes)
+    for at, node in enumerate(nodes):
+        node.put(f"ring{at}", b"%d" % at)
+    hold(nodes, {f"ring{at}": b"%d" % at for at in range(6)})
+
+
 # --- what must not be one cluster
 
 @test
@@ -110,6 +122,62 @@ def of_two_nodes_with_one_address_one_gives_way():
     settle([first, second])
     refusals = sum("refused" in line for line in first.lines + second.lines)
     check(refusals <= 20, f"{refusals} lines about refusals")
+
+
+@test
+def another_protocol_is_refused_with_a_sentence_and_counted():
+    node = Node()
+    hello = node.call("GET", "/-/members").body.replace(b"protocol 1\n", b"protocol 2\n").replace(
+        number(node).encode(), b"00000000000000aa")
+    reply = node.call("POST", "/-/members", hello)
+    equal(reply.status, 409, "a hello of another protocol")
+    check(b"protocols (2 and 1)" in reply.body, reply.line())
+    node.wait_log("member-refused .*different protocols", UP_SECONDS, "sentence of the refusing one")
+    equal(metric(node, "velour_fog_members_refused_total"), 1, "refusals that were counted")
+    equal(len(members(node)), 1, "members")
+
+
+@test
+def what_is_no_member_is_not_joined():
+    other = Node()
+    node = Node("--join", f"{other.address}")
+    settle([node, other])
+    stranger = Node("--cluster-name", "other", "--join", node.address)
+    until(lambda: is_ready(stranger), UP_SECONDS, "it serves alone")
+    stranger.put("a", b"1")
+    for method, target, body in (("POST", "/-/merge", stranger.call("GET", "/-/records").body),
+                                 ("GET", "/-/records", None), ("POST", "/-/digest", b"x" * 1024)):
+        reply = node.call(method, target, body, (f"Fog-From: {number(stranger)}",))
+        equal(reply.status, 409, f"{target} from a node of another cluster")
+    check(metric(node, "velour_fog_members_refused_total") >= 4, "it was counted")
+    equal(node.get("a").status, 204, "a key of another cluster")
+
+
+@test
+def nonsense_from_a_member_is_refused_whole_and_counted():
+    nodes = cluster(2)
+    donor = Node()
+    for at in range(20):
+        donor.put(f"n{at}", b"%d" % at)
+    stream = donor.call("GET", "/-/records").body
+    sender = (f"Fog-From: {number(nodes[1])}",)
+    broken = {"a stream with a wrong byte near its end": stream[:-40] + bytes([stream[-40] ^ 1]) + stream[-39:],
+              "a stream without an end": stream[:-36], "a stream that is cut": stream[:-50], "no stream": b"nonsense",
+              "a stream with a damaged end": stream[:-1] + b"x", "text after a stream's end": stream[:-36] + b"x" * 36}
+    for count, (what, body) in enumerate(broken.items(), 1):
+        for headers, target in ((sender, "/-/merge"), ((*sender, "Transfer-Encoding: chunked"), "/-/merge")):
+            with nodes[0].connect() as connection:
+                if len(headers) > 1:
+                    connection.send(request("POST", target, None, headers) + chunked(body[:100], body[100:]))
+                else:
+                    connection.send(request("POST", target, body, headers))
+                refusal(connection.reply("POST"), 400)
+        equal(status(nodes[0])["merges"]["refused"], 2 * count, "refusals that were counted")
+        equal(status(nodes[0])["keys"], 0, f"keys after {what}")
+    equal(metric(nodes[0], "velour_fog_merge_refused_total"), 2 * len(broken), "the same in the metrics")
+    equal(nodes[0].call("POST", "/-/merge", stream, sender).status, 200, "the whole stream")
+    equal(status(nodes[0])["keys"], 20, "keys")
+    agree(nodes)
 
 
 @test

@@ -1,7 +1,10 @@
 """What members of a cluster tell each other: copies, restores, deletes."""
 
-from cluster import agree, cluster, everywhere
-from harness import Background, check, equal, test
+import signal
+import time
+
+from cluster import UP_SECONDS, agree, cluster, everywhere
+from harness import SLOW, Background, check, equal, test, until
 from node import Node
 
 
@@ -29,6 +32,39 @@ def missing_copies_are_told():
     reply = nodes[0].call("PUT", "/a", b"1", ("Prefer: copies=all, wait=1",))
     equal((reply.status, reply.header("fog-copies")), (202, "1/2"), "a member is missing")
     equal(nodes[0].get("a").body, b"1", "it is written all the same")
+
+
+@test
+def copies_wait_as_long_as_they_may():
+    nodes = cluster(3)
+    nodes[2].kill()
+    nodes[2].process.wait()
+    reply = nodes[0].call("PUT", "/a", b"1", ("Prefer: copies=2",))
+    equal((reply.status, reply.header("fog-copies")), (200, "2/3"), "two of three, one of them down")
+    for prefer, seconds, method in (("copies=all, wait=1", 1, "PUT"), ("copies=9, wait=1", 1, "PUT"), ("copies=3", 5, "POST"),
+                                    ("wait=1, copies=all", 1, "DELETE")):
+        begun = time.monotonic()
+        reply = nodes[0].call(method, "/b", None if method == "DELETE" else b"2", (f"Prefer: {prefer}",))
+        took = time.monotonic() - begun
+        equal((reply.status, reply.header("fog-copies")), (202, "2/3"), prefer)
+        check(seconds * 0.9 <= took < (seconds + 2) * SLOW, f"{prefer} took {took:.2f} s")
+    equal(nodes[1].get("b").status, 204, "the delete, which is everywhere all the same")
+    until(lambda: nodes[0].call("DELETE", f"/-/members/{nodes[2].address}").status == 200, UP_SECONDS, "it is dropped")
+    reply = nodes[0].call("PUT", "/a", b"3", ("Prefer: copies=all",))
+    equal((reply.status, reply.header("fog-copies")), (200, "2/2"), "all that are left")
+
+
+@test
+def copies_that_come_late_are_counted():
+    nodes = cluster(2)
+    nodes[1].signal(signal.SIGSTOP)
+    try:
+        writer = Background(lambda: nodes[0].call("PUT", "/a", b"1", ("Prefer: copies=2, wait=20",)))
+        time.sleep(0.5)
+    finally:
+        nodes[1].signal(signal.SIGCONT)
+    reply = writer.result()
+    equal((reply.status, reply.header("fog-copies")), (200, "2/2"), "a member that was slow")
 
 
 # --- restoring

@@ -4,7 +4,7 @@ import re
 import signal
 import time
 
-from cluster import UP_SECONDS, agree, hold, is_ready, members, settle, status
+from cluster import UP_SECONDS, agree, cluster, hold, is_ready, members, settle, status
 from harness import check, equal, test, until
 from node import Node
 from proxy import Proxy
@@ -142,9 +142,7 @@ def who_has_nobody_to_go_on_with_can_be_told_to():
 
 @test
 def a_member_that_comes_back_empty_makes_nobody_lose_a_thing():
-    nodes = [Node()]
-    nodes.append(Node("--join", nodes[0].address))
-    settle(nodes)
+    nodes = cluster(2)
     wanted = {f"k{at}": b"%d" % at for at in range(300)}
     for key, value in wanted.items():
         nodes[0].put(key, value)
