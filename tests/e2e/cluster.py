@@ -51,11 +51,11 @@ def cluster(count, *options, **more):
     return nodes
 
 
-def settle(nodes):
+def settle(nodes, seconds=UP_SECONDS):
     """Waits until all are ready and know each other."""
     for node in nodes:
-        until(lambda node=node: is_ready(node), UP_SECONDS, f"{node.address} is ready ({node.tail()})")
-        until(lambda node=node: list(members(node).values()).count("ready") == len(nodes), UP_SECONDS,
+        until(lambda node=node: is_ready(node), seconds, f"{node.address} is ready ({node.tail()})")
+        until(lambda node=node: list(members(node).values()).count("ready") == len(nodes), seconds,
               f"{node.address} knows all ({members(node)})")
 
 

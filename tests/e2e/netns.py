@@ -8,7 +8,10 @@ import contextlib
 import ctypes
 import os
 import shutil
+import socket
+import struct
 import subprocess
+import threading
 
 from client import Connection, curl
 from harness import Skip, check, scope
@@ -128,6 +131,50 @@ class Network:
         for space in [self.hub, *self.spaces]:
             os.close(space.fd)
         self.spaces = []
+
+
+class Names(threading.Thread):
+    """A name server on 127.0.0.1 of one machine: `addresses` is what every name stands for; None for no answer at all."""
+
+    def __init__(self, space):
+        super().__init__(daemon=True)
+        self.addresses = []
+        self.asked = 0
+        with space.inside():
+            self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", 53))
+        scope().connections.append(self)
+        path = os.path.join(scope().directory(), "resolv.conf")
+        with open(path, "w", encoding="ascii") as file:
+            file.write("nameserver 127.0.0.1\noptions timeout:1\n")
+        self.prefix = ("unshare", "--mount", "sh", "-c", f'mount --bind {path} /etc/resolv.conf && exec "$@"', "sh")
+        self.start()
+
+    def run(self):
+        with contextlib.suppress(OSError):
+            while True:
+                query, sender = self.socket.recvfrom(2048)
+                self.asked += 1
+                if self.addresses is not None and len(query) > 12:
+                    self.socket.sendto(self._answer(query), sender)
+
+    def _answer(self, query):
+        end = query.index(b"\0", 12) + 5  # of the question: a name, its type and class
+        of_ipv4 = query[end - 4:end - 2] == b"\0\1"
+        found = [socket.inet_aton(address) for address in self.addresses] if of_ipv4 else []
+        head = query[:2] + b"\x81\x80\0\1" + struct.pack(">HHH", len(found), 0, 0)
+        records = b"".join(b"\xc0\x0c\0\1\0\1" + struct.pack(">IH", 0, 4) + address for address in found)
+        return head + query[12:end] + records
+
+    def shutdown(self):
+        """Ends its wait."""
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self):
+        """Ends it."""
+        self.shutdown()
+        self.socket.close()
 
 
 class NetNode(Node):

@@ -6,7 +6,7 @@ import time
 
 from cluster import AGREE_SECONDS, agree, hold, is_ready, members, metric, number, settle, shown_as
 from harness import SLOW, Background, check, equal, test, until
-from netns import PORT, Network
+from netns import PORT, Names, Network
 
 DOWN_SECONDS = 15  # a member is down after 3 s
 
@@ -144,6 +144,41 @@ def a_node_that_restarts_on_another_address_is_a_new_member():
     for node in nodes:
         listed = node.curl("-f", node.url("/-/members")).stdout.decode()
         check(re.search(rf"^member {re.escape(dead.address)} dropped {old} ", listed, re.M), listed)
+
+
+@test
+def a_name_of_several_addresses_is_joined_and_asked_again():
+    network = Network(4)
+    first = network.node(0)
+    names = Names(network.spaces[1])
+    names.addresses = ["10.213.0.99", network.address(1), "10.213.0.98"]  # its own among some where nobody is
+    second = network.node(1, "--join", f"members.test:{PORT}", prefix=names.prefix)
+    until(lambda: is_ready(second), DOWN_SECONDS, f"it serves alone ({second.tail()})")
+    check(len(members(second)) == 1, members(second))
+    second.put("early", b"2")
+    first.put("other", b"1")
+    names.addresses = ["10.213.0.99", network.address(3), network.address(0)]
+    settle([first, second], 25)  # it asks again every 10 s
+    hold([first, second], {"early": b"2", "other": b"1"})
+
+
+@test
+def a_name_server_that_is_silent_keeps_no_client_waiting():
+    network = Network(2)
+    first = network.node(0)
+    names = Names(network.spaces[1])
+    names.addresses = None
+    node = network.node(1, "--join", f"members.test:{PORT}", "--join", first.address, prefix=names.prefix)
+    settle([first, node])
+    slowest = 0
+    begun = time.monotonic()
+    with node.connect() as connection:
+        while time.monotonic() < begun + 3 or not names.asked:
+            asked = time.monotonic()
+            equal(connection.ask("PUT", "/a", b"1").status, 200, "a write")
+            slowest = max(slowest, time.monotonic() - asked)
+            time.sleep(0.005)
+    check(slowest < 0.5 * SLOW, f"a write took {slowest:.3f} s")
 
 
 def _curl_writer(node, others, written, stop):
