@@ -296,8 +296,19 @@ int server_listen(struct server *server, struct address *address)
     return error;
 }
 
+/* Who is connected as the kernel and the client see it gets an answer, and not a reset. */
+static void server_accept_rest(struct server *server)
+{
+    for (int i = 0; i < SERVER_ACCEPTS_LAST_MAX && server->accepting; i++) {
+        int error = server_accept(server);
+        if (error == -EAGAIN || is_out_of_room(error))
+            return;
+    }
+}
+
 void server_drain(struct server *server)
 {
+    server_accept_rest(server);
     server->draining = true;
     server_stop_listening(server);
     for (struct client *client = server->clients, *next; client; client = next) {
