@@ -11,7 +11,7 @@ from harness import Scope, entered
 from node import Node
 
 # Modules whose tests are of the HTTP interface alone.
-MODULES = ("api", "framing", "http", "keys", "limits", "process", "refusals", "versions", "wait")
+MODULES = ("api", "framing", "http", "keys", "limits", "process", "refusals", "systemd", "versions", "wait")
 
 # Tests of these modules that a front-end is not asked, and why.
 _NODES_ONLY = "what it asks for is under /-/ of nodes alone"
