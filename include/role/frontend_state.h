@@ -91,16 +91,19 @@ struct upload {
 struct relay {
     struct frontend *frontend;
     struct partition *partition;
-    struct request *request;       /* deferred, or with a body under way */
-    struct attempt *attempt;       /* NULL between two */
-    struct backend *avoid;         /* where the last try failed */
-    struct relay *previous, *next; /* of those that are parked, or free */
+    struct partition *previous_partition; /* asked when this one does not know the key; or NULL */
+    struct request *request;              /* deferred, or with a body under way */
+    struct attempt *attempt;              /* NULL between two */
+    struct backend *avoid;                /* where the last try failed */
+    struct relay *previous, *next;        /* of those that are parked, or free */
     uint64_t key_hash;
     uint64_t version; /* of the first try; 0 before */
     uint8_t state;    /* enum relay_state */
     uint8_t tries;
     bool write;
     bool versioned;        /* the client has given a version itself */
+    bool ahead;            /* the node may give a version that is less than what was seen here */
+    bool unknown;          /* the answer under way knows nothing of the key, not even a delete */
     bool head_only;        /* HEAD */
     bool alone;            /* it may take long: a connection of its own */
     bool hurried;          /* it waits no more: what it prefers is left out */
@@ -178,7 +181,8 @@ struct seed {
 
 struct partition {
     struct frontend *frontend;
-    unsigned number;
+    unsigned number, count; /* I of N */
+    const char *name;       /* "partition", or "previous" */
     struct seed *seeds;
     unsigned seed_count;
     struct backend **backends;
@@ -206,6 +210,8 @@ struct frontend {
     struct upstreams *upstreams;
     struct route *route;
     struct partition *partitions;
+    struct route *previous_route;
+    struct partition *previous; /* NULL unless keys are moving to another number of partitions */
     struct relay *free_relays;
     struct attempt *free_attempts;
     struct loop_hook hook;
@@ -227,7 +233,7 @@ static inline struct frontend *frontend_of(struct service *service)
 /* What is known of a request (in request->service_room). */
 struct frontend_work {
     uint64_t filled; /* bytes of a body that comes in parts */
-    uint32_t partition;
+    uint32_t partition, previous_partition;
     uint32_t operation; /* index in the table of operations */
     uint64_t key_hash;
     struct key_options options;
@@ -252,6 +258,12 @@ uint64_t frontend_version(struct frontend *frontend);
 /* Reads a request, whose slices are there. Returns NULL when out of memory. relay_free is its end. */
 struct relay *relay_new(struct frontend *frontend, struct request *request);
 void relay_free(struct relay *relay);
+
+/* When the answer knows nothing of the key: asks the cluster that had it before, if there is one. Returns whether it does. */
+bool relay_look_back(struct relay *relay);
+
+/* Counts it, gives it a version, and sends it. */
+void relay_begin(struct relay *relay);
 
 /* The request is deferred now, and whole: off it goes. */
 void relay_start(struct relay *relay, struct request *deferred);
@@ -344,7 +356,8 @@ void backend_update(struct backend *backend);
 
 /* partition.c */
 
-int partition_init(struct partition *partition, struct frontend *frontend, unsigned number);
+/* `partition` has its frontend, name, number and count, and is zeroed else. Returns 0 or -errno; partition_free in either case. */
+int partition_init(struct partition *partition, const struct frontend_cluster *named);
 void partition_free(struct partition *partition);
 void partition_tick(struct partition *partition);
 

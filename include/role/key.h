@@ -11,11 +11,12 @@ enum {
 
 /* All 0 when the request says nothing. */
 struct key_options {
-    uint64_t version;      /* that a write shall have */
+    uint64_t version;      /* that a write shall have at least */
     uint32_t ttl_seconds;  /* of a write */
     uint32_t copies;       /* that a write is to be held by; UINT32_MAX for all */
     uint16_t wait_seconds; /* of a GET, or for the copies */
     bool waits;            /* it says how long */
+    bool exact;            /* the write shall have just that version */
 };
 
 /* The key: the target after its first slash, percent-decoded once. It lives in the request's head, or in the server's scratch memory as

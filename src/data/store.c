@@ -383,8 +383,9 @@ enum store_result store_write(struct store *store, const struct store_key *key,
                               struct record *record, uint64_t now_us)
 {
     struct record *old = store_find(store, key);
-    record->version = now_us;
-    if (old && old->version >= now_us)
+    if (record->version < now_us)
+        record->version = now_us;
+    if (old && old->version >= record->version)
         record->version = old->version + (old->version < UINT64_MAX);
     record->flags |= RECORD_LOCAL;
     return replace(store, key, old, record, now_us);

@@ -16,9 +16,9 @@ static void log_backend(const struct backend *backend, enum log_level level, con
                         const char *about)
 {
     char text[ADDRESS_TEXT_BYTES];
-    log_event(backend->partition->frontend->log, level, event, "partition=%u node=%s%s%s",
-              backend->partition->number, address_format(&backend->address, text),
-              *about ? " " : "", about);
+    log_event(backend->partition->frontend->log, level, event, "%s=%u node=%s%s%s",
+              backend->partition->name, backend->partition->number,
+              address_format(&backend->address, text), *about ? " " : "", about);
 }
 
 /* Whether it can be used */
@@ -59,7 +59,7 @@ void backend_down(struct backend *backend, const char *why)
 static bool is_ours(const struct partition *partition, struct slice said)
 {
     char text[32];
-    unsigned count = partition->frontend->config.cluster_count;
+    unsigned count = partition->count;
     int len = snprintf(text, sizeof text, "%u/%u", partition->number, count);
     return slice_equal(said, (struct slice){text, (size_t)len}) ||
            (count == 1 && slice_equal(said, SLICE("-")));
@@ -68,7 +68,7 @@ static bool is_ours(const struct partition *partition, struct slice said)
 static void log_wrong(const struct backend *backend)
 {
     char about[200];
-    unsigned count = backend->partition->frontend->config.cluster_count;
+    unsigned count = backend->partition->count;
     snprintf(
         about, sizeof about,
         "says=%s wanted=%u/%u msg=\"this node is of another partition (--partition): is the order "

@@ -91,6 +91,8 @@ static void key_on_head(struct frontend *frontend, struct request *request)
         return;
     key_options_read(request, frontend->config.value_max, &work->options);
     work->partition = route_partition(frontend->route, key);
+    if (frontend->previous)
+        work->previous_partition = route_partition(frontend->previous_route, key);
     work->key_hash = hash_bytes(key.data, key.len);
     request->deferrable = request->head.method != HTTP_OTHER;
 }
@@ -259,6 +261,8 @@ static void frontend_on_tick(struct loop_timer *timer)
     loop_timer_set(frontend->loop, timer, frontend->loop->now_us + FRONTEND_TICK_US);
     for (unsigned i = 0; i < frontend->config.cluster_count; i++)
         partition_tick(&frontend->partitions[i]);
+    for (unsigned i = 0; i < frontend->config.previous_count; i++)
+        partition_tick(&frontend->previous[i]);
 }
 
 static void frontend_on_drain_end(struct loop_timer *timer)
@@ -272,6 +276,13 @@ static void frontend_on_drain_end(struct loop_timer *timer)
 
 /* Life */
 
+static void partitions_destroy(struct partition *partitions, unsigned count)
+{
+    for (unsigned i = 0; partitions && i < count; i++)
+        partition_free(&partitions[i]);
+    free(partitions);
+}
+
 static int frontend_reserve_timers(struct loop *loop, struct frontend *frontend)
 {
     if (loop_timer_reserve(loop) != 0)
@@ -282,19 +293,39 @@ static int frontend_reserve_timers(struct loop *loop, struct frontend *frontend)
     return -ENOMEM;
 }
 
+/* Returns NULL when that fails, and then nothing is left of it. */
+static struct partition *partitions_new(struct frontend *frontend, const char *name,
+                                        const struct frontend_cluster *clusters, unsigned count)
+{
+    struct partition *partitions = calloc(count, sizeof *partitions);
+    for (unsigned i = 0; partitions && i < count; i++) {
+        partitions[i].frontend = frontend;
+        partitions[i].name = name;
+        partitions[i].number = i;
+        partitions[i].count = count;
+        if (partition_init(&partitions[i], &clusters[i]) == 0)
+            continue;
+        partitions_destroy(partitions, i + 1);
+        return NULL;
+    }
+    return partitions;
+}
+
+/* Returns 0 or -ENOMEM; what is there then is freed by frontend_destroy. */
 static int frontend_init_partitions(struct frontend *frontend)
 {
-    unsigned count = frontend->config.cluster_count;
-    frontend->partitions = calloc(count, sizeof *frontend->partitions);
-    if (!frontend->partitions)
+    const struct frontend_config *config = &frontend->config;
+    frontend->route = route_new(config->cluster_count);
+    frontend->partitions =
+        partitions_new(frontend, "partition", config->clusters, config->cluster_count);
+    if (!frontend->route || !frontend->partitions)
         return -ENOMEM;
-    for (unsigned i = 0; i < count; i++) {
-        frontend->partitions[i].frontend = frontend;
-        int error = partition_init(&frontend->partitions[i], frontend, i);
-        if (error)
-            return error;
-    }
-    return 0;
+    if (config->previous_count == 0)
+        return 0;
+    frontend->previous_route = route_new(config->previous_count);
+    frontend->previous =
+        partitions_new(frontend, "previous", config->previous, config->previous_count);
+    return frontend->previous_route && frontend->previous ? 0 : -ENOMEM;
 }
 
 struct frontend *frontend_new(struct loop *loop, struct log *log,
@@ -319,9 +350,7 @@ struct frontend *frontend_new(struct loop *loop, struct log *log,
     frontend->server = server_new(loop, log, &config->server, &frontend->service);
     loop_hook_add(loop, &frontend->hook);
     frontend->upstreams = upstreams_new(loop); /* its hook sends what the batches have called */
-    frontend->route = route_new(config->cluster_count);
-    if (frontend->server && frontend->upstreams && frontend->route &&
-        frontend_init_partitions(frontend) == 0)
+    if (frontend->server && frontend->upstreams && frontend_init_partitions(frontend) == 0)
         return frontend;
     frontend_destroy(frontend);
     return NULL;
@@ -343,14 +372,12 @@ void frontend_destroy(struct frontend *frontend)
 {
     if (frontend->server)
         server_destroy(frontend->server);
-    for (unsigned i = 0; frontend->partitions && i < frontend->config.cluster_count; i++)
-        if (frontend->partitions[i].frontend)
-            partition_free(&frontend->partitions[i]);
+    partitions_destroy(frontend->partitions, frontend->config.cluster_count);
+    partitions_destroy(frontend->previous, frontend->config.previous_count);
     if (frontend->upstreams)
         upstreams_destroy(frontend->upstreams);
-    if (frontend->route)
-        route_destroy(frontend->route);
-    free(frontend->partitions);
+    route_destroy(frontend->route);
+    route_destroy(frontend->previous_route);
     frontend_free_pools(frontend);
     loop_hook_remove(frontend->loop, &frontend->hook);
     loop_timer_release(frontend->loop, &frontend->tick);

@@ -66,14 +66,21 @@ static void take_preferences(const struct request *request, struct key_options *
     }
 }
 
-/* The version that a write shall have: one that is tried again has that of the first try. */
+/* What its client has seen, wherever that was, and the write has to win over; or the version that the write shall have: one that is
+ * tried again has that of the first try. */
 static void take_version(struct request *request, struct key_options *options)
 {
-    const struct http_field *field = http_field_find(&request->head, HTTP_FIELD_FOG_VERSION);
+    const struct http_field *after = http_field_find(&request->head, HTTP_FIELD_FOG_AFTER);
+    const struct http_field *exact = http_field_find(&request->head, HTTP_FIELD_FOG_VERSION);
     unsigned long long version;
-    if (!field)
+    if (after && slice_number(after->value, UINT64_MAX - 1, &version))
+        options->version = version + 1;
+    else if (after)
+        request_refuse(request, 400, "Fog-After takes a version, as Fog-Version gives it.");
+    if (!exact)
         return;
-    if (slice_number(field->value, UINT64_MAX, &version) && version > 0)
+    options->exact = slice_number(exact->value, UINT64_MAX, &version) && version > 0;
+    if (options->exact)
         options->version = version;
     else
         request_refuse(request, 400,

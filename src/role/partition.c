@@ -36,11 +36,12 @@ static void log_reached(struct partition *partition)
         return;
     partition->told = partition->reached;
     if (partition->reached)
-        log_event(log, LOG_INFO_LEVEL, "partition-reached", "partition=%u", partition->number);
+        log_event(log, LOG_INFO_LEVEL, "partition-reached", "%s=%u", partition->name,
+                  partition->number);
     else
         log_event(log, LOG_ERROR_LEVEL, "partition-lost",
-                  "partition=%u msg=\"no node of it is ready; requests for its keys get 503\"",
-                  partition->number);
+                  "%s=%u msg=\"no node of it is ready; requests for its keys get 503\"",
+                  partition->name, partition->number);
 }
 
 static void send_parked(struct partition *partition)
@@ -380,11 +381,9 @@ void partition_tick(struct partition *partition)
         log_reached(partition);
 }
 
-int partition_init(struct partition *partition, struct frontend *frontend, unsigned number)
+int partition_init(struct partition *partition, const struct frontend_cluster *named)
 {
-    const struct frontend_cluster *named = &frontend->config.clusters[number];
-    partition->frontend = frontend;
-    partition->number = number;
+    const struct frontend *frontend = partition->frontend;
     partition->retry_tokens = (uint64_t)RETRY_TOKENS_MAX * RETRY_TOKEN_PARTS;
     partition->lost_us = frontend->loop->now_us;
     partition->told = true; /* so that who is not there from the beginning is told of */

@@ -63,6 +63,7 @@ int relay_bytes_add(struct relay_bytes *bytes, struct slice data)
 
 static const struct slice field_names[] = {
     [HTTP_FIELD_CONTENT_TYPE] = {"Content-Type: ", 14},
+    [HTTP_FIELD_FOG_AFTER] = {"Fog-After: ", 11},
     [HTTP_FIELD_FOG_TTL] = {"Fog-TTL: ", 9},
     [HTTP_FIELD_FOG_VERSION] = {"Fog-Version: ", 13},
     [HTTP_FIELD_IF_MATCH] = {"If-Match: ", 10},
@@ -147,9 +148,16 @@ static int relay_write(struct relay *relay, const struct request *request)
     return 0;
 }
 
-static bool needs_version(const struct relay *relay)
+/* What a write says of its version: of the first try when it is another one; else, when the node may know less than this front-end,
+ * that it shall win over all that was seen here. Returns the line's length. */
+static int put_version(const struct relay *relay, char room[RELAY_LINES_BYTES])
 {
-    return relay->write && relay->tries > 1 && !relay->versioned;
+    unsigned long long version = relay->version;
+    if (!relay->write || relay->versioned)
+        return 0;
+    if (relay->tries > 1)
+        return snprintf(room, RELAY_LINES_BYTES, "Fog-Version: %llu\r\n", version);
+    return relay->ahead ? snprintf(room, RELAY_LINES_BYTES, "Fog-After: %llu\r\n", version - 1) : 0;
 }
 
 /* A body that came in chunks and is whole, or is passed on in chunks. */
@@ -165,14 +173,11 @@ unsigned relay_pieces(struct relay *relay, struct conn_piece pieces[RELAY_PIECES
     const struct upload *upload = unknown_length(relay);
     bool streams = relay->upload && relay->upload->streams;
     size_t body_at = relay->head_bytes + 2, body_bytes = streams ? 0 : sent->len - body_at;
-    if (!needs_version(relay) && !relay->hurried && !relay->upload) {
+    int used = put_version(relay, room);
+    if (used == 0 && !relay->hurried && !relay->upload) {
         pieces[0] = (struct conn_piece){.data = sent->data, .len = sent->len};
         return 1;
     }
-    int used = 0;
-    if (needs_version(relay))
-        used += snprintf(room, RELAY_LINES_BYTES, "Fog-Version: %llu\r\n",
-                         (unsigned long long)relay->version);
     if (upload && streams)
         used += snprintf(room + used, RELAY_LINES_BYTES - (size_t)used,
                          "Transfer-Encoding: chunked\r\n");
@@ -230,11 +235,15 @@ struct relay *relay_new(struct frontend *frontend, struct request *request)
     memset(relay, 0, offsetof(struct relay, sent));
     relay->frontend = frontend;
     relay->partition = &frontend->partitions[work->partition];
+    relay->previous_partition =
+        frontend->previous ? &frontend->previous[work->previous_partition] : NULL;
     relay->request = request;
     relay->key_hash = work->key_hash;
     relay->state = RELAY_SENDING;
     relay->write = request->head.method >= HTTP_POST;
-    relay->versioned = work->options.version > 0;
+    relay->versioned = work->options.exact;
+    if (work->options.version > frontend->latest_version)
+        frontend->latest_version = work->options.version;
     relay->head_only = request->head.method == HTTP_HEAD;
     relay->alone = may_take_long(request, &work->options);
     relay_bytes_init(&relay->sent);
@@ -261,16 +270,24 @@ void relay_free(struct relay *relay)
 
 /* Sending */
 
-void relay_start(struct relay *relay, struct request *deferred)
+void relay_begin(struct relay *relay)
 {
+    struct frontend *frontend = relay->frontend;
     struct partition *partition = relay->partition;
-    relay->request = deferred;
     partition->requests++;
     if (partition->retry_tokens < RETRY_TOKENS_MAX * RETRY_TOKEN_PARTS)
         partition->retry_tokens++;
-    if (relay->write)
-        relay->version = frontend_version(relay->frontend);
+    if (relay->write) {
+        relay->version = frontend_version(frontend);
+        relay->ahead = relay->version > frontend->loop->wall_us || frontend->previous;
+    }
     relay_send(relay);
+}
+
+void relay_start(struct relay *relay, struct request *deferred)
+{
+    relay->request = deferred;
+    relay_begin(relay);
 }
 
 void relay_send(struct relay *relay)
@@ -318,6 +335,19 @@ void relay_failed(struct relay *relay, bool lost)
     }
     relay->frontend->counters.retries++;
     relay_send(relay);
+}
+
+bool relay_look_back(struct relay *relay)
+{
+    if (!relay->unknown || relay->write || !relay->previous_partition)
+        return false;
+    relay->partition = relay->previous_partition;
+    relay->previous_partition = NULL;
+    relay->avoid = NULL;
+    relay->tries = 0;
+    relay->state = RELAY_SENDING;
+    relay_send(relay);
+    return true;
 }
 
 void relay_hurry(struct relay *relay)

@@ -242,6 +242,8 @@ static void relay_on_head(struct call *call, const struct http_response *head)
     learn_version(relay->frontend, head);
     relay->elsewhere = is_for_another(relay, head);
     relay->misrouted = head->status == 421;
+    relay->unknown = (head->status == 204 || head->status == 304) &&
+                     !http_response_find(head, HTTP_FIELD_FOG_VERSION);
     if (relay->elsewhere || relay->misrouted)
         return;
     if (relay->state != RELAY_STREAMING)
@@ -286,6 +288,8 @@ static void relay_done(struct relay *relay, struct backend *backend)
         answer_misrouted(relay, backend);
     } else if (relay->state == RELAY_STREAMING) {
         server_stream_wake(relay->request);
+    } else if (relay_look_back(relay)) {
+        return;
     } else if (relay->broken) {
         relay_refuse(relay, 502, "The node's answer made no sense, or there was no room for it.");
     } else {

@@ -31,10 +31,7 @@ static size_t body_bytes(const struct relay *relay)
 static void upload_stream(struct relay *relay)
 {
     relay->upload->streams = true;
-    if (relay->write)
-        relay->version = frontend_version(relay->frontend);
-    relay->partition->requests++;
-    relay_send(relay);
+    relay_begin(relay);
 }
 
 int upload_start(struct relay *relay, uint64_t bytes, bool chunked)

@@ -96,11 +96,15 @@ static void reply_value(struct node *node, struct request *request, struct recor
         reply_body_ref(request, value_piece(node, record, value));
 }
 
+/* `record` is the value that has not changed; NULL when there is none. Then `gone` is what is left of one, a tombstone or what has
+ * expired: its version tells that from a key that is not known at all. */
 static void reply_without_value(struct request *request, unsigned status,
-                                const struct record *record)
+                                const struct record *record, const struct record *gone)
 {
     reply_start(request, status);
     value_put_version(request, record);
+    if (!record && gone)
+        reply_field_number(request, SLICE("Fog-Version"), gone->version);
     reply_end(request);
 }
 
@@ -209,7 +213,8 @@ static void reply_not_gathered(struct request *request)
 static void reply_get(struct node *node, struct request *request)
 {
     char tag_text[ETAG_BYTES];
-    struct record *record = store_get(node->store, &work_of(request)->key, node->loop->wall_us);
+    struct record *found = store_find(node->store, &work_of(request)->key);
+    struct record *record = found && record_is_live(found, node->loop->wall_us) ? found : NULL;
     bool conditional = request->head.field_count > 0 || request->service_data;
     if (!record && !cluster_has_everything(node->cluster)) {
         reply_not_gathered(request);
@@ -227,14 +232,14 @@ static void reply_get(struct node *node, struct request *request)
         if (seconds > 0 && hold(node, request, seconds))
             return;
         if (same) {
-            reply_without_value(request, 304, record);
+            reply_without_value(request, 304, record, found);
             return;
         }
     }
     if (record)
         reply_value(node, request, record);
     else
-        reply_without_value(request, 204, NULL);
+        reply_without_value(request, 204, NULL, found);
 }
 
 void value_on_hold_end(struct node *node, struct request *request)

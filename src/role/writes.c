@@ -120,9 +120,9 @@ static enum store_result put_in(struct node *node, const struct node_work *work,
                                 struct record *record)
 {
     uint64_t now_us = node->loop->wall_us;
-    if (!work->options.version)
-        return store_write(node->store, &work->key, record, now_us);
     record->version = work->options.version;
+    if (!work->options.exact)
+        return store_write(node->store, &work->key, record, now_us);
     record->flags |= RECORD_LOCAL;
     return store_merge(node->store, &work->key, record, now_us);
 }

@@ -53,6 +53,32 @@ def versions_grow_strictly():
 
 
 @test
+def a_write_after_a_version_has_a_larger_one():
+    node, key = common(), fresh()
+    ahead = time.time_ns() // 1000 + 3600 * 1000000
+    for method in ("PUT", "POST", "DELETE"):
+        ahead += 10
+        written = node.call(method, "/" + key, b"x", (f"Fog-After: {ahead}",))
+        equal(written.fog_version(), ahead + 1, f"the version of {method}")
+    early = node.call("PUT", "/" + key, b"x", ("Fog-After: 1",))
+    equal(early.fog_version(), ahead + 2, "the version after one that is past")
+    equal(node.call("PUT", "/" + key, b"x", ("Fog-After: -1",)).status, 400, "a version that is none")
+
+
+@test
+def a_deleted_key_is_told_from_one_that_never_was():
+    node, key = common(), fresh()
+    equal(node.get(key).header("fog-version"), None, "the version of nothing")
+    node.put(key, b"x")
+    deleted = node.delete(key).fog_version()
+    answer = node.get(key)
+    equal((answer.status, answer.etag(), answer.fog_version()), (204, '"absent"', deleted), "a deleted key")
+    node.put(key, b"x", "Fog-TTL: 1")
+    until(lambda: node.get(key).status == 204, 3, "the value expires")
+    check(node.get(key).fog_version() > deleted, "the version of what has expired")
+
+
+@test
 def versions_of_two_writers_differ():
     node, key = common(), fresh()
 
