@@ -367,8 +367,8 @@ def a_thousand_pipelined_requests_are_answered_in_order():
 
 @test
 def pipelined_requests_on_one_key_keep_their_order():
-    """As on a node: what is sent later on a connection sees what was sent before."""
-    frontend = Frontend(clusters(2, 3))
+    """As on a node: what is sent later on a connection sees what was sent before, where reads go where writes go."""
+    frontend = Frontend(clusters(2, 3), "--read-from", "home")
     with frontend.connect() as connection:
         connection.send(b"".join(request("PUT", "/k", b"%d" % number) + request("GET", "/k") for number in range(300)))
         for number in range(300):
