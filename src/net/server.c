@@ -221,6 +221,7 @@ struct server *server_new(struct loop *loop, struct log *log, const struct serve
     server->log = log;
     server->config = *config;
     server->service = service;
+    http_reader_init(&server->reader);
     server->fd = -1;
     server->ready_end = &server->ready;
     server->listener.on_ready = server_on_listener;
