@@ -384,8 +384,9 @@ enum store_result store_write(struct store *store, const struct store_key *key,
                               struct record *record, uint64_t now_us)
 {
     struct record *old = store_find(store, key);
-    record->version = now_us;
-    if (old && old->version >= now_us)
+    uint64_t horizon_us = store->agreement ? store->agreement->horizon_us(store->agreement) : 0;
+    record->version = now_us > horizon_us ? now_us : horizon_us;
+    if (old && old->version >= record->version)
         record->version = old->version + (old->version < UINT64_MAX);
     record->flags |= RECORD_LOCAL;
     return replace(store, key, old, record, now_us);
