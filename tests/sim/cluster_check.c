@@ -8,7 +8,7 @@
 enum {
     SECOND = 1000 * 1000,
     AGREE_US_MAX = 60 * SECOND, /* after the last fault */
-    QUIET_US_MAX = 20 * SECOND,
+    QUIET_US_MAX = 60 * SECOND, /* a body that comes slowly is waited for so long */
     PUSH_AGREE_US_MAX =
         5 * SECOND, /* the same when nothing was lost: what is under way has to arrive */
 };

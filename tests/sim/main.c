@@ -190,6 +190,7 @@ static bool mutant_is_caught(struct options *options, enum mutant mutant, const 
             continue;
         printf("ok %-16s seed %llu: %s\n", mutants[mutant].name, (unsigned long long)seed,
                result.failure);
+        fflush(stdout);
         return true;
     }
     printf("not ok %-12s %s: no seed notices\n", mutants[mutant].name, mutants[mutant].text);
