@@ -89,6 +89,13 @@ static bool client_awaits_service(const struct client *client)
     return client->pending || client->body_paused || client->starved;
 }
 
+/* It has just connected, and has asked for nothing yet. */
+static bool client_is_fresh(const struct client *client)
+{
+    return client->state == CLIENT_READY && !client->reading && client->conn.sent_bytes == 0 &&
+           client->server->loop->now_us < client->active_us + SERVER_FRESH_US;
+}
+
 static uint64_t client_deadline(const struct client *client)
 {
     const struct server_config *config = &client->server->config;
@@ -102,6 +109,8 @@ static uint64_t client_deadline(const struct client *client)
         return client->server->loop->now_us + config->idle_us;
     if (client->reading)
         return client->request_us + config->request_us + body_allowance_us(client);
+    if (client->server->draining && client->conn.sent_bytes == 0)
+        return client->active_us + SERVER_FRESH_US;
     return client->active_us + config->idle_us;
 }
 
@@ -466,8 +475,12 @@ void client_drain(struct client *client)
              !client->in_batch && !client->pending && !conn_blocked(&client->conn)) {
         client_read(client, true); /* a request may have come that was not read yet */
         if (client->conn.state == CONN_OPEN && !client->in_batch && !client->reading &&
-            !client->pending && client->state == CLIENT_READY)
-            client_finish(client, false);
+            !client->pending && client->state == CLIENT_READY) {
+            if (client_is_fresh(client)) /* its request may be on its way */
+                client_set_timer(client);
+            else
+                client_finish(client, false);
+        }
     }
 }
 

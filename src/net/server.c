@@ -299,6 +299,11 @@ int server_listen(struct server *server, struct address *address)
 void server_drain(struct server *server)
 {
     server->draining = true;
+    /* Who waits to be accepted would be reset. */
+    for (unsigned i = 0, more = server->accepting; i < SERVER_WAITING_MAX && more; i++) {
+        int error = server_accept(server);
+        more = error != -EAGAIN && !is_out_of_room(error);
+    }
     server_stop_listening(server);
     for (struct client *client = server->clients, *next; client; client = next) {
         next = client->next;

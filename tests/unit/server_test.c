@@ -1811,15 +1811,42 @@ static void test_drain_takes_nobody_new(void **state)
 static void test_drain_ends_what_is_idle(void **state)
 {
     (void)state;
-    struct reader fresh = {.fd = client_new_settled()}, used = {.fd = client_new_settled()};
+    struct reader silent = {.fd = client_new_settled()}, used = {.fd = client_new_settled()};
     feed(used.fd, GET("/text/3"));
     settle();
     expect_bytes(&used, 3);
+    pass(SERVER_FRESH_US);
     drain();
-    assert_false(is_open(fresh.fd) || is_open(used.fd));
-    expect_nothing(&fresh);
+    assert_false(is_open(silent.fd) || is_open(used.fd));
+    expect_nothing(&silent);
     expect_nothing(&used);
     assert_int_equal(server_connections(server), 0);
+}
+
+/* Who has just connected may ask once: its request may be on its way. */
+static void test_drain_answers_who_has_just_come(void **state)
+{
+    (void)state;
+    struct reader asks = {.fd = client_new_settled()}, silent = {.fd = client_new_settled()};
+    drain();
+    assert_true(is_open(asks.fd) && is_open(silent.fd));
+    pass(SERVER_FRESH_US / 2);
+    feed(asks.fd, GET("/text/3"));
+    settle();
+    check_ended(&asks, 200, "a request after the drain began");
+    assert_false(is_open(silent.fd));
+    expect_nothing(&silent);
+    assert_int_equal(server_connections(server), 0);
+}
+
+/* Who waits to be accepted would be reset when the listener is closed. */
+static void test_drain_takes_in_who_waits(void **state)
+{
+    (void)state;
+    struct reader reader = {.fd = fake_connect(io, "10.0.0.1:5000")};
+    feed(reader.fd, GET("/text/3"));
+    drain();
+    check_ended(&reader, 200, "a request of who waited");
 }
 
 /* A request that was sent before the end was told is answered. */
@@ -2139,6 +2166,8 @@ int main(void)
         TEST(test_clients_without_memory),
         TEST(test_drain_takes_nobody_new),
         TEST(test_drain_ends_what_is_idle),
+        TEST(test_drain_answers_who_has_just_come),
+        TEST(test_drain_takes_in_who_waits),
         TEST(test_drain_answers_what_has_come),
         TEST(test_drain_lets_requests_become_complete),
         TEST(test_drain_ends_holds),
