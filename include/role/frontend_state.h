@@ -1,6 +1,6 @@
 /* The inside of the front-end room, shared by frontend.c (life, who answers what), partition.c (one cluster: whom it has, whom to ask),
  * backend.c (one member: is it there, is it ready), lane.c (connections to it), relay.c (one request on its way), upload.c (bodies that
- * come in parts) and frontend_figures.c. Nobody else includes this.
+ * come in parts), frontend_figures.c and who tells of these. Nobody else includes this.
  *
  *   request ─► relay ─► partition ─► backend ─► lane ─► upstream ─► node
  *                ▲         │ nobody is ready: it waits here, for a moment
@@ -194,7 +194,7 @@ struct partition {
     uint64_t lost_us;      /* since when nobody is ready; loop time */
     uint64_t retry_tokens; /* RETRY_TOKEN_PARTS of a retry */
     bool reached, told;    /* somebody is ready; and that (or the contrary) was logged */
-    uint64_t requests;
+    uint64_t requests, failures; /* so far; failures of tries */
 };
 
 struct frontend_counters {
@@ -382,7 +382,7 @@ bool partition_may_retry(struct partition *partition);
 /* What keeps it from being used, for a client; static. */
 struct http_error partition_trouble(const struct partition *partition);
 
-/* frontend_figures.c: each writes a whole reply. */
+/* frontend_status.c, frontend_metrics.c, frontend_page.c and frontend_figures.c: each writes a whole reply. */
 
 void frontend_reply_status(struct frontend *frontend, struct request *request);
 void frontend_reply_metrics(struct frontend *frontend, struct request *request);

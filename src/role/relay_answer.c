@@ -310,10 +310,11 @@ static void relay_on_end(struct call *call, enum call_result result)
     struct attempt *attempt = (struct attempt *)call;
     struct relay *relay = attempt->relay;
     struct backend *backend = attempt->lane->backend;
-    backend->failures += result != CALL_DONE;
     attempt_end(attempt, result == CALL_DONE);
     if (!relay)
         return;
+    backend->failures += result != CALL_DONE;
+    backend->partition->failures += result != CALL_DONE;
     relay->attempt = NULL;
     relay->paused = false;
     if (result == CALL_DONE && relay->upload && !relay->upload->whole) {
