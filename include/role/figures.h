@@ -18,6 +18,7 @@ struct figures {
     const struct loop *loop;
     const struct server *from;
     const struct server_config *config;
+    const struct histogram *latency_us; /* NULL: the server's */
     uint64_t (*resident_bytes)(void), (*cpu_us)(void), (*files_max)(void);
     uint64_t started_us, started_wall_us;
     bool ready, draining;

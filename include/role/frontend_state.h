@@ -191,9 +191,9 @@ struct partition {
     unsigned usable_count;
     struct relay *parked, *parked_last;
     unsigned parked_count;
-    uint64_t lost_us;      /* since when nobody is ready; loop time */
-    uint64_t retry_tokens; /* RETRY_TOKEN_PARTS of a retry */
-    bool reached, told;    /* somebody is ready; and that (or the contrary) was logged */
+    uint64_t lost_us;            /* since when nobody is ready; loop time */
+    uint64_t retry_tokens;       /* RETRY_TOKEN_PARTS of a retry */
+    bool reached, told;          /* somebody is ready; and that (or the contrary) was logged */
     uint64_t requests, failures; /* so far; failures of tries */
 };
 
@@ -222,6 +222,8 @@ struct frontend {
     unsigned relays, relays_free;
     bool draining;
     struct frontend_counters counters;
+    struct histogram
+        latency_us; /* of answers, from the read of the request on; of those that wait by wish, nothing */
     char scrap[16 * 1024]; /* where bodies go that nobody wants */
 };
 

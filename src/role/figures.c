@@ -21,6 +21,8 @@ static void gather_requests(struct figures *figures)
 void figures_gather(struct figures *figures)
 {
     figures->server = server_counters(figures->from);
+    if (!figures->latency_us)
+        figures->latency_us = &figures->server->latency_us;
     figures->uptime_us = figures->loop->now_us - figures->started_us;
     figures->connections = server_connections(figures->from);
     figures->held = server_held(figures->from);
@@ -77,7 +79,7 @@ static void put_requests(struct json *json, const struct figures *figures)
 
 static void put_durations(struct json *json, const struct figures *figures)
 {
-    const struct histogram *latency = &figures->server->latency_us;
+    const struct histogram *latency = figures->latency_us;
     const struct histogram *turns = &figures->loop->turn_us;
     json_open(json, "latency_seconds");
     json_seconds(json, "p50", figures_quantile(latency, 0.5));
@@ -186,7 +188,7 @@ void figures_expose_server(struct text *text, const struct figures *figures)
     exposition_histogram(
         text, "velour_fog_request_duration_seconds",
         "Time from the read of a request's last byte to the hand-over of its reply to the kernel.",
-        &figures->server->latency_us);
+        figures->latency_us);
     exposition_histogram(text, "velour_fog_loop_turn_duration_seconds",
                          "Time that turns of the event loop took, waiting apart.",
                          &figures->loop->turn_us);

@@ -175,6 +175,7 @@ static struct figures common_of(const struct frontend *frontend)
         .loop = frontend->loop,
         .from = frontend->server,
         .config = &config->server,
+        .latency_us = &frontend->latency_us,
         .resident_bytes = config->resident_bytes,
         .cpu_us = config->cpu_us,
         .files_max = config->files_max,

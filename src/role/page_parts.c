@@ -91,7 +91,7 @@ void page_put_row(struct text *text, const char *label, const char *place, enum 
 
 static void put_request_rows(struct text *text, const struct figures *figures)
 {
-    const struct histogram *latency = &figures->server->latency_us;
+    const struct histogram *latency = figures->latency_us;
     page_put_row(text, "Requests", "requests.total", UNIT_COUNT, figures->requests);
     page_put_row(text, "Requests refused (4xx)", "requests.status_4xx", UNIT_COUNT,
                  figures->by_class[4]);
