@@ -106,6 +106,7 @@ struct relay {
     bool unknown;          /* the answer under way knows nothing of the key, not even a delete */
     bool head_only;        /* HEAD */
     bool alone;            /* it may take long: a connection of its own */
+    bool waits;            /* its client wants to hear of a change */
     bool hurried;          /* it waits no more: what it prefers is left out */
     bool elsewhere;        /* the answer under way is a refusal that another member may not give */
     bool misrouted;        /* the node that answers is of another partition */
@@ -220,10 +221,11 @@ struct frontend {
     uint64_t latest_version; /* that any node has told */
     uint64_t started_us, started_wall_us;
     unsigned relays, relays_free;
+    unsigned waiting; /* relays whose clients want to hear of a change */
     bool draining;
     struct frontend_counters counters;
     struct histogram
-        latency_us; /* of answers, from the read of the request on; of those that wait by wish, nothing */
+        latency_us; /* from the read of a request to its answer; not of those that wait by wish */
     char scrap[16 * 1024]; /* where bodies go that nobody wants */
 };
 

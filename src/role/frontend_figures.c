@@ -206,6 +206,7 @@ static int figures_init(struct frontend_figures *figures, const struct frontend 
     }
     figures->common.ready = figures->reached > 0 && !frontend->draining;
     figures_gather(&figures->common);
+    figures->common.held = frontend->waiting; /* the server has deferred them */
     find_problems(figures);
     return 0;
 }
