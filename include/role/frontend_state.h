@@ -1,6 +1,6 @@
 /* The inside of the front-end room, shared by frontend.c (life, who answers what), partition.c (one cluster: whom it has, whom to ask),
  * backend.c (one member: is it there, is it ready), lane.c (connections to it), relay.c (one request on its way), upload.c (bodies that
- * come in parts) and frontend_figures.c. Nobody else includes this.
+ * come in parts), frontend_figures.c and who tells of these. Nobody else includes this.
  *
  *   request ─► relay ─► partition ─► backend ─► lane ─► upstream ─► node
  *                ▲         │ nobody is ready: it waits here, for a moment
@@ -107,6 +107,7 @@ struct relay {
     bool unknown;          /* the answer under way knows nothing of the key, not even a delete */
     bool head_only;        /* HEAD */
     bool alone;            /* it may take long: a connection of its own */
+    bool waits;            /* its client wants to hear of a change */
     bool hurried;          /* it waits no more: what it prefers is left out */
     bool elsewhere;        /* the answer under way is a refusal that another member may not give */
     bool misrouted;        /* the node that answers is of another partition */
@@ -192,10 +193,10 @@ struct partition {
     unsigned usable_count;
     struct relay *parked, *parked_last;
     unsigned parked_count;
-    uint64_t lost_us;      /* since when nobody is ready; loop time */
-    uint64_t retry_tokens; /* RETRY_TOKEN_PARTS of a retry */
-    bool reached, told;    /* somebody is ready; and that (or the contrary) was logged */
-    uint64_t requests;
+    uint64_t lost_us;            /* since when nobody is ready; loop time */
+    uint64_t retry_tokens;       /* RETRY_TOKEN_PARTS of a retry */
+    bool reached, told;          /* somebody is ready; and that (or the contrary) was logged */
+    uint64_t requests, failures; /* so far; failures of tries */
 };
 
 struct frontend_counters {
@@ -221,8 +222,11 @@ struct frontend {
     uint64_t latest_version; /* that any node has told */
     uint64_t started_us, started_wall_us;
     unsigned relays, relays_free;
+    unsigned waiting; /* relays whose clients want to hear of a change */
     bool draining;
     struct frontend_counters counters;
+    struct histogram
+        latency_us; /* from the read of a request to its answer; not of those that wait by wish */
     char scrap[16 * 1024]; /* where bodies go that nobody wants */
 };
 
@@ -383,7 +387,7 @@ bool partition_may_retry(struct partition *partition);
 /* What keeps it from being used, for a client; static. */
 struct http_error partition_trouble(const struct partition *partition);
 
-/* frontend_figures.c: each writes a whole reply. */
+/* frontend_status.c, frontend_metrics.c, frontend_page.c and frontend_figures.c: each writes a whole reply. */
 
 void frontend_reply_status(struct frontend *frontend, struct request *request);
 void frontend_reply_metrics(struct frontend *frontend, struct request *request);

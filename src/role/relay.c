@@ -208,6 +208,7 @@ static void relay_give_back(struct relay *relay)
 {
     struct frontend *frontend = relay->frontend;
     frontend->relays--;
+    frontend->waiting -= relay->waits;
     if (frontend->relays_free >= RELAYS_FREE_MAX) {
         free(relay);
         return;
@@ -238,9 +239,11 @@ struct relay *relay_new(struct frontend *frontend, struct request *request)
     relay->version = relay->ahead ? work->options.version : 0;
     relay->head_only = request->head.method == HTTP_HEAD;
     relay->alone = request->exclusive;
+    relay->waits = relay->alone && !relay->write;
     relay_bytes_init(&relay->sent);
     relay_bytes_init(&relay->got);
     frontend->relays++;
+    frontend->waiting += relay->waits;
     if (relay_write(relay, request) == 0)
         return relay;
     relay_free(relay);
