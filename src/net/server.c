@@ -51,6 +51,7 @@ void server_ready(struct client *client)
     client->next_ready = NULL;
     *server->ready_end = client;
     server->ready_end = &client->next_ready;
+    server->loop->again |= server->turn == server->loop->turns; /* its batches are over already */
 }
 
 /* Clients with something to go on with, as of now; what they leave is for the next pass. */
@@ -76,6 +77,7 @@ static void server_on_turn_end(struct loop_hook *hook)
         server_run_ready(server);
         server_run_batch(server);
     }
+    server->turn = server->loop->turns;
     if (server->ready)
         server->loop->again = true;
 }
@@ -219,6 +221,7 @@ struct server *server_new(struct loop *loop, struct log *log, const struct serve
     server->log = log;
     server->config = *config;
     server->service = service;
+    http_reader_init(&server->reader);
     server->fd = -1;
     server->ready_end = &server->ready;
     server->listener.on_ready = server_on_listener;

@@ -122,6 +122,15 @@ static void push_missed(struct peer *peer, const struct sending *failed)
     }
 }
 
+/* The member has all batches of these numbers. One that was restarted is two members for a moment, at one address: the process that
+ * is there counts once. */
+static void push_confirm(struct peer *peer, uint64_t from, uint64_t to)
+{
+    struct cluster *cluster = peer->cluster;
+    if (cluster->copies && members_at(&cluster->members, &peer->member->address) == peer->member)
+        copies_confirm(cluster, from, to);
+}
+
 static void sending_on_end(struct call *call, enum call_result result)
 {
     struct sending *sending = (struct sending *)call;
@@ -129,7 +138,7 @@ static void sending_on_end(struct call *call, enum call_result result)
     sending->ended = true;
     peer->sending_bytes -= sending->bytes;
     if (result == CALL_DONE && sending->status == 200)
-        copies_confirm(peer->cluster, sending->from, sending->to);
+        push_confirm(peer, sending->from, sending->to);
     else
         push_missed(peer, sending);
     while (peer->sending_count > 0 && peer->sendings[peer->sending_first].ended) {
@@ -237,7 +246,7 @@ static void push_catch_up(struct peer *peer)
         batch_send(batch, peer, from, to, peer->lag_number);
         batch_reset(batch);
     } else if (all && peer->sending_count == 0) {
-        copies_confirm(cluster, from, to);
+        push_confirm(peer, from, to);
     }
     if (all && (sent || peer->sending_count == 0))
         push_live(peer);

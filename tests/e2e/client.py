@@ -144,7 +144,7 @@ class Connection:
         """Whether the other side has closed, with nothing more to read before that."""
         try:
             return self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-        except BlockingIOError:
+        except (BlockingIOError, TimeoutError):  # the latter where the socket has a time limit, which it waits for
             return False
         except OSError:
             return True

@@ -12,7 +12,7 @@ import threading
 import time
 
 from client import Connection, request
-from harness import BINARY, SLOW, Failure, Scope, brief, check, entered, equal, scope, until
+from harness import BINARY, SLOW, Failure, brief, check, equal, scope, until
 
 SOON = 2  # seconds within which what shall happen at once must have happened
 START_SECONDS = 10
@@ -33,6 +33,9 @@ def environment(extra=None):
 class Node:
     """One process. Options given are added to `--listen 127.0.0.1:0`, unless `listen` says otherwise."""
 
+    command = ()  # the word before the options
+    holds_values = True
+
     def __init__(self, *options, listen="127.0.0.1:0", env=None, prefix=(), pass_fds=(), port=None, journal=False,
                  close_stderr=False):
         self.lines = []
@@ -43,7 +46,7 @@ class Node:
         self.port = port
         self.host = "127.0.0.1"
         check(not stopping.is_set(), "the run is being stopped")
-        arguments = [*prefix, BINARY]
+        arguments = [*prefix, BINARY, *self.command]
         if listen:
             arguments += ["--listen", listen]
         arguments += options
@@ -111,6 +114,12 @@ class Node:
                     break
                 self._changed.wait(left)
         raise Failure(f"no {what} on stderr, but {self.tail()}")
+
+    def count_log(self, pattern):
+        """How many lines of the log the pattern is found in, so far."""
+        pattern = re.compile(pattern)
+        with self._changed:
+            return sum(1 for line in self.lines if pattern.search(line))
 
     def tail(self, count=5):
         """The last lines of the log, for messages."""
@@ -221,30 +230,6 @@ class Node:
         if bad:
             problems.append(f"on stderr: {brief(' | '.join(bad[:3]), 500)}")
         return problems
-
-
-# --- one node for all tests that don't mind company
-
-_common = Scope("common")
-_common_lock = threading.Lock()
-
-
-def common():
-    """A node with default options that tests share; each keeps to keys of its own (`fresh`)."""
-    with _common_lock, entered(_common):
-        if not _common.nodes or not _common.nodes[-1].alive():
-            Node()
-        return _common.nodes[-1]
-
-
-def finish_common():
-    """At the very end: the shared node must have lived through everything, and end well."""
-    return _common.finish()
-
-
-def abort_common():
-    """When the run is stopped."""
-    _common.abort()
 
 
 def stopped(node, seconds, least=0.0):

@@ -8,7 +8,8 @@ import time
 
 from client import MIB, curl, curl_reply, request
 from harness import SLOW, Skip, check, equal, fresh, register, test, until
-from node import Node, common
+from node import Node
+from served import common
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
 
