@@ -34,7 +34,8 @@ enum http_field_name {
     HTTP_FIELD_ACCEPT,
     HTTP_FIELD_ALLOW, /* of responses alone, as those marked so below */
     HTTP_FIELD_CONTENT_TYPE,
-    HTTP_FIELD_ETAG,       /* of responses */
+    HTTP_FIELD_ETAG, /* of responses */
+    HTTP_FIELD_FOG_AFTER,
     HTTP_FIELD_FOG_COPIES, /* of responses */
     HTTP_FIELD_FOG_FROM,
     HTTP_FIELD_FOG_TTL,
@@ -106,6 +107,7 @@ struct http_response {
     uint8_t field_count;
     uint64_t content_length;
     uint32_t head_bytes; /* where the body starts, counted from the start of the buffer */
+    struct slice lines;  /* all fields as they came, each with its CRLF */
     struct http_field fields[HTTP_FIELDS_MAX];
 };
 

@@ -365,6 +365,7 @@ static void revive(struct store *store, uint32_t shard, struct record *record)
 {
     if (!store->agreement || !is_past_grace(store, record, 0))
         return;
+    store->counts.revived += !store_lists(store, shard, record);
     if (is_buried(record))
         bury(store, shard, record, false);
     record->flags |= RECORD_REVIVED;
@@ -434,8 +435,11 @@ enum store_result store_write(struct store *store, const struct store_key *key,
                               struct record *record, uint64_t now_us)
 {
     struct record *old = store_find(store, key);
-    record->version = now_us;
-    if (old && old->version >= now_us)
+    uint64_t horizon_us = store->agreement ? store->agreement->horizon_us(store->agreement) : 0;
+    uint64_t least = now_us > horizon_us ? now_us : horizon_us;
+    if (record->version < least)
+        record->version = least;
+    if (old && old->version >= record->version)
         record->version = old->version + (old->version < UINT64_MAX);
     record->flags |= RECORD_LOCAL;
     return replace(store, key, old, record, now_us);
@@ -453,6 +457,21 @@ enum store_result store_merge(struct store *store, const struct store_key *key,
     enum store_result result = replace(store, key, old, record, now_us);
     if (result == STORE_APPLIED)
         revive(store, key->shard, record);
+    return result;
+}
+
+enum store_result store_adopt(struct store *store, const struct store_key *key,
+                              struct record *record, uint64_t now_us)
+{
+    struct record *old = store_find(store, key);
+    bool known = old && record_compare(record, old) <= 0;
+    if (known || !store->agreement || !is_past_grace(store, record, 0))
+        return store_merge(store, key, record, now_us);
+    enum store_result result = replace(store, key, old, record, now_us);
+    if (result != STORE_APPLIED)
+        return result;
+    bury(store, key->shard, record, true);
+    store->buried_us[key->shard] = store->agreement->clock_us(store->agreement);
     return result;
 }
 
@@ -597,12 +616,12 @@ unsigned store_shard_count(const struct store *store, uint32_t shard)
     return store->shards[shard].count;
 }
 
-unsigned store_shard_records(const struct store *store, uint32_t shard, struct record **out,
-                             unsigned max)
+unsigned store_shard_records(const struct store *store, uint32_t shard, bool all,
+                             struct record **out, unsigned max)
 {
     unsigned count = 0;
     for (struct record *at = store_first(store, shard); at && count < max; at = store_after(at))
-        if (store_lists(store, shard, at)) {
+        if (all || store_lists(store, shard, at)) {
             record_retain(at);
             out[count++] = at;
         }

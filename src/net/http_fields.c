@@ -154,6 +154,7 @@ static const struct known_field known_fields[] = {
     {{"fog-ttl", 7}, field_keep, HTTP_FIELD_FOG_TTL, true},
     {{"fog-from", 8}, field_keep, HTTP_FIELD_FOG_FROM, true},
     {{"if-match", 8}, field_keep, HTTP_FIELD_IF_MATCH, false},
+    {{"fog-after", 9}, field_keep, HTTP_FIELD_FOG_AFTER, true},
     {{"connection", 10}, connection_read, FIELD_CONNECTION, false},
     {{"fog-copies", 10}, response_field_keep, HTTP_FIELD_FOG_COPIES, false},
     {{"fog-version", 11}, field_keep, HTTP_FIELD_FOG_VERSION, true},
@@ -170,8 +171,8 @@ enum { OTHERS = sizeof known_fields / sizeof *known_fields - 1 };
 /* Where in known_fields the names of a length begin. */
 static const uint8_t known_start[] = {
     [0] = OTHERS, [1] = OTHERS, [2] = OTHERS, [3] = OTHERS,  [4] = 0,       [5] = 2,
-    [6] = 3,      [7] = 6,      [8] = 7,      [9] = OTHERS,  [10] = 9,      [11] = 11,
-    [12] = 13,    [13] = 14,    [14] = 15,    [15] = OTHERS, [16] = OTHERS, [17] = 16,
+    [6] = 3,      [7] = 6,      [8] = 7,      [9] = 9,       [10] = 10,     [11] = 12,
+    [12] = 14,    [13] = 15,    [14] = 16,    [15] = OTHERS, [16] = OTHERS, [17] = 17,
 };
 
 static uint64_t load(const char *at, size_t bytes)

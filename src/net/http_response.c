@@ -58,6 +58,7 @@ enum http_result http_response_parse(const char *data, size_t len, struct http_r
     response->chunked = head.chunked;
     response->content_length = head.content_length;
     response->head_bytes = (uint32_t)(head_end - data);
+    response->lines = (struct slice){fields.data, fields.len - 2};
     response->field_count = head.field_count;
     memcpy(response->fields, head.fields, head.field_count * sizeof *head.fields);
     return HTTP_OK;

@@ -26,13 +26,10 @@ struct outcome {
 static const char *field_text(enum http_field_name name)
 {
     static const char *const names[] = {
-        [HTTP_FIELD_ACCEPT] = "Accept",
-        [HTTP_FIELD_CONTENT_TYPE] = "Content-Type",
-        [HTTP_FIELD_FOG_FROM] = "Fog-From",
-        [HTTP_FIELD_FOG_TTL] = "Fog-TTL",
-        [HTTP_FIELD_FOG_VERSION] = "Fog-Version",
-        [HTTP_FIELD_IF_MATCH] = "If-Match",
-        [HTTP_FIELD_IF_NONE_MATCH] = "If-None-Match",
+        [HTTP_FIELD_ACCEPT] = "Accept",           [HTTP_FIELD_CONTENT_TYPE] = "Content-Type",
+        [HTTP_FIELD_FOG_FROM] = "Fog-From",       [HTTP_FIELD_FOG_TTL] = "Fog-TTL",
+        [HTTP_FIELD_FOG_VERSION] = "Fog-Version", [HTTP_FIELD_FOG_AFTER] = "Fog-After",
+        [HTTP_FIELD_IF_MATCH] = "If-Match",       [HTTP_FIELD_IF_NONE_MATCH] = "If-None-Match",
         [HTTP_FIELD_PREFER] = "Prefer",
     };
     return names[name];
@@ -219,10 +216,10 @@ static const struct taken taken[] = {
 
     FIELDS("one of each",
            "Accept: */*\r\nContent-Type: text/plain; charset=utf-8\r\nFog-TTL: 60\r\nFog-Version: "
-           "17\r\n"
+           "17\r\nFog-After: 16\r\n"
            "If-Match: \"a\"\r\nIf-None-Match: *\r\nPrefer: wait=9",
            "keep / Accept[*/*] Content-Type[text/plain; charset=utf-8] Fog-TTL[60] Fog-Version[17] "
-           "If-Match[\"a\"] If-None-Match[*] Prefer[wait=9]"),
+           "Fog-After[16] If-Match[\"a\"] If-None-Match[*] Prefer[wait=9]"),
     FIELDS("names in any case", "fOG-ttl: 1\r\nIF-NONE-MATCH: 2\r\nprefer: 3",
            "keep / Fog-TTL[1] If-None-Match[2] Prefer[3]"),
     FIELDS(
