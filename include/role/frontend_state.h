@@ -97,10 +97,11 @@ struct relay {
     struct backend *avoid;                /* where the last try failed */
     struct relay *previous, *next;        /* of those that are parked, or free */
     uint64_t key_hash;
-    uint64_t version; /* of the first try; 0 before */
+    uint64_t version; /* of the first try; before, what it is to be at least */
     uint8_t state;    /* enum relay_state */
     uint8_t tries;
     bool write;
+    bool home;             /* a read that goes where the key's writes go */
     bool versioned;        /* the client has given a version itself */
     bool ahead;            /* the node may give a version that is less than what was seen here */
     bool unknown;          /* the answer under way knows nothing of the key, not even a delete */

@@ -63,7 +63,7 @@ int relay_bytes_add(struct relay_bytes *bytes, struct slice data)
 
 static const struct slice field_names[] = {
     [HTTP_FIELD_CONTENT_TYPE] = {"Content-Type: ", 14},
-    [HTTP_FIELD_FOG_AFTER] = {"Fog-After: ", 11},
+
     [HTTP_FIELD_FOG_TTL] = {"Fog-TTL: ", 9},
     [HTTP_FIELD_FOG_VERSION] = {"Fog-Version: ", 13},
     [HTTP_FIELD_IF_MATCH] = {"If-Match: ", 10},
@@ -218,15 +218,6 @@ static void relay_give_back(struct relay *relay)
     frontend->relays_free++;
 }
 
-/* Requests that a node may hold. */
-static bool may_take_long(const struct request *request, const struct key_options *options)
-{
-    if (request->head.method <= HTTP_HEAD)
-        return options->wait_seconds > 0 &&
-               http_field_find(&request->head, HTTP_FIELD_IF_NONE_MATCH) != NULL;
-    return options->copies > 1;
-}
-
 struct relay *relay_new(struct frontend *frontend, struct request *request)
 {
     struct frontend_work *work = frontend_work_of(request);
@@ -243,10 +234,11 @@ struct relay *relay_new(struct frontend *frontend, struct request *request)
     relay->state = RELAY_SENDING;
     relay->write = request->head.method >= HTTP_POST;
     relay->versioned = work->options.exact;
-    if (work->options.version > frontend->latest_version)
-        frontend->latest_version = work->options.version;
+    relay->ahead = work->options.version > 0 && !work->options.exact;
+    relay->home = frontend->config.read_home || request_follows_write(request);
+    relay->version = relay->ahead ? work->options.version : 0;
     relay->head_only = request->head.method == HTTP_HEAD;
-    relay->alone = may_take_long(request, &work->options);
+    relay->alone = request->exclusive;
     relay->waits = relay->alone && !relay->write;
     relay_bytes_init(&relay->sent);
     relay_bytes_init(&relay->got);
@@ -281,8 +273,10 @@ void relay_begin(struct relay *relay)
     if (partition->retry_tokens < RETRY_TOKENS_MAX * RETRY_TOKEN_PARTS)
         partition->retry_tokens++;
     if (relay->write) {
-        relay->version = frontend_version(frontend);
-        relay->ahead = relay->version > frontend->loop->wall_us || frontend->previous;
+        uint64_t version = frontend_version(frontend);
+        if (version > relay->version) /* the client may have said what it is to be at least */
+            relay->version = version;
+        relay->ahead |= relay->version > frontend->loop->wall_us || frontend->previous;
     }
     relay_send(relay);
 }
