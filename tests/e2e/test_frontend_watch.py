@@ -384,13 +384,19 @@ def few_of_many_nodes_are_told_one_by_one_and_those_in_trouble_first():
     pass_promtool(frontend)
 
 
+def _seconds(frontend, target):
+    started = time.monotonic()
+    frontend.call("GET", target)
+    return time.monotonic() - started
+
+
 @test
 def very_many_partitions_are_told():
     frontend = Frontend([[f"127.0.0.1:{DEAD}"]] * 300, ready=False)
     for target in ("/", "/-/metrics", "/-/status"):
-        started = time.monotonic()
         equal(frontend.call("GET", target).status, 200, f"the status of {target}")
-        check(time.monotonic() - started < 0.5 * SLOW, f"{target} took {time.monotonic() - started:.2f} s")
+        took = min(_seconds(frontend, target) for _ in range(3))  # the machine may be busy with other tests
+        check(took < 0.1 * SLOW, f"{target} took {took:.2f} s")
     status = _status(frontend)
     equal((len(status["partitions"]), len(status["problems"])), (300, 16), "partitions, and problems")
     equal(status["problems"][-1], "There are 285 more problems.", "the last of them")
