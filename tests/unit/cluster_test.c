@@ -1,0 +1,145 @@
+/* What a node makes of what it knows of its fellows: whether deletes may be forgotten, whether it may be ready, who has a copy. */
+#include "role/cluster_state.h"
+
+#include "fake_io.h"
+#include "records.h"
+
+enum { SECOND = 1000 * 1000, START_US = 1000 * SECOND };
+
+struct in {
+    struct fake_io *io;
+    struct loop loop;
+    struct log log;
+    struct node_config config;
+    struct store *store;
+    struct cluster *cluster;
+};
+
+static struct in in;
+
+static void write_nothing(void *sink, const char *line, unsigned bytes)
+{
+    (void)sink;
+    (void)line;
+    (void)bytes;
+}
+
+static uint64_t no_time(void *clock)
+{
+    (void)clock;
+    return 0;
+}
+
+static int begin(void **state)
+{
+    (void)state;
+    in = (struct in){.log = {.wall_us = no_time, .write = write_nothing},
+                     .config = {.forget_us = 86400ULL * SECOND, .grace_us = 86400ULL * SECOND}};
+    in.io = fake_io_new();
+    in.io->now_us = START_US;
+    in.io->may_connect = true;
+    loop_init(&in.loop, &in.io->io);
+    in.store = store_new(0, in.config.grace_us, 7);
+    assert_non_null(in.store);
+    in.cluster = cluster_new(&in.loop, &in.log, in.store, &in.config);
+    assert_non_null(in.cluster);
+    in.cluster->started = true;
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    cluster_destroy(in.cluster);
+    store_destroy(in.store);
+    loop_free(&in.loop);
+    fake_io_destroy(in.io);
+    return 0;
+}
+
+/* A member of this number, ready, heard of just now. */
+static struct member *meet(uint64_t id)
+{
+    struct member said = {
+        .id = id,
+        .address = {.ip = {[10] = 255, [11] = 255, [12] = 10, [15] = (uint8_t)id}, .port = 8000},
+        .stamp = 1,
+        .heard_us = in.loop.now_us,
+        .phase = PHASE_READY};
+    assert_true(members_merge(&in.cluster->members, &said));
+    cluster_sync_peers(in.cluster);
+    struct member *member = members_find(&in.cluster->members, id);
+    assert_non_null(member->peer);
+    return member;
+}
+
+/* What a member had that has gone may have come to one that was seen to agree before. */
+static void test_what_was_agreed_before_somebody_went_counts_no_more(void **state)
+{
+    (void)state;
+    uint64_t now_us = in.loop.now_us;
+    in.cluster->has_everything = true;
+    self_of(in.cluster)->phase = PHASE_READY;
+    struct member *stays = meet(2), *goes = meet(3);
+    agreed_all(stays->peer, now_us);
+    assert_int_equal(cluster_agreed_us(in.cluster, 0), 0); /* the other one has not */
+    member_go(goes, MEMBER_LEFT, 1);
+    assert_int_equal(cluster_agreed_us(in.cluster, 0), 0);
+    in.cluster->tick.on_time(&in.cluster->tick); /* it is let go of */
+    assert_null(goes->peer);
+    assert_int_equal(cluster_agreed_us(in.cluster, 0), 0);
+    in.loop.now_us += 60 * SECOND;
+    agreed_all(stays->peer, in.loop.now_us);
+    assert_int_equal(cluster_agreed_us(in.cluster, 0), in.loop.now_us);
+}
+
+static void test_a_newcomer_waits_for_a_ready_member_that_is_silent(void **state)
+{
+    (void)state;
+    struct member *donor = meet(2);
+    in.cluster->started_us = in.loop.now_us;
+    in.loop.now_us += 3600ULL * SECOND;
+    gather_tick(in.cluster);
+    assert_false(cluster_has_everything(in.cluster));
+    assert_false(cluster_is_ready(in.cluster));
+    assert_non_null(strstr(cluster_why_unready(in.cluster), "silent"));
+    donor->refused_us = in.loop.now_us; /* there is no process any more */
+    gather_tick(in.cluster);
+    assert_true(cluster_has_everything(in.cluster));
+    assert_true(cluster_is_ready(in.cluster));
+}
+
+static void no_matter(void *owner)
+{
+    ++*(unsigned *)owner;
+}
+
+/* A write that was made while nobody was there to be told is not in the batch of a later one. */
+static void test_a_write_made_alone_is_not_confirmed_by_the_next_batch(void **state)
+{
+    (void)state;
+    struct said said = {.key = SLICE("key"), .value = SLICE("value"), .version = 1};
+    struct record *record = said_record(store_heap(in.store), &said);
+    unsigned called = 0;
+    struct copies *copies = cluster_await_copies(in.cluster, record, 2, no_matter, &called);
+    assert_non_null(copies);
+    push_turn_end(in.cluster);
+    copies_confirm(in.cluster, in.cluster->batch_number, in.cluster->batch_number + 1);
+    assert_int_equal(copies_have(copies), 1);
+    assert_int_equal(called, 0);
+    cluster_forget_copies(in.cluster, copies);
+    record_release(store_heap(in.store), record);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_what_was_agreed_before_somebody_went_counts_no_more,
+                                        begin, end),
+        cmocka_unit_test_setup_teardown(test_a_newcomer_waits_for_a_ready_member_that_is_silent,
+                                        begin, end),
+        cmocka_unit_test_setup_teardown(test_a_write_made_alone_is_not_confirmed_by_the_next_batch,
+                                        begin, end),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
