@@ -1,4 +1,5 @@
 /* What a node makes of what it knows of its fellows: whether deletes may be forgotten, whether it may be ready, who has a copy. */
+#include "net/conn.h"
 #include "role/cluster_state.h"
 
 #include "fake_io.h"
@@ -7,6 +8,7 @@
 enum { SECOND = 1000 * 1000, START_US = 1000 * SECOND };
 
 struct in {
+    struct store_observer observer; /* first */
     struct fake_io *io;
     struct loop loop;
     struct log log;
@@ -30,10 +32,17 @@ static uint64_t no_time(void *clock)
     return 0;
 }
 
+static void on_change(struct store_observer *observer, const struct store_key *key,
+                      struct record *old, struct record *record)
+{
+    cluster_on_change(((struct in *)observer)->cluster, key->shard, old, record);
+}
+
 static int begin(void **state)
 {
     (void)state;
-    in = (struct in){.log = {.wall_us = no_time, .write = write_nothing},
+    in = (struct in){.observer = {.on_change = on_change},
+                     .log = {.wall_us = no_time, .write = write_nothing},
                      .config = {.forget_us = 86400ULL * SECOND, .grace_us = 86400ULL * SECOND}};
     in.io = fake_io_new();
     in.io->now_us = START_US;
@@ -44,6 +53,7 @@ static int begin(void **state)
     in.cluster = cluster_new(&in.loop, &in.log, in.store, &in.config);
     assert_non_null(in.cluster);
     in.cluster->started = true;
+    store_observe(in.store, &in.observer);
     return 0;
 }
 
@@ -83,7 +93,7 @@ static void test_what_was_agreed_before_somebody_went_counts_no_more(void **stat
     struct member *stays = meet(2), *goes = meet(3);
     agreed_all(stays->peer, now_us);
     assert_int_equal(cluster_agreed_us(in.cluster, 0), 0); /* the other one has not */
-    member_go(goes, MEMBER_LEFT, 1);
+    member_go(goes, MEMBER_LEFT, UINT64_MAX / 2);          /* it is remembered */
     assert_int_equal(cluster_agreed_us(in.cluster, 0), 0);
     in.cluster->tick.on_time(&in.cluster->tick); /* it is let go of */
     assert_null(goes->peer);
@@ -131,6 +141,51 @@ static void test_a_write_made_alone_is_not_confirmed_by_the_next_batch(void **st
     record_release(store_heap(in.store), record);
 }
 
+static struct record *write_key(unsigned number, size_t bytes)
+{
+    char name[16];
+    snprintf(name, sizeof name, "key%u", number);
+    struct record_form form = {.key = slice_of(name), .value_bytes = bytes};
+    struct record *record = record_new(store_heap(in.store), &form, HEAP_NORMAL);
+    assert_non_null(record);
+    memset(record_value_room(record), 'x', bytes);
+    record_seal(record);
+    struct store_key key = store_key(in.store, record_key(record));
+    assert_int_equal(store_write(in.store, &key, record, 1), STORE_APPLIED);
+    return record;
+}
+
+/* What a member has yet to be told goes out in two batches, and it has room for the second one only. */
+static void test_a_batch_that_failed_is_not_confirmed_by_the_next_one(void **state)
+{
+    (void)state;
+    enum { RECORDS = 60, RECORD_BYTES = 8000 };
+    static const char *const answers = "HTTP/1.1 507 No\r\nContent-Length: 0\r\n\r\n"
+                                       "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    struct peer *peer = meet(2)->peer;
+    unsigned called = 0;
+    peer->up = true;
+    push_start(peer);
+    struct copies *copies = NULL;
+    for (unsigned i = 0; i < RECORDS; i++) {
+        struct record *record = write_key(i, RECORD_BYTES);
+        if (i == 0)
+            copies = cluster_await_copies(in.cluster, record, 2, no_matter, &called);
+    }
+    push_turn_end(in.cluster);
+    assert_int_equal(upstream_connect(peer->push, &peer->member->address), 0);
+    loop_turn(&in.loop, 0);
+    loop_turn(&in.loop, 0);
+    assert_int_equal(peer->sending_count, 2);
+    fake_feed(in.io, ((struct conn *)peer->push)->fd, slice_of(answers));
+    loop_turn(&in.loop, 0);
+    assert_int_equal(peer->sending_count, 0);
+    assert_true(peer->missed);
+    assert_int_equal(copies_have(copies), 1);
+    assert_int_equal(called, 0);
+    cluster_forget_copies(in.cluster, copies);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -139,6 +194,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_newcomer_waits_for_a_ready_member_that_is_silent,
                                         begin, end),
         cmocka_unit_test_setup_teardown(test_a_write_made_alone_is_not_confirmed_by_the_next_batch,
+                                        begin, end),
+        cmocka_unit_test_setup_teardown(test_a_batch_that_failed_is_not_confirmed_by_the_next_one,
                                         begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
