@@ -152,18 +152,19 @@ bench: all $(patsubst tests/%.c,build/%,$(wildcard tests/bench/*.c)) ## measure 
 BINDIR  = $(PREFIX)/bin
 UNITDIR = $(PREFIX)/lib/systemd/system
 MANDIR  = $(PREFIX)/share/man/man1
+UNITS   = velour-fog.service velour-fog.socket velour-fog@.service \
+	velour-fog-frontend.service velour-fog-frontend@.service velour-fog-frontend@.socket
 
 install: all ## install to PREFIX=/usr/local, under DESTDIR
 	$(INSTALL) -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(UNITDIR) $(DESTDIR)$(MANDIR)
 	$(INSTALL) -m 755 build/velour-fog $(DESTDIR)$(BINDIR)/velour-fog
 	$(INSTALL) -m 644 docs/velour-fog.1 $(DESTDIR)$(MANDIR)/velour-fog.1
-	$(INSTALL) -m 644 scripts/velour-fog.socket $(DESTDIR)$(UNITDIR)/velour-fog.socket
-	sed 's|/usr/local/bin/|$(BINDIR)/|' scripts/velour-fog.service >$(DESTDIR)$(UNITDIR)/velour-fog.service
-	chmod 644 $(DESTDIR)$(UNITDIR)/velour-fog.service
+	@for unit in $(UNITS); do echo "sed 's|/usr/local/bin/|$(BINDIR)/|' scripts/$$unit >$(DESTDIR)$(UNITDIR)/$$unit"; \
+		sed 's|/usr/local/bin/|$(BINDIR)/|' "scripts/$$unit" >"$(DESTDIR)$(UNITDIR)/$$unit" && \
+		chmod 644 "$(DESTDIR)$(UNITDIR)/$$unit" || exit 1; done
 
 uninstall: ## remove what install put there
-	rm -f $(DESTDIR)$(BINDIR)/velour-fog $(DESTDIR)$(MANDIR)/velour-fog.1 \
-		$(DESTDIR)$(UNITDIR)/velour-fog.socket $(DESTDIR)$(UNITDIR)/velour-fog.service
+	rm -f $(DESTDIR)$(BINDIR)/velour-fog $(DESTDIR)$(MANDIR)/velour-fog.1 $(UNITS:%=$(DESTDIR)$(UNITDIR)/%)
 
 clean: ## remove build/
 	rm -rf build

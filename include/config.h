@@ -4,34 +4,43 @@
 
 #include "base/log.h"
 #include "net/resolver.h"
+#include "role/frontend.h"
 #include "role/node.h"
 
-enum config_action { CONFIG_RUN_NODE, CONFIG_HELP, CONFIG_VERSION };
+enum config_action { CONFIG_RUN, CONFIG_HELP, CONFIG_VERSION };
 
-/* Each a name or an address in brackets, a colon, a port. */
+/* What the process is; bits, since an option may be for both. */
+enum config_role { CONFIG_NODE = 1, CONFIG_FRONTEND = 2 };
+
+/* Of the addresses of --join, or of all --cluster. */
 enum {
-    CONFIG_HOST_BYTES_MAX = RESOLVER_NAME_BYTES_MAX + 8,
-    CONFIG_JOINS_BYTES_MAX = NODE_JOINS_MAX * (CONFIG_HOST_BYTES_MAX + 1),
+    CONFIG_NAMES_BYTES_MAX = 64 * 1024, /* each with a byte more */
+    CONFIG_SEEDS_MAX = 4096,            /* of all clusters */
 };
 
 struct config {
     enum config_action action;
+    enum config_role role;
     struct node_config node;
+    struct frontend_config frontend; /* when that is the role; what both have is in `node`, too */
     struct address listen;
-    bool listen_given;
-    char joins[CONFIG_JOINS_BYTES_MAX]; /* what node.joins points into */
-    unsigned joins_bytes;
-    bool on_command_line, joins_on_command_line; /* what is parsed now; where joins are from */
-    bool memory_max_given, connections_max_given;
+    bool listen_given, memory_max_given, connections_max_given;
+    bool reuse_port; /* others of the same user may listen there too */
     enum log_level log_level;
+    bool on_command_line, names_on_command_line; /* what is parsed now; where names are from */
+    unsigned names_bytes, seed_count;
+    char names[CONFIG_NAMES_BYTES_MAX];  /* what node.joins and seeds point into */
+    const char *seeds[CONFIG_SEEDS_MAX]; /* what clusters point into */
+    struct frontend_cluster clusters[FRONTEND_CLUSTERS_MAX]; /* what frontend.clusters points to */
     char error[256]; /* a sentence, when config_parse failed */
 };
 
-/* Returns 0, or -EINVAL with config->error. Prints nothing, ends nothing. `environment` is a function like getenv. */
+/* Returns 0, or -EINVAL with config->error. Prints nothing, ends nothing. `environment` is a function like getenv. What is in
+ * *config then points into it, so it must stay where it is. */
 int config_parse(struct config *config, int argc, char *const *argv,
                  char *(*environment)(const char *name));
 
 /* What --help prints. */
-extern const char config_help[];
+const char *config_help(enum config_role role);
 
 #endif

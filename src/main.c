@@ -13,6 +13,7 @@
 enum {
     STATUS_US = 5 * 1000 * 1000, /* how often systemd is told how it goes */
     FILES_RESERVED = 64,         /* file descriptors that are not for clients */
+    FILES_PART_UPSTREAM = 8,     /* the same of a front-end, as a part of all */
     CONNECTIONS_MAX_DEFAULT = 65000,
 };
 
@@ -25,7 +26,8 @@ struct world {
     struct log log;
     struct config config;
     struct resolver *resolver;
-    struct node *node;
+    struct node *node; /* this or the front-end, by the role */
+    struct frontend *frontend;
     struct loop_watcher signals;
     struct loop_timer watchdog, status;
 };
@@ -36,10 +38,55 @@ static uint64_t world_wall_us(void *clock)
     return io->ops->wall_us(io);
 }
 
+/* The role's own part of each step of a life. */
+
+static bool role_new(struct world *world)
+{
+    const struct config *config = &world->config;
+    if (config->role == CONFIG_FRONTEND)
+        world->frontend = frontend_new(&world->loop, &world->log, &config->frontend);
+    else
+        world->node = node_new(&world->loop, &world->log, &config->node);
+    return world->frontend || world->node;
+}
+
+static void role_destroy(struct world *world)
+{
+    if (world->frontend)
+        frontend_destroy(world->frontend);
+    if (world->node)
+        node_destroy(world->node);
+}
+
+static int role_listen(struct world *world, struct address *address, int inherited)
+{
+    return world->frontend ? frontend_listen(world->frontend, address, inherited)
+                           : node_listen(world->node, address, inherited);
+}
+
+static void role_drain(struct world *world)
+{
+    if (world->frontend)
+        frontend_drain(world->frontend);
+    else
+        node_drain(world->node);
+}
+
+static bool role_is_draining(const struct world *world)
+{
+    return world->frontend ? frontend_is_draining(world->frontend) : node_is_draining(world->node);
+}
+
+static char *role_summary(const struct world *world, char *out, size_t room)
+{
+    return world->frontend ? frontend_summary(world->frontend, out, room)
+                           : node_summary(world->node, out, room);
+}
+
 static void tell_status(struct world *world)
 {
     char text[256] = "STATUS=";
-    node_summary(world->node, text + 7, sizeof text - 7);
+    role_summary(world, text + 7, sizeof text - 7);
     io_epoll_notify(world->io, text);
 }
 
@@ -67,7 +114,7 @@ static void world_stop(struct world *world, int number, bool again)
         return;
     }
     io_epoll_notify(world->io, "STOPPING=1");
-    node_drain(world->node);
+    role_drain(world);
 }
 
 static void on_signals(struct loop_watcher *watcher, unsigned ready)
@@ -79,25 +126,33 @@ static void on_signals(struct loop_watcher *watcher, unsigned ready)
             log_event(&world->log, LOG_INFO_LEVEL, "signal",
                       "signal=SIGHUP msg=\"there is nothing to reload\"");
         else
-            world_stop(world, number, node_is_draining(world->node));
+            world_stop(world, number, role_is_draining(world));
+}
+
+static uint32_t connections_max(uint64_t files, uint64_t reserved)
+{
+    uint64_t most = files > 2 * reserved ? files - reserved : reserved;
+    return (uint32_t)(most < CONNECTIONS_MAX_DEFAULT ? most : CONNECTIONS_MAX_DEFAULT);
 }
 
 /* Limits that follow from the machine, unless they were given. The table gets what is left of the memory beside the
- * program itself. */
-static void fill_in_limits(struct node_config *config, const struct config *given)
+ * program itself; a front-end needs files for its connections to nodes. */
+static void fill_in_limits(struct config *config)
 {
-    if (!given->memory_max_given)
-        config->memory_max = io_epoll_memory_bytes() / 4 * 3;
-    config->memory_own = io_epoll_resident_bytes() + NODE_FIXED_BYTES;
-    if (!given->connections_max_given) {
-        uint64_t files = io_epoll_files_max();
-        uint64_t most = files > 2 * FILES_RESERVED ? files - FILES_RESERVED : FILES_RESERVED;
-        config->server.connections_max =
-            (uint32_t)(most < CONNECTIONS_MAX_DEFAULT ? most : CONNECTIONS_MAX_DEFAULT);
+    struct node_config *node = &config->node;
+    struct frontend_config *frontend = &config->frontend;
+    uint64_t files = io_epoll_files_max(), part = files / FILES_PART_UPSTREAM;
+    if (!config->memory_max_given)
+        node->memory_max = io_epoll_memory_bytes() / 4 * 3;
+    node->memory_own = io_epoll_resident_bytes() + NODE_FIXED_BYTES;
+    if (!config->connections_max_given) {
+        node->server.connections_max = connections_max(files, FILES_RESERVED);
+        frontend->server.connections_max =
+            connections_max(files, part > FILES_RESERVED ? part : FILES_RESERVED);
     }
-    config->resident_bytes = io_epoll_resident_bytes;
-    config->cpu_us = io_epoll_cpu_us;
-    config->files_max = io_epoll_files_max;
+    node->resident_bytes = frontend->resident_bytes = io_epoll_resident_bytes;
+    node->cpu_us = frontend->cpu_us = io_epoll_cpu_us;
+    node->files_max = frontend->files_max = io_epoll_files_max;
 }
 
 static int world_listen(struct world *world)
@@ -105,7 +160,7 @@ static int world_listen(struct world *world)
     char text[ADDRESS_TEXT_BYTES];
     struct address address = world->config.listen;
     int inherited = io_epoll_inherited_listener(world->io, &address);
-    int error = inherited == -EINVAL ? -EINVAL : node_listen(world->node, &address, inherited);
+    int error = inherited == -EINVAL ? -EINVAL : role_listen(world, &address, inherited);
     if (inherited == -EINVAL)
         fprintf(stderr, "velour-fog: what LISTEN_FDS hands over is no listening stream socket.\n");
     else if (error == -EADDRINUSE)
@@ -123,15 +178,16 @@ static int world_listen(struct world *world)
 
 static int world_start(struct world *world)
 {
-    struct node_config node_config = world->config.node;
     world->io = io_epoll_new();
     if (!world->io)
         return -ENOMEM;
     world->log = (struct log){world->config.log_level, io_epoll_stderr_is_journal(),
                               world_wall_us,           world->io,
                               log_write_stderr,        NULL};
+    if (world->config.reuse_port)
+        io_epoll_reuse_ports(world->io);
     loop_init(&world->loop, world->io);
-    fill_in_limits(&node_config, &world->config);
+    fill_in_limits(&world->config);
     world->signals.on_ready = on_signals;
     world->status.on_time = on_status;
     world->watchdog.on_time = on_watchdog;
@@ -141,9 +197,8 @@ static int world_start(struct world *world)
     world->resolver = resolver_ares_new(&world->loop, NULL);
     if (!world->resolver)
         return -ENOMEM;
-    node_config.resolver = world->resolver;
-    world->node = node_new(&world->loop, &world->log, &node_config);
-    if (!world->node)
+    world->config.node.resolver = world->config.frontend.resolver = world->resolver;
+    if (!role_new(world))
         return -ENOMEM;
     return io_epoll_watch_signals(world->io, &world->signals);
 }
@@ -161,8 +216,7 @@ static void world_serve(struct world *world)
 
 static void world_end(struct world *world)
 {
-    if (world->node)
-        node_destroy(world->node);
+    role_destroy(world);
     if (world->resolver)
         resolver_ares_destroy(world->resolver);
     if (world->io) {
@@ -193,10 +247,10 @@ int main(int argc, char **argv)
     }
     switch (world.config.action) {
     case CONFIG_HELP:
-        return fputs(config_help, stdout) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+        return fputs(config_help(world.config.role), stdout) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
     case CONFIG_VERSION:
         return puts("velour-fog " VELOUR_FOG_VERSION) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
-    case CONFIG_RUN_NODE:
+    case CONFIG_RUN:
         break;
     }
     return world_run(&world);

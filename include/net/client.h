@@ -27,35 +27,44 @@ struct exchange {
     struct request request; /* first, so that a request that is detached leads here */
     struct exchange *next_free;
     struct http_chunked chunked;
-    uint64_t body_left; /* of a body that is not chunked */
-    char *head;         /* a copy of the head, when the service did not take the body; else NULL */
+    struct exchange *next;                              /* of the deferred ones of its client */
+    void (*answer)(struct service *, struct request *); /* deferred: NULL while there is none */
+    uint64_t body_left;                                 /* of a body that is not chunked */
+    char *head; /* a copy of the head, when the service did not take the body; else NULL */
     uint64_t hold_until_us;
 };
 
 struct client {
     struct conn conn; /* first, so that a conn leads here */
     struct server *server;
-    struct client *previous, *next; /* all clients of the server */
-    struct client *next_ready;      /* those with input to go on with */
-    struct exchange *exchange;      /* NULL while READY */
+    struct client *previous, *next;          /* all clients of the server */
+    struct client *next_ready;               /* those with input to go on with */
+    struct exchange *exchange;               /* NULL while READY */
+    struct exchange *pending, *pending_last; /* deferred, in the order of their requests */
     struct loop_timer timer;
     struct loop_deferred deferred;
     uint64_t active_us;  /* when it last did something: sent a request, took output */
     uint64_t request_us; /* when the head or body under way began; 0 when none is */
     uint64_t sent_bytes; /* as of active_us */
     uint64_t body_bytes; /* received of the body under way */
-    uint8_t state;       /* enum client_state */
+    uint16_t pending_count, pending_writes;
+    uint8_t state; /* enum client_state */
     bool in_batch, in_ready;
     bool large_bodies; /* its last body that came in parts was large */
     bool more;         /* kept input may hold a whole request */
     bool rejected;     /* more of a request may come that is not wanted */
     bool reading;      /* the request must be complete by its time limit */
+    bool waiting;      /* the kept input goes on once what is deferred was answered */
+    bool last;         /* the connection ends with the last answer of those that are deferred */
+    bool body_paused;  /* see server_pause_body */
+    bool starved;      /* see SERVER_STREAM_WAIT */
 };
 
 /* Why the parsing of one connection's input stopped. */
 enum run_stop {
     RUN_NEEDS_INPUT, /* the rest is part of a request */
     RUN_AGAIN, /* the rest may hold more: the batch is full, or the next one must stand first */
+    RUN_WAIT,  /* the same, and it must wait until what is deferred was answered */
     RUN_CLOSE, /* nothing more is wanted of this connection */
 };
 
@@ -84,6 +93,7 @@ struct server {
     struct log *log;
     struct service *service;
     struct server_config config;
+    struct http_reader reader;
     struct loop_watcher listener;
     struct loop_timer accept_timer;
     struct loop_hook hook;
@@ -102,6 +112,7 @@ struct server {
     char *scratch; /* 2 * SCRATCH_BYTES + SERVER_SCRATCH_ROOM */
     size_t scratch_used;
     struct output output;
+    uint64_t turn;        /* the last one whose end was seen */
     uint64_t date_second; /* of what stands in ok_head */
     char ok_head[OK_HEAD_BYTES];
     struct server_counters counters;
@@ -118,6 +129,15 @@ struct exchange *request_detach(struct request *request);
 /* Its slices are gone from here on. */
 void request_forget_slices(struct request *request);
 
+/* Ends a request and gives its memory back. */
+void exchange_end(struct server *server, struct exchange *exchange);
+
+/* Sets the timer to the earliest time limit, if that is earlier. */
+void client_set_timer(struct client *client);
+
+/* Nothing more is read; what is queued is still sent. `unread` as for conn_finish. */
+void client_finish(struct client *client, bool unread);
+
 /* What is left of a run's input is kept, and what comes next is settled. */
 void client_settle(struct client *client, struct slice rest, enum run_stop stop);
 
@@ -130,8 +150,25 @@ void client_refuse(struct client *client, const char *sentence);
 /* The server drains: answers what is held, ends what is idle. */
 void client_drain(struct client *client);
 
-/* Goes on with a client that is ready: its stream, or the input that it keeps. */
+/* Goes on with a client that is ready: its stream, its answers, or the input that it keeps. */
 void client_go_on(struct client *client);
+
+/* client_deferred.c */
+
+/* Whether a request may be looked at now, beside those that are deferred. */
+bool client_may_defer(const struct client *client, const struct request *request);
+
+/* Whether the first of those that are deferred has its answer. */
+bool client_can_answer(const struct client *client);
+
+/* Answers those that can be, in order. */
+void client_answer_deferred(struct client *client);
+
+/* Those that are deferred should be answered now. */
+void client_hurry(struct client *client);
+
+/* Ends all that are deferred, unanswered. */
+void client_drop_deferred(struct client *client);
 
 /* client_input.c */
 

@@ -12,6 +12,10 @@
 struct io *io_epoll_new(void);
 void io_epoll_destroy(struct io *io);
 
+/* From now on a port that is listened on may be shared with other processes of the same user that share it too: the kernel
+ * spreads connections over them (SO_REUSEPORT, socket(7)). */
+void io_epoll_reuse_ports(struct io *io);
+
 /* From now on SIGTERM, SIGINT and SIGHUP are events that carry `data`, and SIGPIPE is ignored.
  * Returns 0 or -errno. */
 int io_epoll_watch_signals(struct io *io, void *data);

@@ -48,6 +48,9 @@ void reply_content(struct request *request, unsigned status, struct slice type,
  * connection for HTTP/1.0. */
 void reply_stream(struct request *request);
 
+/* The same for one whose length is known. */
+void reply_stream_sized(struct request *request, uint64_t bytes);
+
 /* In on_stream: adds to the body; SERVER_STREAM_BYTES in all, plus one piece that may be larger when it is
  * borrowed. */
 void reply_chunk(struct request *request, struct slice data);

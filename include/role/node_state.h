@@ -10,17 +10,16 @@
 #include "data/watch.h"
 #include "net/reply.h"
 #include "role/cluster.h"
+#include "role/key.h"
 #include "role/node.h"
 
 enum {
     NODE_TICK_US = 100 * 1000, /* how often values expire and the table is swept */
     NODE_TICK_STEPS = 2000,    /* records looked at then */
     NODE_SWEEP_RECORDS = 256, /* in each turn while memory is sparse, and before refusing a write */
-    NODE_WAKES_PER_TURN = 1000,   /* held requests answered in one turn */
-    NODE_WAIT_SECONDS_MAX = 3600, /* "Prefer: wait" is cut to it */
-    NODE_TTL_SECONDS_MAX = 2147483647,
-    NODE_STREAM_RECORDS = 512, /* records looked at in one step of a streamed reply */
-    NODE_COPIES_SECONDS = 5,   /* "Prefer: copies" waits so long when it does not say how long */
+    NODE_WAKES_PER_TURN = 1000, /* held requests answered in one turn */
+    NODE_STREAM_RECORDS = 512,  /* records looked at in one step of a streamed reply */
+    NODE_COPIES_SECONDS = 5,    /* "Prefer: copies" waits so long when it does not say how long */
     NODE_BODY_BYTES_MAX = 512 * 1024, /* of requests under /-/ other than merges */
 };
 
@@ -31,34 +30,24 @@ enum node_kind {
     NODE_REFUSED, /* request->error says why */
 };
 
-/* What is known of a request on a key (in request->service_room). */
+/* What is known of a request (in request->service_room). */
 struct node_work {
     struct store_key key;
-    uint32_t ttl_seconds; /* 0 for none */
-    uint32_t operation;   /* index in the table of operations */
-    uint64_t filled;      /* bytes of a body that comes in parts */
-    uint64_t sender;      /* the member that an operation comes from; 0 when it says nothing */
-    uint64_t version;     /* that a write shall have; 0 when it says nothing */
-    uint32_t copies; /* that a write is to be held by; 0 when it says nothing, UINT32_MAX for all */
-    uint16_t wait_seconds; /* of a GET, or for the copies */
-    bool waits;            /* it says how long */
-    bool replicating;      /* the service's data is a struct replicating */
+    uint64_t filled;  /* bytes of a body that comes in parts */
+    bool replicating; /* the service's data is a struct replicating */
     union {
-        uint64_t hashed; /* of these, see record_hash_blocks; of values */
-        char *body;      /* of operations: where it is collected */
+        struct { /* on a key */
+            struct key_options options;
+            uint64_t hashed; /* of the bytes that are filled, see record_hash_blocks */
+        };
+        struct {                /* under /-/ */
+            uint64_t sender;    /* the member that it comes from; 0 when it says nothing */
+            char *body;         /* where it is collected */
+            uint32_t operation; /* index in the table of operations */
+        };
     };
 };
 static_assert(sizeof(struct node_work) <= sizeof((struct request){0}.service_room), "it fits");
-
-static inline void request_refuse(struct request *request, uint16_t status, const char *sentence)
-{
-    request->error = (struct http_error){status, sentence};
-}
-
-static inline bool request_is_write(const struct request *request)
-{
-    return request->head.method == HTTP_POST || request->head.method == HTTP_PUT;
-}
 
 static inline struct node_work *work_of(struct request *request)
 {

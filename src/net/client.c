@@ -35,17 +35,22 @@ static void request_end(struct request *request)
     request->service_data = NULL;
 }
 
+void exchange_end(struct server *server, struct exchange *exchange)
+{
+    request_end(&exchange->request);
+    free(exchange->head);
+    exchange->next_free = server->free_exchanges;
+    server->free_exchanges = exchange;
+}
+
 static void exchange_free(struct client *client)
 {
     struct exchange *exchange = client->exchange;
     if (!exchange)
         return;
     client->server->held -= client->state == CLIENT_HELD;
-    request_end(&exchange->request);
-    free(exchange->head);
     client->exchange = NULL;
-    exchange->next_free = client->server->free_exchanges;
-    client->server->free_exchanges = exchange;
+    exchange_end(client->server, exchange);
 }
 
 struct exchange *request_detach(struct request *request)
@@ -78,6 +83,18 @@ static uint64_t body_allowance_us(const struct client *client)
     return client->body_bytes / SERVER_BODY_BYTES_PER_S * 1000000;
 }
 
+/* Whether it is the service that keeps the client waiting: no limit of the client's runs. */
+static bool client_awaits_service(const struct client *client)
+{
+    return client->pending || client->body_paused || client->starved;
+}
+
+/* Connected or answered a moment ago: a request is likely on its way. */
+static bool client_is_busy(const struct client *client)
+{
+    return client->server->loop->now_us < client->active_us + SERVER_LAST_US;
+}
+
 static uint64_t client_deadline(const struct client *client)
 {
     const struct server_config *config = &client->server->config;
@@ -87,12 +104,16 @@ static uint64_t client_deadline(const struct client *client)
         return client->active_us + config->stall_us;
     if (client->state == CLIENT_HELD)
         return client->exchange->hold_until_us;
+    if (client_awaits_service(client))
+        return client->server->loop->now_us + config->idle_us;
     if (client->reading)
         return client->request_us + config->request_us + body_allowance_us(client);
+    if (client->server->draining)
+        return client->active_us + SERVER_LAST_US;
     return client->active_us + config->idle_us;
 }
 
-static void client_set_timer(struct client *client)
+void client_set_timer(struct client *client)
 {
     client->sent_bytes = client->conn.sent_bytes; /* all that was sent up to active_us */
     uint64_t deadline = client_deadline(client);
@@ -100,8 +121,9 @@ static void client_set_timer(struct client *client)
         loop_timer_set(client->server->loop, &client->timer, deadline);
 }
 
-static void client_finish(struct client *client, bool unread)
+void client_finish(struct client *client, bool unread)
 {
+    client_drop_deferred(client);
     client->state = CLIENT_FINISHING;
     client->more = client->reading = false;
     client->active_us = client->server->loop->now_us;
@@ -169,26 +191,35 @@ void client_settle(struct client *client, struct slice rest, enum run_stop stop)
         return;
     client->active_us = client->server->loop->now_us;
     if (stop == RUN_CLOSE && client->state == CLIENT_READY) {
-        client_finish(client, rest.len > 0 || client->rejected);
-        return;
+        client->last = true;
+        client->rejected |= rest.len > 0;
+        if (!client->pending) {
+            client_finish(client, client->rejected);
+            return;
+        }
+        stop = RUN_WAIT; /* it is never looked at */
     }
-    client->more = stop == RUN_AGAIN;
+    client->more = stop == RUN_AGAIN || stop == RUN_WAIT;
+    client->waiting = stop == RUN_WAIT;
     conn_keep(conn, rest);
     if (conn->state != CONN_OPEN)
         return;
-    bool busy = client->state == CLIENT_HELD || client->state == CLIENT_STREAMING;
-    conn_pause(conn, client->state == CLIENT_STREAMING);
+    bool busy =
+        client->state == CLIENT_HELD || client->state == CLIENT_STREAMING || client->waiting;
+    conn_pause(conn, client->state == CLIENT_STREAMING || client->waiting || client->body_paused);
     if (client->state == CLIENT_READY && !client->more) {
         bool partial = rest.len > 0;
         if (partial && !client->reading)
             client->request_us = client->active_us;
         client->reading = partial;
     }
+    if (conn->ended)
+        client_hurry(client);
     if (client->state == CLIENT_HELD && conn->ended)
         server_answer(&client->exchange->request, client->server->service->on_hold_end);
     else if (client->more && !busy && !conn_blocked(conn))
         server_ready(client);
-    else if (conn->ended && !client->more && !busy)
+    else if (conn->ended && !client->more && !busy && !client->pending)
         client_finish(client, false);
     else
         client_set_timer(client);
@@ -206,8 +237,8 @@ static bool request_answer(struct request *request)
     else
         service->on_request(service, request);
     request->server->answering = NULL;
-    bool later =
-        request->client->state == CLIENT_HELD || request->client->state == CLIENT_STREAMING;
+    bool later = request->client->state == CLIENT_HELD ||
+                 request->client->state == CLIENT_STREAMING || request->deferred;
     if (later)
         return false;
     bool closed = request->client->conn.state == CONN_CLOSED; /* while it was being answered */
@@ -224,7 +255,8 @@ static void stream_continue(struct client *client)
 {
     struct request *request = &client->exchange->request;
     enum server_stream_result result = output_stream(&client->server->output, request);
-    if (client->conn.state != CONN_OPEN || result == SERVER_STREAM_MORE)
+    client->starved = result == SERVER_STREAM_WAIT;
+    if (client->conn.state != CONN_OPEN || result <= SERVER_STREAM_WAIT)
         return;
     bool close = request->close || client->server->draining;
     exchange_free(client);
@@ -247,32 +279,47 @@ static void client_stream(struct client *client)
     client->more |= client->conn.kept != NULL;
     if (conn_blocked(&client->conn))
         client_set_timer(client);
-    else if (client->state == CLIENT_STREAMING || client->more)
+    else if (client->starved)
+        client_set_timer(client);
+    else if (client->state == CLIENT_STREAMING || client->more || client_can_answer(client))
         server_ready(client);
-    else if (client->conn.ended)
+    else if (client->conn.ended && !client->pending)
         client_finish(client, false);
 }
 
-/* Whether the run goes on after a request: it was answered, and the answer was taken. */
+/* Whether the run goes on after a request: it was answered, and the answer was taken, or both can wait. */
 static bool run_goes_on(const struct client *client, bool closes)
 {
     return !closes && client->state == CLIENT_READY && client->conn.state == CONN_OPEN &&
            !conn_blocked(&client->conn);
 }
 
-void client_run(struct server *server, struct run *run)
+/* Answers from the first request of a run on; returns how many. */
+static unsigned run_answer(struct server *server, const struct run *run, bool *closes, bool *waits)
 {
     struct client *client = run->client;
     unsigned answered = 0;
-    bool closes = false;
+    while (answered < run->count && run_goes_on(client, *closes)) {
+        struct request *request = server->requests[run->first + answered];
+        *waits = !client_may_defer(client, request);
+        if (*waits)
+            break;
+        *closes = request_answer(request);
+        answered++;
+    }
+    return answered;
+}
+
+void client_run(struct server *server, struct run *run)
+{
+    struct client *client = run->client;
+    bool closes = false, waits = false;
     client->in_batch = false;
     if (client->conn.state != CONN_OPEN)
         return;
     assert(client->state == CLIENT_READY);
     output_start(&server->output, client);
-    do
-        closes = request_answer(server->requests[run->first + answered++]);
-    while (answered < run->count && run_goes_on(client, closes));
+    unsigned answered = run_answer(server, run, &closes, &waits);
     if (server->run_count == 1 && server->service->on_answers)
         server->service->on_answers(server->service);
     output_flush(&server->output);
@@ -281,7 +328,7 @@ void client_run(struct server *server, struct run *run)
         server_ready(client);
     bool all = answered == run->count;
     size_t offset = all ? run->parsed : server->requests[run->first + answered]->offset;
-    enum run_stop stop = all ? run->stop : RUN_AGAIN;
+    enum run_stop stop = all ? run->stop : waits ? RUN_WAIT : RUN_AGAIN;
     if (closes)
         stop = RUN_CLOSE;
     client->reading = false;
@@ -356,8 +403,9 @@ static void client_on_drained(struct conn *conn)
     client->request_us = client->active_us;
     client->body_bytes = 0;
     bool open = conn->state == CONN_OPEN && client->state != CLIENT_HELD;
-    bool over = conn->ended || (client->server->draining && !client->reading);
-    if (open && (client->state == CLIENT_STREAMING || client->more))
+    bool over = !client->pending && (conn->ended || (client->server->draining && !client->reading));
+    bool streams = client->state == CLIENT_STREAMING && !client->starved;
+    if (open && (streams || client->more || client_can_answer(client)))
         server_ready(client);
     else if (open && client->state == CLIENT_READY && over)
         client_finish(client, false);
@@ -379,6 +427,7 @@ static void client_on_closed(struct conn *conn)
     /* A request in the batch, or one that is being answered, is still in use: it is freed with the client. */
     if (client->state != CLIENT_READY && server->answering != client)
         exchange_free(client);
+    client_drop_deferred(client);
     client->state = CLIENT_FINISHING;
     loop_timer_release(server->loop, &client->timer);
     server_forget(client);
@@ -418,21 +467,31 @@ void client_refuse(struct client *client, const char *sentence)
 
 void client_drain(struct client *client)
 {
+    client_hurry(client);
     if (client->state == CLIENT_HELD)
         server_answer(&client->exchange->request, client->server->service->on_hold_end);
     else if (client->state == CLIENT_READY && !client->reading && !client->more &&
-             !client->in_batch && !conn_blocked(&client->conn)) {
+             !client->in_batch && !client->pending && !conn_blocked(&client->conn)) {
         client_read(client, true); /* a request may have come that was not read yet */
-        if (client->conn.state == CONN_OPEN && !client->in_batch && !client->reading &&
-            client->state == CLIENT_READY)
+        if (client->conn.state != CONN_OPEN || client->in_batch || client->reading ||
+            client->pending || client->state != CLIENT_READY)
+            return;
+        if (client_is_busy(client))
+            client_set_timer(client);
+        else
             client_finish(client, false);
     }
 }
 
 void client_go_on(struct client *client)
 {
-    if (client->state == CLIENT_STREAMING)
+    const struct http_error *error = client->exchange ? &client->exchange->request.error : NULL;
+    if (client->state == CLIENT_BODY && error->status)
+        client_reject(client, error->status, error->sentence);
+    else if (client->state == CLIENT_STREAMING && !client->starved)
         client_stream(client);
-    else
+    else if (client_can_answer(client))
+        client_answer_deferred(client);
+    else if (client->state != CLIENT_STREAMING && !client->waiting)
         client_read(client, false);
 }

@@ -22,12 +22,17 @@ static const struct http_error gone = {503, "This node is out of memory for requ
 
 /* Bodies that come in parts */
 
+static void body_end(struct client *client)
+{
+    client->state = CLIENT_READY;
+    client->reading = client->body_paused = false;
+}
+
 static void body_refuse(struct client *client, struct request *request)
 {
     client->rejected = true;
     request->close = true;
-    client->state = CLIENT_READY;
-    client->reading = false;
+    body_end(client);
 }
 
 /* Copies body bytes to where the service wants them; `left` are known to come, these among them. Returns false when it
@@ -100,10 +105,8 @@ static enum body_result body_take(struct client *client, struct slice data, size
                                   : body_take_fixed(exchange, data, used);
     if (result == BODY_REFUSED)
         body_refuse(client, &exchange->request);
-    if (result == BODY_WHOLE) {
-        client->state = CLIENT_READY;
-        client->reading = false;
-    }
+    if (result == BODY_WHOLE)
+        body_end(client);
     return result;
 }
 
@@ -132,7 +135,8 @@ static void head_restore(struct exchange *exchange)
     if (!exchange->head)
         return;
     enum http_result result =
-        http_head_parse(exchange->head, request->head.head_bytes, &request->head, &request->error);
+        http_head_parse(&request->server->reader, exchange->head, request->head.head_bytes,
+                        &request->head, &request->error);
     assert(result == HTTP_OK); /* as it was the first time */
     memset(request->service_room, 0, sizeof request->service_room);
     service->on_head(service, request);
@@ -204,8 +208,8 @@ static bool run_parse_body(struct run *run, struct request *request)
 {
     struct client *client = run->client;
     size_t start = run->parsed + request->head.head_bytes;
-    if (run->count > 0) {
-        run->stop = RUN_AGAIN;
+    if (run->count > 0 || client->pending) {
+        run->stop = run->count > 0 ? RUN_AGAIN : RUN_WAIT;
         return false;
     }
     if (!request->error.status)
@@ -230,7 +234,8 @@ static bool run_parse_request(struct run *run)
     struct request *request = request_start(run, run->parsed);
     const char *data = run->data + run->parsed;
     size_t len = run->len - run->parsed;
-    enum http_result result = http_head_parse(data, len, &request->head, &request->error);
+    enum http_result result =
+        http_head_parse(&server->reader, data, len, &request->head, &request->error);
     if (result == HTTP_MORE)
         return false;
     if (result == HTTP_BAD) {
@@ -327,8 +332,7 @@ static bool client_read_direct(struct client *client)
         body_refuse(client, &exchange->request);
         client_batch_body(client);
     } else if (exchange->body_left == 0) {
-        client->state = CLIENT_READY;
-        client->reading = false;
+        body_end(client);
         head_restore(exchange);
         client_batch_body(client);
     } else if (client->conn.ended) {

@@ -27,6 +27,7 @@ enum {
 
 struct io_epoll {
     struct io io;
+    bool reuse_ports;
     int epoll;
     int signals; /* signalfd, -1 while not wanted */
     struct epoll_event events[EVENTS_MAX];
@@ -124,7 +125,7 @@ static void socket_option(int fd, int level, int option, int value)
 
 /* Sockets */
 
-static int listen_on(const struct address *address, bool v4)
+static int listen_on(const struct address *address, bool v4, bool reuse_port)
 {
     int fd = socket(v4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
@@ -132,6 +133,8 @@ static int listen_on(const struct address *address, bool v4)
     union socket_address at;
     socklen_t bytes = socket_address_make(address, v4, &at);
     socket_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    if (reuse_port)
+        socket_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
     if (!v4)
         socket_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
     if (bind(fd, &at.any, bytes) == 0 && listen(fd, BACKLOG) == 0)
@@ -144,11 +147,11 @@ static int listen_on(const struct address *address, bool v4)
 static int epoll_listen(struct io *io, const struct address *address, struct address *bound)
 {
     static const uint8_t any[16];
-    (void)io;
-    int fd = listen_on(address, address_is_ipv4(address));
+    bool reuse = self_of(io)->reuse_ports;
+    int fd = listen_on(address, address_is_ipv4(address), reuse);
     bool no_ipv6 = fd == -EAFNOSUPPORT || fd == -EADDRNOTAVAIL;
     if (no_ipv6 && memcmp(address->ip, any, sizeof any) == 0)
-        fd = listen_on(address, true);
+        fd = listen_on(address, true, reuse);
     if (fd >= 0)
         socket_bound_address(fd, bound);
     return fd;
@@ -319,6 +322,7 @@ struct io *io_epoll_new(void)
         return NULL;
     raise_files_limit();
     self->io.ops = &epoll_ops;
+    self->reuse_ports = false;
     self->signals = -1;
     self->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (self->epoll >= 0)
@@ -334,6 +338,11 @@ void io_epoll_destroy(struct io *io)
         close(self->signals);
     close(self->epoll);
     free(self);
+}
+
+void io_epoll_reuse_ports(struct io *io)
+{
+    self_of(io)->reuse_ports = true;
 }
 
 /* Signals */

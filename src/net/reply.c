@@ -97,7 +97,8 @@ static void put_status_line(struct output *output, unsigned status, const struct
 /* A client is told when the connection ends, and one of HTTP/1.0 when it does not (RFC 9112, 9.3). */
 static void put_connection(struct output *output, struct request *request)
 {
-    request->close |= !request->head.keep_alive || request->server->draining;
+    bool more = request->deferred && request->client->pending; /* requests behind it are answered */
+    request->close |= !request->head.keep_alive || (request->server->draining && !more);
     if (request->close)
         output_text(output, SLICE("Connection: close\r\n"));
     else if (request->head.minor == 0)
@@ -141,7 +142,7 @@ void reply_field_number(struct request *request, struct slice name, uint64_t val
     reply_field(request, name, (struct slice){digits, digits_decimal(value, digits)});
 }
 
-static void put_length(struct output *output, size_t bytes)
+static void put_length(struct output *output, uint64_t bytes)
 {
     output_room(output, 64);
     output_text(output, SLICE("Content-Length: "));
@@ -219,6 +220,13 @@ void reply_stream(struct request *request)
     if (request->chunked_reply)
         reply_field(request, SLICE("Transfer-Encoding"), SLICE("chunked"));
     reply_end(request);
+}
+
+void reply_stream_sized(struct request *request, uint64_t bytes)
+{
+    struct output *output = output_of(request);
+    request->chunked_reply = false;
+    put_length(output, bytes);
 }
 
 void reply_chunk(struct request *request, struct slice data)

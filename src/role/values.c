@@ -11,9 +11,7 @@ enum {
     CONDITION_BYTES_MAX = 2048, /* of If-None-Match; a longer one is not waited for */
 };
 
-static struct slice allow = {"GET, HEAD, POST, PUT, DELETE", 28};
-
-/* Refuses a key that another partition holds. The sentence takes the place of the key's bytes. */
+/* Refuses a key that another partition holds. */
 static bool is_held_here(const struct node *node, struct request *request, struct slice key)
 {
     const struct node_config *config = &node->config;
@@ -29,133 +27,14 @@ static bool is_held_here(const struct node *node, struct request *request, struc
     return false;
 }
 
-/* The key: the target after its first slash, percent-decoded once. */
-static bool find_key(const struct node *node, struct request *request, struct slice *key)
-{
-    struct slice raw = {request->head.target.data + 1, request->head.target.len - 1};
-    *key = raw;
-    if (raw.len > 3 * RECORD_KEY_BYTES_MAX) {
-        request_refuse(request, 414, "The key is longer than 4096 bytes.");
-        return false;
-    }
-    if (memchr(raw.data, '%', raw.len)) {
-        char *room = server_scratch(request->server);
-        long decoded = http_percent_decode(raw, room);
-        if (decoded < 0) {
-            request_refuse(request, 400,
-                           "The key has a percent sign without two hexadecimal digits after it.");
-            return false;
-        }
-        *key = (struct slice){room, (size_t)decoded};
-    }
-    if (key->len > RECORD_KEY_BYTES_MAX) {
-        request_refuse(request, 414, "The key is longer than 4096 bytes.");
-        return false;
-    }
-    if (slice_starts(*key, SLICE("-/"))) {
-        request_refuse(request, 403, "Keys that begin with -/ are reserved for operations.");
-        return false;
-    }
-    if (!is_held_here(node, request, *key))
-        return false;
-    if (key->data != raw.data)
-        server_scratch_use(request->server, key->len);
-    return true;
-}
-
-/* One preference, such as "wait=10", also with spaces, quotes and parameters (RFC 7240, 2). Of several of a name the first counts. */
-static void take_preference(struct request *request, struct slice preference)
-{
-    struct node_work *work = work_of(request);
-    struct slice name, value = {0};
-    unsigned long long number;
-    slice_next(&preference, ';', &value); /* its parameters say nothing here */
-    slice_next(&value, '=', &name);
-    value = slice_trim(value);
-    if (value.len >= 2 && value.data[0] == '"' && value.data[value.len - 1] == '"')
-        value = (struct slice){value.data + 1, value.len - 2};
-    bool is_copies = slice_equal_nocase(name, SLICE("copies"));
-    if (is_copies && !work->copies && slice_equal_nocase(value, SLICE("all")))
-        work->copies = UINT32_MAX;
-    if (!slice_number(value, 1000000000, &number))
-        return;
-    if (is_copies && !work->copies)
-        work->copies = (uint32_t)number;
-    if (slice_equal_nocase(name, SLICE("wait")) && !work->waits) {
-        work->waits = true;
-        work->wait_seconds =
-            (uint16_t)(number < NODE_WAIT_SECONDS_MAX ? number : NODE_WAIT_SECONDS_MAX);
-    }
-}
-
-static void take_preferences(struct request *request)
-{
-    for (unsigned i = 0; i < request->head.field_count; i++) {
-        struct slice list = request->head.fields[i].value, one;
-        if (request->head.fields[i].name == HTTP_FIELD_PREFER)
-            while (slice_next(&list, ',', &one))
-                take_preference(request, one);
-    }
-}
-
-/* The version that a write shall have: one that is tried again has that of the first try. */
-static void take_version(struct request *request)
-{
-    const struct http_field *field = http_field_find(&request->head, HTTP_FIELD_FOG_VERSION);
-    unsigned long long version;
-    if (!field)
-        return;
-    if (slice_number(field->value, UINT64_MAX, &version) && version > 0)
-        work_of(request)->version = version;
-    else
-        request_refuse(request, 400,
-                       "Fog-Version takes a whole number of microseconds since 1970.");
-}
-
-static void check_method(struct request *request)
-{
-    bool writes = request_is_write(request) || request->head.method == HTTP_DELETE;
-    const struct http_field *condition = http_field_find(&request->head, HTTP_FIELD_IF_MATCH);
-    if (!condition && writes)
-        condition = http_field_find(&request->head, HTTP_FIELD_IF_NONE_MATCH);
-    if (condition && writes)
-        request_refuse(request, 501,
-                       "Writes on conditions are not possible, since every node takes writes.");
-}
-
-static void check_write(struct node *node, struct request *request)
-{
-    const struct http_field *ttl = http_field_find(&request->head, HTTP_FIELD_FOG_TTL);
-    const struct http_field *type = http_field_find(&request->head, HTTP_FIELD_CONTENT_TYPE);
-    if (request->head.content_length > node->config.value_max)
-        request_refuse(request, 413, "The value is larger than this node takes (--value-max).");
-    if (type && type->value.len > RECORD_TYPE_BYTES_MAX)
-        request_refuse(request, 400, "The Content-Type is longer than 255 bytes.");
-    if (!ttl)
-        return;
-    unsigned long long seconds;
-    if (!slice_number(ttl->value, NODE_TTL_SECONDS_MAX, &seconds) || seconds == 0)
-        request_refuse(request, 400,
-                       "Fog-TTL takes a whole number of seconds, from 1 to 2147483647.");
-    else
-        work_of(request)->ttl_seconds = (uint32_t)seconds;
-}
-
 void value_on_head(struct node *node, struct request *request)
 {
     struct slice key;
-    if (!find_key(node, request, &key))
+    if (!key_find(request, &key) || !is_held_here(node, request, key))
         return;
     work_of(request)->key = store_key(node->store, key);
     work_of(request)->key.for_write = request->head.method >= HTTP_POST;
-    if (request_is_write(request))
-        check_write(node, request);
-    if (request->head.field_count == 0)
-        return;
-    check_method(request);
-    take_preferences(request);
-    if (work_of(request)->key.for_write)
-        take_version(request);
+    key_options_read(request, node->config.value_max, &work_of(request)->options);
 }
 
 /* Reading */
@@ -217,11 +96,15 @@ static void reply_value(struct node *node, struct request *request, struct recor
         reply_body_ref(request, value_piece(node, record, value));
 }
 
+/* `record` is the value that has not changed; NULL when there is none. Then `gone` is what is left of one, a tombstone or what has
+ * expired: its version tells that from a key that is not known at all. */
 static void reply_without_value(struct request *request, unsigned status,
-                                const struct record *record)
+                                const struct record *record, const struct record *gone)
 {
     reply_start(request, status);
     value_put_version(request, record);
+    if (!record && gone)
+        reply_field_number(request, SLICE("Fog-Version"), gone->version);
     reply_end(request);
 }
 
@@ -330,7 +213,8 @@ static void reply_not_gathered(struct request *request)
 static void reply_get(struct node *node, struct request *request)
 {
     char tag_text[ETAG_BYTES];
-    struct record *record = store_get(node->store, &work_of(request)->key, node->loop->wall_us);
+    struct record *found = store_find(node->store, &work_of(request)->key);
+    struct record *record = found && record_is_live(found, node->loop->wall_us) ? found : NULL;
     bool conditional = request->head.field_count > 0 || request->service_data;
     if (!record && !cluster_has_everything(node->cluster)) {
         reply_not_gathered(request);
@@ -340,7 +224,7 @@ static void reply_get(struct node *node, struct request *request)
         const struct waiting *waiting = request->service_data;
         struct slice tag = etag_make(record, tag_text);
         bool same = waiting ? etag_in_list(tag, waiting->condition) : is_not_modified(request, tag);
-        uint64_t seconds = same && !node->draining ? work_of(request)->wait_seconds : 0;
+        uint64_t seconds = same && !node->draining ? work_of(request)->options.wait_seconds : 0;
         if (is_unmatched(request, tag)) {
             reply_text(request, 412, "The value is not the one that If-Match names.");
             return;
@@ -348,14 +232,14 @@ static void reply_get(struct node *node, struct request *request)
         if (seconds > 0 && hold(node, request, seconds))
             return;
         if (same) {
-            reply_without_value(request, 304, record);
+            reply_without_value(request, 304, record, found);
             return;
         }
     }
     if (record)
         reply_value(node, request, record);
     else
-        reply_without_value(request, 204, NULL);
+        reply_without_value(request, 204, NULL, found);
 }
 
 void value_on_hold_end(struct node *node, struct request *request)
@@ -379,7 +263,7 @@ void value_on_request(struct node *node, struct request *request)
         write_on_request(node, request);
         break;
     case HTTP_OTHER:
-        reply_not_allowed(request, allow);
+        key_reply_not_allowed(request);
         break;
     }
 }

@@ -13,8 +13,8 @@ static struct record_form form_of(const struct request *request, uint64_t now_us
     /* curl's default for -d says nothing about the value. */
     if (type && !slice_equal_nocase(type->value, SLICE("application/x-www-form-urlencoded")))
         form.type = type->value;
-    if (work->ttl_seconds)
-        form.expires_us = now_us + work->ttl_seconds * 1000000ULL;
+    if (work->options.ttl_seconds)
+        form.expires_us = now_us + work->options.ttl_seconds * 1000000ULL;
     return form;
 }
 
@@ -57,7 +57,7 @@ static void reply_written(struct node *node, struct request *request, const stru
 {
     reply_start(request, enough ? 200 : 202);
     value_put_version(request, record);
-    if (work_of(request)->copies)
+    if (work_of(request)->options.copies)
         put_copies(node, request, have);
     reply_body(request, (struct slice){0});
 }
@@ -81,7 +81,7 @@ static bool hold_for_copies(struct node *node, struct request *request, struct r
                             unsigned wanted)
 {
     struct node_work *work = work_of(request);
-    uint64_t seconds = work->waits ? work->wait_seconds : NODE_COPIES_SECONDS;
+    uint64_t seconds = work->options.waits ? work->options.wait_seconds : NODE_COPIES_SECONDS;
     struct replicating *replicating = malloc(sizeof *replicating);
     if (!replicating || seconds == 0)
         goto failed;
@@ -106,7 +106,7 @@ failed:
 
 static void answer_write(struct node *node, struct request *request, struct record *record)
 {
-    unsigned wanted = work_of(request)->copies;
+    unsigned wanted = work_of(request)->options.copies;
     if (wanted == UINT32_MAX)
         wanted = cluster_members(node->cluster);
     if (wanted <= 1)
@@ -120,9 +120,9 @@ static enum store_result put_in(struct node *node, const struct node_work *work,
                                 struct record *record)
 {
     uint64_t now_us = node->loop->wall_us;
-    if (!work->version)
+    record->version = work->options.version;
+    if (!work->options.exact)
         return store_write(node->store, &work->key, record, now_us);
-    record->version = work->version;
     record->flags |= RECORD_LOCAL;
     return store_merge(node->store, &work->key, record, now_us);
 }
@@ -170,7 +170,7 @@ static void reply_set_parts(struct node *node, struct request *request)
     }
     request->service_data = NULL;
     if (record_due(record))
-        record_due(record)->due_us = node->loop->wall_us + work->ttl_seconds * 1000000ULL;
+        record_due(record)->due_us = node->loop->wall_us + work->options.ttl_seconds * 1000000ULL;
     record_seal_rest(record, (size_t)work->hashed);
     write_record(node, request, record);
 }
@@ -205,7 +205,7 @@ void write_on_request(struct node *node, struct request *request)
 void write_on_body_start(struct node *node, struct request *request, uint64_t bytes)
 {
     struct node_work *work = work_of(request);
-    if (!request_is_write(request))
+    if (!key_is_set(request))
         return;
     struct record_form form = form_of(request, node->loop->wall_us);
     uint64_t room =

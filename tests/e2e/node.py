@@ -1,6 +1,9 @@
 """A real node: started on a free port, watched, and stopped."""
 
+import contextlib
+import itertools
 import os
+import random
 import re
 import signal
 import socket
@@ -9,7 +12,7 @@ import threading
 import time
 
 from client import Connection, request
-from harness import BINARY, SLOW, Failure, Scope, brief, check, entered, equal, scope, until
+from harness import BINARY, SLOW, Failure, brief, check, equal, scope, until
 
 SOON = 2  # seconds within which what shall happen at once must have happened
 START_SECONDS = 10
@@ -30,6 +33,9 @@ def environment(extra=None):
 class Node:
     """One process. Options given are added to `--listen 127.0.0.1:0`, unless `listen` says otherwise."""
 
+    command = ()  # the word before the options
+    holds_values = True
+
     def __init__(self, *options, listen="127.0.0.1:0", env=None, prefix=(), pass_fds=(), port=None, journal=False,
                  close_stderr=False):
         self.lines = []
@@ -38,8 +44,9 @@ class Node:
         self._done = False
         self._log_ended = False
         self.port = port
+        self.host = "127.0.0.1"
         check(not stopping.is_set(), "the run is being stopped")
-        arguments = [*prefix, BINARY]
+        arguments = [*prefix, BINARY, *self.command]
         if listen:
             arguments += ["--listen", listen]
         arguments += options
@@ -108,19 +115,30 @@ class Node:
                 self._changed.wait(left)
         raise Failure(f"no {what} on stderr, but {self.tail()}")
 
+    def count_log(self, pattern):
+        """How many lines of the log the pattern is found in, so far."""
+        pattern = re.compile(pattern)
+        with self._changed:
+            return sum(1 for line in self.lines if pattern.search(line))
+
     def tail(self, count=5):
         """The last lines of the log, for messages."""
         return brief(" | ".join(self.lines[-count:]) or "nothing", 600)
 
     # --- talking to it
 
-    def url(self, target="/", host="127.0.0.1"):
+    @property
+    def address(self):
+        """As other nodes name it."""
+        return f"{self.host}:{self.port}"
+
+    def url(self, target="/", host=None):
         """For curl."""
-        return f"http://{host}:{self.port}{target}"
+        return f"http://{host or self.host}:{self.port}{target}"
 
     def connect(self, **options):
         """A connection of its own."""
-        return Connection(self.port, **options)
+        return Connection(self.port, host=self.host, **options)
 
     def call(self, method, target, body=None, headers=(), seconds=20):
         """One request on a new connection."""
@@ -214,30 +232,6 @@ class Node:
         return problems
 
 
-# --- one node for all tests that don't mind company
-
-_common = Scope("common")
-_common_lock = threading.Lock()
-
-
-def common():
-    """A node with default options that tests share; each keeps to keys of its own (`fresh`)."""
-    with _common_lock, entered(_common):
-        if not _common.nodes or not _common.nodes[-1].alive():
-            Node()
-        return _common.nodes[-1]
-
-
-def finish_common():
-    """At the very end: the shared node must have lived through everything, and end well."""
-    return _common.finish()
-
-
-def abort_common():
-    """When the run is stopped."""
-    _common.abort()
-
-
 def stopped(node, seconds, least=0.0):
     """Waits for the end after a signal that was sent just now; it must be a good one."""
     started = time.monotonic()
@@ -255,11 +249,18 @@ def refuses_quickly(node):
         return True
 
 
+_FIRST_PORT, _LAST_PORT = 12000, 32000  # below those that the kernel gives to connections, which could be in the way
+_ports = itertools.count(random.randrange(_LAST_PORT - _FIRST_PORT))
+
+
 def free_port():
-    """A port that was free just now; for a node whose log can't tell."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that was free just now, and that no other test gets: for a node that is started there more than once."""
+    for _ in range(100):
+        port = _FIRST_PORT + next(_ports) % (_LAST_PORT - _FIRST_PORT)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise Failure("no port is free")
 
 
 def run_binary(*arguments, env=None, seconds=10):

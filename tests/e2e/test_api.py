@@ -6,7 +6,7 @@ import re
 
 from client import MIB, curl, curl_code, curl_reply, refusal, request
 from harness import check, equal, fresh, register, scope, test
-from node import Node, common
+from served import common, serve
 
 METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE"}
 ALL_BYTES = bytes(range(256))
@@ -84,7 +84,7 @@ def value_that_looks_like_http():
 
 @test
 def value_of_64_mib():
-    node = Node()
+    node = serve()
     value = os.urandom(MIB) * 64
     path = _file("value", value)
     equal(curl_code("-T", path, node.url("/big")), 200, "the status of the PUT")
@@ -97,7 +97,7 @@ def value_of_64_mib():
 
 @test
 def value_of_64_mib_chunked():
-    node = Node()
+    node = serve()
     value = bytes(64 * MIB)
     path = _file("value", value)
     equal(curl_code("-T", path, "-H", "Transfer-Encoding: chunked", node.url("/big")), 200, "the status of the PUT")

@@ -6,7 +6,7 @@ import time
 
 from client import chunked, curl, curl_code, request
 from harness import Background, check, equal, fresh, register, test
-from node import Node, common
+from served import common, serve
 
 PACE = 0.001  # seconds between parts that shall arrive one by one
 
@@ -55,7 +55,7 @@ def thousand_small_gets_in_one_packet():
 
 @test
 def pipelined_requests_behind_a_large_value():
-    node, key = Node(), fresh()
+    node, key = serve(), fresh()
     value = os.urandom(8 << 20)
     node.put(key, value)
     node.put("small", b"s")
@@ -194,7 +194,7 @@ def half_closed_client_gets_all_pipelined_answers():
 
 @test
 def half_closed_client_gets_a_large_value():
-    node = Node()
+    node = serve()
     value = os.urandom(16 << 20)
     node.put("k", value)
     with node.connect() as connection:
@@ -236,7 +236,7 @@ def _leaves(head, part):
         left = connection.rest()
         check(not left or left.startswith(b"HTTP/1.1 400 "), f"for half a body comes {left[:100]!r}")
     equal(node.get(key).body, b"old", "the value after a client that half-closed")
-    alone = Node()
+    alone = serve()
     alone.put(key, b"old")
     before = alone.descriptors()
     connection = alone.connect()

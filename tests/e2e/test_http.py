@@ -4,7 +4,7 @@ import os
 
 from client import chunked, curl, curl_code, curl_reply, refusal, request
 from harness import check, equal, fresh, register, scope, test
-from node import Node, common
+from served import common, serve
 
 # --- Expect
 
@@ -93,7 +93,7 @@ def expect_something_else_is_417():
 
 @test
 def expect_over_the_limit_is_413_in_place_of_100():
-    node = Node("--value-max", "1M")
+    node = serve("--value-max", "1M")
     for length in ("Content-Length: 1048577", "Content-Length: 99999999999999"):
         with node.connect() as connection:
             connection.send(request("PUT", "/k", None, ["Expect: 100-continue", length]))
@@ -104,7 +104,7 @@ def expect_over_the_limit_is_413_in_place_of_100():
 
 @test
 def expect_over_the_limit_with_curl():
-    node = Node("--value-max", "1M")
+    node = serve("--value-max", "1M")
     path = os.path.join(scope().directory(), "big")
     with open(path, "wb") as file:
         file.write(bytes(2 << 20))
@@ -161,7 +161,7 @@ def http_1_0_with_curl():
 
 
 def _no_chunks(target):
-    node = Node()
+    node = serve()
     for number in range(200):
         node.put(f"k{number}", b"v" * 100)
     wanted = node.call("GET", target).body
@@ -180,7 +180,7 @@ register("http", "http_1_0_gets_no_chunks_of_keys", _no_chunks, "/-/keys?prefix=
 
 @test
 def http_1_0_gets_no_chunks_of_records():
-    node, other = Node(), Node()
+    node, other = serve(), serve()
     for number in range(200):
         node.put(f"k{number}", b"v" * 100)
     done = curl("--http1.0", "-i", node.url("/-/records"))

@@ -4,7 +4,7 @@ import urllib.parse
 
 from client import curl, curl_code, curl_reply, refusal, request
 from harness import equal, fresh, register, test
-from node import common
+from served import common
 
 KEY_BYTES_MAX = 4096
 

@@ -10,6 +10,8 @@ from node import Node, free_port, run_binary
 OPTIONS = ["--listen", "--allow", "--memory-max", "--value-max", "--connections-max", "--idle-timeout",
            "--request-timeout", "--drain-time", "--log-level", "--grace", "--join", "--advertise", "--cluster-name",
            "--partition", "--forget-after"]
+OF_FRONTENDS = ["--listen", "--allow", "--value-max", "--connections-max", "--idle-timeout", "--request-timeout",
+                "--drain-time", "--log-level", "--cluster", "--read-from", "--reuse-port"]
 
 
 def _sentences(done, *words):
@@ -24,9 +26,8 @@ def _sentences(done, *words):
 
 # --- help and version
 
-@test
-def help_fits_a_screen():
-    done = run_binary("--help")
+def _help_fits_a_screen(*arguments):
+    done = run_binary(*arguments)
     equal((done.returncode, done.stderr), (0, b""), "exit code and stderr")
     check(done.stdout.endswith(b"\n"), f"the last line of --help has no end: {done.stdout[-60:]!r}")
     lines = done.stdout.decode().splitlines()
@@ -35,12 +36,17 @@ def help_fits_a_screen():
     check(not long, f"{len(long)} lines of --help have more than 80 characters: {long}")
 
 
-@test
-def help_names_every_option():
-    text = run_binary("--help").stdout.decode()
-    for option in [*OPTIONS, "--help", "--version"]:
+def _help_names_every_option(options, *arguments):
+    text = run_binary(*arguments).stdout.decode()
+    for option in [*options, "--help", "--version"]:
         check(re.search(re.escape(option) + r"\b", text), f"{option} is not in --help")
     check("8000" in text, "the default port is not in --help")
+
+
+for _role, _options, _arguments in (("", OPTIONS, ["--help"]), ("_of_node", OPTIONS, ["node", "--help"]),
+                                    ("_of_frontend", OF_FRONTENDS, ["frontend", "--help"])):
+    register("options", f"help{_role}_fits_a_screen", _help_fits_a_screen, *_arguments)
+    register("options", f"help{_role}_names_every_option", _help_names_every_option, _options, *_arguments)
 
 
 @test
@@ -65,7 +71,14 @@ for _name, _arguments, _words in (
         ("unknown_option_after_good_ones", ["--listen", "127.0.0.1:0", "--oops", "1"], ["--oops"]),
         ("unknown_command", ["dance"], ["dance"]),
         ("stray_word", ["--listen", "127.0.0.1:0", "stray"], ["stray"]),
-        ("stray_word_after_node", ["node", "stray"], ["stray"])):
+        ("stray_word_after_node", ["node", "stray"], ["stray"]),
+        ("stray_word_after_frontend", ["frontend", "--cluster", "a:1", "stray"], ["stray"]),
+        ("frontend_without_cluster", ["frontend"], ["--cluster", "once for each partition"]),
+        ("join_of_frontend", ["frontend", "--cluster", "a:1", "--join", "a:1"],
+         ["--join", "an option of velour-fog node"]),
+        ("partition_of_frontend", ["frontend", "--partition", "0/2"], ["--partition", "an option of velour-fog node"]),
+        ("cluster_of_node", ["--cluster", "a:1"], ["--cluster", "an option of velour-fog frontend"]),
+        ("frontend_after_options", ["--listen", "127.0.0.1:0", "frontend"], ["frontend"])):
     register("options", f"{_name}_is_refused", _refused, _arguments, *_words)
 
 _BAD = {
@@ -85,13 +98,17 @@ _BAD = {
     "--join": ["", "10.0.0.1:99999", ":8000", "10.0.0.1:x", "10.0.0.1", "::1:8000", "[host]:8000", "a:1,"],
     "--advertise": ["", "10.0.0.1:99999", ":8000", "10.0.0.1:x", "a:1,b:1"],
     "--cluster-name": ["", "a b", "a/b", "x" * 64],
-    "--forget-after": ["", "0", "never", "-1"]}
+    "--forget-after": ["", "0", "never", "-1"],
+    "--cluster": ["", "a", "a:1,", "a:1;", ";a:1", "a:1;;b:1", "a:1, b:1", ":8000", "a:99999", "::1:8000"],
+    "--read-from": ["", "all", "Home", "0"],
+    "--reuse-port": ["", "1", "Yes", "maybe"]}
 
 
 def _bad_values(option):
     wrong = []
+    role = "node" if option in OPTIONS else "frontend"
     for value in _BAD[option]:
-        arguments = [option, value] if option == "--listen" else ["--listen", "127.0.0.1:0", option, value]
+        arguments = [option, value] if option == "--listen" else [role, "--listen", "127.0.0.1:0", option, value]
         try:
             done = run_binary(*arguments, seconds=3)
         except Failure:
@@ -106,7 +123,8 @@ def _bad_values(option):
 
 
 def _missing_value(option):
-    _refused(["--listen", "127.0.0.1:0", option] if option != "--listen" else [option], option)
+    role = "node" if option in OPTIONS else "frontend"
+    _refused([role, "--listen", "127.0.0.1:0", option] if option != "--listen" else [option], option)
 
 
 for _option in _BAD:
@@ -216,6 +234,15 @@ def environment_cluster():
 
 
 @test
+def environment_of_the_other_role_is_ignored():
+    Node(env={"VELOUR_FOG_CLUSTER": "certainly wrong", "VELOUR_FOG_READ_FROM": "x", "VELOUR_FOG_REUSE_PORT": "x"}).put(
+        "k", b"x")
+    done = run_binary("frontend", env={"VELOUR_FOG_JOIN": "wrong", "VELOUR_FOG_MEMORY_MAX": "wrong"}, seconds=3)
+    equal(done.returncode, 2, "the exit code")
+    _sentences(done, "--cluster")  # which is missing; of the others nothing is said
+
+
+@test
 def environment_log_level():
     node = Node(env={"VELOUR_FOG_LOG_LEVEL": "debug"})
     node.put("k", b"x")
@@ -236,9 +263,9 @@ def command_line_allow_replaces_environment():
     equal(curl_code("--interface", "127.0.0.2", node.url("/-/healthy")), 0, "the status from 127.0.0.2")
 
 
-def _bad_environment(variable, value):
+def _bad_environment(variable, value, *command):
     env = {"VELOUR_FOG_LISTEN": "127.0.0.1:0", variable: value}
-    done = run_binary(env=env, seconds=3)
+    done = run_binary(*command, env=env, seconds=3)
     text = _sentences(done, variable)
     equal(done.returncode, 2, f"the exit code ({text.strip()})")
 
@@ -249,6 +276,9 @@ for _variable, _value in {"LISTEN": "nonsense", "ALLOW": "10.0.0.0/99", "MEMORY_
                           "PARTITION": "3/3", "FORGET_AFTER": "0"}.items():
     register("options", f"bad_environment_{_variable.lower()}_is_refused", _bad_environment, "VELOUR_FOG_" + _variable,
              _value)
+for _variable, _value in {"CLUSTER": "a:1;;b:1", "READ_FROM": "all", "REUSE_PORT": "maybe"}.items():
+    register("options", f"bad_environment_{_variable.lower()}_is_refused", _bad_environment, "VELOUR_FOG_" + _variable,
+             _value, "frontend")
 
 
 # --- the port

@@ -8,7 +8,8 @@ import time
 
 from client import MIB, curl_code, request
 from harness import Background, Failure, check, equal, register, test, until
-from node import SOON, Node, free_port, refuses_quickly, stopped
+from node import SOON, free_port, refuses_quickly, stopped
+from served import serve
 
 LOGFMT = re.compile(r'(<[0-7]>)?([A-Za-z_][\w.-]*=("([^"\\\x00-\x1f]|\\.)*"|[^\s"=\x00-\x1f]*))( [A-Za-z_][\w.-]*='
                     r'("([^"\\\x00-\x1f]|\\.)*"|[^\s"=\x00-\x1f]*))*')
@@ -17,7 +18,7 @@ LOGFMT = re.compile(r'(<[0-7]>)?([A-Za-z_][\w.-]*=("([^"\\\x00-\x1f]|\\.)*"|[^\s
 # --- stopping
 
 def _ends(number):
-    node = Node()
+    node = serve()
     node.put("k", b"x")
     node.signal(number)
     stopped(node, SOON)
@@ -29,7 +30,7 @@ register("process", "sigint_ends_it_with_0", _ends, signal.SIGINT)
 
 @test
 def idle_connections_are_closed_at_once():
-    node = Node("--drain-time", "20")
+    node = serve("--drain-time", "20")
     idle = [node.connect() for _ in range(50)]
     for connection in idle[::2]:  # the others have never said a word
         equal(connection.ask("PUT", "/k", b"x").status, 200, "the status")
@@ -41,7 +42,7 @@ def idle_connections_are_closed_at_once():
 
 def _in_flight(first, second, method="PUT"):
     """A request is half sent when the signal comes: it is finished, answered, and the connection closed."""
-    node = Node("--drain-time", "20")
+    node = serve("--drain-time", "20")
     with node.connect() as connection, node.connect() as other:
         equal(other.ask("PUT", "/other", b"x").status, 200, "the status of another request")
         connection.send(first)
@@ -67,7 +68,7 @@ register("process", "head_in_flight_is_finished", _in_flight, b"PUT /k HTTP/1.1\
 
 @test
 def large_answer_in_flight_is_finished():
-    node = Node("--drain-time", "20")
+    node = serve("--drain-time", "20")
     value = os.urandom(MIB) * 32
     node.put("k", value)
     with node.connect(receive_buffer=65536) as connection:
@@ -91,7 +92,7 @@ def _refuses(node):
 
 @test
 def new_connections_are_refused_while_draining():
-    node = Node("--drain-time", "20")
+    node = serve("--drain-time", "20")
     with node.connect() as connection:
         connection.send(request("PUT", "/k", None, ["Content-Length: 10"]) + b"01234")
         connection.silent(0.2)
@@ -105,7 +106,7 @@ def new_connections_are_refused_while_draining():
 
 @test
 def waiting_requests_are_answered():
-    node = Node("--drain-time", "20")
+    node = serve("--drain-time", "20")
     tag = node.put("k", b"x").etag()
     waiters = [node.connect() for _ in range(20)]
     for waiter in waiters:
@@ -121,7 +122,7 @@ def waiting_requests_are_answered():
 
 @test
 def pipelined_requests_are_finished():
-    node = Node("--drain-time", "20")
+    node = serve("--drain-time", "20")
     with node.connect() as connection:
         count = 300
         connection.send(b"".join(request("PUT", "/k", b"%d" % number) for number in range(count)))
@@ -143,7 +144,7 @@ def pipelined_requests_are_finished():
 
 def _stuck(data):
     """A client that never finishes holds the node for the drain time, and no longer."""
-    node = Node("--drain-time", "1")
+    node = serve("--drain-time", "1")
     value = os.urandom(MIB) * 32
     node.put("k", value)
     with node.connect(receive_buffer=65536) as connection:
@@ -160,7 +161,7 @@ register("process", "drain_time_ends_an_unread_answer", _stuck, request("GET", "
 
 @test
 def unfinished_body_is_dropped_by_the_drain():
-    node = Node("--drain-time", "1")
+    node = serve("--drain-time", "1")
     with node.connect() as connection:
         connection.send(request("PUT", "/k", None, ["Content-Length: 10"]) + b"01234")
         connection.silent(0.1)
@@ -172,7 +173,7 @@ def unfinished_body_is_dropped_by_the_drain():
 
 @test
 def sigterm_twice():
-    node = Node("--drain-time", "20")
+    node = serve("--drain-time", "20")
     with node.connect() as connection:
         connection.send(request("PUT", "/k", None, ["Content-Length: 10"]) + b"01234")
         connection.silent(0.1)
@@ -183,7 +184,7 @@ def sigterm_twice():
 
 @test
 def sigterm_under_load():
-    node = Node()
+    node = serve()
     stop = []
 
     def load(number):
@@ -208,7 +209,7 @@ def sigterm_under_load():
 # --- signals that are harmless
 
 def _harmless(number):
-    node = Node()
+    node = serve()
     with node.connect() as connection:
         equal(connection.ask("PUT", "/k", b"x").status, 200, "the status")
         for _ in range(3):
@@ -223,7 +224,7 @@ for _signal in (signal.SIGHUP, signal.SIGPIPE):
 
 @test
 def stop_and_continue():
-    node = Node()
+    node = serve()
     with node.connect() as connection:
         equal(connection.ask("PUT", "/k", b"x").status, 200, "the status")
         node.signal(signal.SIGSTOP)
@@ -235,7 +236,7 @@ def stop_and_continue():
 
 @test
 def clients_that_vanish_inside_an_answer():
-    node = Node()
+    node = serve()
     value = bytes(4 * MIB)
     node.put("k", value)
     for _ in range(30):
@@ -248,7 +249,7 @@ def clients_that_vanish_inside_an_answer():
 
 @test
 def closed_stderr_is_harmless():
-    node = Node("--log-level", "debug", close_stderr=True)
+    node = serve("--log-level", "debug", close_stderr=True)
     for _ in range(20):
         with node.connect() as connection:
             connection.send(b"nonsense\r\n\r\n")
@@ -263,7 +264,7 @@ def closed_stderr_is_harmless():
 def started_without_standard_descriptors():
     """A log line must not end up in a connection that got descriptor 2."""
     port = free_port()
-    node = Node("--log-level", "debug", listen=f"127.0.0.1:{port}", port=port,
+    node = serve("--log-level", "debug", listen=f"127.0.0.1:{port}", port=port,
                 prefix=["sh", "-c", 'exec "$0" "$@" <&- >&- 2>&-'])
     until(lambda: not refuses_quickly(node), 10, "the node takes connections")
     for number in range(5):
@@ -281,7 +282,7 @@ def started_without_standard_descriptors():
 
 @test
 def log_is_logfmt_a_line_an_event():
-    node = Node("--log-level", "debug")
+    node = serve("--log-level", "debug")
     node.put("k", b"x")
     for data in (b"nonsense\r\n\r\n",
                  b"GET /%0Alevel=error%22%00%1b[31m HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
@@ -300,7 +301,7 @@ def log_is_logfmt_a_line_an_event():
 
 @test
 def log_says_that_it_stops():
-    node = Node()
+    node = serve()
     count = len(node.lines)
     equal(node.terminate(), 0, "the exit code")
     node.finish()
@@ -309,7 +310,7 @@ def log_says_that_it_stops():
 
 @test
 def log_has_priorities_under_journald():
-    node = Node("--log-level", "debug", journal=True)
+    node = serve("--log-level", "debug", journal=True)
     node.put("k", b"x")
     equal(node.terminate(), 0, "the exit code")
     node.finish()

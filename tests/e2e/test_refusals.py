@@ -4,7 +4,7 @@ import time
 
 from client import MIB, chunked, curl, curl_code, refusal, request
 from harness import SLOW, Background, check, equal, fresh, register, test
-from node import Node, common
+from served import common, serve
 
 
 
@@ -271,7 +271,7 @@ def headers_below_the_limit_are_taken():
 
 @test
 def value_at_the_limit_and_one_byte_over():
-    node = Node("--value-max", "1M")
+    node = serve("--value-max", "1M")
     equal(node.call("PUT", "/k", bytes(MIB)).status, 200, "the status at the limit")
     with node.connect() as connection:
         connection.send(request("PUT", "/k", None, [f"Content-Length: {MIB + 1}"]))
@@ -283,7 +283,7 @@ def value_at_the_limit_and_one_byte_over():
 
 @test
 def value_at_the_limit_and_one_byte_over_chunked():
-    node = Node("--value-max", "1M")
+    node = serve("--value-max", "1M")
     head = request("PUT", "/k", None, ["Transfer-Encoding: chunked"])
     with node.connect() as connection:
         connection.send(head + chunked(*[b"x" * 65536] * 16))
@@ -300,7 +300,7 @@ def value_at_the_limit_and_one_byte_over_chunked():
 
 @test
 def value_over_the_default_limit_of_64_mib():
-    node = Node()
+    node = serve()
     with node.connect() as connection:
         connection.send(request("PUT", "/k", None, [f"Content-Length: {64 * MIB + 1}"]))
         refusal(connection.reply(), 413)
@@ -309,7 +309,7 @@ def value_over_the_default_limit_of_64_mib():
 
 @test
 def body_over_the_limit_is_not_read():
-    node = Node("--value-max", "1M")
+    node = serve("--value-max", "1M")
     length = 8 << 30
     with node.connect() as connection:
         connection.send(request("PUT", "/k", None, [f"Content-Length: {length}"]))
@@ -323,7 +323,7 @@ def body_over_the_limit_is_not_read():
 
 @test
 def endless_chunks_over_the_limit_are_not_read():
-    node = Node("--value-max", "1M")
+    node = serve("--value-max", "1M")
     with node.connect() as connection:
         sender = Background(connection.send_what_goes, request("PUT", "/k", None, ["Transfer-Encoding: chunked"]),
                             b"10000\r\n" + bytes(65536) + b"\r\n", 512 * MIB)
@@ -335,7 +335,7 @@ def endless_chunks_over_the_limit_are_not_read():
 
 @test
 def curl_without_expect_sees_the_413():
-    node = Node("--value-max", "1M")
+    node = serve("--value-max", "1M")
     for _ in range(5):
         equal(curl_code("-H", "Expect:", "--data-binary", "@-", node.url("/k"), data=bytes(8 * MIB)), 413, "the status")
     done = curl("-H", "Expect:", "--data-binary", "@-", node.url("/k"), data=bytes(MIB + 1))
@@ -345,7 +345,7 @@ def curl_without_expect_sees_the_413():
 # --- too slow
 
 def _too_slow(data):
-    node = Node("--request-timeout", "1")
+    node = serve("--request-timeout", "1")
     node.put("KEY", b"old")
     with node.connect() as connection:
         started = time.monotonic()
@@ -367,7 +367,7 @@ for _name, _data in {"request_line": b"GET /K", "head": b"GET /KEY HTTP/1.1\r\nH
 
 @test
 def trickled_head_is_408():
-    node = Node("--request-timeout", "1")
+    node = serve("--request-timeout", "1")
     with node.connect() as connection:
         started = time.monotonic()
         connection.send(b"GET /k HTTP/1.1\r\nHost: x\r\nX-A: ")
@@ -390,7 +390,7 @@ def trickled_head_is_408():
 
 @test
 def second_slow_request_is_408():
-    node = Node("--request-timeout", "1")
+    node = serve("--request-timeout", "1")
     with node.connect() as connection:
         equal(connection.ask("PUT", "/k", b"x").status, 200, "the status of the first")
         connection.send(b"GET /k HTTP/1.1\r\nHo")
@@ -400,7 +400,7 @@ def second_slow_request_is_408():
 
 @test
 def pipelined_answers_come_before_a_408():
-    node = Node("--request-timeout", "1")
+    node = serve("--request-timeout", "1")
     with node.connect() as connection:
         connection.send(request("PUT", "/k", b"x") + request("GET", "/k") + b"GET /k HTT")
         equal(connection.reply().status, 200, "the first status")
@@ -410,7 +410,7 @@ def pipelined_answers_come_before_a_408():
 
 
 def _idle(first):
-    node = Node("--idle-timeout", "1")
+    node = serve("--idle-timeout", "1")
     with node.connect() as connection:
         if first:
             equal(connection.ask("PUT", "/k", b"x").status, 200, "the status")
@@ -426,7 +426,7 @@ register("refusals", "connection_that_never_speaks_is_closed", _idle, False)
 
 @test
 def idle_time_starts_again_with_each_request():
-    node = Node("--idle-timeout", "1")
+    node = serve("--idle-timeout", "1")
     with node.connect() as connection:
         for _ in range(8):
             equal(connection.ask("PUT", "/k", b"x").status, 200, "the status")
@@ -435,7 +435,7 @@ def idle_time_starts_again_with_each_request():
 
 @test
 def other_limits_do_not_cut_idle_connections():
-    node = Node("--request-timeout", "1", "--idle-timeout", "30")
+    node = serve("--request-timeout", "1", "--idle-timeout", "30")
     with node.connect() as connection:
         equal(connection.ask("PUT", "/k", b"x").status, 200, "the status")
         connection.silent(2)

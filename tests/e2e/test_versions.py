@@ -4,7 +4,7 @@ import time
 
 from client import curl, curl_reply, refusal, request
 from harness import SLOW, Background, check, equal, fresh, register, test, until
-from node import Node, common
+from served import common, serve
 
 # --- ETag and Fog-Version
 
@@ -50,6 +50,32 @@ def versions_grow_strictly():
         sender.result()
     for earlier, later in zip(versions, versions[1:]):
         check(earlier < later, f"version {later} follows {earlier}")
+
+
+@test
+def a_write_after_a_version_has_a_larger_one():
+    node, key = common(), fresh()
+    ahead = time.time_ns() // 1000 + 3600 * 1000000
+    for method in ("PUT", "POST", "DELETE"):
+        ahead += 10 ** 6
+        written = node.call(method, "/" + key, b"x", (f"Fog-After: {ahead}",))
+        equal(written.fog_version(), ahead + 1, f"the version of {method}")
+    early = node.call("PUT", "/" + key, b"x", ("Fog-After: 1",))
+    check(early.fog_version() > ahead + 1, "a version that is past says nothing")
+    equal(node.call("PUT", "/" + key, b"x", ("Fog-After: -1",)).status, 400, "a version that is none")
+
+
+@test
+def a_deleted_key_is_told_from_one_that_never_was():
+    node, key = common(), fresh()
+    equal(node.get(key).header("fog-version"), None, "the version of nothing")
+    node.put(key, b"x")
+    deleted = node.delete(key).fog_version()
+    answer = node.get(key)
+    equal((answer.status, answer.etag(), answer.fog_version()), (204, '"absent"', deleted), "a deleted key")
+    node.put(key, b"x", "Fog-TTL: 1")
+    until(lambda: node.get(key).status == 204, 3, "the value expires")
+    check(node.get(key).fog_version() > deleted, "the version of what has expired")
 
 
 @test
@@ -189,7 +215,7 @@ def ttl_is_the_end_of_the_key():
 
 @test
 def ttl_without_anyone_asking():
-    node = Node()
+    node = serve()
     node.put("short", b"x", "Fog-TTL: 1")
     node.put("long", b"y", "Fog-TTL: 1000")
     until(lambda: node.call("GET", "/-/keys?prefix=").body == b"long\n", 5, "the key is gone from the list")

@@ -1,10 +1,10 @@
-#include "config.h"
+#include "config_options.h"
 
 #include <errno.h>
 
 #include "unit.h"
 
-enum { ARGUMENTS_MAX = 8, VARIABLES_MAX = 70 };
+enum { ARGUMENTS_MAX = 12, VARIABLES_MAX = 70 };
 
 /* The environment of one test: "NAME=value" each. */
 static const char *environment[VARIABLES_MAX];
@@ -68,7 +68,7 @@ static void test_defaults(void **state)
         struct config config;
         set_environment(NULL);
         assert_int_equal(parse(&config, i ? node : nothing), 0);
-        assert_int_equal(config.action, CONFIG_RUN_NODE);
+        assert_int_equal(config.action, CONFIG_RUN);
         check_address(&config.listen, "[::]:8000");
         assert_false(config.listen_given);
         assert_false(config.memory_max_given);
@@ -118,6 +118,9 @@ static uint64_t value_of(const struct config *config, const char *name)
         {"partition", (uint64_t)config->node.partition << 32 | config->node.partitions},
         {"advertise", config->node.advertise ? strlen(config->node.advertise) : 0},
         {"cluster-name", config->node.cluster_name ? strlen(config->node.cluster_name) : 0},
+        {"cluster", (uint64_t)config->frontend.cluster_count << 32 | config->seed_count},
+        {"read-from", config->frontend.read_home},
+        {"reuse-port", config->reuse_port},
     };
     for (size_t i = 0; i < COUNT(values); i++)
         if (strcmp(values[i].name, name) == 0)
@@ -133,23 +136,33 @@ static void variable_setting(char *out, size_t room, const char *name, const cha
         *at = *at == '-' ? '_' : (char)(*at >= 'a' && *at <= 'z' ? *at - 32 : *at);
 }
 
+static bool is_of_frontend(const char *name)
+{
+    return strcmp(name, "cluster") == 0 || strcmp(name, "read-from") == 0 ||
+           strcmp(name, "reuse-port") == 0;
+}
+
 /* Each of the three ways in which an option can come: "--name value", "--name=value", and from the
  * environment. */
 static int parse_way(struct config *config, int way, const char *name, const char *value)
 {
     static char option[100], setting[10000];
-    set_environment(NULL);
+    bool frontend = is_of_frontend(name);
+    const char *role = frontend ? "frontend" : "node";
+    set_environment(frontend && strcmp(name, "cluster") != 0 ? "VELOUR_FOG_CLUSTER=a:1" : NULL);
     if (way == 0) {
         snprintf(option, sizeof option, "--%s", name);
-        return PARSE(config, option, value);
+        return PARSE(config, role, option, value);
     }
     if (way == 1) {
         snprintf(setting, sizeof setting, "--%s=%s", name, value);
-        return PARSE(config, setting);
+        return PARSE(config, role, setting);
     }
     variable_setting(setting, sizeof setting, name, value);
-    set_environment(setting);
-    return PARSE(config, "node");
+    environment[1] = setting;
+    if (!environment[0])
+        set_environment(setting);
+    return PARSE(config, role);
 }
 
 static void test_good_values(void **state)
@@ -196,6 +209,15 @@ static void test_good_values(void **state)
         {"allow", "10.0.0.0/8", 1},
         {"allow", "::1", 1},
         {"allow", "10.0.0.0/8,fd00::/8,192.168.0.0/16", 3},
+        {"cluster", "a:1", 1ULL << 32 | 1},
+        {"cluster", "a:1,b:2,[::1]:3", 1ULL << 32 | 3},
+        {"cluster", "a:1 b:2", 2ULL << 32 | 2},
+        {"cluster", "a:1;b:2,c:3;d:4", 3ULL << 32 | 4},
+        {"cluster", "  a:1 ;\tb:2\n c:3 ", 3ULL << 32 | 3},
+        {"read-from", "any", 0},
+        {"read-from", "home", 1},
+        {"reuse-port", "yes", 1},
+        {"reuse-port", "no", 0},
         {"forget-after", "1h", 3600000000},
         {"join", "10.0.0.5:8000", 1},
         {"join", "[fd00::5]:8000", 1},
@@ -220,7 +242,7 @@ static void test_good_values(void **state)
             uint64_t is = value_of(&config, rows[i].name);
             check(is == rows[i].wanted, "%s %s, way %d: %llu", rows[i].name, rows[i].value, way,
                   (unsigned long long)is);
-            assert_int_equal(config.action, CONFIG_RUN_NODE);
+            assert_int_equal(config.action, CONFIG_RUN);
         }
 }
 
@@ -322,6 +344,24 @@ static void test_bad_values(void **state)
         {"partition", "0/2/3", 0},
         {"partition", "0 / 2", 0},
         {"partition", "0x0/2", 0},
+        {"cluster", "10.0.0.5", 0},
+        {"cluster", "a:1,", 0},
+        {"cluster", ",a:1", 0},
+        {"cluster", ",", 0},
+        {"cluster", ";", 0},
+        {"cluster", " ", 0},
+        {"cluster", "a:1;", 0},
+        {"cluster", ";a:1", 0},
+        {"cluster", "a:1;;b:1", 0},
+        {"cluster", "a:1; ;b:1", 0},
+        {"cluster", "a:1, b:1", 0},
+        {"cluster", "a:1 ,b:1", 0},
+        {"cluster", "a:0", 0},
+        {"cluster", "0/2=a:1", 0},
+        {"read-from", "all", 0},
+        {"read-from", "Home", 0},
+        {"reuse-port", "1", 0},
+        {"reuse-port", "y", 0},
     };
     for (size_t i = 0; i < COUNT(rows); i++)
         for (int way = 0; way < 3; way++) {
@@ -345,7 +385,8 @@ static void test_empty_values(void **state)
                                         "value-max",       "connections-max", "idle-timeout",
                                         "request-timeout", "drain-time",      "grace",
                                         "log-level",       "forget-after",    "join",
-                                        "advertise",       "cluster-name",    "partition"};
+                                        "advertise",       "cluster-name",    "partition",
+                                        "read-from",       "reuse-port"};
     for (size_t i = 0; i < COUNT(names); i++) {
         struct config config;
         check(parse_way(&config, 0, names[i], "") == -EINVAL, "--%s ''", names[i]);
@@ -408,7 +449,7 @@ static void test_names_of_others_are_left_alone(void **state)
     environment[2] = "VELOUR_FOG_HELP=yes";
     environment[3] = "velour_fog_log_level=loud";
     assert_int_equal(PARSE(&config, "node"), 0);
-    assert_int_equal(config.action, CONFIG_RUN_NODE);
+    assert_int_equal(config.action, CONFIG_RUN);
 }
 
 static void test_allow_lists(void **state)
@@ -504,7 +545,13 @@ static void test_wrong_arguments(void **state)
         {{"--=8000"}, "--="},
         {{"-listen", "8000"}, "-listen"},
         {{"-x"}, "-x"},
-        {{"frontend"}, "frontend"},
+        {{"frontends"}, "frontends"},
+        {{"frontend"}, "--cluster"},
+        {{"frontend", "--log-level", "warn"}, "--cluster"},
+        {{"frontend", "--cluster"}, "velour-fog frontend --help"},
+        {{"frontend", "node"}, "node"},
+        {{"node", "frontend"}, "frontend"},
+        {{"--cluster", "a:1", "frontend"}, "--cluster"},
         {{"8000"}, "8000"},
         {{""}, ""},
         {{"--listen", "8000", "node"}, "node"},
@@ -520,7 +567,7 @@ static void test_wrong_arguments(void **state)
         set_environment(NULL);
         check(parse(&config, rows[i].arguments) == -EINVAL, "\"%s\"", rows[i].arguments[0]);
         check_sentence(&config, rows[i].about);
-        assert_int_equal(config.action, CONFIG_RUN_NODE);
+        assert_int_equal(config.action, CONFIG_RUN);
     }
 }
 
@@ -549,7 +596,7 @@ static void test_actions(void **state)
 {
     (void)state;
     static const struct {
-        const char *arguments[4];
+        const char *arguments[5];
         enum config_action action;
     } rows[] = {
         {{"--help"}, CONFIG_HELP},
@@ -561,12 +608,16 @@ static void test_actions(void **state)
         {{"-V"}, CONFIG_VERSION},
         {{"node", "-V"}, CONFIG_VERSION},
         {{"--version", "--help"}, CONFIG_VERSION},
+        {{"frontend", "--help"}, CONFIG_HELP},
+        {{"frontend", "--cluster", "a:1", "-h"}, CONFIG_HELP},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
         struct config config;
         set_environment(NULL);
         check(parse(&config, rows[i].arguments) == 0, "%s", rows[i].arguments[0]);
         check(config.action == rows[i].action, "%s", rows[i].arguments[0]);
+        bool of_frontend = strcmp(rows[i].arguments[0], "frontend") == 0;
+        check(config.role == (of_frontend ? CONFIG_FRONTEND : CONFIG_NODE), "the role");
     }
 }
 
@@ -581,12 +632,11 @@ static void test_help_in_a_bad_environment(void **state)
     assert_int_equal(config.action, CONFIG_HELP);
 }
 
-static void test_help_fits_a_screen(void **state)
+static void check_help(const char *help)
 {
-    (void)state;
     unsigned lines = 0;
     size_t widest = 0;
-    for (const char *line = config_help; *line;) {
+    for (const char *line = help; *line;) {
         size_t width = strcspn(line, "\n");
         check(line[width] == '\n', "the last line has no end");
         for (size_t i = 0; i < width; i++)
@@ -600,16 +650,166 @@ static void test_help_fits_a_screen(void **state)
     check(lines >= 10 && lines <= 30, "%u lines", lines);
 }
 
+static void test_help_fits_a_screen(void **state)
+{
+    (void)state;
+    check_help(config_help(CONFIG_NODE));
+    check_help(config_help(CONFIG_FRONTEND));
+}
+
+/* Each role's help has its own options, and those of the other one are not in it. */
 static void test_help_names_every_option(void **state)
 {
     (void)state;
-    static const char *const names[] = {
-        "--listen",       "--allow",           "--memory-max",   "--value-max", "--connections-max",
-        "--idle-timeout", "--request-timeout", "--drain-time",   "--grace",     "--log-level",
-        "--join",         "--advertise",       "--cluster-name", "--partition", "--forget-after",
-        "--help",         "--version",         "VELOUR_FOG_",    "curl"};
-    for (size_t i = 0; i < COUNT(names); i++)
-        check(strstr(config_help, names[i]) != NULL, "%s", names[i]);
+    static const char *const others[] = {"--help", "--version", "VELOUR_FOG_"};
+    static const enum config_role roles[] = {CONFIG_NODE, CONFIG_FRONTEND};
+    for (size_t r = 0; r < COUNT(roles); r++) {
+        const char *help = config_help(roles[r]);
+        for (const struct config_option *option = config_options; option->name; option++) {
+            char text[64];
+            snprintf(text, sizeof text, "\n  --%s ", option->name);
+            check((strstr(help, text) != NULL) == ((option->roles & roles[r]) != 0), "%s, role %d",
+                  option->name, (int)roles[r]);
+        }
+        for (size_t i = 0; i < COUNT(others); i++)
+            check(strstr(help, others[i]) != NULL, "%s", others[i]);
+    }
+    assert_non_null(strstr(config_help(CONFIG_NODE), "frontend --help"));
+}
+
+/* What both roles have reaches a front-end by the same parsers. */
+static void test_frontends_have_the_shared_options(void **state)
+{
+    (void)state;
+    struct config config;
+    set_environment("VELOUR_FOG_CLUSTER=a:1,b:2;[fd00::1]:3");
+    environment[1] = "VELOUR_FOG_DRAIN_TIME=3";
+    assert_int_equal(PARSE(&config, "frontend", "--value-max=1K", "--allow=10.0.0.0/8",
+                           "--connections-max=7", "--idle-timeout=1", "--request-timeout=2",
+                           "--listen=9000", "--log-level=debug"),
+                     0);
+    assert_int_equal(config.action, CONFIG_RUN);
+    assert_int_equal(config.role, CONFIG_FRONTEND);
+    const struct frontend_config *frontend = &config.frontend;
+    assert_int_equal(frontend->value_max, 1024);
+    assert_int_equal(frontend->drain_us, 3000000);
+    assert_int_equal(frontend->server.connections_max, 7);
+    assert_int_equal(frontend->server.idle_us, 1000000);
+    assert_int_equal(frontend->server.request_us, 2000000);
+    assert_true(frontend->server.stall_us > 0);
+    assert_int_equal(frontend->server.allow.count, 1);
+    assert_int_equal(config.listen.port, 9000);
+    assert_int_equal(config.log_level, LOG_DEBUG_LEVEL);
+    assert_false(frontend->read_home || config.reuse_port);
+    assert_int_equal(frontend->cluster_count, 2);
+    assert_int_equal(frontend->clusters[0].seed_count, 2);
+    assert_string_equal(frontend->clusters[0].seeds[0], "a:1");
+    assert_string_equal(frontend->clusters[0].seeds[1], "b:2");
+    assert_int_equal(frontend->clusters[1].seed_count, 1);
+    assert_string_equal(frontend->clusters[1].seeds[0], "[fd00::1]:3");
+}
+
+static void test_frontends_allow_private_networks(void **state)
+{
+    (void)state;
+    struct config config;
+    struct address near, far;
+    set_environment(NULL);
+    assert_int_equal(PARSE(&config, "frontend", "--cluster", "a:1"), 0);
+    assert_int_equal(address_parse(SLICE("10.1.2.3:1"), &near), 0);
+    assert_int_equal(address_parse(SLICE("8.8.8.8:1"), &far), 0);
+    assert_true(allow_list_has(&config.frontend.server.allow, &near));
+    assert_false(allow_list_has(&config.frontend.server.allow, &far));
+}
+
+/* An option of the other role is refused on the command line, with the command that has it, and ignored in the environment,
+ * whatever it is there. */
+static void test_options_of_the_other_role(void **state)
+{
+    (void)state;
+    for (const struct config_option *option = config_options; option->name; option++) {
+        struct config config;
+        char argument[64], setting[64];
+        if (option->roles == (CONFIG_NODE | CONFIG_FRONTEND))
+            continue;
+        bool of_node = option->roles == CONFIG_NODE;
+        snprintf(argument, sizeof argument, "--%s=", option->name);
+        variable_setting(setting, sizeof setting, option->name, "certainly wrong");
+        set_environment(setting);
+        assert_int_equal(PARSE(&config, of_node ? "frontend" : "node", argument), -EINVAL);
+        check_sentence(&config, option->name);
+        check_sentence(&config, of_node ? "an option of velour-fog node"
+                                        : "an option of velour-fog frontend");
+        assert_int_equal(
+            of_node ? PARSE(&config, "frontend", "--cluster=a:1") : PARSE(&config, "node"), 0);
+    }
+}
+
+static void test_clusters_of_the_command_line(void **state)
+{
+    (void)state;
+    struct config config;
+    set_environment("VELOUR_FOG_CLUSTER=a:1;b:2;c:3");
+    assert_int_equal(PARSE(&config, "frontend", "--cluster", "d:4,e:5", "--cluster=f:6"), 0);
+    assert_int_equal(config.frontend.cluster_count, 2);
+    assert_string_equal(config.frontend.clusters[0].seeds[0], "d:4");
+    assert_string_equal(config.frontend.clusters[0].seeds[1], "e:5");
+    assert_string_equal(config.frontend.clusters[1].seeds[0], "f:6");
+    /* A wrong one in the environment is said even when the command line has others. */
+    set_environment("VELOUR_FOG_CLUSTER=a:1;;c:3");
+    assert_int_equal(PARSE(&config, "frontend", "--cluster", "d:4"), -EINVAL);
+    check_sentence(&config, "VELOUR_FOG_CLUSTER");
+}
+
+static size_t add_seeds(char *list, size_t room, size_t used, unsigned count, const char *name)
+{
+    for (unsigned i = 0; i < count; i++)
+        used += (size_t)snprintf(list + used, room - used, "%s%s", i ? "," : "", name);
+    return used;
+}
+
+/* Clusters, seeds of one, seeds of all, and the bytes of their names: each at its most, and one more. */
+static void test_cluster_lists_are_full_at_their_ends(void **state)
+{
+    (void)state;
+    static char list[CONFIG_NAMES_BYTES_MAX + 1000];
+    struct config config;
+    set_environment(NULL);
+    add_seeds(list, sizeof list, 0, FRONTEND_SEEDS_MAX, "a:1");
+    assert_int_equal(PARSE(&config, "frontend", "--cluster", list), 0);
+    assert_int_equal(config.frontend.clusters[0].seed_count, FRONTEND_SEEDS_MAX);
+    add_seeds(list, sizeof list, 0, FRONTEND_SEEDS_MAX + 1, "a:1");
+    assert_int_equal(PARSE(&config, "frontend", "--cluster", list), -EINVAL);
+    size_t used = 0;
+    for (unsigned i = 0; i < FRONTEND_CLUSTERS_MAX; i++)
+        used += (size_t)snprintf(list + used, sizeof list - used, "%sa:1", i ? " " : "");
+    assert_int_equal(PARSE(&config, "frontend", "--cluster", list), 0);
+    assert_int_equal(config.frontend.cluster_count, FRONTEND_CLUSTERS_MAX);
+    assert_int_equal(PARSE(&config, "frontend", "--cluster", list, "--cluster", "b:1"), -EINVAL);
+    used = 0;
+    for (unsigned i = 0; i < CONFIG_SEEDS_MAX / FRONTEND_SEEDS_MAX; i++) {
+        used += (size_t)snprintf(list + used, sizeof list - used, "%s", i ? ";" : "");
+        used = add_seeds(list, sizeof list, used, FRONTEND_SEEDS_MAX, "a:1");
+    }
+    assert_int_equal(PARSE(&config, "frontend", "--cluster", list), 0);
+    assert_int_equal(config.seed_count, CONFIG_SEEDS_MAX);
+    assert_int_equal(PARSE(&config, "frontend", "--cluster", list, "--cluster", "b:1"), -EINVAL);
+    check_sentence(&config, "--cluster");
+}
+
+static void test_names_of_clusters_fill_their_room(void **state)
+{
+    (void)state;
+    static char list[CONFIG_NAMES_BYTES_MAX + 1000];
+    struct config config;
+    size_t used = 0;
+    set_environment(NULL);
+    for (unsigned i = 0; i < CONFIG_NAMES_BYTES_MAX / 256; i++)
+        used += (size_t)snprintf(list + used, sizeof list - used, "%s%0253u:1", i ? " " : "", i);
+    assert_int_equal(used, CONFIG_NAMES_BYTES_MAX - 1);
+    assert_int_equal(PARSE(&config, "frontend", "--cluster", list), 0);
+    assert_int_equal(config.names_bytes, CONFIG_NAMES_BYTES_MAX);
+    assert_int_equal(PARSE(&config, "frontend", "--cluster", list, "--cluster", "b:1"), -EINVAL);
 }
 
 int main(void)
@@ -633,6 +833,12 @@ int main(void)
         cmocka_unit_test(test_help_in_a_bad_environment),
         cmocka_unit_test(test_help_fits_a_screen),
         cmocka_unit_test(test_help_names_every_option),
+        cmocka_unit_test(test_frontends_have_the_shared_options),
+        cmocka_unit_test(test_frontends_allow_private_networks),
+        cmocka_unit_test(test_options_of_the_other_role),
+        cmocka_unit_test(test_clusters_of_the_command_line),
+        cmocka_unit_test(test_cluster_lists_are_full_at_their_ends),
+        cmocka_unit_test(test_names_of_clusters_fill_their_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

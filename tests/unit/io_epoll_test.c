@@ -68,6 +68,25 @@ static void test_remote(void **state)
     io->ops->close(io, listener);
 }
 
+/* A port is shared only by those who all say so. */
+static void test_reused_port(void **state)
+{
+    struct address wanted = parse("127.0.0.1:0"), bound, again;
+    (void)state;
+    int alone = io->ops->listen(io, &wanted, &bound);
+    assert_true(alone >= 0);
+    assert_int_equal(io->ops->listen(io, &bound, &again), -EADDRINUSE);
+    io_epoll_reuse_ports(io);
+    assert_int_equal(io->ops->listen(io, &bound, &again), -EADDRINUSE);
+    io->ops->close(io, alone);
+    int first = io->ops->listen(io, &bound, &again);
+    int second = io->ops->listen(io, &bound, &again);
+    assert_true(first >= 0 && second >= 0);
+    check_address(&again, &bound);
+    io->ops->close(io, first);
+    io->ops->close(io, second);
+}
+
 /* An upstream whose server is the test. */
 
 static struct {
@@ -180,6 +199,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_remote, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_reused_port, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_upstream, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

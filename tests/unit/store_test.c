@@ -825,7 +825,9 @@ static void test_out_of_memory(void **state)
                         check_all(&pair);
                 }
                 check_all(&pair);
-                assert_true(nth > 1 || failures > 0);
+                /* A record takes the place of its key's last one without any memory but its own. */
+                bool in_place = overwrite && kind < 3;
+                assert_true(in_place ? failures == 0 : nth > 1 || failures > 0);
                 /* With memory all is as if nothing had been. */
                 for (unsigned i = 0; i < KEYS; i++)
                     assert_int_equal(do_write(&pair, i, (struct said){.tombstone = true}),

@@ -1,0 +1,397 @@
+/* The inside of the front-end room, shared by frontend.c (life, who answers what), partition.c (one cluster: whom it has, whom to ask),
+ * backend.c (one member: is it there, is it ready), lane.c (connections to it), relay.c (one request on its way), upload.c (bodies that
+ * come in parts), frontend_figures.c and who tells of these. Nobody else includes this.
+ *
+ *   request ─► relay ─► partition ─► backend ─► lane ─► upstream ─► node
+ *                ▲         │ nobody is ready: it waits here, for a moment
+ *                └─────────┴── tried again, elsewhere, when the lane ends before the answer
+ */
+#ifndef ROLE_FRONTEND_STATE_H
+#define ROLE_FRONTEND_STATE_H
+
+#include "data/route.h"
+#include "net/fetch.h"
+#include "net/reply.h"
+#include "net/resolver.h"
+#include "role/frontend.h"
+#include "role/key.h"
+
+enum {
+    FRONTEND_TICK_US = 50 * 1000,     /* how often all this is looked after */
+    BACKENDS_MAX = 1024,              /* members of one cluster that are known */
+    BACKEND_HELLO_US = 250 * 1000,    /* between two questions to one member whether it is ready */
+    BACKEND_HANG_US = 1000 * 1000,    /* a member that does not answer for so long is down */
+    BACKEND_CONNECT_US = 1000 * 1000, /* a connection must stand after it */
+    BACKEND_RETRY_US = 1000 * 1000,   /* at most between two attempts to connect */
+    BACKEND_HELLO_BYTES_MAX = 512 * 1024,
+    SEED_LOOKUP_US = 10 * 1000 * 1000, /* between two look-ups of a name */
+    LANE_ANSWER_US =
+        5 * 1000 * 1000, /* a member that owes an answer must say something within it */
+    LANES_IDLE_MAX =
+        8, /* connections for one request at a time that are kept for later ones, of each member */
+    LANES_MAX = 4096,        /* of each member */
+    RELAYS_FREE_MAX = 4096,  /* kept for later requests */
+    RELAY_ROOM_BYTES = 1024, /* of a request, and of an answer, without further memory */
+    RELAY_WHOLE_BYTES_MAX =
+        64 *
+        1024, /* a body up to this is taken whole before it is passed on; a larger one streams */
+    RELAY_STREAM_BYTES = 256 * 1024, /* of a streaming answer that its client has not taken */
+    RELAY_TRIES_MAX = 6,
+    RELAY_PARK_US = 1500 * 1000, /* a request waits so long for a member that is ready */
+    PARKED_MAX = 65536,          /* requests that wait so, of one partition */
+    RETRY_TOKENS_MAX =
+        20000, /* retries that may be made at once; each request earns a tenth of one */
+    RETRY_TOKEN_PARTS = 10,
+};
+
+struct relay;
+struct lane;
+
+/* Bytes that the request or the answer is kept in. */
+struct relay_bytes {
+    char *data; /* `room`, or malloc'd */
+    size_t len, size;
+    char room[RELAY_ROOM_BYTES];
+};
+
+/* A part of a streaming answer. */
+struct relay_block {
+    struct relay_block *next;
+    size_t len;
+    char data[];
+};
+
+/* One try of a request at one member. It outlives its relay when nobody wants the answer any more. */
+struct attempt {
+    struct call call;    /* first, so that a call leads here */
+    struct relay *relay; /* NULL: given up */
+    struct lane *lane;
+    struct attempt *previous, *next; /* of its lane, in the order of calls */
+    bool counted;                    /* in its backend's in_flight */
+};
+
+enum relay_state {
+    RELAY_UPLOADING, /* its body comes in parts */
+    RELAY_SENDING,   /* it is on its way, or about to be sent again */
+    RELAY_PARKED,    /* nobody is ready */
+    RELAY_STREAMING, /* the answer's head was there, its body goes on */
+    RELAY_ANSWERED,  /* all of the answer is known */
+};
+
+/* A body that comes in parts, see upload.c. */
+struct upload {
+    bool chunked; /* its length is not known */
+    bool streams; /* it is passed on as it comes, and so cannot be sent again */
+    bool begun;   /* on a connection */
+    bool whole;
+    uint64_t bytes; /* so far */
+};
+
+/* One request. */
+struct relay {
+    struct frontend *frontend;
+    struct partition *partition;
+    struct partition *previous_partition; /* asked when this one does not know the key; or NULL */
+    struct request *request;              /* deferred, or with a body under way */
+    struct attempt *attempt;              /* NULL between two */
+    struct backend *avoid;                /* where the last try failed */
+    struct relay *previous, *next;        /* of those that are parked, or free */
+    uint64_t key_hash;
+    uint64_t version; /* of the first try; before, what it is to be at least */
+    uint8_t state;    /* enum relay_state */
+    uint8_t tries;
+    bool write;
+    bool home;             /* a read that goes where the key's writes go */
+    bool versioned;        /* the client has given a version itself */
+    bool ahead;            /* the node may give a version that is less than what was seen here */
+    bool unknown;          /* the answer under way knows nothing of the key, not even a delete */
+    bool head_only;        /* HEAD */
+    bool alone;            /* it may take long: a connection of its own */
+    bool waits;            /* its client wants to hear of a change */
+    bool hurried;          /* it waits no more: what it prefers is left out */
+    bool elsewhere;        /* the answer under way is a refusal that another member may not give */
+    bool misrouted;        /* the node that answers is of another partition */
+    bool broken;           /* the answer cannot be completed */
+    bool paused;           /* its lane was, until its client has taken more */
+    struct upload *upload; /* NULL when the body came whole */
+
+    uint16_t status;      /* of the answer */
+    const char *sentence; /* of a refusal of the front-end's own */
+    size_t head_bytes;    /* of the request, without its last CRLF */
+    size_t prefer_bytes;  /* the last of these */
+    size_t lines_bytes;   /* of the answer's head */
+    uint64_t body_bytes;  /* that are to come in all, when it streams */
+    uint64_t taken_bytes; /* of these, over all tries */
+    uint64_t skip_bytes;  /* that come a second time */
+    struct relay_block *blocks, **blocks_end;
+    size_t block_bytes; /* of these */
+
+    /* What must not be zeroed for each request. */
+    struct relay_bytes sent; /* head, its last CRLF, body */
+    struct relay_bytes got;  /* lines of the head, then the body unless it streams */
+};
+
+enum lane_kind {
+    LANE_SHARED, /* many requests at a time */
+    LANE_ALONE,  /* one at a time */
+};
+
+/* One connection to a member. */
+struct lane {
+    struct backend *backend;
+    struct upstream *upstream;
+    struct lane *previous, *next; /* of its backend */
+    struct attempt *first, *last;
+    enum lane_kind kind;
+    bool waiting; /* for the connection, to send the first attempt */
+    bool yielded; /* it was shared once, see lane_yield: it serves no other request */
+};
+
+/* One member of a cluster, or an address where one may be. */
+struct backend {
+    struct partition *partition;
+    struct address address;
+    struct upstream *control;
+    struct fetch ready_fetch, hello_fetch;
+    struct lane *lanes;
+    struct lane *shared, *spare; /* of these; NULL, or not open yet */
+    uint64_t id;                 /* of the node that answers there; 0 before */
+    uint64_t hello_due_us, retry_us, backoff_us;
+    unsigned lane_count;
+    unsigned in_flight; /* requests on shared lanes */
+    struct seed *seed;  /* that named it, or a name of which it is an address; NULL for none */
+    bool listed;        /* a member says that it is one */
+    bool in_list;       /* the same, of a list that is being read */
+    bool up;            /* it answers */
+    bool is_ready;
+    bool wrong;                  /* it is of another partition */
+    bool usable;                 /* requests can be sent there now */
+    bool leaving;                /* to be forgotten */
+    char says[40];               /* its partition, as it says */
+    uint64_t requests, failures; /* so far */
+};
+
+/* HOST:PORT as it was named. */
+struct seed {
+    struct partition *partition;
+    char host[RESOLVER_NAME_BYTES_MAX + 1];
+    uint16_t port;
+    struct lookup lookup;
+    uint64_t next_us;
+    bool asking;
+};
+
+struct partition {
+    struct frontend *frontend;
+    unsigned number, count; /* I of N */
+    const char *name;       /* "partition", or "previous" */
+    struct seed *seeds;
+    unsigned seed_count;
+    struct backend **backends;
+    unsigned backend_count, backend_room;
+    struct backend **usable; /* of these; each node once */
+    unsigned usable_count;
+    struct relay *parked, *parked_last;
+    unsigned parked_count;
+    uint64_t lost_us;            /* since when nobody is ready; loop time */
+    uint64_t retry_tokens;       /* RETRY_TOKEN_PARTS of a retry */
+    bool reached, told;          /* somebody is ready; and that (or the contrary) was logged */
+    uint64_t requests, failures; /* so far; failures of tries */
+};
+
+struct frontend_counters {
+    uint64_t retries, retries_refused, parked, unanswered, misrouted, yielded;
+};
+
+struct frontend {
+    struct service service; /* first, so that a service leads here */
+    struct loop *loop;
+    struct log *log;
+    struct frontend_config config;
+    struct server *server;
+    struct upstreams *upstreams;
+    struct route *route;
+    struct partition *partitions;
+    struct route *previous_route;
+    struct partition *previous; /* NULL unless keys are moving to another number of partitions */
+    struct relay *free_relays;
+    struct attempt *free_attempts;
+    struct loop_hook hook;
+    struct loop_timer tick, drain_timer;
+    uint64_t chance;         /* the state of its dice */
+    uint64_t latest_version; /* that any node has told */
+    uint64_t started_us, started_wall_us;
+    unsigned relays, relays_free;
+    unsigned waiting; /* relays whose clients want to hear of a change */
+    bool draining;
+    struct frontend_counters counters;
+    struct histogram
+        latency_us; /* from the read of a request to its answer; not of those that wait by wish */
+    char scrap[16 * 1024]; /* where bodies go that nobody wants */
+};
+
+static inline struct frontend *frontend_of(struct service *service)
+{
+    return (struct frontend *)service;
+}
+
+/* What is known of a request (in request->service_room). */
+struct frontend_work {
+    uint64_t filled; /* bytes of a body that comes in parts */
+    uint32_t partition, previous_partition;
+    uint32_t operation; /* index in the table of operations */
+    uint64_t key_hash;
+    struct key_options options;
+    bool on_key;
+};
+
+static inline struct frontend_work *frontend_work_of(struct request *request)
+{
+    return (struct frontend_work *)(void *)request->service_room;
+}
+
+/* frontend.c */
+
+/* A number below `below`, by chance. */
+unsigned frontend_chance(struct frontend *frontend, unsigned below);
+
+/* A version for a write that begins now: more than any that a node has told. */
+uint64_t frontend_version(struct frontend *frontend);
+
+/* relay.c: a request, as it is sent. */
+
+/* Reads a request, whose slices are there. Returns NULL when out of memory. relay_free is its end. */
+struct relay *relay_new(struct frontend *frontend, struct request *request);
+void relay_free(struct relay *relay);
+
+/* When the answer knows nothing of the key: asks the cluster that had it before, if there is one. Returns whether it does. */
+bool relay_look_back(struct relay *relay);
+
+/* Counts it, gives it a version, and sends it. */
+void relay_begin(struct relay *relay);
+
+/* The request is deferred now, and whole: off it goes. */
+void relay_start(struct relay *relay, struct request *deferred);
+
+/* Sends it, or parks it. */
+void relay_send(struct relay *relay);
+
+/* Its attempt has ended without an answer. `lost`: the node may have carried it out. */
+void relay_failed(struct relay *relay, bool lost);
+
+/* Its client should not be kept waiting any more. */
+void relay_hurry(struct relay *relay);
+
+/* The pieces of the request, for this try; `room` is for the lines between them. Returns how many. */
+enum { RELAY_PIECES_MAX = 3, RELAY_LINES_BYTES = 128 };
+unsigned relay_pieces(struct relay *relay, struct conn_piece pieces[RELAY_PIECES_MAX],
+                      char room[RELAY_LINES_BYTES]);
+
+void relay_bytes_init(struct relay_bytes *bytes);
+void relay_bytes_free(struct relay_bytes *bytes);
+
+/* Makes room for so many bytes in all. Returns 0 or -ENOMEM. */
+int relay_bytes_reserve(struct relay_bytes *bytes, size_t size);
+int relay_bytes_add(struct relay_bytes *bytes, struct slice data);
+
+/* relay_answer.c: the answer to it. */
+
+extern const struct call_ops relay_call_ops;
+
+/* Answers with a refusal of the front-end's own; a body that is under way ends. `sentence` is static. */
+void relay_refuse(struct relay *relay, unsigned status, const char *sentence);
+
+/* A streaming answer cannot go on. */
+void relay_break(struct relay *relay);
+
+enum server_stream_result relay_on_stream(struct relay *relay, struct request *request);
+void relay_blocks_free(struct relay *relay);
+
+/* upload.c */
+
+int upload_start(struct relay *relay, uint64_t bytes, bool chunked);
+struct server_room upload_room(struct relay *relay, struct request *request, uint64_t left);
+void upload_filled(struct relay *relay, size_t bytes);
+
+/* The body is whole. */
+void upload_end(struct relay *relay);
+
+/* Its connection stands: what is there goes out. */
+void upload_begin(struct relay *relay, struct lane *lane, struct attempt *attempt);
+
+/* The connection has taken all so far. */
+void upload_on_drained(struct relay *relay);
+
+/* lane.c */
+
+/* Returns NULL when out of memory, or when there are LANES_MAX. */
+struct lane *lane_new(struct backend *backend, enum lane_kind kind);
+bool lane_is_open(const struct lane *lane);
+
+/* A connection for one request, an idle one if there is any; else as lane_new. */
+struct lane *lane_take(struct backend *backend);
+
+/* Sends a relay's request there. Returns 0 or -ENOMEM. */
+int lane_send(struct lane *lane, struct relay *relay);
+
+/* The answer that comes now takes long: those behind it go elsewhere, and the connection is this one's. */
+void lane_yield(struct lane *lane);
+
+/* A call has ended: the attempt is freed, and its lane used for another one, or closed. */
+void attempt_end(struct attempt *attempt, bool done);
+
+/* Nobody wants the answer. */
+void attempt_give_up(struct attempt *attempt);
+
+/* Ends one at once; its calls end from inside of this. */
+void lane_destroy(struct lane *lane);
+
+/* Closes all of a backend's. */
+void lanes_close(struct backend *backend);
+
+/* backend.c */
+
+struct backend *backend_new(struct partition *partition, const struct address *address);
+void backend_destroy(struct backend *backend);
+void backend_tick(struct backend *backend);
+void backend_down(struct backend *backend, const char *why);
+
+/* Whether it can be used has changed, perhaps. */
+void backend_update(struct backend *backend);
+
+/* partition.c */
+
+/* `partition` has its frontend, name, number and count, and is zeroed else. Returns 0 or -errno; partition_free in either case. */
+int partition_init(struct partition *partition, const struct frontend_cluster *named);
+void partition_free(struct partition *partition);
+void partition_tick(struct partition *partition);
+
+/* Hears of an address; NULL when out of memory, or when there are BACKENDS_MAX. */
+struct backend *partition_add(struct partition *partition, const struct address *address);
+
+/* A member's list of members. */
+void partition_take_list(struct partition *partition, struct slice body);
+
+/* Who is usable has changed. */
+void partition_update(struct partition *partition);
+
+/* Whom to ask; NULL when nobody is ready. */
+struct backend *partition_choose(struct partition *partition, const struct relay *relay);
+
+void partition_park(struct partition *partition, struct relay *relay);
+void partition_unpark(struct partition *partition, struct relay *relay);
+
+/* Whether one more retry may be made. */
+bool partition_may_retry(struct partition *partition);
+
+/* What keeps it from being used, for a client; static. */
+struct http_error partition_trouble(const struct partition *partition);
+
+/* frontend_status.c, frontend_metrics.c, frontend_page.c and frontend_figures.c: each writes a whole reply. */
+
+void frontend_reply_status(struct frontend *frontend, struct request *request);
+void frontend_reply_metrics(struct frontend *frontend, struct request *request);
+void frontend_reply_page(struct frontend *frontend, struct request *request);
+void frontend_reply_ready(struct frontend *frontend, struct request *request);
+
+#endif

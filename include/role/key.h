@@ -1,0 +1,42 @@
+/* What a request on a key says: which key, and how it is to be done. Nodes and front-ends read it alike, so they refuse alike. */
+#ifndef ROLE_KEY_H
+#define ROLE_KEY_H
+
+#include "net/server.h"
+
+enum {
+    KEY_WAIT_SECONDS_MAX = 3600, /* "Prefer: wait" is cut to it */
+    KEY_TTL_SECONDS_MAX = 2147483647,
+};
+
+/* All 0 when the request says nothing. */
+struct key_options {
+    uint64_t version;      /* that a write shall have at least */
+    uint32_t ttl_seconds;  /* of a write */
+    uint32_t copies;       /* that a write is to be held by; UINT32_MAX for all */
+    uint16_t wait_seconds; /* of a GET, or for the copies */
+    bool waits;            /* it says how long */
+    bool exact;            /* the write shall have just that version */
+};
+
+/* The key: the target after its first slash, percent-decoded once. It lives in the request's head, or in the server's scratch memory as
+ * long as the batch. Returns false when it is refused, with request->error. */
+bool key_find(struct request *request, struct slice *key);
+
+/* Reads the fields into *options, which is zeroed, and checks them and the length of the body; request->error says what is wrong. */
+void key_options_read(struct request *request, uint64_t value_max, struct key_options *options);
+
+/* 405: what a key cannot be asked. */
+void key_reply_not_allowed(struct request *request);
+
+static inline bool key_is_set(const struct request *request)
+{
+    return request->head.method == HTTP_POST || request->head.method == HTTP_PUT;
+}
+
+static inline void request_refuse(struct request *request, uint16_t status, const char *sentence)
+{
+    request->error = (struct http_error){status, sentence};
+}
+
+#endif

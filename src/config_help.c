@@ -1,0 +1,60 @@
+#include "config.h"
+
+static const char node_help[] =
+    "Usage: velour-fog [node] [OPTION]...\n"
+    "       velour-fog frontend --help\n"
+    "A key-value store in memory; curl is its client.\n"
+    "\n"
+    "  curl -d VALUE localhost:8000/KEY     sets\n"
+    "  curl localhost:8000/KEY              gets: 200 and the value, or 204\n"
+    "  curl -X DELETE localhost:8000/KEY    deletes\n"
+    "\n"
+    "  --listen ADDR:PORT     where to serve (default [::]:8000; port 0: a free one)\n"
+    "  --join HOST:PORT       a member to join, or a name of several (default none)\n"
+    "  --advertise HOST:PORT  where members reach this node (default: found out)\n"
+    "  --cluster-name NAME    only nodes of one name join (default fog)\n"
+    "  --partition I/N        the partition that this node holds (default: all)\n"
+    "  --forget-after TIME    until a dead member is dropped (default 1d)\n"
+    "  --allow CIDR           who may connect, repeatable (default: private networks)\n"
+    "  --memory-max SIZE      memory to use (default: 3/4 of all; 0: no limit)\n"
+    "  --value-max SIZE       largest value (default 64M)\n"
+    "  --connections-max N    open connections (default: by the file descriptors)\n"
+    "  --idle-timeout TIME    until an unused connection is closed (default 5m)\n"
+    "  --request-timeout TIME until a request must be complete (default 30s)\n"
+    "  --drain-time TIME      for a clean stop, at most (default 10s)\n"
+    "  --grace TIME           how long deletes are remembered (default 1d)\n"
+    "  --log-level LEVEL      error, warn, info or debug (default info)\n"
+    "  --help, --version\n"
+    "\n"
+    "SIZE: bytes, or with K, M, G, T. TIME: seconds, or with ms, s, m, h, d.\n"
+    "Each option may also come from the environment: VELOUR_FOG_MEMORY_MAX=16G.\n";
+
+static const char frontend_help[] =
+    "Usage: velour-fog frontend --cluster HOST:PORT,... [OPTION]...\n"
+    "Speaks to clients as a node does, and sends each key to its partition's cluster.\n"
+    "\n"
+    "  velour-fog frontend --cluster 10.0.0.1:8000,10.0.0.2:8000 \\\n"
+    "                      --cluster 10.0.1.1:8000,10.0.1.2:8000\n"
+    "\n"
+    "  --cluster MEMBERS      HOST:PORT,... of a partition's cluster (default none);\n"
+    "                         once for each partition, in order, from 0\n"
+    "  --read-from WHERE      any member, or home, where writes go (default any)\n"
+    "  --listen ADDR:PORT     where to serve (default [::]:8000; port 0: a free one)\n"
+    "  --reuse-port YES/NO    whether others may serve on that port (default no)\n"
+    "  --allow CIDR           who may connect, repeatable (default: private networks)\n"
+    "  --value-max SIZE       largest value (default 64M)\n"
+    "  --connections-max N    open connections (default: by the file descriptors)\n"
+    "  --idle-timeout TIME    until an unused connection is closed (default 5m)\n"
+    "  --request-timeout TIME until a request must be complete (default 30s)\n"
+    "  --drain-time TIME      for a clean stop, at most (default 10s)\n"
+    "  --log-level LEVEL      error, warn, info or debug (default info)\n"
+    "  --help, --version\n"
+    "\n"
+    "SIZE: bytes, or with K, M, G, T. TIME: seconds, or with ms, s, m, h, d.\n"
+    "Each option may also come from the environment:\n"
+    "VELOUR_FOG_CLUSTER='10.0.0.1:8000,10.0.0.2:8000 10.0.1.1:8000,10.0.1.2:8000'.\n";
+
+const char *config_help(enum config_role role)
+{
+    return role == CONFIG_FRONTEND ? frontend_help : node_help;
+}

@@ -1,0 +1,238 @@
+/* One member of a cluster: whether it is there and ready is asked BACKEND_HELLO_US by BACKEND_HELLO_US, on a connection of its own, so
+ * that a node that hangs is known before its requests are overdue. */
+#include "role/frontend_state.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static struct loop *loop_of(const struct backend *backend)
+{
+    return backend->partition->frontend->loop;
+}
+
+static void log_backend(const struct backend *backend, enum log_level level, const char *event,
+                        const char *about)
+{
+    char text[ADDRESS_TEXT_BYTES];
+    log_event(backend->partition->frontend->log, level, event, "%s=%u node=%s%s%s",
+              backend->partition->name, backend->partition->number,
+              address_format(&backend->address, text), *about ? " " : "", about);
+}
+
+/* Whether it can be used */
+
+static bool is_usable(const struct backend *backend)
+{
+    return backend->up && backend->is_ready && !backend->wrong && lane_is_open(backend->shared);
+}
+
+void backend_update(struct backend *backend)
+{
+    if (!lane_is_open(backend->shared) && lane_is_open(backend->spare)) {
+        struct lane *lane = backend->shared;
+        backend->shared = backend->spare;
+        backend->spare = lane;
+    }
+    bool usable = is_usable(backend);
+    if (usable == backend->usable)
+        return;
+    backend->usable = usable;
+    log_backend(backend, LOG_INFO_LEVEL, usable ? "node-usable" : "node-unusable", "");
+    partition_update(backend->partition);
+}
+
+void backend_down(struct backend *backend, const char *why)
+{
+    if (backend->up)
+        log_backend(backend, LOG_WARN_LEVEL, "node-down", why);
+    backend->up = backend->is_ready = false;
+    upstream_close(backend->control, -ECONNRESET);
+    backend_update(backend);
+    lanes_close(backend);
+}
+
+/* What it says */
+
+/* "-" is good enough while there is one partition. */
+static bool is_ours(const struct partition *partition, struct slice said)
+{
+    char text[32];
+    unsigned count = partition->count;
+    int len = snprintf(text, sizeof text, "%u/%u", partition->number, count);
+    return slice_equal(said, (struct slice){text, (size_t)len}) ||
+           (count == 1 && slice_equal(said, SLICE("-")));
+}
+
+static void log_wrong(const struct backend *backend)
+{
+    char about[200];
+    unsigned count = backend->partition->count;
+    snprintf(
+        about, sizeof about,
+        "says=%s wanted=%u/%u msg=\"this node is of another partition (--partition): is the order "
+        "and number of --cluster right?\"",
+        backend->says, backend->partition->number, count);
+    log_backend(backend, LOG_ERROR_LEVEL, "wrong-partition", about);
+}
+
+/* A partition is "I/N" or "-"; whatever else is said must not get into logs and pages as it is. */
+static void take_says(struct backend *backend, struct slice said)
+{
+    snprintf(backend->says, sizeof backend->says, "%.*s", (int)said.len, said.data);
+    for (char *c = backend->says; *c; c++)
+        if (!strchr("0123456789/-", *c))
+            *c = '?';
+}
+
+static void take_partition(struct backend *backend, struct slice said)
+{
+    bool wrong = !is_ours(backend->partition, said);
+    take_says(backend, said);
+    if (wrong && !backend->wrong)
+        log_wrong(backend);
+    backend->wrong = wrong;
+}
+
+/* The first member in the list is who speaks. */
+static void take_id(struct backend *backend, struct slice line)
+{
+    struct slice word = {0};
+    uint64_t id;
+    for (int i = 0; i < 4; i++)
+        if (!slice_next(&line, ' ', &word))
+            return;
+    if (!slice_hex(word, &id) || id == backend->id)
+        return;
+    backend->id = id;
+    partition_update(backend->partition);
+}
+
+static void take_hello(struct backend *backend, struct slice body)
+{
+    struct slice rest = body, line;
+    bool met = false;
+    while (!met && slice_next(&rest, '\n', &line)) {
+        met = slice_starts(line, SLICE("member "));
+        if (met)
+            take_id(backend, line);
+        else if (slice_starts(line, SLICE("partition ")))
+            take_partition(backend, (struct slice){line.data + 10, line.len - 10});
+    }
+    if (met && !backend->wrong && backend->is_ready)
+        partition_take_list(backend->partition, body);
+}
+
+static void on_hello(struct fetch *fetch, unsigned status, struct slice body)
+{
+    struct backend *backend =
+        (struct backend *)((char *)fetch - offsetof(struct backend, hello_fetch));
+    if (status == 0)
+        return; /* the connection has ended, which is told too */
+    if (status == 200)
+        take_hello(backend, body);
+    if (!backend->up)
+        log_backend(backend, LOG_INFO_LEVEL, "node-up", "");
+    backend->up = true;
+    backend_update(backend);
+}
+
+/* Comes before on_hello. */
+static void on_ready(struct fetch *fetch, unsigned status, struct slice body)
+{
+    struct backend *backend =
+        (struct backend *)((char *)fetch - offsetof(struct backend, ready_fetch));
+    (void)body;
+    backend->is_ready = status == 200;
+    if (status && backend->up)
+        backend_update(backend);
+}
+
+static void backend_ask(struct backend *backend)
+{
+    static const struct conn_piece ready = {.data = "GET /-/ready HTTP/1.1\r\nHost: fog\r\n\r\n",
+                                            .len = 36};
+    static const struct conn_piece hello = {.data = "GET /-/members HTTP/1.1\r\nHost: fog\r\n\r\n",
+                                            .len = 38};
+    backend->hello_due_us = loop_of(backend)->now_us + BACKEND_HELLO_US;
+    if (backend->ready_fetch.busy || backend->hello_fetch.busy)
+        return;
+    fetch_start(&backend->ready_fetch, backend->control, &ready, 1);
+    fetch_start(&backend->hello_fetch, backend->control, &hello, 1);
+}
+
+/* The connection for this */
+
+static void control_on_open(struct upstream *upstream)
+{
+    struct backend *backend = upstream_owner(upstream);
+    backend->backoff_us = 0;
+    backend_ask(backend);
+}
+
+static void control_on_closed(struct upstream *upstream, int error)
+{
+    struct backend *backend = upstream_owner(upstream);
+    backend->backoff_us = backend->backoff_us * 2 + FRONTEND_TICK_US;
+    if (backend->backoff_us > BACKEND_RETRY_US)
+        backend->backoff_us = BACKEND_RETRY_US;
+    backend->retry_us = loop_of(backend)->now_us + (error ? backend->backoff_us : 0);
+    backend_down(backend, error == -ETIMEDOUT ? "msg=\"it does not answer\""
+                                              : "msg=\"the connection ended\"");
+}
+
+static const struct upstream_ops control_ops = {
+    .on_open = control_on_open,
+    .on_closed = control_on_closed,
+};
+
+static void backend_tend_lanes(struct backend *backend)
+{
+    if (!backend->shared)
+        backend->shared = lane_new(backend, LANE_SHARED);
+    if (!backend->spare)
+        backend->spare = lane_new(backend, LANE_SHARED);
+}
+
+void backend_tick(struct backend *backend)
+{
+    uint64_t now_us = loop_of(backend)->now_us;
+    if (upstream_is_open(backend->control)) {
+        if (now_us >= backend->hello_due_us)
+            backend_ask(backend);
+    } else if (now_us >= backend->retry_us && !backend->leaving) {
+        backend->retry_us = now_us + BACKEND_RETRY_US;
+        upstream_connect(backend->control, &backend->address);
+    }
+    if (backend->up && !backend->leaving)
+        backend_tend_lanes(backend);
+}
+
+/* Life */
+
+struct backend *backend_new(struct partition *partition, const struct address *address)
+{
+    static const struct upstream_config config = {BACKEND_CONNECT_US, BACKEND_HANG_US};
+    struct backend *backend = calloc(1, sizeof *backend);
+    if (!backend)
+        return NULL;
+    backend->partition = partition;
+    backend->address = *address;
+    backend->ready_fetch = (struct fetch){.on_done = on_ready, .body_max = 4096};
+    backend->hello_fetch = (struct fetch){.on_done = on_hello, .body_max = BACKEND_HELLO_BYTES_MAX};
+    backend->control = upstream_new(partition->frontend->upstreams, &config, &control_ops, backend);
+    if (backend->control)
+        return backend;
+    free(backend);
+    return NULL;
+}
+
+/* Of a front-end that ends, or of a member that is gone and has no lanes any more. */
+void backend_destroy(struct backend *backend)
+{
+    while (backend->lanes)
+        lane_destroy(backend->lanes);
+    upstream_destroy(backend->control);
+    free(backend);
+}

@@ -1,0 +1,274 @@
+/* Connections to one member. Most requests share one, pipelined; what may take long has one of its own:
+ *
+ *   shared  ═ request request request … ═►      spare: the same, ready to take its place
+ *   alone   ── a wait, or a long body ──►       kept for the next such when it is idle
+ *
+ * An answer on the shared one that turns out to take long makes that its own: those behind it are sent again elsewhere, and the
+ * spare one is shared from then on. */
+#include "role/frontend_state.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+/* Attempts */
+
+static struct attempt *attempt_new(struct frontend *frontend)
+{
+    struct attempt *attempt = frontend->free_attempts;
+    if (attempt)
+        frontend->free_attempts = attempt->next;
+    else
+        attempt = malloc(sizeof *attempt);
+    return attempt;
+}
+
+static void attempt_add(struct lane *lane, struct attempt *attempt)
+{
+    attempt->lane = lane;
+    attempt->next = NULL;
+    attempt->previous = lane->last;
+    if (lane->last)
+        lane->last->next = attempt;
+    else
+        lane->first = attempt;
+    lane->last = attempt;
+}
+
+static void attempt_remove(struct attempt *attempt)
+{
+    struct lane *lane = attempt->lane;
+    if (attempt->previous)
+        attempt->previous->next = attempt->next;
+    else
+        lane->first = attempt->next;
+    if (attempt->next)
+        attempt->next->previous = attempt->previous;
+    else
+        lane->last = attempt->previous;
+}
+
+static void attempt_free(struct attempt *attempt)
+{
+    struct frontend *frontend = attempt->lane->backend->partition->frontend;
+    attempt->lane->backend->in_flight -= attempt->counted;
+    attempt_remove(attempt);
+    attempt->next = frontend->free_attempts;
+    frontend->free_attempts = attempt;
+}
+
+static unsigned lanes_idle(const struct backend *backend)
+{
+    unsigned idle = 0;
+    for (const struct lane *lane = backend->lanes; lane; lane = lane->next)
+        idle += lane->kind == LANE_ALONE && !lane->first;
+    return idle;
+}
+
+void attempt_end(struct attempt *attempt, bool done)
+{
+    struct lane *lane = attempt->lane;
+    attempt_free(attempt);
+    if (lane->kind == LANE_SHARED || lane->first)
+        return;
+    if (!done || lane->yielded || lanes_idle(lane->backend) > LANES_IDLE_MAX)
+        upstream_close(lane->upstream, 0);
+}
+
+void attempt_give_up(struct attempt *attempt)
+{
+    struct lane *lane = attempt->lane;
+    if (attempt->relay->state == RELAY_STREAMING && lane->kind == LANE_SHARED)
+        lane_yield(lane); /* the rest of it would hold up others */
+    attempt->relay->attempt = NULL;
+    attempt->relay = NULL;
+    if (lane->waiting) { /* it was never called */
+        lane->waiting = false;
+        attempt_free(attempt);
+    } else {
+        upstream_abandon(&attempt->call);
+    }
+    if (lane->kind == LANE_ALONE)
+        upstream_close(lane->upstream, -ECANCELED);
+}
+
+/* Lanes */
+
+bool lane_is_open(const struct lane *lane)
+{
+    return lane && upstream_is_open(lane->upstream);
+}
+
+static void lane_call(struct lane *lane, struct attempt *attempt)
+{
+    struct conn_piece pieces[RELAY_PIECES_MAX];
+    char room[RELAY_LINES_BYTES];
+    struct relay *relay = attempt->relay;
+    lane->waiting = false;
+    lane->backend->requests++;
+    if (relay->upload && relay->upload->streams) {
+        upload_begin(relay, lane, attempt);
+        return;
+    }
+    unsigned count = relay_pieces(relay, pieces, room);
+    upstream_call(lane->upstream, &attempt->call, pieces, count);
+}
+
+int lane_send(struct lane *lane, struct relay *relay)
+{
+    struct attempt *attempt = attempt_new(lane->backend->partition->frontend);
+    if (!attempt)
+        return -ENOMEM;
+    *attempt = (struct attempt){.call = {.ops = &relay_call_ops, .head = relay->head_only},
+                                .relay = relay,
+                                .counted = lane->kind == LANE_SHARED};
+    lane->backend->in_flight += attempt->counted;
+    attempt_add(lane, attempt);
+    relay->attempt = attempt;
+    if (lane->kind == LANE_ALONE && !lane_is_open(lane))
+        lane->waiting = true;
+    else
+        lane_call(lane, attempt);
+    return 0;
+}
+
+static void lane_on_open(struct upstream *upstream)
+{
+    struct lane *lane = upstream_owner(upstream);
+    if (lane->waiting)
+        lane_call(lane, lane->first);
+    else if (lane->kind == LANE_ALONE && !lane->first)
+        upstream_close(upstream, 0); /* its request was given up meanwhile */
+    else
+        backend_update(lane->backend);
+}
+
+static void lane_on_drained(struct upstream *upstream)
+{
+    const struct lane *lane = upstream_owner(upstream);
+    struct relay *relay = lane->first ? lane->first->relay : NULL;
+    if (relay && relay->upload)
+        upload_on_drained(relay);
+}
+
+void lane_destroy(struct lane *lane)
+{
+    struct backend *backend = lane->backend;
+    upstream_destroy(lane->upstream);
+    if (lane->previous)
+        lane->previous->next = lane->next;
+    else
+        backend->lanes = lane->next;
+    if (lane->next)
+        lane->next->previous = lane->previous;
+    if (backend->shared == lane)
+        backend->shared = NULL;
+    if (backend->spare == lane)
+        backend->spare = NULL;
+    backend->lane_count--;
+    free(lane);
+}
+
+static void lane_on_closed(struct upstream *upstream, int error)
+{
+    struct lane *lane = upstream_owner(upstream);
+    struct backend *backend = lane->backend;
+    struct relay *relay = NULL;
+    (void)error;
+    if (lane->waiting) {
+        relay = lane->first->relay;
+        relay->attempt = NULL;
+        relay->avoid = backend;
+        attempt_free(lane->first);
+    }
+    lane_destroy(lane);
+    backend_update(backend);
+    if (relay)
+        relay_failed(relay, false);
+}
+
+static const struct upstream_ops lane_ops = {
+    .on_open = lane_on_open,
+    .on_closed = lane_on_closed,
+    .on_drained = lane_on_drained,
+};
+
+struct lane *lane_new(struct backend *backend, enum lane_kind kind)
+{
+    static const struct upstream_config shared = {BACKEND_CONNECT_US, LANE_ANSWER_US};
+    static const struct upstream_config alone = {BACKEND_CONNECT_US, 0};
+    struct frontend *frontend = backend->partition->frontend;
+    struct lane *lane = backend->lane_count < LANES_MAX ? calloc(1, sizeof *lane) : NULL;
+    if (!lane)
+        return NULL;
+    lane->backend = backend;
+    lane->kind = kind;
+    lane->upstream =
+        upstream_new(frontend->upstreams, kind == LANE_SHARED ? &shared : &alone, &lane_ops, lane);
+    if (!lane->upstream || upstream_connect(lane->upstream, &backend->address) != 0) {
+        if (lane->upstream)
+            upstream_destroy(lane->upstream);
+        free(lane);
+        return NULL;
+    }
+    lane->next = backend->lanes;
+    if (lane->next)
+        lane->next->previous = lane;
+    backend->lanes = lane;
+    backend->lane_count++;
+    return lane;
+}
+
+struct lane *lane_take(struct backend *backend)
+{
+    for (struct lane *lane = backend->lanes; lane; lane = lane->next)
+        if (lane->kind == LANE_ALONE && !lane->first && lane_is_open(lane))
+            return lane;
+    return lane_new(backend, LANE_ALONE);
+}
+
+/* Those behind the first are taken off, to be sent again: the nodes' answers to them are passed over when they come. */
+static struct relay *lane_take_relays(struct lane *lane)
+{
+    struct relay *relays = NULL, **end = &relays;
+    for (struct attempt *attempt = lane->first->next; attempt; attempt = attempt->next) {
+        struct relay *relay = attempt->relay;
+        if (!relay)
+            continue;
+        attempt_give_up(attempt);
+        relay->next = NULL;
+        *end = relay;
+        end = &relay->next;
+    }
+    return relays;
+}
+
+void lane_yield(struct lane *lane)
+{
+    struct backend *backend = lane->backend;
+    assert(lane->kind == LANE_SHARED);
+    struct relay *relays = lane_take_relays(lane);
+    lane->kind = LANE_ALONE;
+    lane->yielded = true;
+    backend->partition->frontend->counters.yielded++;
+    if (backend->shared == lane) {
+        backend->shared = backend->spare;
+        backend->spare = NULL;
+    } else {
+        backend->spare = NULL;
+    }
+    backend_update(backend);
+    while (relays) {
+        struct relay *relay = relays;
+        relays = relay->next;
+        relay_send(relay);
+    }
+}
+
+void lanes_close(struct backend *backend)
+{
+    for (struct lane *lane = backend->lanes, *next; lane; lane = next) {
+        next = lane->next;
+        upstream_close(lane->upstream, -ECONNRESET);
+    }
+}

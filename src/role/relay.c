@@ -1,0 +1,361 @@
+/* One request on its way:
+ *
+ *   UPLOADING ──body is whole──► SENDING ──head of a long answer──► STREAMING ──► ANSWERED
+ *                                 │   ▲ │                                           ▲
+ *                     nobody is   ▼   │ └──────────── whole answer, or a refusal ───┘
+ *                     ready      PARKED
+ *
+ * A try that ends without an answer is followed by one at another member. A write that is tried again carries the time of its first
+ * try as its version, so that it cannot overwrite what came after that. */
+#include "role/frontend_state.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/digits.h"
+
+/* Bytes */
+
+void relay_bytes_init(struct relay_bytes *bytes)
+{
+    bytes->data = bytes->room;
+    bytes->len = 0;
+    bytes->size = sizeof bytes->room;
+}
+
+void relay_bytes_free(struct relay_bytes *bytes)
+{
+    if (bytes->data != bytes->room)
+        free(bytes->data);
+    relay_bytes_init(bytes);
+}
+
+int relay_bytes_reserve(struct relay_bytes *bytes, size_t size)
+{
+    if (size <= bytes->size)
+        return 0;
+    bool own = bytes->data != bytes->room;
+    char *data = realloc(own ? bytes->data : NULL, size);
+    if (!data)
+        return -ENOMEM;
+    if (!own)
+        memcpy(data, bytes->room, bytes->len);
+    bytes->data = data;
+    bytes->size = size;
+    return 0;
+}
+
+int relay_bytes_add(struct relay_bytes *bytes, struct slice data)
+{
+    size_t need = bytes->len + data.len;
+    if (need > bytes->size &&
+        relay_bytes_reserve(bytes, need > 2 * bytes->size ? need : 2 * bytes->size) != 0)
+        return -ENOMEM;
+    if (data.len)
+        memcpy(bytes->data + bytes->len, data.data, data.len);
+    bytes->len += data.len;
+    return 0;
+}
+
+/* The request as it is sent. What clients say beside these fields is about their own connection, or means nothing here. */
+
+static const struct slice field_names[] = {
+    [HTTP_FIELD_CONTENT_TYPE] = {"Content-Type: ", 14},
+
+    [HTTP_FIELD_FOG_TTL] = {"Fog-TTL: ", 9},
+    [HTTP_FIELD_FOG_VERSION] = {"Fog-Version: ", 13},
+    [HTTP_FIELD_IF_MATCH] = {"If-Match: ", 10},
+    [HTTP_FIELD_IF_NONE_MATCH] = {"If-None-Match: ", 15},
+    [HTTP_FIELD_PREFER] = {"Prefer: ", 8},
+};
+
+enum { FIELD_NAMES = sizeof field_names / sizeof *field_names };
+
+static const struct slice method_names[] = {
+    [HTTP_GET] = {"GET ", 4}, [HTTP_HEAD] = {"HEAD ", 5},     [HTTP_POST] = {"POST ", 5},
+    [HTTP_PUT] = {"PUT ", 4}, [HTTP_DELETE] = {"DELETE ", 7},
+};
+
+/* The most that a head comes to, beside its values. */
+enum { HEAD_FIXED_BYTES = 96, FIELD_FIXED_BYTES = 20 };
+
+static size_t head_room(const struct request *request)
+{
+    size_t bytes = HEAD_FIXED_BYTES + request->head.target.len;
+    for (unsigned i = 0; i < request->head.field_count; i++)
+        bytes += FIELD_FIXED_BYTES + request->head.fields[i].value.len;
+    return bytes;
+}
+
+static void put(struct relay_bytes *bytes, struct slice data)
+{
+    memcpy(bytes->data + bytes->len, data.data, data.len);
+    bytes->len += data.len;
+}
+
+static void put_field(struct relay_bytes *bytes, const struct http_field *field)
+{
+    put(bytes, field_names[field->name]);
+    put(bytes, field->value);
+    put(bytes, SLICE("\r\n"));
+}
+
+static bool is_passed_on(const struct http_field *field, bool prefers)
+{
+    return (unsigned)field->name < (unsigned)FIELD_NAMES && field_names[field->name].len > 0 &&
+           (field->name == HTTP_FIELD_PREFER) == prefers;
+}
+
+/* Prefer stands last, so that it can be left out. */
+static void put_fields(struct relay_bytes *bytes, const struct http_head *head, bool prefers)
+{
+    for (unsigned i = 0; i < head->field_count; i++)
+        if (is_passed_on(&head->fields[i], prefers))
+            put_field(bytes, &head->fields[i]);
+}
+
+static void put_length(struct relay_bytes *bytes, uint64_t length)
+{
+    put(bytes, SLICE("Content-Length: "));
+    bytes->len += digits_decimal(length, bytes->data + bytes->len);
+    put(bytes, SLICE("\r\n"));
+}
+
+/* The whole request as far as it is there. */
+static int relay_write(struct relay *relay, const struct request *request)
+{
+    const struct http_head *head = &request->head;
+    struct relay_bytes *bytes = &relay->sent;
+    bool sets = key_is_set(request);
+    size_t body_bytes = sets ? request->body.len : 0;
+    if (relay_bytes_reserve(bytes, head_room(request) + body_bytes) != 0)
+        return -ENOMEM;
+    put(bytes, method_names[head->method]);
+    put(bytes, head->target);
+    put(bytes, SLICE(" HTTP/1.1\r\nHost: fog\r\n"));
+    put_fields(bytes, head, false);
+    if (sets && !head->chunked)
+        put_length(bytes, head->content_length);
+    size_t before = bytes->len;
+    put_fields(bytes, head, true);
+    relay->prefer_bytes = bytes->len - before;
+    relay->head_bytes = bytes->len;
+    put(bytes, SLICE("\r\n"));
+    if (body_bytes)
+        put(bytes, request->body);
+    return 0;
+}
+
+/* What a write says of its version: of the first try when it is another one; else, when the node may know less than this front-end,
+ * that it shall win over all that was seen here. Returns the line's length. */
+static int put_version(const struct relay *relay, char room[RELAY_LINES_BYTES])
+{
+    unsigned long long version = relay->version;
+    if (!relay->write || relay->versioned)
+        return 0;
+    if (relay->tries > 1)
+        return snprintf(room, RELAY_LINES_BYTES, "Fog-Version: %llu\r\n", version);
+    return relay->ahead ? snprintf(room, RELAY_LINES_BYTES, "Fog-After: %llu\r\n", version - 1) : 0;
+}
+
+/* A body that came in chunks and is whole, or is passed on in chunks. */
+static const struct upload *unknown_length(const struct relay *relay)
+{
+    return relay->upload && relay->upload->chunked ? relay->upload : NULL;
+}
+
+unsigned relay_pieces(struct relay *relay, struct conn_piece pieces[RELAY_PIECES_MAX],
+                      char room[RELAY_LINES_BYTES])
+{
+    const struct relay_bytes *sent = &relay->sent;
+    const struct upload *upload = unknown_length(relay);
+    bool streams = relay->upload && relay->upload->streams;
+    size_t body_at = relay->head_bytes + 2, body_bytes = streams ? 0 : sent->len - body_at;
+    int used = put_version(relay, room);
+    if (used == 0 && !relay->hurried && !relay->upload) {
+        pieces[0] = (struct conn_piece){.data = sent->data, .len = sent->len};
+        return 1;
+    }
+    if (upload && streams)
+        used += snprintf(room + used, RELAY_LINES_BYTES - (size_t)used,
+                         "Transfer-Encoding: chunked\r\n");
+    else if (upload)
+        used += snprintf(room + used, RELAY_LINES_BYTES - (size_t)used, "Content-Length: %zu\r\n",
+                         body_bytes);
+    used += snprintf(room + used, RELAY_LINES_BYTES - (size_t)used, "\r\n");
+    size_t head_bytes = relay->head_bytes - (relay->hurried ? relay->prefer_bytes : 0);
+    pieces[0] = (struct conn_piece){.data = sent->data, .len = head_bytes};
+    pieces[1] = (struct conn_piece){.data = room, .len = (size_t)used};
+    pieces[2] = (struct conn_piece){.data = sent->data + body_at, .len = body_bytes};
+    return body_bytes ? 3 : 2;
+}
+
+/* Life */
+
+static struct relay *relay_take(struct frontend *frontend)
+{
+    struct relay *relay = frontend->free_relays;
+    if (!relay)
+        return malloc(sizeof *relay);
+    frontend->free_relays = relay->next;
+    frontend->relays_free--;
+    return relay;
+}
+
+static void relay_give_back(struct relay *relay)
+{
+    struct frontend *frontend = relay->frontend;
+    frontend->relays--;
+    frontend->waiting -= relay->waits;
+    if (frontend->relays_free >= RELAYS_FREE_MAX) {
+        free(relay);
+        return;
+    }
+    relay->next = frontend->free_relays;
+    frontend->free_relays = relay;
+    frontend->relays_free++;
+}
+
+struct relay *relay_new(struct frontend *frontend, struct request *request)
+{
+    struct frontend_work *work = frontend_work_of(request);
+    struct relay *relay = relay_take(frontend);
+    if (!relay)
+        return NULL;
+    memset(relay, 0, offsetof(struct relay, sent));
+    relay->frontend = frontend;
+    relay->partition = &frontend->partitions[work->partition];
+    relay->previous_partition =
+        frontend->previous ? &frontend->previous[work->previous_partition] : NULL;
+    relay->request = request;
+    relay->key_hash = work->key_hash;
+    relay->state = RELAY_SENDING;
+    relay->write = request->head.method >= HTTP_POST;
+    relay->versioned = work->options.exact;
+    relay->ahead = work->options.version > 0 && !work->options.exact;
+    relay->home = frontend->config.read_home || request_follows_write(request);
+    relay->version = relay->ahead ? work->options.version : 0;
+    relay->head_only = request->head.method == HTTP_HEAD;
+    relay->alone = request->exclusive;
+    relay->waits = relay->alone && !relay->write;
+    relay_bytes_init(&relay->sent);
+    relay_bytes_init(&relay->got);
+    frontend->relays++;
+    frontend->waiting += relay->waits;
+    if (relay_write(relay, request) == 0)
+        return relay;
+    relay_free(relay);
+    return NULL;
+}
+
+void relay_free(struct relay *relay)
+{
+    if (relay->attempt)
+        attempt_give_up(relay->attempt);
+    if (relay->state == RELAY_PARKED)
+        partition_unpark(relay->partition, relay);
+    relay_blocks_free(relay);
+    relay_bytes_free(&relay->sent);
+    relay_bytes_free(&relay->got);
+    free(relay->upload);
+    relay_give_back(relay);
+}
+
+/* Sending */
+
+void relay_begin(struct relay *relay)
+{
+    struct frontend *frontend = relay->frontend;
+    struct partition *partition = relay->partition;
+    partition->requests++;
+    if (partition->retry_tokens < RETRY_TOKENS_MAX * RETRY_TOKEN_PARTS)
+        partition->retry_tokens++;
+    if (relay->write) {
+        uint64_t version = frontend_version(frontend);
+        if (version > relay->version) /* the client may have said what it is to be at least */
+            relay->version = version;
+        relay->ahead |= relay->version > frontend->loop->wall_us || frontend->previous;
+    }
+    relay_send(relay);
+}
+
+void relay_start(struct relay *relay, struct request *deferred)
+{
+    relay->request = deferred;
+    relay_begin(relay);
+}
+
+void relay_send(struct relay *relay)
+{
+    struct backend *backend = partition_choose(relay->partition, relay);
+    if (!backend) {
+        partition_park(relay->partition, relay);
+        return;
+    }
+    bool alone = relay->alone || (relay->upload && relay->upload->streams);
+    struct lane *lane = alone ? lane_take(backend) : backend->shared;
+    relay->tries++;
+    if (!lane || lane_send(lane, relay) != 0)
+        relay_refuse(relay, 503, "This front-end has no room for one more request; try again.");
+}
+
+static void relay_lost(struct relay *relay, bool lost)
+{
+    relay->frontend->counters.unanswered++;
+    if (relay->write && lost)
+        relay_refuse(relay, 502,
+                     "The node did not answer: the write may or may not have been carried out.");
+    else
+        relay_refuse(relay, 503, "No node of this key's partition has answered; try again.");
+}
+
+void relay_failed(struct relay *relay, bool lost)
+{
+    bool streams = relay->state == RELAY_STREAMING;
+    if (relay->upload && relay->upload->streams) {
+        relay_refuse(
+            relay, 502,
+            relay->upload->whole
+                ? "The node did not answer: the write may or may not have been carried out."
+                : "The node was lost before it had the whole value; nothing has changed.");
+        return;
+    }
+    if (relay->tries >= RELAY_TRIES_MAX || !partition_may_retry(relay->partition)) {
+        relay->frontend->counters.retries_refused++;
+        if (streams)
+            relay_break(relay);
+        else
+            relay_lost(relay, lost);
+        return;
+    }
+    relay->frontend->counters.retries++;
+    relay_send(relay);
+}
+
+bool relay_look_back(struct relay *relay)
+{
+    if (!relay->unknown || relay->write || !relay->previous_partition)
+        return false;
+    relay->partition = relay->previous_partition;
+    relay->previous_partition = NULL;
+    relay->avoid = NULL;
+    relay->tries = 0;
+    relay->state = RELAY_SENDING;
+    relay_send(relay);
+    return true;
+}
+
+void relay_hurry(struct relay *relay)
+{
+    if (!relay->alone || relay->write || relay->state == RELAY_ANSWERED || relay->hurried)
+        return;
+    relay->hurried = true;
+    relay->alone = false;
+    if (relay->state == RELAY_PARKED)
+        return;
+    if (relay->attempt)
+        attempt_give_up(relay->attempt);
+    relay_send(relay);
+}

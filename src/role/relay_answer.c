@@ -1,0 +1,345 @@
+/* The answer to a relay's request: taken from the node, kept until it is its turn on the client's connection, written.
+ *
+ *   short:  lines of the head, body ──► got ──whole──► one reply
+ *   long:   lines of the head ──► got ──► the reply's head;  body ──► blocks ──as the client takes them──► reply
+ *
+ * What is kept of a long one is bounded: the node's connection is not read while its client takes nothing. When the node dies in
+ * the middle, another one is asked for the same value, and what went out already is passed over. */
+#include "role/frontend_state.h"
+
+#include <stdlib.h>
+
+static struct relay *relay_of(struct call *call)
+{
+    return ((struct attempt *)call)->relay;
+}
+
+/* Writing it */
+
+/* Who waits for a change or for copies takes as long as its client wants. */
+static void count_latency(const struct relay *relay, const struct request *request)
+{
+    struct frontend *frontend = relay->frontend;
+    if (!relay->alone)
+        histogram_add(&frontend->latency_us, frontend->loop->now_us - request->received_us, 1);
+}
+
+static void reply_refusal(struct service *service, struct request *request)
+{
+    const struct relay *relay = request->service_data;
+    (void)service;
+    count_latency(relay, request);
+    reply_start(request, relay->status);
+    if (relay->status == 503)
+        reply_field(request, SLICE("Retry-After"), SLICE("1"));
+    reply_sentence(request, relay->sentence);
+}
+
+void relay_refuse(struct relay *relay, unsigned status, const char *sentence)
+{
+    relay->state = RELAY_ANSWERED;
+    relay->status = (uint16_t)status;
+    relay->sentence = sentence;
+    if (relay->upload && !relay->upload->whole) {
+        request_refuse(relay->request, relay->status, sentence);
+        server_refuse_body(relay->request);
+    } else {
+        server_answer_deferred(relay->request, reply_refusal);
+    }
+}
+
+static void release_bytes(void *context, void *owner)
+{
+    (void)context;
+    free(owner);
+}
+
+/* The body is given away with the memory that it is in. */
+static void reply_large_body(struct relay *relay, struct request *request)
+{
+    struct relay_bytes *got = &relay->got;
+    struct conn_piece piece = {got->data + relay->lines_bytes, got->len - relay->lines_bytes,
+                               release_bytes, NULL, got->data};
+    relay_bytes_init(got);
+    reply_body_ref(request, piece);
+}
+
+static void reply_whole(struct service *service, struct request *request)
+{
+    struct relay *relay = request->service_data;
+    struct relay_bytes *got = &relay->got;
+    struct slice body = {got->data + relay->lines_bytes, got->len - relay->lines_bytes};
+    (void)service;
+    count_latency(relay, request);
+    reply_start(request, relay->status);
+    reply_lines(request, (struct slice){got->data, relay->lines_bytes});
+    if (relay->head_only || relay->status == 204 || relay->status == 304)
+        reply_end(request);
+    else if (body.len <= SERVER_COPY_BYTES_MAX)
+        reply_body(request, body);
+    else
+        reply_large_body(relay, request);
+}
+
+static void reply_streaming(struct service *service, struct request *request)
+{
+    struct relay *relay = request->service_data;
+    struct request *streaming = server_stream(request);
+    (void)service;
+    count_latency(relay, streaming);
+    relay->request = streaming;
+    reply_start(streaming, relay->status);
+    reply_lines(streaming, (struct slice){relay->got.data, relay->lines_bytes});
+    reply_stream_sized(streaming, relay->body_bytes);
+}
+
+/* Streaming */
+
+void relay_blocks_free(struct relay *relay)
+{
+    while (relay->blocks) {
+        struct relay_block *block = relay->blocks;
+        relay->blocks = block->next;
+        free(block);
+    }
+}
+
+static void relay_resume(struct relay *relay)
+{
+    if (!relay->paused || relay->block_bytes > RELAY_STREAM_BYTES / 2 || !relay->attempt)
+        return;
+    relay->paused = false;
+    upstream_pause(relay->attempt->lane->upstream, false);
+}
+
+enum server_stream_result relay_on_stream(struct relay *relay, struct request *request)
+{
+    while (relay->blocks && !reply_chunk_full(request)) {
+        struct relay_block *block = relay->blocks;
+        relay->blocks = block->next;
+        relay->block_bytes -= block->len;
+        reply_chunk_ref(request,
+                        (struct conn_piece){block->data, block->len, release_bytes, NULL, block});
+    }
+    relay_resume(relay);
+    if (relay->blocks)
+        return SERVER_STREAM_MORE;
+    if (relay->broken)
+        return SERVER_STREAM_BROKEN;
+    return relay->taken_bytes == relay->body_bytes ? SERVER_STREAM_END : SERVER_STREAM_WAIT;
+}
+
+void relay_break(struct relay *relay)
+{
+    relay->broken = true;
+    server_stream_wake(relay->request);
+}
+
+static void relay_pause(struct relay *relay)
+{
+    struct lane *lane = relay->attempt->lane;
+    relay->paused = true;
+    if (lane->kind == LANE_SHARED)
+        lane_yield(lane);
+    upstream_pause(lane->upstream, true);
+}
+
+/* Passes over what a first try has brought already. */
+static struct slice skip_known(struct relay *relay, struct slice bytes)
+{
+    size_t skip = relay->skip_bytes < bytes.len ? (size_t)relay->skip_bytes : bytes.len;
+    relay->skip_bytes -= skip;
+    return (struct slice){bytes.data + skip, bytes.len - skip};
+}
+
+static void stream_body(struct relay *relay, struct slice bytes)
+{
+    bytes = skip_known(relay, bytes);
+    if (bytes.len == 0 || relay->broken)
+        return;
+    struct relay_block *block = malloc(sizeof *block + bytes.len);
+    if (!block) {
+        relay_break(relay);
+        return;
+    }
+    block->next = NULL;
+    block->len = bytes.len;
+    memcpy(block->data, bytes.data, bytes.len);
+    if (!relay->blocks)
+        relay->blocks_end = &relay->blocks;
+    *relay->blocks_end = block;
+    relay->blocks_end = &block->next;
+    relay->block_bytes += bytes.len;
+    relay->taken_bytes += bytes.len;
+    if (relay->block_bytes > RELAY_STREAM_BYTES && !relay->paused)
+        relay_pause(relay);
+    server_stream_wake(relay->request);
+}
+
+/* Taking it */
+
+/* Fields that are about one connection alone; Content-Length is written anew with the body. */
+static bool is_passed_on(const struct relay *relay, struct slice line)
+{
+    return !slice_starts(line, SLICE("Date:")) && !slice_starts(line, SLICE("Connection:")) &&
+           !slice_starts(line, SLICE("Keep-Alive:")) &&
+           (relay->head_only || !slice_starts(line, SLICE("Content-Length:")));
+}
+
+static int take_lines(struct relay *relay, struct slice lines)
+{
+    relay->got.len = 0;
+    while (lines.len > 0) {
+        const char *end = memchr(lines.data, '\n', lines.len);
+        size_t len = end ? (size_t)(end - lines.data) + 1 : lines.len;
+        struct slice line = {lines.data, len};
+        if (is_passed_on(relay, line) && relay_bytes_add(&relay->got, line) != 0)
+            return -1;
+        lines.data += len;
+        lines.len -= len;
+    }
+    relay->lines_bytes = relay->got.len;
+    return 0;
+}
+
+static bool lines_have(const struct relay *relay, struct slice etag)
+{
+    return memmem(relay->got.data, relay->lines_bytes, etag.data, etag.len) != NULL;
+}
+
+/* The same value again, from another node? */
+static bool is_the_same(const struct relay *relay, const struct http_response *head)
+{
+    const struct http_field *etag = http_response_find(head, HTTP_FIELD_ETAG);
+    return head->status == relay->status && head->content_length == relay->body_bytes && etag &&
+           lines_have(relay, etag->value);
+}
+
+static void learn_version(struct frontend *frontend, const struct http_response *head)
+{
+    const struct http_field *field = http_response_find(head, HTTP_FIELD_FOG_VERSION);
+    unsigned long long version;
+    if (field && slice_number(field->value, UINT64_MAX, &version) &&
+        version > frontend->latest_version)
+        frontend->latest_version = version;
+}
+
+/* Whether it is worth asking another member: this one stops, or has not gathered everything. */
+static bool is_for_another(const struct relay *relay, const struct http_response *head)
+{
+    bool streams = relay->upload && relay->upload->streams;
+    return head->status == 503 && !streams && relay->tries < RELAY_TRIES_MAX &&
+           relay->partition->usable_count > 1;
+}
+
+static void answer_head_first(struct relay *relay, const struct http_response *head)
+{
+    relay->status = head->status;
+    if (take_lines(relay, head->lines) != 0 || head->chunked ||
+        (!head->has_length && head->status != 204 && head->status != 304)) {
+        relay->broken = true;
+        return;
+    }
+    if (relay->head_only || head->content_length <= RELAY_WHOLE_BYTES_MAX || relay->upload)
+        return;
+    relay->state = RELAY_STREAMING;
+    relay->body_bytes = head->content_length;
+    server_answer_deferred(relay->request, reply_streaming);
+}
+
+static void relay_on_head(struct call *call, const struct http_response *head)
+{
+    struct relay *relay = relay_of(call);
+    learn_version(relay->frontend, head);
+    relay->elsewhere = is_for_another(relay, head);
+    relay->misrouted = head->status == 421;
+    relay->unknown = (head->status == 204 || head->status == 304) &&
+                     !http_response_find(head, HTTP_FIELD_FOG_VERSION);
+    if (relay->elsewhere || relay->misrouted)
+        return;
+    if (relay->state != RELAY_STREAMING)
+        answer_head_first(relay, head);
+    else if (is_the_same(relay, head))
+        relay->skip_bytes = relay->taken_bytes;
+    else
+        relay_break(relay);
+}
+
+static void relay_on_body(struct call *call, struct slice bytes)
+{
+    struct relay *relay = relay_of(call);
+    if (relay->elsewhere || relay->misrouted || relay->broken)
+        return;
+    if (relay->state == RELAY_STREAMING)
+        stream_body(relay, bytes);
+    else if (relay->got.len + bytes.len > RELAY_WHOLE_BYTES_MAX + HTTP_HEAD_BYTES_MAX ||
+             relay_bytes_add(&relay->got, bytes) != 0)
+        relay->broken = true;
+}
+
+/* Its end */
+
+static void answer_misrouted(struct relay *relay, struct backend *backend)
+{
+    relay->frontend->counters.misrouted++;
+    backend->wrong = true;
+    backend_update(backend);
+    relay_refuse(
+        relay, 502,
+        "The node that was asked holds another partition: this front-end's --cluster options "
+        "are in the wrong order, or too few or too many.");
+}
+
+static void relay_done(struct relay *relay, struct backend *backend)
+{
+    if (relay->elsewhere) {
+        relay->avoid = backend;
+        relay_failed(relay, false);
+    } else if (relay->misrouted) {
+        answer_misrouted(relay, backend);
+    } else if (relay->state == RELAY_STREAMING) {
+        server_stream_wake(relay->request);
+    } else if (relay_look_back(relay)) {
+        return;
+    } else if (relay->broken) {
+        relay_refuse(relay, 502, "The node's answer made no sense, or there was no room for it.");
+    } else {
+        relay->state = RELAY_ANSWERED;
+        server_answer_deferred(relay->request, reply_whole);
+    }
+}
+
+/* The node has answered before it had the whole body: it does not want the rest. */
+static void upload_answered(struct relay *relay)
+{
+    static const char sentence[] = "The node has refused the value before it was whole.";
+    relay_refuse(relay, relay->status >= 400 ? relay->status : 502, sentence);
+}
+
+static void relay_on_end(struct call *call, enum call_result result)
+{
+    struct attempt *attempt = (struct attempt *)call;
+    struct relay *relay = attempt->relay;
+    struct backend *backend = attempt->lane->backend;
+    attempt_end(attempt, result == CALL_DONE);
+    if (!relay)
+        return;
+    backend->failures += result != CALL_DONE;
+    backend->partition->failures += result != CALL_DONE;
+    relay->attempt = NULL;
+    relay->paused = false;
+    if (result == CALL_DONE && relay->upload && !relay->upload->whole) {
+        upload_answered(relay);
+    } else if (result == CALL_DONE) {
+        relay_done(relay, backend);
+    } else {
+        relay->avoid = backend;
+        relay_failed(relay, result == CALL_LOST);
+    }
+}
+
+const struct call_ops relay_call_ops = {
+    .on_head = relay_on_head,
+    .on_body = relay_on_body,
+    .on_end = relay_on_end,
+};
