@@ -119,6 +119,24 @@ static void test_a_newcomer_waits_for_a_ready_member_that_is_silent(void **state
     assert_true(cluster_is_ready(in.cluster));
 }
 
+/* Where another process has started since, the first one is no more. */
+static void test_a_member_that_was_restarted_is_not_waited_for(void **state)
+{
+    (void)state;
+    const struct member *donor = meet(2);
+    struct member next = *donor;
+    next.id = 3;
+    next.stamp++;
+    next.phase = PHASE_JOINING;
+    assert_true(members_merge(&in.cluster->members, &next));
+    cluster_sync_peers(in.cluster);
+    in.cluster->started_us = in.loop.now_us;
+    in.loop.now_us += 3600ULL * SECOND;
+    members_find(&in.cluster->members, 3)->refused_us = in.loop.now_us; /* and is no more, either */
+    gather_tick(in.cluster);
+    assert_true(cluster_is_ready(in.cluster));
+}
+
 static void no_matter(void *owner)
 {
     ++*(unsigned *)owner;
@@ -193,6 +211,8 @@ int main(void)
                                         begin, end),
         cmocka_unit_test_setup_teardown(test_a_newcomer_waits_for_a_ready_member_that_is_silent,
                                         begin, end),
+        cmocka_unit_test_setup_teardown(test_a_member_that_was_restarted_is_not_waited_for, begin,
+                                        end),
         cmocka_unit_test_setup_teardown(test_a_write_made_alone_is_not_confirmed_by_the_next_batch,
                                         begin, end),
         cmocka_unit_test_setup_teardown(test_a_batch_that_failed_is_not_confirmed_by_the_next_one,
