@@ -143,6 +143,7 @@ static void begin(struct sim_cluster *cluster, uint64_t seed, bool trace, enum m
     if (cluster_forgets(
             cluster)) { /* nothing is on its way for longer than deletes are remembered */
         cluster->cables.give_up_us = cluster->limits.grace_us / 4;
+        cluster->troubles.crash_ppm += cluster->troubles.slow_ppm;
         cluster->troubles.slow_ppm = 0;
     }
     cluster->full_joins |= cluster->troubles.moves; /* else nobody may be where the others look */
