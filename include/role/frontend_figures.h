@@ -7,10 +7,10 @@
 #include "role/frontend_state.h"
 
 enum {
-    FRONTEND_NODES_TOLD_MAX =
-        256, /* told one by one in /-/status and on the page, over all partitions; one of each at least */
-    FRONTEND_NODES_EXPOSED_MAX = 64, /* the same in /-/metrics */
-    FRONTEND_PROBLEMS_MAX = 16,      /* told in a sentence */
+    /* Told one by one in /-/status and on the page, and in /-/metrics: of all partitions, and one of each at least. */
+    FRONTEND_NODES_TOLD_MAX = 256,
+    FRONTEND_NODES_EXPOSED_MAX = 64,
+    FRONTEND_PROBLEMS_MAX = 16, /* told in a sentence */
     FRONTEND_PROBLEM_BYTES = 320,
     FRONTEND_PARTITION_BYTES = 2 * 1024, /* of a reply, for each partition */
     FRONTEND_NODE_BYTES = 1024,          /* the same for each node that is told */
