@@ -12,7 +12,7 @@ import time
 
 from client import MIB, curl_reply, request
 from frontend import Frontend, address, clusters, key_of
-from harness import SLOW, Background, Skip, check, equal, register, scope, test, until
+from harness import SLOW, Background, Skip, check, equal, fresh, register, scope, test, until
 from node import Node, run_binary
 from served import common
 from test_watch import BROWSER, metrics_of, pass_promtool
@@ -342,6 +342,7 @@ def metrics_are_called_as_those_of_nodes_where_they_mean_the_same():
     names = {name for name, _, _ in metrics_of(frontend)}
     strange = {name for name in names if not name.startswith(("velour_fog_", "process_"))}
     equal(strange, set(), "names that begin otherwise")
+    common().get(fresh())
     own = names - {name for name, _, _ in metrics_of(common())}
     equal({name for name in own if not name.startswith("velour_fog_frontend_")}, set(), "names that only a front-end has")
     for name in ("velour_fog_requests_total", "velour_fog_connections", "velour_fog_request_duration_seconds_bucket",
