@@ -93,6 +93,7 @@ struct server {
     struct log *log;
     struct service *service;
     struct server_config config;
+    struct http_reader reader;
     struct loop_watcher listener;
     struct loop_timer accept_timer;
     struct loop_hook hook;

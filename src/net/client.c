@@ -89,6 +89,12 @@ static bool client_awaits_service(const struct client *client)
     return client->pending || client->body_paused || client->starved;
 }
 
+/* Connected or answered a moment ago: a request is likely on its way. */
+static bool client_is_busy(const struct client *client)
+{
+    return client->server->loop->now_us < client->active_us + SERVER_LAST_US;
+}
+
 static uint64_t client_deadline(const struct client *client)
 {
     const struct server_config *config = &client->server->config;
@@ -102,6 +108,8 @@ static uint64_t client_deadline(const struct client *client)
         return client->server->loop->now_us + config->idle_us;
     if (client->reading)
         return client->request_us + config->request_us + body_allowance_us(client);
+    if (client->server->draining)
+        return client->active_us + SERVER_LAST_US;
     return client->active_us + config->idle_us;
 }
 
@@ -465,8 +473,12 @@ void client_drain(struct client *client)
     else if (client->state == CLIENT_READY && !client->reading && !client->more &&
              !client->in_batch && !client->pending && !conn_blocked(&client->conn)) {
         client_read(client, true); /* a request may have come that was not read yet */
-        if (client->conn.state == CONN_OPEN && !client->in_batch && !client->reading &&
-            !client->pending && client->state == CLIENT_READY)
+        if (client->conn.state != CONN_OPEN || client->in_batch || client->reading ||
+            client->pending || client->state != CLIENT_READY)
+            return;
+        if (client_is_busy(client))
+            client_set_timer(client);
+        else
             client_finish(client, false);
     }
 }

@@ -279,8 +279,10 @@ static void cluster_drop_peers(struct cluster *cluster)
 {
     for (unsigned i = 1; i < cluster->members.count; i++) {
         struct member *member = cluster->members.list[i];
-        if (member->state != MEMBER_HERE && member->peer)
-            peer_destroy(member->peer);
+        if (member->state == MEMBER_HERE || !member->peer)
+            continue;
+        peer_destroy(member->peer);
+        cluster->departed_us = cluster->loop->now_us;
     }
     uint64_t keep_us = cluster->config->forget_us > KEEP_S_MIN * 1000000ULL
                            ? cluster->config->forget_us

@@ -13,6 +13,8 @@
  *
  * Its parts are in several strings since C promises no more than 4095 bytes for one. */
 
+enum { PAGE_MEMBERS_MAX = 64 }; /* told one by one, as in /-/status */
+
 /* How a figure is written, here and in the script. */
 enum unit {
     UNIT_COUNT,
@@ -133,7 +135,9 @@ static const char page_form[] =
     "loaded. Use curl, or any other HTTP client:</p>\n"
     "<pre>curl -d VALUE HOST:PORT/KEY\n"
     "curl HOST:PORT/KEY\n"
-    "curl -X DELETE HOST:PORT/KEY</pre></section></noscript>\n"
+    "curl -X DELETE HOST:PORT/KEY</pre></section></noscript>\n";
+
+static const char page_footer[] =
     "</div>\n"
     "</main>\n"
     "<footer>\n"
@@ -172,14 +176,32 @@ static const char page_script_figures[] =
     "\n"
     "const figures = document.querySelectorAll('[data-figure]');\n"
     "let before = null;\n"
+    "function tellMember(address, {members, clock_skew_seconds: skews}) {\n"
+    "  const tr = document.createElement('tr'), th = document.createElement('th');\n"
+    "  const td = tr.insertCell(), skew = skews[address];\n"
+    "  th.scope = 'row';\n"
+    "  th.textContent = address;\n"
+    "  tr.prepend(th);\n"
+    "  td.textContent = members[address];\n"
+    "  if (Math.abs(skew) > 1)\n"
+    "    td.append(`, clock ${skew > 0 ? '+' : '\\u2212'}${Math.abs(skew).toFixed(1)} s`);\n"
+    "  return tr;\n"
+    "}\n"
+    "function state({draining, ready, cluster}) {\n"
+    "  const gathered = cluster.gathered_permille;\n"
+    "  return draining ? 'stopping' : ready ? 'ready' : gathered < 1000\n"
+    "    ? `gathering, ${(gathered / 10).toFixed(1)} %` : 'not ready';\n"
+    "}\n"
     "function show(now) {\n"
     "  for (const e of figures) {\n"
     "    const value = e.dataset.figure.split('.').reduce((o, name) => o?.[name], now);\n"
     "    e.textContent = value == null ? '\\u2013' : units[e.dataset.unit](value);\n"
     "  }\n"
     "  at('version').textContent = now.version;\n"
-    "  at('ready').textContent = now.draining ? 'stopping' : now.ready ? 'ready' : 'not ready';\n"
+    "  at('ready').textContent = state(now);\n"
     "  at('ready').className = now.ready ? '' : 'bad';\n"
+    "  at('members').replaceChildren(...Object.keys(now.cluster.members)\n"
+    "    .map(address => tellMember(address, now.cluster)));\n"
     "  if (before?.started === now.started) {\n"
     "    const seconds = now.uptime_seconds - before.uptime_seconds;\n"
     "    const requests = now.requests.total - before.requests.total;\n"
@@ -333,14 +355,26 @@ static void put_figure(struct text *text, const char *place, enum unit unit, uin
     text_add(text, "</span>");
 }
 
-static void put_header(struct text *text, const struct figures *figures)
+/* What it is doing, in a word or two. */
+static void put_state(struct text *text, const struct node *node, const struct figures *figures)
 {
-    text_add(text,
-             "<header>\n<h1>Velour Fog</h1>\n<p class=\"quiet\"><span id=\"ready\"%s>%s</span> · "
-             "version "
-             "<span id=\"version\">%s</span> · up ",
-             figures->ready ? "" : " class=\"bad\"", figures->ready ? "ready" : "stopping",
-             VELOUR_FOG_VERSION);
+    unsigned permille = cluster_gathered_permille(node->cluster);
+    if (node->draining)
+        text_add(text, "stopping");
+    else if (figures->ready)
+        text_add(text, "ready");
+    else if (permille < 1000)
+        text_add(text, "gathering, %u.%u %%", permille / 10, permille % 10);
+    else
+        text_add(text, "not ready");
+}
+
+static void put_header(struct text *text, const struct node *node, const struct figures *figures)
+{
+    text_add(text, "<header>\n<h1>Velour Fog</h1>\n<p class=\"quiet\"><span id=\"ready\"%s>",
+             figures->ready ? "" : " class=\"bad\"");
+    put_state(text, node, figures);
+    text_add(text, "</span> · version <span id=\"version\">%s</span> · up ", VELOUR_FOG_VERSION);
     put_figure(text, "uptime_seconds", UNIT_SPAN, figures->uptime_us);
     text_add(text, "</p>\n<p id=\"lost\" class=\"bad\" role=\"alert\"></p>\n</header>\n");
 }
@@ -432,14 +466,48 @@ static void put_table(struct text *text, const struct node *node, const struct f
     text_add(text, "</tbody>\n</table>\n</section>\n");
 }
 
+/* Who belongs to the cluster, what each is doing, and how far its clock is off when that is far. */
+static void put_members(struct text *text, const struct node *node, const char *before,
+                        const char *between, const char *after)
+{
+    const struct members *members = cluster_list(node->cluster);
+    char address[ADDRESS_TEXT_BYTES];
+    for (unsigned i = 0, shown = 0; i < members->count && shown < PAGE_MEMBERS_MAX; i++) {
+        const struct member *member = members->list[i];
+        struct peer_figures figures = cluster_peer_figures(node->cluster, member);
+        if (member->state != MEMBER_HERE || members_at(members, &member->address) != member)
+            continue;
+        shown++;
+        text_add(text, "%s%s%s%s", before, address_format(&member->address, address), between,
+                 figures.is_up ? member_phase_name(member) : "down");
+        if (figures.skew_us > CLUSTER_SKEW_US || figures.skew_us < -CLUSTER_SKEW_US)
+            text_add(text, ", clock %s%.1f s", figures.skew_us > 0 ? "+" : "−",
+                     (double)(figures.skew_us > 0 ? figures.skew_us : -figures.skew_us) / 1e6);
+        text_add(text, "%s", after);
+    }
+}
+
+static void put_cluster(struct text *text, const struct node *node)
+{
+    text_add(text,
+             "<section aria-labelledby=\"members-title\">\n"
+             "<h2 id=\"members-title\">Members</h2>\n<table>\n"
+             "<caption class=\"quiet\">Who holds these keys, as this node sees it.</caption>\n"
+             "<tbody id=\"members\">\n");
+    put_members(text, node, "<tr><th scope=\"row\">", "</th><td>", "</td></tr>\n");
+    text_add(text, "</tbody>\n</table>\n</section>\n");
+}
+
 static void put_page(struct text *text, const struct node *node, const struct figures *figures)
 {
     text_add_slice(text, PIECE(page_style));
     text_add_slice(text, PIECE(page_style_form));
-    put_header(text, figures);
+    put_header(text, node, figures);
     put_tiles(text, node, figures);
     put_table(text, node, figures);
     text_add_slice(text, PIECE(page_form));
+    put_cluster(text, node);
+    text_add_slice(text, PIECE(page_footer));
     text_add_slice(text, PIECE(page_script_figures));
     text_add_slice(text, PIECE(page_script_form));
 }
@@ -459,8 +527,9 @@ static const char lines_usage[] =
 
 static void put_lines(struct text *text, const struct node *node, const struct figures *figures)
 {
-    text_add(text, "Velour Fog %s, an in-memory key-value store\n%s, up ", VELOUR_FOG_VERSION,
-             figures->ready ? "ready" : "stopping");
+    text_add(text, "Velour Fog %s, an in-memory key-value store\n", VELOUR_FOG_VERSION);
+    put_state(text, node, figures);
+    text_add(text, ", up ");
     put_span(text, figures->uptime_us);
     text_add(text, "\n\nkeys         ");
     put_count(text, figures->store.keys);
@@ -475,6 +544,7 @@ static void put_lines(struct text *text, const struct node *node, const struct f
     text_add(text, ")\nrequests     ");
     put_count(text, figures->requests);
     text_add(text, "\n");
+    put_members(text, node, "member       ", " ", "\n");
     text_add_slice(text, PIECE(lines_usage));
 }
 

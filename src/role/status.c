@@ -85,11 +85,45 @@ static void put_node(struct json *json, const struct node *node, const struct fi
     json_bool(json, "draining", node->draining);
 }
 
-/* Who is there: address and phase of each, this node first. */
-static void put_cluster(struct json *json, const struct node *node)
+/* One object of a value for each member that is here, this node first. */
+static void put_members(struct json *json, const struct node *node, const char *name,
+                        void (*put)(struct json *json, const char *address,
+                                    const struct member *member,
+                                    const struct peer_figures *figures))
 {
     const struct members *members = cluster_list(node->cluster);
     char address[ADDRESS_TEXT_BYTES];
+    json_open(json, name);
+    for (unsigned i = 0, shown = 0; i < members->count && shown < STATUS_MEMBERS_MAX; i++) {
+        const struct member *member = members->list[i];
+        struct peer_figures figures = cluster_peer_figures(node->cluster, member);
+        if (member->state != MEMBER_HERE || members_at(members, &member->address) != member)
+            continue;
+        shown++;
+        put(json, address_format(&member->address, address), member, &figures);
+    }
+    json_close(json);
+}
+
+static void put_phase(struct json *json, const char *address, const struct member *member,
+                      const struct peer_figures *figures)
+{
+    json_string(json, address,
+                figures->is_up ? slice_of(member_phase_name(member)) : SLICE("down"));
+}
+
+/* Its clock less this one's. */
+static void put_skew(struct json *json, const char *address, const struct member *member,
+                     const struct peer_figures *figures)
+{
+    (void)member;
+    json_name(json, address);
+    text_add(&json->text, "%.6f", (double)figures->skew_us / 1e6);
+}
+
+static void put_cluster(struct json *json, const struct node *node)
+{
+    const struct members *members = cluster_list(node->cluster);
     json_open(json, "cluster");
     json_string(json, "name",
                 slice_of(node->config.cluster_name ? node->config.cluster_name : "fog"));
@@ -97,17 +131,8 @@ static void put_cluster(struct json *json, const struct node *node)
     json_number(json, "gathered_permille", cluster_gathered_permille(node->cluster));
     json_number(json, "gathered_records", cluster_gathered_records(node->cluster));
     json_number(json, "gathered_bytes_per_second", cluster_gathered_bytes_per_s(node->cluster));
-    json_open(json, "members");
-    for (unsigned i = 0, shown = 0; i < members->count && shown < STATUS_MEMBERS_MAX; i++) {
-        const struct member *member = members->list[i];
-        bool up = cluster_peer_figures(node->cluster, member).is_up;
-        if (member->state != MEMBER_HERE || members_at(members, &member->address) != member)
-            continue;
-        shown++;
-        json_string(json, address_format(&member->address, address),
-                    up ? slice_of(member_phase_name(member)) : SLICE("down"));
-    }
-    json_close(json);
+    put_members(json, node, "members", put_phase);
+    put_members(json, node, "clock_skew_seconds", put_skew);
     json_close(json);
 }
 

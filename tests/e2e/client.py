@@ -144,7 +144,7 @@ class Connection:
         """Whether the other side has closed, with nothing more to read before that."""
         try:
             return self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-        except BlockingIOError:
+        except (BlockingIOError, TimeoutError):  # the latter where the socket has a time limit, which it waits for
             return False
         except OSError:
             return True
@@ -306,13 +306,13 @@ class Connection:
 
 # --- curl
 
-def curl(*arguments, data=None, seconds=SECONDS):
+def curl(*arguments, data=None, seconds=SECONDS, prefix=(), pass_fds=()):
     """Runs curl as a person would (without a progress bar or a proxy)."""
-    command = ["curl", "-q", "-sS", "--noproxy", "*", "--path-as-is", "--globoff", "--max-time", str(seconds * SLOW),
+    command = [*prefix, "curl", "-q", "-sS", "--noproxy", "*", "--path-as-is", "--globoff", "--max-time", str(seconds * SLOW),
                *arguments]
     try:
         return subprocess.run(command, input=data if data is not None else b"", capture_output=True, check=False,
-                              timeout=(seconds + 5) * SLOW)
+                              timeout=(seconds + 5) * SLOW, pass_fds=pass_fds)
     except subprocess.TimeoutExpired as error:
         raise Failure(f"curl {brief(' '.join(arguments))} does not end") from error
 

@@ -2,7 +2,7 @@
  *
  *   sim [--seeds N] [--first S]       seeds S to S + N - 1, 1,000 from 1 on by default; `sim N` is the same
  *   sim --seed S [--trace]            one seed again, exactly, told line by line
- *   sim --mutants                     plants each mistake of mutant.h in turn; all must be caught
+ *   sim [--cluster] --mutants         plants each mistake of mutant.h in turn; all must be caught
  *   sim --mutant NAME …               plants that one
  *   sim --cluster …                   simulates clusters, not single nodes
  *   sim --check-replay …              runs every seed twice, not only every 20th
@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "cluster.h"
+#include "run.h"
 
 enum {
     SEEDS = 1000,
@@ -35,7 +36,7 @@ static const struct {
     const char *name, *text;
 } mutants[MUTANT_COUNT] = {[MUTANT_NONE] = {"none", "nothing"},
 #define X(id, name, text) [MUTANT_##id] = {name, text},
-                           MUTANTS(X)
+                           MUTANTS(X) CLUSTER_MUTANTS(X)
 #undef X
 };
 
@@ -197,11 +198,13 @@ static bool mutant_is_caught(struct options *options, enum mutant mutant, const 
 
 static int run_mutants(struct options *options, const char *block)
 {
-    unsigned caught = 0;
-    for (int i = MUTANT_NONE + 1; i < MUTANT_COUNT; i++)
+    int first = options->cluster ? MUTANT_CLUSTERS : MUTANT_NONE + 1;
+    int end = options->cluster ? MUTANT_COUNT : MUTANT_CLUSTERS;
+    unsigned caught = 0, all = (unsigned)(end - first);
+    for (int i = first; i < end; i++)
         caught += mutant_is_caught(options, (enum mutant)i, block);
-    printf("%u passed, %u failed\n", caught, MUTANT_COUNT - 1 - caught);
-    return caught == MUTANT_COUNT - 1 ? 0 : 1;
+    printf("%u passed, %u failed\n", caught, all - caught);
+    return caught == all ? 0 : 1;
 }
 
 static int usage(const char *program)

@@ -1,5 +1,6 @@
-/* Planted mistakes, each in the io or in what a client observes, that show that the checks catch them.
- * `sim --mutants` makes each in turn until a seed fails, and `sim --mutant NAME` one of them. */
+/* Planted mistakes, each in the io, in what a client observes, or where two rooms of the node meet, that show that the checks catch
+ * them. `sim --mutants` makes each in turn until a seed fails, `sim --cluster --mutants` those of clusters, and `sim --mutant NAME`
+ * one of them. */
 #ifndef SIM_MUTANT_H
 #define SIM_MUTANT_H
 
@@ -31,12 +32,36 @@
     X(ENDLESS_DRAIN, "endless-drain", "the node is not told to stop")                      \
     X(CHANCE, "chance", "two runs of a seed go different ways")
 
+#define CLUSTER_MUTANTS(X)                                                                        \
+    X(OLDER_WINS, "older-wins", "now and then an older record wins over a newer one")             \
+    X(TIES_KEPT, "ties-kept", "of two records of one version each node keeps its own")            \
+    X(PUSH_DROPPED, "push-dropped", "what is pushed is empty now and then")                       \
+    X(NO_REPAIR, "no-repair", "differences are seen and not mended")                              \
+    X(REPAIR_ONE_WAY, "repair-one-way", "repair gives and does not take, in one direction only")  \
+    X(SAME_DIGEST, "same-digest", "the digest of the table is not updated")                       \
+    X(CURSOR_SKIPS, "cursor-skips", "a lagging member is told every other record")                \
+    X(CURSOR_LOST, "cursor-lost", "a cursor whose record is written again is not moved on")       \
+    X(LAG_QUEUES, "lag-queues", "a lag keeps all records that were written since")                \
+    X(EARLY_DROP, "early-drop", "deletes are forgotten before all have agreed")                   \
+    X(GATHER_SKIPS, "gather-skips", "a newcomer's copy lacks half of the shards")                 \
+    X(EARLY_READY, "early-ready", "a newcomer answers for keys that it has not gathered")         \
+    X(EARLY_GOODBYE, "early-goodbye", "a node leaves before others have what it has")             \
+    X(SILENT_GOODBYE, "silent-goodbye", "nobody hears that a member has left")                    \
+    X(MANY_COPIES, "many-copies", "each copy is counted twice")                                   \
+    X(LONGER_TTL, "longer-ttl", "a merge gives a value an hour more")                             \
+    X(LOST_MERGE, "lost-merge", "a record that is merged is lost now and then, and acknowledged") \
+    X(BEYOND_MEMORY, "beyond-memory", "the table takes more than its limit")
+
 enum mutant {
     MUTANT_NONE,
 #define X(id, name, text) MUTANT_##id,
     MUTANTS(X)
 #undef X
-        MUTANT_COUNT
+#define X(id, name, text) MUTANT_##id,
+        CLUSTER_MUTANTS(X)
+#undef X
+            MUTANT_COUNT,
+    MUTANT_CLUSTERS = MUTANT_OLDER_WINS, /* the first of them */
 };
 
 #endif

@@ -142,6 +142,12 @@ void process_host(struct process *process, struct cables *cables, unsigned numbe
     cable_host_add(cables, &process->host);
 }
 
+void process_move(struct process *process, unsigned time)
+{
+    process->host.ip[14] = (uint8_t)(16 + time % 200);
+    memcpy(process->address.ip, process->host.ip, sizeof process->host.ip);
+}
+
 void process_boot(struct process *process, struct cables *cables, const struct node_config *config,
                   unsigned number, unsigned boot)
 {
