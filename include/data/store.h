@@ -102,8 +102,9 @@ struct record *store_find(const struct store *store, const struct store_key *key
 struct record *store_get(const struct store *store, const struct store_key *key, uint64_t now_us);
 
 /* A write of this node: stamps `record` (sealed but for its version) with max(now, the key's version + 1, the version that the
- * record has already) and puts it in. Takes
- * over the caller's reference only when it is STORE_APPLIED; the other answer is STORE_NO_ROOM. */
+ * record has already) and puts it in. A clock that is behind by more than the grace period does not make it older than deletes that
+ * were forgotten: it is never from before the horizon. Takes over the caller's reference only when it is STORE_APPLIED; the other
+ * answer is STORE_NO_ROOM. */
 enum store_result store_write(struct store *store, const struct store_key *key,
                               struct record *record, uint64_t now_us);
 

@@ -123,6 +123,8 @@ struct request {
     bool detached;             /* it has memory of its own, outside of the batch */
     bool
         deferrable; /* the service's, in on_head: it will be answered with server_defer, unless it is refused */
+    bool
+        exclusive; /* the service's, with deferrable: what follows on the connection waits for its answer */
     bool deferred;
     bool chunked_reply; /* the streamed reply is in chunks, since the client speaks HTTP/1.1 */
     bool replied;
@@ -180,6 +182,9 @@ void server_answer(struct request *held, void (*answer)(struct service *, struct
 /* In on_request, for a request that is deferrable: the answer comes later, while those behind it on the connection are looked at
  * already. Memory as server_hold. There is no time limit and no on_hold_end: the service answers in any case. */
 struct request *server_defer(struct request *request);
+
+/* Whether a write that came before on the same connection is deferred still: what is asked now has to see it. */
+bool request_follows_write(const struct request *request);
 
 /* A deferred request can be answered: `answer` is called, which replies (also with server_stream), once all before it are answered, at
  * the end of the turn at the earliest. May be called from within on_request. */

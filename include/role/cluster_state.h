@@ -187,6 +187,7 @@ struct gather {
     bool copied;    /* a full copy is here */
     bool good;      /* the answer that comes is one */
     bool full;      /* out of memory */
+    bool waits;     /* for a ready member that is silent */
     uint64_t started_us, tell_us, told_bytes, bytes, records, rate, next_us;
 };
 

@@ -1,6 +1,7 @@
 /* The inside of the front-end room, shared by frontend.c (life, who answers what), partition.c (one cluster: whom it has, whom to ask),
  * backend.c (one member: is it there, is it ready), lane.c (connections to it), relay.c (one request on its way), moving.c (the same
- * while keys move), upload.c (bodies that come in parts), frontend_figures.c and resharding. Nobody else includes this.
+ * while keys move), upload.c (bodies that come in parts), frontend_figures.c and who tells of these, and resharding. Nobody else
+ * includes this.
  *
  *   request ─► relay ─► partition ─► backend ─► lane ─► upstream ─► node
  *                ▲         │ nobody is ready: it waits here, for a moment
@@ -100,7 +101,7 @@ struct relay {
     struct backend *avoid;         /* where the last try failed */
     struct relay *previous, *next; /* of those that are parked, or free */
     uint64_t key_hash;
-    uint64_t version;       /* of the first try; 0 before */
+    uint64_t version;       /* of the first try; before, what it is to be at least */
     uint64_t other_version; /* of the key in the other clusters; 0 when they know nothing of it */
     uint64_t
         wait_until_us; /* while keys move: a request that waits; 0 for none. Then when it is asked anew */
@@ -108,6 +109,7 @@ struct relay {
     uint8_t state; /* enum relay_state */
     uint8_t tries;
     bool write;
+    bool home;             /* a read that goes where the key's writes go */
     bool versioned;        /* the client has given a version itself */
     bool ahead;            /* the node may give a version that is less than what was seen here */
     bool asks_version;     /* of the other clusters, before the request itself */
@@ -115,6 +117,7 @@ struct relay {
     bool older;            /* the answer under way is not what the other clusters know of the key */
     bool head_only;        /* HEAD */
     bool alone;            /* it may take long: a connection of its own */
+    bool waits;            /* its client wants to hear of a change */
     bool hurried;          /* it waits no more: what it prefers is left out */
     bool elsewhere;        /* the answer under way is a refusal that another member may not give */
     bool misrouted;        /* the node that answers is of another partition */
@@ -203,10 +206,10 @@ struct partition {
     unsigned usable_count;
     struct relay *parked, *parked_last;
     unsigned parked_count;
-    uint64_t lost_us;      /* since when nobody is ready; loop time */
-    uint64_t retry_tokens; /* RETRY_TOKEN_PARTS of a retry */
-    bool reached, told;    /* somebody is ready; and that (or the contrary) was logged */
-    uint64_t requests;
+    uint64_t lost_us;            /* since when nobody is ready; loop time */
+    uint64_t retry_tokens;       /* RETRY_TOKEN_PARTS of a retry */
+    bool reached, told;          /* somebody is ready; and that (or the contrary) was logged */
+    uint64_t requests, failures; /* so far; failures of tries */
 };
 
 struct frontend_counters {
@@ -224,7 +227,7 @@ struct frontend {
     struct partition *partitions;
     struct route *previous_route;
     struct partition *previous; /* NULL unless keys are moving to another number of partitions */
-    struct relay *waiting, *waiting_last; /* to be asked anew, in this order */
+    struct relay *again_first, *again_last; /* to be asked anew, in this order */
     struct relay *free_relays;
     struct attempt *free_attempts;
     struct loop_hook hook;
@@ -233,8 +236,11 @@ struct frontend {
     uint64_t latest_version; /* that any node has told */
     uint64_t started_us, started_wall_us;
     unsigned relays, relays_free;
+    unsigned waiting; /* relays whose clients want to hear of a change */
     bool draining;
     struct frontend_counters counters;
+    struct histogram
+        latency_us; /* from the read of a request to its answer; not of those that wait by wish */
     char scrap[16 * 1024]; /* where bodies go that nobody wants */
 };
 
@@ -422,7 +428,7 @@ bool partition_may_retry(struct partition *partition);
 /* What keeps it from being used, for a client; static. */
 struct http_error partition_trouble(const struct partition *partition);
 
-/* frontend_figures.c: each writes a whole reply. */
+/* frontend_status.c, frontend_metrics.c, frontend_page.c and frontend_figures.c: each writes a whole reply. */
 
 void frontend_reply_status(struct frontend *frontend, struct request *request);
 void frontend_reply_metrics(struct frontend *frontend, struct request *request);

@@ -435,8 +435,10 @@ enum store_result store_write(struct store *store, const struct store_key *key,
                               struct record *record, uint64_t now_us)
 {
     struct record *old = store_find(store, key);
-    if (record->version < now_us)
-        record->version = now_us;
+    uint64_t horizon_us = store->agreement ? store->agreement->horizon_us(store->agreement) : 0;
+    uint64_t least = now_us > horizon_us ? now_us : horizon_us;
+    if (record->version < least)
+        record->version = least;
     if (old && old->version >= record->version)
         record->version = old->version + (old->version < UINT64_MAX);
     record->flags |= RECORD_LOCAL;

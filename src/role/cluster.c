@@ -340,6 +340,10 @@ const char *cluster_why_unready(const struct cluster *cluster)
         return cluster->refused;
     if (self_of(cluster)->phase == PHASE_LEAVING)
         return "This node is stopping.";
+    if (cluster->gather.waits)
+        return "This node waits for members that were ready and are silent, since they have what "
+               "it "
+               "has not gathered (DELETE /-/members/HOST:PORT drops one that is gone for good).";
     return "This node has not gathered all keys from its cluster yet.";
 }
 

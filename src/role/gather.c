@@ -234,6 +234,18 @@ static void gather_copy(struct cluster *cluster, struct member *donor)
 
 /* Steps */
 
+/* The only members that have everything are silent. */
+static bool waits_for_silent(struct cluster *cluster)
+{
+    bool waits = someone_is_silent(cluster);
+    if (waits && !cluster->gather.waits)
+        log_event(cluster->log, LOG_WARN_LEVEL, "gathering-waits",
+                  "msg=\"members that were ready are silent; DELETE /-/members/HOST:PORT drops one "
+                  "that is gone for good\"");
+    cluster->gather.waits = waits;
+    return waits;
+}
+
 static void gather_wait(struct cluster *cluster)
 {
     struct gather *gather = &cluster->gather;
@@ -242,10 +254,11 @@ static void gather_wait(struct cluster *cluster)
         return;
     if (gather->copied)
         gather->step = GATHER_CHECKING;
-    else if ((donor = pick_donor(cluster)))
+    else if ((donor = pick_donor(cluster))) {
+        gather->waits = false;
         gather_copy(cluster, donor);
-    else if (join_is_settled(cluster) && !someone_is_coming(cluster) &&
-             !someone_is_silent(cluster) && is_first_of_new(cluster))
+    } else if (join_is_settled(cluster) && !someone_is_coming(cluster) &&
+               !waits_for_silent(cluster) && is_first_of_new(cluster))
         gather_become_ready(cluster, cluster->members.count == 1 ? "serving alone"
                                                                  : "no member was ready before");
 }

@@ -103,12 +103,12 @@ bool moving_wait(struct relay *relay)
         relay->again_us = relay->wait_until_us;
     relay->state = RELAY_WAITING;
     relay->next = NULL;
-    relay->previous = frontend->waiting_last;
+    relay->previous = frontend->again_last;
     if (relay->previous)
         relay->previous->next = relay;
     else
-        frontend->waiting = relay;
-    frontend->waiting_last = relay;
+        frontend->again_first = relay;
+    frontend->again_last = relay;
     return true;
 }
 
@@ -118,19 +118,19 @@ void moving_forget(struct relay *relay)
     if (relay->previous)
         relay->previous->next = relay->next;
     else
-        frontend->waiting = relay->next;
+        frontend->again_first = relay->next;
     if (relay->next)
         relay->next->previous = relay->previous;
     else
-        frontend->waiting_last = relay->previous;
+        frontend->again_last = relay->previous;
     relay->state = RELAY_SENDING;
 }
 
 /* They stand in the order in which they came, save for those whose time is over before: these may be late by a moment. */
 void moving_tick(struct frontend *frontend)
 {
-    while (frontend->waiting && frontend->waiting->again_us <= frontend->loop->now_us) {
-        struct relay *relay = frontend->waiting;
+    while (frontend->again_first && frontend->again_first->again_us <= frontend->loop->now_us) {
+        struct relay *relay = frontend->again_first;
         moving_forget(relay);
         moving_ask_version(relay);
     }

@@ -132,7 +132,7 @@ static struct backend *choose_again(const struct partition *partition, const str
 
 struct backend *partition_choose(struct partition *partition, const struct relay *relay)
 {
-    bool home = relay->write || partition->frontend->config.read_home;
+    bool home = relay->write || relay->home;
     if (partition->usable_count == 0)
         return NULL;
     struct backend *backend = home ? choose_home(partition, relay) : choose_free(partition, relay);

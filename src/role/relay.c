@@ -223,6 +223,7 @@ static void relay_give_back(struct relay *relay)
 {
     struct frontend *frontend = relay->frontend;
     frontend->relays--;
+    frontend->waiting -= relay->waits;
     if (frontend->relays_free >= RELAYS_FREE_MAX) {
         free(relay);
         return;
@@ -230,15 +231,6 @@ static void relay_give_back(struct relay *relay)
     relay->next = frontend->free_relays;
     frontend->free_relays = relay;
     frontend->relays_free++;
-}
-
-/* Requests that a node may hold. */
-static bool may_take_long(const struct request *request, const struct key_options *options)
-{
-    if (request->head.method <= HTTP_HEAD)
-        return options->wait_seconds > 0 &&
-               http_field_find(&request->head, HTTP_FIELD_IF_NONE_MATCH) != NULL;
-    return options->copies > 1;
 }
 
 /* While keys move, a change may come about in either cluster: no node can wait for it. */
@@ -264,16 +256,19 @@ struct relay *relay_new(struct frontend *frontend, struct request *request)
     relay->state = RELAY_SENDING;
     relay->write = request->head.method >= HTTP_POST;
     relay->versioned = work->options.exact;
-    relay->ahead = work->options.version > 0 || relay->other;
-    if (work->options.version > frontend->latest_version)
-        frontend->latest_version = work->options.version;
+    bool after = work->options.version > 0 && !work->options.exact;
+    relay->ahead = after || relay->other;
+    relay->home = frontend->config.read_home || request_follows_write(request);
+    relay->version = after ? work->options.version : 0;
     relay->head_only = request->head.method == HTTP_HEAD;
-    relay->alone = may_take_long(request, &work->options);
-    if (relay->other && relay->alone && !relay->write)
+    relay->alone = request->exclusive;
+    relay->waits = relay->alone && !relay->write;
+    if (relay->other && relay->waits)
         relay_wait_by_asking(relay, work->options.wait_seconds);
     relay_bytes_init(&relay->sent);
     relay_bytes_init(&relay->got);
     frontend->relays++;
+    frontend->waiting += relay->waits;
     if (relay_write(relay, request) == 0)
         return relay;
     relay_free(relay);
@@ -301,7 +296,9 @@ void relay_send_first(struct relay *relay)
 {
     struct frontend *frontend = relay->frontend;
     if (relay->write) {
-        relay->version = frontend_version(frontend);
+        uint64_t version = frontend_version(frontend);
+        if (version > relay->version) /* the client may have said what it is to be at least */
+            relay->version = version;
         relay->ahead = relay->ahead || relay->version > frontend->loop->wall_us;
     }
     relay_send(relay);

@@ -16,10 +16,19 @@ static struct relay *relay_of(struct call *call)
 
 /* Writing it */
 
+/* Who waits for a change or for copies takes as long as its client wants. */
+static void count_latency(const struct relay *relay, const struct request *request)
+{
+    struct frontend *frontend = relay->frontend;
+    if (!relay->alone)
+        histogram_add(&frontend->latency_us, frontend->loop->now_us - request->received_us, 1);
+}
+
 static void reply_refusal(struct service *service, struct request *request)
 {
     const struct relay *relay = request->service_data;
     (void)service;
+    count_latency(relay, request);
     reply_start(request, relay->status);
     if (relay->status == 503)
         reply_field(request, SLICE("Retry-After"), SLICE("1"));
@@ -61,6 +70,7 @@ static void reply_whole(struct service *service, struct request *request)
     struct relay_bytes *got = &relay->got;
     struct slice body = {got->data + relay->lines_bytes, got->len - relay->lines_bytes};
     (void)service;
+    count_latency(relay, request);
     reply_start(request, relay->status);
     reply_lines(request, (struct slice){got->data, relay->lines_bytes});
     if (relay->head_only || relay->status == 204 || relay->status == 304)
@@ -82,6 +92,7 @@ static void reply_streaming(struct service *service, struct request *request)
     struct relay *relay = request->service_data;
     struct request *streaming = server_stream(request);
     (void)service;
+    count_latency(relay, streaming);
     relay->request = streaming;
     reply_start(streaming, relay->status);
     reply_lines(streaming, (struct slice){relay->got.data, relay->lines_bytes});
@@ -323,10 +334,11 @@ static void relay_on_end(struct call *call, enum call_result result)
     struct attempt *attempt = (struct attempt *)call;
     struct relay *relay = attempt->relay;
     struct backend *backend = attempt->lane->backend;
-    backend->failures += result != CALL_DONE;
     attempt_end(attempt, result == CALL_DONE);
     if (!relay)
         return;
+    backend->failures += result != CALL_DONE;
+    backend->partition->failures += result != CALL_DONE;
     relay->attempt = NULL;
     relay->paused = false;
     if (result == CALL_DONE && relay->upload && !relay->upload->whole) {

@@ -74,7 +74,6 @@ static void faults_choose(struct sim_cluster *cluster, uint64_t seed)
 static void limits_choose(struct sim_cluster *cluster)
 {
     struct rng *rng = &cluster->rng;
-    bool tight = cluster->large && !cluster->gentle && rng_chance(rng, 600000);
     cluster->limits = (struct limits){
         .idle_us = 300ULL * SECOND,
         .request_us = 30 * SECOND,
@@ -84,11 +83,14 @@ static void limits_choose(struct sim_cluster *cluster)
                         ? rng_spread(rng, SECOND, 20 * SECOND)
                         : 86400ULL * SECOND,
         .value_max = SIM_VALUE_BYTES_MAX,
-        .memory_max = tight ? rng_between(rng, 300 * 1024, 700 * 1024) : 0,
+        .memory_max = cluster->tight ? rng_between(rng, 200 * 1024, 400 * 1024) : 0,
         .connections_max = rng_chance(rng, 100000) && !cluster->gentle
                                ? (uint32_t)rng_between(rng, 4 * cluster->node_count, 40)
                                : 1000,
     };
+    if (cluster->limits.connections_max <
+        1000) /* whose other ends nobody will ever hear of count, too */
+        cluster->limits.idle_us = 20 * SECOND;
 }
 
 /* Whom a node joins: some of the others, itself, nobody, somebody who is never there. */
@@ -112,11 +114,12 @@ static void swarm_choose(struct sim_cluster *cluster)
         cluster->node_count = (unsigned)rng_between(rng, 5, SIM_NODES_MAX);
     cluster->gentle = rng_chance(rng, 200000);
     cluster->large = rng_chance(rng, 120000);
-    cluster->key_count = (unsigned)rng_between(rng, 1, SIM_KEYS_MAX);
+    cluster->tight = cluster->large && !cluster->gentle && rng_chance(rng, 600000);
+    cluster->key_count = (unsigned)rng_between(rng, cluster->tight ? 16 : 1, SIM_KEYS_MAX);
     cluster->keys = cluster_keys(rng_chance(rng, 400000));
     cluster->repair_us =
         rng_chance(rng, 150000) && !cluster->gentle ? (uint64_t)FOREVER_S * SECOND : 0;
-    cluster->full_joins = rng_chance(rng, 500000);
+    cluster->full_joins = cluster->gentle || rng_chance(rng, 500000);
     cluster->mends_clocks = rng_chance(rng, 500000);
 }
 
@@ -127,6 +130,7 @@ static void begin(struct sim_cluster *cluster, uint64_t seed, bool trace, enum m
     world_init(&cluster->world, seed, trace, mutant);
     cluster->world.run = again;
     cluster_mutants_begin(cluster);
+    cluster_watch_ready(cluster);
     rng_seed(rng, seed, 0x636c7573746572);
     cables_init(&cluster->cables, &cluster->world, &cluster->faults);
     cluster->cables.is_cut = cluster_is_cut;
@@ -136,6 +140,12 @@ static void begin(struct sim_cluster *cluster, uint64_t seed, bool trace, enum m
     faults_choose(cluster, seed);
     limits_choose(cluster);
     cluster_troubles_pick(cluster);
+    if (cluster_forgets(
+            cluster)) { /* nothing is on its way for longer than deletes are remembered */
+        cluster->cables.give_up_us = cluster->limits.grace_us / 4;
+        cluster->troubles.crash_ppm += cluster->troubles.slow_ppm;
+        cluster->troubles.slow_ppm = 0;
+    }
     cluster->full_joins |= cluster->troubles.moves; /* else nobody may be where the others look */
     cluster->start.run = cluster_on_start;
     cluster->trouble.run = cluster_on_trouble;
@@ -144,7 +154,9 @@ static void begin(struct sim_cluster *cluster, uint64_t seed, bool trace, enum m
     for (unsigned i = 0; i < cluster->node_count; i++) {
         process_host(&cluster->nodes[i].process, &cluster->cables, i);
         joins_choose(cluster, i);
-        cluster_node_start_at(cluster, &cluster->nodes[i], rng_spread(rng, 1, 10 * SECOND));
+        bool late = i + 1 == cluster->node_count && cluster->gentle && rng_chance(rng, 500000);
+        cluster_node_start_at(cluster, &cluster->nodes[i],
+                              rng_spread(rng, 1, 10 * SECOND) + (late ? 20 * SECOND : 0));
     }
     cluster->client_count = (unsigned)rng_between(rng, 1, SIM_CLIENTS_MAX);
     for (unsigned i = 0; i < cluster->client_count; i++)
@@ -167,6 +179,7 @@ static void end(struct sim_cluster *cluster)
     cables_free(&cluster->cables);
     world_free(&cluster->world);
     cluster_mutants_end();
+    cluster_watch_ready(NULL);
 }
 
 static void mend_clock(struct sim_cluster *cluster, struct sim_node *node)

@@ -26,6 +26,7 @@ enum {
 /* One life of a node. */
 struct sim_boot {
     unsigned node;
+    bool was_ready;
     uint64_t from_us, until_us;
     bool died; /* without a goodbye that was heard */
     uint64_t shown
@@ -122,6 +123,7 @@ struct sim_cluster {
     bool push_alone;    /* and now it has to */
     uint64_t repairs;   /* by then */
     bool large;         /* values */
+    bool tight;         /* memory: less than all values would take */
     bool mends_clocks;  /* when faults end */
     bool clocks_differ; /* by more than some seconds, or did */
     uint64_t
@@ -163,6 +165,9 @@ void cluster_clients_go_on(struct sim_cluster *cluster, unsigned calls);
 /* cluster_watch.c */
 void cluster_on_watch(struct world_event *event);
 
+/* The world whose nodes are watched when they become ready; NULL for none any more. */
+void cluster_watch_ready(struct sim_cluster *cluster);
+
 /* NULL, or what of a node's memory and queues is beyond its limits; once all is quiet also whether its heap has but its table. */
 const char *cluster_excess(const struct sim_cluster *cluster, const struct sim_node *node,
                            bool quiet);
@@ -171,6 +176,14 @@ const char *cluster_excess(const struct sim_cluster *cluster, const struct sim_n
 
 /* A node dies: what nobody else has may be lost. When it was told to, while it knew of nobody, that goes for all copies. */
 void cluster_check_death(struct sim_cluster *cluster, const struct sim_node *dying, bool told);
+
+/* Whether a node that has told of `before` may show `after` then: never an older one. Once a delete is forgotten, what is written later
+ * through a clock that is behind may have a smaller version. */
+bool cluster_may_follow(const struct sim_cluster *cluster, const struct sim_write *before,
+                        const struct sim_write *after);
+
+/* Whether some write may have ended a key after this one, or that itself has. */
+bool cluster_may_be_gone(const struct sim_cluster *cluster, const struct sim_write *write);
 
 /* Nodes that have this write or a newer one now; `but` is not looked at. */
 unsigned cluster_holders(struct sim_cluster *cluster, const struct sim_node *but,

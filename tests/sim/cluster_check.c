@@ -8,7 +8,7 @@
 enum {
     SECOND = 1000 * 1000,
     AGREE_US_MAX = 60 * SECOND, /* after the last fault */
-    QUIET_US_MAX = 20 * SECOND,
+    QUIET_US_MAX = 60 * SECOND, /* a body that comes slowly is waited for so long */
     PUSH_AGREE_US_MAX =
         5 * SECOND, /* the same when nothing was lost: what is under way has to arrive */
 };
@@ -70,6 +70,24 @@ static void check_agreement(struct sim_cluster *cluster)
                        (int)((world->now_us - cluster->calm_us) / SECOND), why);
             return;
         }
+}
+
+bool cluster_may_follow(const struct sim_cluster *cluster, const struct sim_write *before,
+                        const struct sim_write *after)
+{
+    return after->version >= before->version ||
+           (cluster_forgets(cluster) && after->sent_us > before->sent_us);
+}
+
+bool cluster_may_be_gone(const struct sim_cluster *cluster, const struct sim_write *floor)
+{
+    for (unsigned i = 0; i < cluster->write_count; i++) {
+        const struct sim_write *write = cluster->writes[i];
+        if (write->key == floor->key && !write->refused && (write->tombstone || write->ttl_us) &&
+            (write == floor || write->version == 0 || cluster_may_follow(cluster, floor, write)))
+            return true;
+    }
+    return false;
 }
 
 unsigned cluster_ends_since(const struct sim_cluster *cluster, uint64_t us)

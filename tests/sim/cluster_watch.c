@@ -146,6 +146,52 @@ static void watch_push(struct sim_cluster *cluster)
         cluster->nodes[i].process.node->config.repair_us = UINT64_MAX / 2;
 }
 
+/* Newcomers: whoever is ready has all that the others had when it came */
+
+static struct sim_cluster *watched;
+
+void cluster_watch_ready(struct sim_cluster *cluster)
+{
+    watched = cluster;
+}
+
+static bool had_all(struct sim_cluster *cluster, const struct sim_node *node,
+                    const struct sim_write *write)
+{
+    return write->acked && !write->tombstone && !write->ttl_us &&
+           write->sent_us + 3 * SECOND < cluster->boots[node->boot].from_us &&
+           !cluster_may_be_gone(cluster, write) &&
+           cluster_holders(cluster, node, write) + 1 == cluster->node_count;
+}
+
+static void check_ready(struct sim_cluster *cluster, struct sim_node *node)
+{
+    for (unsigned i = 0; i < cluster->write_count; i++) {
+        const struct sim_write *write = cluster->writes[i];
+        if (had_all(cluster, node, write) &&
+            cluster_holders(cluster, NULL, write) < cluster->node_count)
+            world_fail(&cluster->world, "n%u is ready without write %u, which all others have",
+                       (unsigned)(node - cluster->nodes), i);
+    }
+}
+
+/* Called by whatever is news to the others; becoming ready is. */
+void __real_cluster_hurry(struct cluster *own);
+void __wrap_cluster_hurry(struct cluster *own);
+
+void __wrap_cluster_hurry(struct cluster *own)
+{
+    __real_cluster_hurry(own);
+    for (unsigned i = 0; watched && watched->gentle && i < watched->node_count; i++) {
+        struct sim_node *node = &watched->nodes[i];
+        bool is_it = node->running && node->process.node && node->process.node->cluster == own;
+        if (!is_it || watched->boots[node->boot].was_ready || !cluster_is_ready(own))
+            continue;
+        watched->boots[node->boot].was_ready = true;
+        check_ready(watched, node);
+    }
+}
+
 void cluster_on_watch(struct world_event *event)
 {
     struct sim_cluster *cluster = of_event(event);
