@@ -16,7 +16,7 @@ def _library():
     return found[0]
 
 
-def _environment(**more):
+def clock_environment(**more):
     """Only the wall clock is wrong; timers run on another one."""
     extra = {"LD_PRELOAD": _library(), "FAKETIME_DONT_FAKE_MONOTONIC": "1", **more}
     if ASAN:
@@ -30,7 +30,7 @@ class _Clock:
     def __init__(self, name):
         self._path = os.path.join(scope().directory(), name)
         self.set("+0")
-        self.environment = _environment(FAKETIME_TIMESTAMP_FILE=self._path, FAKETIME_NO_CACHE="1")
+        self.environment = clock_environment(FAKETIME_TIMESTAMP_FILE=self._path, FAKETIME_NO_CACHE="1")
 
     def set(self, what):
         """Such as +3600; or a date at which it stands still."""
@@ -71,8 +71,8 @@ def _is_shown(node, other, hours):
 @test
 def clocks_that_are_hours_apart_do_no_harm_and_are_reported():
     first = Node()
-    nodes = [first, Node("--join", first.address, env=_environment(FAKETIME="+1h")),
-             Node("--join", first.address, env=_environment(FAKETIME="-1h"))]
+    nodes = [first, Node("--join", first.address, env=clock_environment(FAKETIME="+1h")),
+             Node("--join", first.address, env=clock_environment(FAKETIME="-1h"))]
     settle(nodes)
     wanted = {f"turns{at}": _take_turns(nodes[at:] + nodes[:at], f"turns{at}", 7) for at in range(3)}
     for at, node in enumerate(nodes):

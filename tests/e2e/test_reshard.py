@@ -8,9 +8,10 @@ import time
 
 from client import MIB, Connection, refusal, request
 from frontend import Frontend, address, clusters, key_of, partition_of
-from harness import BINARY, Background, Failure, brief, check, equal, scope, test, until
+from harness import BINARY, SLOW, Background, Failure, brief, check, equal, scope, test, until
 from load import Load
 from node import Node, environment, free_port, run_binary
+from test_cluster_clocks import clock_environment
 
 KEYS = 20000
 FILLERS = 4
@@ -255,13 +256,18 @@ def what_is_newer_stays():
 
 @test
 def values_that_expire_all_the_time_do_not_keep_it_from_ending():
-    old, new = clusters(2, 1), clusters(1, 1)
+    old, new = clusters(2, 1), [[Node(env=clock_environment(FAKETIME="-3"))]]  # to which all expires later
     frontend = Frontend(old)
+    for partition in range(2):
+        frontend.put(key_of(partition, 2, "last"), b"v")
+    version = int((time.time() - 60) * 1e6)
     with frontend.connect() as connection:
         for number in range(3000):
-            connection.send(request("PUT", f"/k-{number}", b"v", [f"Fog-TTL: {1 + number % 30}"]))
+            connection.send(request("PUT", f"/k-{number}", b"v", [f"Fog-TTL: {1 + number % 40}", f"Fog-Version: {version}"]))
             equal(connection.reply().status, 200, "the status")
+    started = time.monotonic()
     _resharded(old, new)
+    check(time.monotonic() - started < 10 * SLOW, "it waited for all to be gone")
 
 
 @test
@@ -270,7 +276,10 @@ def members_that_die_are_replaced_by_others():
     frontend = Frontend(old)
     _fill(frontend.port, range(3000), {})
     process = _start(old, new, "--rate", "200K")
-    time.sleep(0.5)
+    time.sleep(0.3)
+    for members in new:  # so that they are given what they will not answer
+        members[0].signal(signal.SIGSTOP)
+    time.sleep(0.3)
     for members in (*old, *new):
         members[0].kill()
     equal(process.wait(60), 0, "the exit code")
