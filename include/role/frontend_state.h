@@ -1,6 +1,7 @@
 /* The inside of the front-end room, shared by frontend.c (life, who answers what), partition.c (one cluster: whom it has, whom to ask),
- * backend.c (one member: is it there, is it ready), lane.c (connections to it), relay.c (one request on its way), upload.c (bodies that
- * come in parts), frontend_figures.c and who tells of these. Nobody else includes this.
+ * backend.c (one member: is it there, is it ready), lane.c (connections to it), relay.c (one request on its way), moving.c (the same
+ * while keys move), upload.c (bodies that come in parts), frontend_figures.c and who tells of these, and resharding. Nobody else
+ * includes this.
  *
  *   request ─► relay ─► partition ─► backend ─► lane ─► upstream ─► node
  *                ▲         │ nobody is ready: it waits here, for a moment
@@ -38,7 +39,9 @@ enum {
     RELAY_STREAM_BYTES = 256 * 1024, /* of a streaming answer that its client has not taken */
     RELAY_TRIES_MAX = 6,
     RELAY_PARK_US = 1500 * 1000, /* a request waits so long for a member that is ready */
-    PARKED_MAX = 65536,          /* requests that wait so, of one partition */
+    RELAY_ASK_AGAIN_US =
+        500 * 1000,     /* while keys move, a request that waits is asked anew so often */
+    PARKED_MAX = 65536, /* requests that wait so, of one partition */
     RETRY_TOKENS_MAX =
         20000, /* retries that may be made at once; each request earns a tenth of one */
     RETRY_TOKEN_PARTS = 10,
@@ -74,6 +77,7 @@ enum relay_state {
     RELAY_UPLOADING, /* its body comes in parts */
     RELAY_SENDING,   /* it is on its way, or about to be sent again */
     RELAY_PARKED,    /* nobody is ready */
+    RELAY_WAITING,   /* while keys move: nothing has changed yet, it is asked anew soon */
     RELAY_STREAMING, /* the answer's head was there, its body goes on */
     RELAY_ANSWERED,  /* all of the answer is known */
 };
@@ -90,21 +94,27 @@ struct upload {
 /* One request. */
 struct relay {
     struct frontend *frontend;
-    struct partition *partition;
-    struct partition *previous_partition; /* asked when this one does not know the key; or NULL */
-    struct request *request;              /* deferred, or with a body under way */
-    struct attempt *attempt;              /* NULL between two */
-    struct backend *avoid;                /* where the last try failed */
-    struct relay *previous, *next;        /* of those that are parked, or free */
+    struct partition *partition;   /* that is asked now: one of these two */
+    struct partition *own, *other; /* other: NULL unless keys move, see moving.c */
+    struct request *request;       /* deferred, or with a body under way */
+    struct attempt *attempt;       /* NULL between two */
+    struct backend *avoid;         /* where the last try failed */
+    struct relay *previous, *next; /* of those that are parked, or free */
     uint64_t key_hash;
-    uint64_t version; /* of the first try; before, what it is to be at least */
-    uint8_t state;    /* enum relay_state */
+    uint64_t version;       /* of the first try; before, what it is to be at least */
+    uint64_t other_version; /* of the key in the other clusters; 0 when they know nothing of it */
+    uint64_t
+        wait_until_us; /* while keys move: a request that waits; 0 for none. Then when it is asked anew */
+    uint64_t again_us;
+    uint8_t state; /* enum relay_state */
     uint8_t tries;
     bool write;
     bool home;             /* a read that goes where the key's writes go */
     bool versioned;        /* the client has given a version itself */
     bool ahead;            /* the node may give a version that is less than what was seen here */
-    bool unknown;          /* the answer under way knows nothing of the key, not even a delete */
+    bool asks_version;     /* of the other clusters, before the request itself */
+    bool unasked;          /* they did not tell */
+    bool older;            /* the answer under way is not what the other clusters know of the key */
     bool head_only;        /* HEAD */
     bool alone;            /* it may take long: a connection of its own */
     bool waits;            /* its client wants to hear of a change */
@@ -117,7 +127,10 @@ struct relay {
 
     uint16_t status;      /* of the answer */
     const char *sentence; /* of a refusal of the front-end's own */
-    size_t head_bytes;    /* of the request, without its last CRLF */
+    size_t
+        path_bytes; /* of the request: its method, with the blank; what follows up to the client's fields */
+    size_t method_bytes;
+    size_t head_bytes;    /* without its last CRLF */
     size_t prefer_bytes;  /* the last of these */
     size_t lines_bytes;   /* of the answer's head */
     uint64_t body_bytes;  /* that are to come in all, when it streams */
@@ -214,6 +227,7 @@ struct frontend {
     struct partition *partitions;
     struct route *previous_route;
     struct partition *previous; /* NULL unless keys are moving to another number of partitions */
+    struct relay *again_first, *again_last; /* to be asked anew, in this order */
     struct relay *free_relays;
     struct attempt *free_attempts;
     struct loop_hook hook;
@@ -264,9 +278,6 @@ uint64_t frontend_version(struct frontend *frontend);
 struct relay *relay_new(struct frontend *frontend, struct request *request);
 void relay_free(struct relay *relay);
 
-/* When the answer knows nothing of the key: asks the cluster that had it before, if there is one. Returns whether it does. */
-bool relay_look_back(struct relay *relay);
-
 /* Counts it, gives it a version, and sends it. */
 void relay_begin(struct relay *relay);
 
@@ -278,6 +289,9 @@ void relay_send(struct relay *relay);
 
 /* Its attempt has ended without an answer. `lost`: the node may have carried it out. */
 void relay_failed(struct relay *relay, bool lost);
+
+/* Its version is there: sends it for the first time. */
+void relay_send_first(struct relay *relay);
 
 /* Its client should not be kept waiting any more. */
 void relay_hurry(struct relay *relay);
@@ -294,9 +308,36 @@ void relay_bytes_free(struct relay_bytes *bytes);
 int relay_bytes_reserve(struct relay_bytes *bytes, size_t size);
 int relay_bytes_add(struct relay_bytes *bytes, struct slice data);
 
+/* moving.c: requests while keys move to another number of partitions. */
+
+extern const struct call_ops moving_call_ops;
+
+/* Asks the other clusters for the key's version; relay_send_first follows. */
+void moving_ask_version(struct relay *relay);
+
+/* They do not tell: it is done without. */
+void moving_go_on(struct relay *relay);
+
+/* Whether the other clusters know something newer than an answer with that version, 0 for none. */
+bool moving_is_older(const struct relay *relay, uint64_t version);
+
+/* Asks the other clusters for the answer itself. */
+void moving_look_there(struct relay *relay);
+
+/* A whole answer is there: whether its client rather waits for another one. Then it is asked anew in a moment. */
+bool moving_wait(struct relay *relay);
+void moving_tick(struct frontend *frontend);
+void moving_forget(struct relay *relay);
+
 /* relay_answer.c: the answer to it. */
 
 extern const struct call_ops relay_call_ops;
+
+/* The whole answer that was taken is given. */
+void relay_answer(struct relay *relay);
+
+/* What the answer says of the key's version; 0 for nothing. */
+uint64_t relay_learn_version(struct frontend *frontend, const struct http_response *head);
 
 /* Answers with a refusal of the front-end's own; a body that is under way ends. `sentence` is static. */
 void relay_refuse(struct relay *relay, unsigned status, const char *sentence);

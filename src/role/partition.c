@@ -168,6 +168,10 @@ static bool may_park(const struct partition *partition)
 
 void partition_park(struct partition *partition, struct relay *relay)
 {
+    if (!may_park(partition) && relay->asks_version) {
+        moving_go_on(relay);
+        return;
+    }
     if (!may_park(partition)) {
         struct http_error trouble = partition_trouble(partition);
         partition->frontend->counters.unanswered++;

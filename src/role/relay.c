@@ -59,11 +59,11 @@ int relay_bytes_add(struct relay_bytes *bytes, struct slice data)
     return 0;
 }
 
-/* The request as it is sent. What clients say beside these fields is about their own connection, or means nothing here. */
+/* The request as it is sent. What clients say beside these fields is about their own connection, or means nothing here; Fog-After is
+ * said anew, see put_version. */
 
 static const struct slice field_names[] = {
     [HTTP_FIELD_CONTENT_TYPE] = {"Content-Type: ", 14},
-
     [HTTP_FIELD_FOG_TTL] = {"Fog-TTL: ", 9},
     [HTTP_FIELD_FOG_VERSION] = {"Fog-Version: ", 13},
     [HTTP_FIELD_IF_MATCH] = {"If-Match: ", 10},
@@ -133,8 +133,10 @@ static int relay_write(struct relay *relay, const struct request *request)
     if (relay_bytes_reserve(bytes, head_room(request) + body_bytes) != 0)
         return -ENOMEM;
     put(bytes, method_names[head->method]);
+    relay->method_bytes = bytes->len;
     put(bytes, head->target);
     put(bytes, SLICE(" HTTP/1.1\r\nHost: fog\r\n"));
+    relay->path_bytes = bytes->len - relay->method_bytes;
     put_fields(bytes, head, false);
     if (sets && !head->chunked)
         put_length(bytes, head->content_length);
@@ -166,9 +168,22 @@ static const struct upload *unknown_length(const struct relay *relay)
     return relay->upload && relay->upload->chunked ? relay->upload : NULL;
 }
 
+/* HEAD, whatever the client wants, and nothing but the key. */
+static unsigned version_pieces(const struct relay *relay,
+                               struct conn_piece pieces[RELAY_PIECES_MAX])
+{
+    pieces[0] = (struct conn_piece){.data = "HEAD ", .len = 5};
+    pieces[1] = (struct conn_piece){.data = relay->sent.data + relay->method_bytes,
+                                    .len = relay->path_bytes};
+    pieces[2] = (struct conn_piece){.data = "\r\n", .len = 2};
+    return 3;
+}
+
 unsigned relay_pieces(struct relay *relay, struct conn_piece pieces[RELAY_PIECES_MAX],
                       char room[RELAY_LINES_BYTES])
 {
+    if (relay->asks_version)
+        return version_pieces(relay, pieces);
     const struct relay_bytes *sent = &relay->sent;
     const struct upload *upload = unknown_length(relay);
     bool streams = relay->upload && relay->upload->streams;
@@ -218,6 +233,14 @@ static void relay_give_back(struct relay *relay)
     frontend->relays_free++;
 }
 
+/* While keys move, a change may come about in either cluster: no node can wait for it. */
+static void relay_wait_by_asking(struct relay *relay, uint64_t seconds)
+{
+    relay->alone = false;
+    relay->hurried = true;
+    relay->wait_until_us = relay->frontend->loop->now_us + seconds * 1000000;
+}
+
 struct relay *relay_new(struct frontend *frontend, struct request *request)
 {
     struct frontend_work *work = frontend_work_of(request);
@@ -226,20 +249,22 @@ struct relay *relay_new(struct frontend *frontend, struct request *request)
         return NULL;
     memset(relay, 0, offsetof(struct relay, sent));
     relay->frontend = frontend;
-    relay->partition = &frontend->partitions[work->partition];
-    relay->previous_partition =
-        frontend->previous ? &frontend->previous[work->previous_partition] : NULL;
+    relay->partition = relay->own = &frontend->partitions[work->partition];
+    relay->other = frontend->previous ? &frontend->previous[work->previous_partition] : NULL;
     relay->request = request;
     relay->key_hash = work->key_hash;
     relay->state = RELAY_SENDING;
     relay->write = request->head.method >= HTTP_POST;
     relay->versioned = work->options.exact;
-    relay->ahead = work->options.version > 0 && !work->options.exact;
+    bool after = work->options.version > 0 && !work->options.exact;
+    relay->ahead = after || relay->other;
     relay->home = frontend->config.read_home || request_follows_write(request);
-    relay->version = relay->ahead ? work->options.version : 0;
+    relay->version = after ? work->options.version : 0;
     relay->head_only = request->head.method == HTTP_HEAD;
     relay->alone = request->exclusive;
     relay->waits = relay->alone && !relay->write;
+    if (relay->other && relay->waits)
+        relay_wait_by_asking(relay, work->options.wait_seconds);
     relay_bytes_init(&relay->sent);
     relay_bytes_init(&relay->got);
     frontend->relays++;
@@ -256,6 +281,8 @@ void relay_free(struct relay *relay)
         attempt_give_up(relay->attempt);
     if (relay->state == RELAY_PARKED)
         partition_unpark(relay->partition, relay);
+    if (relay->state == RELAY_WAITING)
+        moving_forget(relay);
     relay_blocks_free(relay);
     relay_bytes_free(&relay->sent);
     relay_bytes_free(&relay->got);
@@ -265,20 +292,34 @@ void relay_free(struct relay *relay)
 
 /* Sending */
 
-void relay_begin(struct relay *relay)
+void relay_send_first(struct relay *relay)
 {
     struct frontend *frontend = relay->frontend;
-    struct partition *partition = relay->partition;
-    partition->requests++;
-    if (partition->retry_tokens < RETRY_TOKENS_MAX * RETRY_TOKEN_PARTS)
-        partition->retry_tokens++;
     if (relay->write) {
         uint64_t version = frontend_version(frontend);
         if (version > relay->version) /* the client may have said what it is to be at least */
             relay->version = version;
-        relay->ahead |= relay->version > frontend->loop->wall_us || frontend->previous;
+        relay->ahead = relay->ahead || relay->version > frontend->loop->wall_us;
     }
     relay_send(relay);
+}
+
+static void count_request(struct partition *partition)
+{
+    partition->requests++;
+    if (partition->retry_tokens < RETRY_TOKENS_MAX * RETRY_TOKEN_PARTS)
+        partition->retry_tokens++;
+}
+
+void relay_begin(struct relay *relay)
+{
+    count_request(relay->own);
+    if (!relay->other) {
+        relay_send_first(relay);
+        return;
+    }
+    count_request(relay->other);
+    moving_ask_version(relay);
 }
 
 void relay_start(struct relay *relay, struct request *deferred)
@@ -294,7 +335,8 @@ void relay_send(struct relay *relay)
         partition_park(relay->partition, relay);
         return;
     }
-    bool alone = relay->alone || (relay->upload && relay->upload->streams);
+    bool streams = relay->upload && relay->upload->streams;
+    bool alone = !relay->asks_version && (relay->alone || streams);
     struct lane *lane = alone ? lane_take(backend) : backend->shared;
     relay->tries++;
     if (!lane || lane_send(lane, relay) != 0)
@@ -314,7 +356,7 @@ static void relay_lost(struct relay *relay, bool lost)
 void relay_failed(struct relay *relay, bool lost)
 {
     bool streams = relay->state == RELAY_STREAMING;
-    if (relay->upload && relay->upload->streams) {
+    if (relay->upload && relay->upload->streams && !relay->asks_version) {
         relay_refuse(
             relay, 502,
             relay->upload->whole
@@ -324,7 +366,9 @@ void relay_failed(struct relay *relay, bool lost)
     }
     if (relay->tries >= RELAY_TRIES_MAX || !partition_may_retry(relay->partition)) {
         relay->frontend->counters.retries_refused++;
-        if (streams)
+        if (relay->asks_version)
+            moving_go_on(relay);
+        else if (streams)
             relay_break(relay);
         else
             relay_lost(relay, lost);
@@ -334,21 +378,14 @@ void relay_failed(struct relay *relay, bool lost)
     relay_send(relay);
 }
 
-bool relay_look_back(struct relay *relay)
-{
-    if (!relay->unknown || relay->write || !relay->previous_partition)
-        return false;
-    relay->partition = relay->previous_partition;
-    relay->previous_partition = NULL;
-    relay->avoid = NULL;
-    relay->tries = 0;
-    relay->state = RELAY_SENDING;
-    relay_send(relay);
-    return true;
-}
-
 void relay_hurry(struct relay *relay)
 {
+    relay->wait_until_us = 0;
+    if (relay->state == RELAY_WAITING) {
+        moving_forget(relay);
+        relay_answer(relay);
+        return;
+    }
     if (!relay->alone || relay->write || relay->state == RELAY_ANSWERED || relay->hurried)
         return;
     relay->hurried = true;

@@ -81,6 +81,12 @@ static void reply_whole(struct service *service, struct request *request)
         reply_large_body(relay, request);
 }
 
+void relay_answer(struct relay *relay)
+{
+    relay->state = RELAY_ANSWERED;
+    server_answer_deferred(relay->request, reply_whole);
+}
+
 static void reply_streaming(struct service *service, struct request *request)
 {
     struct relay *relay = request->service_data;
@@ -215,13 +221,15 @@ static bool is_the_same(const struct relay *relay, const struct http_response *h
            lines_have(relay, etag->value);
 }
 
-static void learn_version(struct frontend *frontend, const struct http_response *head)
+uint64_t relay_learn_version(struct frontend *frontend, const struct http_response *head)
 {
     const struct http_field *field = http_response_find(head, HTTP_FIELD_FOG_VERSION);
     unsigned long long version;
-    if (field && slice_number(field->value, UINT64_MAX, &version) &&
-        version > frontend->latest_version)
+    if (!field || !slice_number(field->value, UINT64_MAX, &version))
+        return 0;
+    if (version > frontend->latest_version)
         frontend->latest_version = version;
+    return version;
 }
 
 /* Whether it is worth asking another member: this one stops, or has not gathered everything. */
@@ -247,15 +255,21 @@ static void answer_head_first(struct relay *relay, const struct http_response *h
     server_answer_deferred(relay->request, reply_streaming);
 }
 
+/* What it says follows from what the node has of the key. */
+static bool is_of_key(unsigned status)
+{
+    return status == 200 || status == 204 || status == 304 || status == 412;
+}
+
 static void relay_on_head(struct call *call, const struct http_response *head)
 {
     struct relay *relay = relay_of(call);
-    learn_version(relay->frontend, head);
+    uint64_t version = relay_learn_version(relay->frontend, head);
     relay->elsewhere = is_for_another(relay, head);
     relay->misrouted = head->status == 421;
-    relay->unknown = (head->status == 204 || head->status == 304) &&
-                     !http_response_find(head, HTTP_FIELD_FOG_VERSION);
-    if (relay->elsewhere || relay->misrouted)
+    relay->older = is_of_key(head->status) && relay->state != RELAY_STREAMING &&
+                   moving_is_older(relay, version);
+    if (relay->elsewhere || relay->misrouted || relay->older)
         return;
     if (relay->state != RELAY_STREAMING)
         answer_head_first(relay, head);
@@ -268,7 +282,7 @@ static void relay_on_head(struct call *call, const struct http_response *head)
 static void relay_on_body(struct call *call, struct slice bytes)
 {
     struct relay *relay = relay_of(call);
-    if (relay->elsewhere || relay->misrouted || relay->broken)
+    if (relay->elsewhere || relay->misrouted || relay->older || relay->broken)
         return;
     if (relay->state == RELAY_STREAMING)
         stream_body(relay, bytes);
@@ -299,13 +313,12 @@ static void relay_done(struct relay *relay, struct backend *backend)
         answer_misrouted(relay, backend);
     } else if (relay->state == RELAY_STREAMING) {
         server_stream_wake(relay->request);
-    } else if (relay_look_back(relay)) {
-        return;
+    } else if (relay->older) {
+        moving_look_there(relay);
     } else if (relay->broken) {
         relay_refuse(relay, 502, "The node's answer made no sense, or there was no room for it.");
-    } else {
-        relay->state = RELAY_ANSWERED;
-        server_answer_deferred(relay->request, reply_whole);
+    } else if (!moving_wait(relay)) {
+        relay_answer(relay);
     }
 }
 

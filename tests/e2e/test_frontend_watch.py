@@ -12,8 +12,8 @@ import time
 
 from client import MIB, curl_reply, request
 from frontend import Frontend, address, clusters, key_of
-from harness import SLOW, Background, Skip, check, equal, register, scope, test, until
-from node import Node, run_binary
+from harness import SLOW, Background, Skip, check, equal, fresh, register, scope, test, until
+from node import Node
 from served import common
 from test_watch import BROWSER, metrics_of, pass_promtool
 
@@ -145,13 +145,11 @@ def a_node_without_its_partition_is_told_of():
     stranger = Node()
     frontend = Frontend([[groups[0][0], address(stranger)], groups[1]], ready=False)
     _told_of_wrong(frontend, 0, stranger, "was named for partition 0/2, and knows of no partition")
-    equal(_status(frontend)["ready"], True, "ready")
+    until(lambda: _status(frontend)["ready"], SOON, "it is ready for what the others hold")
 
 
 @test
 def a_previous_cluster_that_is_wrong_is_told_of():
-    if b"--previous-cluster" not in run_binary("frontend", "--help").stdout:
-        raise Skip("there is no option for it yet")
     groups = clusters(2, 1)
     frontend = Frontend(groups, "--previous-cluster", address(groups[0][0]), ready=False)
     sentence = "was named for partition 0/1, and says that it is of 0/2: the order or number of --previous-cluster"
@@ -342,6 +340,7 @@ def metrics_are_called_as_those_of_nodes_where_they_mean_the_same():
     names = {name for name, _, _ in metrics_of(frontend)}
     strange = {name for name in names if not name.startswith(("velour_fog_", "process_"))}
     equal(strange, set(), "names that begin otherwise")
+    common().get(fresh())
     own = names - {name for name, _, _ in metrics_of(common())}
     equal({name for name in own if not name.startswith("velour_fog_frontend_")}, set(), "names that only a front-end has")
     for name in ("velour_fog_requests_total", "velour_fog_connections", "velour_fog_request_duration_seconds_bucket",
@@ -383,13 +382,19 @@ def few_of_many_nodes_are_told_one_by_one_and_those_in_trouble_first():
     pass_promtool(frontend)
 
 
+def _seconds(frontend, target):
+    started = time.monotonic()
+    frontend.call("GET", target)
+    return time.monotonic() - started
+
+
 @test
 def very_many_partitions_are_told():
     frontend = Frontend([[f"127.0.0.1:{DEAD}"]] * 300, ready=False)
     for target in ("/", "/-/metrics", "/-/status"):
-        started = time.monotonic()
         equal(frontend.call("GET", target).status, 200, f"the status of {target}")
-        check(time.monotonic() - started < 0.5 * SLOW, f"{target} took {time.monotonic() - started:.2f} s")
+        took = min(_seconds(frontend, target) for _ in range(3))  # the machine may be busy with other tests
+        check(took < 0.1 * SLOW, f"{target} took {took:.2f} s")
     status = _status(frontend)
     equal((len(status["partitions"]), len(status["problems"])), (300, 16), "partitions, and problems")
     equal(status["problems"][-1], "There are 285 more problems.", "the last of them")

@@ -163,6 +163,12 @@ static void arrival_put_off(struct cable_end *end)
 {
     end->cable->troubled = true;
     end->retry_us = end->retry_us ? end->retry_us * 2 : RETRY_US;
+    uint64_t give_up_us = end->cable->cables->give_up_us;
+    if (give_up_us && end->retry_us > give_up_us) {
+        end_reset(cable_peer(end), ETIMEDOUT);
+        segments_drop(end);
+        return;
+    }
     if (end->retry_us > GIVE_UP_US)
         end_reset(cable_peer(end), ETIMEDOUT);
     world_event_set(world_of(end), &end->arrival, world_of(end)->now_us + end->retry_us);

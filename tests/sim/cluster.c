@@ -88,6 +88,9 @@ static void limits_choose(struct sim_cluster *cluster)
                                ? (uint32_t)rng_between(rng, 4 * cluster->node_count, 40)
                                : 1000,
     };
+    if (cluster->limits.connections_max <
+        1000) /* whose other ends nobody will ever hear of count, too */
+        cluster->limits.idle_us = 20 * SECOND;
 }
 
 /* Whom a node joins: some of the others, itself, nobody, somebody who is never there. */
@@ -137,6 +140,12 @@ static void begin(struct sim_cluster *cluster, uint64_t seed, bool trace, enum m
     faults_choose(cluster, seed);
     limits_choose(cluster);
     cluster_troubles_pick(cluster);
+    if (cluster_forgets(
+            cluster)) { /* nothing is on its way for longer than deletes are remembered */
+        cluster->cables.give_up_us = cluster->limits.grace_us / 4;
+        cluster->troubles.crash_ppm += cluster->troubles.slow_ppm;
+        cluster->troubles.slow_ppm = 0;
+    }
     cluster->full_joins |= cluster->troubles.moves; /* else nobody may be where the others look */
     cluster->start.run = cluster_on_start;
     cluster->trouble.run = cluster_on_trouble;

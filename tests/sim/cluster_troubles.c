@@ -7,6 +7,7 @@
 
 enum {
     SECOND = 1000 * 1000,
+    TROUBLES_PPM_MIN = 100000,
     NEAR_US = 10 * SECOND, /* a cut so long ago may still have kept a goodbye from being heard */
 };
 
@@ -314,6 +315,8 @@ void cluster_troubles_pick(struct sim_cluster *cluster)
                                    .skewed = t->skewed};
         return;
     }
-    if (t->crash_ppm + t->goodbye_ppm + t->pause_ppm + t->cut_ppm + t->part_ppm + t->slow_ppm == 0)
+    uint32_t sum =
+        t->crash_ppm + t->goodbye_ppm + t->pause_ppm + t->cut_ppm + t->part_ppm + t->slow_ppm;
+    if (sum < TROUBLES_PPM_MIN)
         t->crash_ppm = 500000;
 }
