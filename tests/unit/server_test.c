@@ -1397,7 +1397,7 @@ static void test_idle_and_woken_late(void **state)
     (void)state;
     struct reader reader = {.fd = client_new_settled()};
     feed(reader.fd, GET("/text/3"));
-    fake_of(io)->now_us += (IDLE_S + 1) * second_us;
+    io->now_us += (IDLE_S + 1) * second_us;
     settle();
     expect_bytes(&reader, 3);
     assert_true(is_open(reader.fd));
