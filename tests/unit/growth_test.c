@@ -87,6 +87,7 @@ static void grow(uint32_t *least_ns, unsigned keys)
 static void test_no_insert_takes_long(void **state)
 {
     unsigned keys = keys_wanted();
+    assert_true(keys > 0);
     uint32_t *least_ns = malloc(keys * sizeof *least_ns);
     (void)state;
     assert_non_null(least_ns);
