@@ -26,14 +26,6 @@ struct run {
     bool backup_done, restore_done;
 };
 
-struct run_result {
-    bool failed;
-    char failure[WORLD_FAILURE_BYTES];
-    uint64_t now_us;
-    uint64_t hash;
-    struct world_counts counts;
-};
-
 /* `block` is SCENE_BLOCK_BYTES of anything; `again` counts the runs of one seed. */
 void run_seed(uint64_t seed, bool trace, enum mutant mutant, uint64_t again, const char *block,
               struct run_result *result);

@@ -69,6 +69,15 @@ struct world {
     struct world_counts counts;
 };
 
+/* What came of a seed. */
+struct run_result {
+    bool failed;
+    char failure[WORLD_FAILURE_BYTES];
+    uint64_t now_us;
+    uint64_t hash;
+    struct world_counts counts;
+};
+
 void world_init(struct world *world, uint64_t seed, bool trace, enum mutant mutant);
 void world_free(struct world *world);
 
