@@ -44,6 +44,8 @@ enum {
     RETRY_TOKEN_PARTS = 10,
 };
 
+#define VERSION_AHEAD_US_MAX ((uint64_t)86400 * 1000000) /* of a node's clock, to be minded in other keys' versions */
+
 struct relay;
 struct lane;
 
@@ -68,14 +70,14 @@ struct attempt {
     struct lane *lane;
     struct attempt *previous, *next; /* of its lane, in the order of calls */
     bool counted;                    /* in its backend's in_flight */
+    bool begun;                      /* its answer is the one under way */
 };
 
 enum relay_state {
     RELAY_UPLOADING, /* its body comes in parts */
     RELAY_SENDING,   /* it is on its way, or about to be sent again */
     RELAY_PARKED,    /* nobody is ready */
-    RELAY_STREAMING, /* the answer's head was there, its body goes on */
-    RELAY_ANSWERED,  /* all of the answer is known */
+    RELAY_ANSWERED,  /* what can be known of the answer is known */
 };
 
 /* A body that comes in parts, see upload.c. */
@@ -98,6 +100,8 @@ struct relay {
     struct relay *previous, *next;        /* of those that are parked, or free */
     uint64_t key_hash;
     uint64_t version; /* of the first try; 0 before */
+    uint64_t after;   /* the least that its client has asked for */
+    uint64_t wait_until_us; /* of a GET that waits; loop time */
     uint8_t state;    /* enum relay_state */
     uint8_t tries;
     bool write;
@@ -111,6 +115,8 @@ struct relay {
     bool misrouted;        /* the node that answers is of another partition */
     bool broken;           /* the answer cannot be completed */
     bool paused;           /* its lane was, until its client has taken more */
+    bool streaming;        /* the answer's head was there, its body goes on: perhaps by another try */
+    bool lost;             /* a try has ended that may have been carried out */
     struct upload *upload; /* NULL when the body came whole */
 
     uint16_t status;      /* of the answer */
@@ -155,6 +161,8 @@ struct backend {
     struct lane *shared, *spare; /* of these; NULL, or not open yet */
     uint64_t id;                 /* of the node that answers there; 0 before */
     uint64_t hello_due_us, retry_us, backoff_us;
+    uint64_t asked_us;            /* when the hello under way was */
+    uint64_t clock_us, clock_at_us; /* its wall clock was this at that loop time, or more */
     unsigned lane_count;
     unsigned in_flight; /* requests on shared lanes */
     struct seed *seed;  /* that named it, or a name of which it is an address; NULL for none */
@@ -250,8 +258,12 @@ static inline struct frontend_work *frontend_work_of(struct request *request)
 /* A number below `below`, by chance. */
 unsigned frontend_chance(struct frontend *frontend, unsigned below);
 
-/* A version for a write that begins now: more than any that a node has told. */
-uint64_t frontend_version(struct frontend *frontend);
+/* Some node, or a client, has told of a version; `clock_us` is what a node's clock says. One that is far ahead of it is not minded, since
+ * then all that is written later would have to be ahead, too. */
+void frontend_learn_version(struct frontend *frontend, uint64_t version, uint64_t clock_us);
+
+/* A version for a write that is sent now to a node whose clock says at least `clock_us`: more than any that a node has told. */
+uint64_t frontend_version(struct frontend *frontend, uint64_t clock_us);
 
 /* relay.c: a request, as it is sent. */
 
@@ -262,7 +274,7 @@ void relay_free(struct relay *relay);
 /* When the answer knows nothing of the key: asks the cluster that had it before, if there is one. Returns whether it does. */
 bool relay_look_back(struct relay *relay);
 
-/* Counts it, gives it a version, and sends it. */
+/* Counts it, and sends it. */
 void relay_begin(struct relay *relay);
 
 /* The request is deferred now, and whole: off it goes. */
@@ -353,6 +365,12 @@ void backend_down(struct backend *backend, const char *why);
 
 /* Whether it can be used has changed, perhaps. */
 void backend_update(struct backend *backend);
+
+/* The connection for most requests, if one stands; else NULL. */
+struct lane *backend_lane(struct backend *backend);
+
+/* What its wall clock says now, or less: by as much as its last hello was on its way. */
+uint64_t backend_clock_us(const struct backend *backend);
 
 /* partition.c */
 

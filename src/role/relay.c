@@ -1,9 +1,11 @@
 /* One request on its way:
  *
- *   UPLOADING ──body is whole──► SENDING ──head of a long answer──► STREAMING ──► ANSWERED
- *                                 │   ▲ │                                           ▲
- *                     nobody is   ▼   │ └──────────── whole answer, or a refusal ───┘
+ *   UPLOADING ──body is whole──► SENDING ──whole answer, or a refusal──► ANSWERED
+ *                                 │   ▲
+ *                     nobody is   ▼   │
  *                     ready      PARKED
+ *
+ * A long answer is passed on from its head on (`streaming`); another try goes on with it.
  *
  * A try that ends without an answer is followed by one at another member. A write that is tried again carries the time of its first
  * try as its version, so that it cannot overwrite what came after that. */
@@ -63,7 +65,6 @@ int relay_bytes_add(struct relay_bytes *bytes, struct slice data)
 
 static const struct slice field_names[] = {
     [HTTP_FIELD_CONTENT_TYPE] = {"Content-Type: ", 14},
-    [HTTP_FIELD_FOG_AFTER] = {"Fog-After: ", 11},
     [HTTP_FIELD_FOG_TTL] = {"Fog-TTL: ", 9},
     [HTTP_FIELD_FOG_VERSION] = {"Fog-Version: ", 13},
     [HTTP_FIELD_IF_MATCH] = {"If-Match: ", 10},
@@ -160,6 +161,16 @@ static int put_version(const struct relay *relay, char room[RELAY_LINES_BYTES])
     return relay->ahead ? snprintf(room, RELAY_LINES_BYTES, "Fog-After: %llu\r\n", version - 1) : 0;
 }
 
+/* A GET that waits and is tried again has less time left. Returns the line's length; 0 as well when there is none left. */
+static int put_wait(const struct relay *relay, char room[RELAY_LINES_BYTES])
+{
+    uint64_t now_us = relay->frontend->loop->now_us;
+    if (relay->wait_until_us <= now_us || relay->hurried)
+        return 0;
+    return snprintf(room, RELAY_LINES_BYTES, "Prefer: wait=%llu\r\n",
+                    (unsigned long long)(relay->wait_until_us - now_us + 999999) / 1000000);
+}
+
 /* A body that came in chunks and is whole, or is passed on in chunks. */
 static const struct upload *unknown_length(const struct relay *relay)
 {
@@ -173,8 +184,9 @@ unsigned relay_pieces(struct relay *relay, struct conn_piece pieces[RELAY_PIECES
     const struct upload *upload = unknown_length(relay);
     bool streams = relay->upload && relay->upload->streams;
     size_t body_at = relay->head_bytes + 2, body_bytes = streams ? 0 : sent->len - body_at;
+    bool again = relay->wait_until_us && relay->tries > 1;
     int used = put_version(relay, room);
-    if (used == 0 && !relay->hurried && !relay->upload) {
+    if (used == 0 && !relay->hurried && !again && !relay->upload) {
         pieces[0] = (struct conn_piece){.data = sent->data, .len = sent->len};
         return 1;
     }
@@ -184,8 +196,10 @@ unsigned relay_pieces(struct relay *relay, struct conn_piece pieces[RELAY_PIECES
     else if (upload)
         used += snprintf(room + used, RELAY_LINES_BYTES - (size_t)used, "Content-Length: %zu\r\n",
                          body_bytes);
+    if (again)
+        used += put_wait(relay, room + used);
     used += snprintf(room + used, RELAY_LINES_BYTES - (size_t)used, "\r\n");
-    size_t head_bytes = relay->head_bytes - (relay->hurried ? relay->prefer_bytes : 0);
+    size_t head_bytes = relay->head_bytes - (relay->hurried || again ? relay->prefer_bytes : 0);
     pieces[0] = (struct conn_piece){.data = sent->data, .len = head_bytes};
     pieces[1] = (struct conn_piece){.data = room, .len = (size_t)used};
     pieces[2] = (struct conn_piece){.data = sent->data + body_at, .len = body_bytes};
@@ -242,10 +256,12 @@ struct relay *relay_new(struct frontend *frontend, struct request *request)
     relay->state = RELAY_SENDING;
     relay->write = request->head.method >= HTTP_POST;
     relay->versioned = work->options.exact;
-    if (work->options.version > frontend->latest_version)
-        frontend->latest_version = work->options.version;
+    relay->after = relay->versioned ? 0 : work->options.version;
     relay->head_only = request->head.method == HTTP_HEAD;
     relay->alone = may_take_long(request, &work->options);
+    if (relay->alone && !relay->write)
+        relay->wait_until_us =
+            frontend->loop->now_us + work->options.wait_seconds * (uint64_t)1000000;
     relay_bytes_init(&relay->sent);
     relay_bytes_init(&relay->got);
     frontend->relays++;
@@ -272,15 +288,10 @@ void relay_free(struct relay *relay)
 
 void relay_begin(struct relay *relay)
 {
-    struct frontend *frontend = relay->frontend;
     struct partition *partition = relay->partition;
     partition->requests++;
     if (partition->retry_tokens < RETRY_TOKENS_MAX * RETRY_TOKEN_PARTS)
         partition->retry_tokens++;
-    if (relay->write) {
-        relay->version = frontend_version(frontend);
-        relay->ahead = relay->version > frontend->loop->wall_us || frontend->previous;
-    }
     relay_send(relay);
 }
 
@@ -288,6 +299,19 @@ void relay_start(struct relay *relay, struct request *deferred)
 {
     relay->request = deferred;
     relay_begin(relay);
+}
+
+/* By the node's clock, not by this machine's: what the node gives it on the first try is not less, so that what comes after that is
+ * newer than another try, and what came before is older, however wrong the clock here is. */
+static void relay_stamp(struct relay *relay, const struct backend *backend)
+{
+    struct frontend *frontend = relay->frontend;
+    uint64_t clock_us = backend_clock_us(backend);
+    frontend_learn_version(frontend, relay->after, clock_us);
+    relay->version = frontend_version(frontend, clock_us);
+    if (relay->version < relay->after)
+        relay->version = relay->after;
+    relay->ahead = relay->version > clock_us || frontend->previous;
 }
 
 void relay_send(struct relay *relay)
@@ -299,38 +323,32 @@ void relay_send(struct relay *relay)
     }
     bool alone = relay->alone || (relay->upload && relay->upload->streams);
     struct lane *lane = alone ? lane_take(backend) : backend->shared;
+    if (relay->write && !relay->version)
+        relay_stamp(relay, backend);
     relay->tries++;
     if (!lane || lane_send(lane, relay) != 0)
         relay_refuse(relay, 503, "This front-end has no room for one more request; try again.");
 }
 
-static void relay_lost(struct relay *relay, bool lost)
+static void relay_unanswered(struct relay *relay)
 {
     relay->frontend->counters.unanswered++;
-    if (relay->write && lost)
-        relay_refuse(relay, 502,
-                     "The node did not answer: the write may or may not have been carried out.");
-    else
-        relay_refuse(relay, 503, "No node of this key's partition has answered; try again.");
+    relay_refuse(relay, 503, "No node of this key's partition has answered; try again.");
 }
 
 void relay_failed(struct relay *relay, bool lost)
 {
-    bool streams = relay->state == RELAY_STREAMING;
-    if (relay->upload && relay->upload->streams) {
-        relay_refuse(
-            relay, 502,
-            relay->upload->whole
-                ? "The node did not answer: the write may or may not have been carried out."
-                : "The node was lost before it had the whole value; nothing has changed.");
+    const struct upload *upload = relay->upload;
+    bool given = upload && upload->streams && upload->begun; /* and not kept */
+    relay->lost |= lost && (!given || upload->whole);
+    if (given) {
+        relay_refuse(relay, 502,
+                     "The node was lost before it had the whole value; nothing has changed.");
         return;
     }
     if (relay->tries >= RELAY_TRIES_MAX || !partition_may_retry(relay->partition)) {
         relay->frontend->counters.retries_refused++;
-        if (streams)
-            relay_break(relay);
-        else
-            relay_lost(relay, lost);
+        relay_unanswered(relay);
         return;
     }
     relay->frontend->counters.retries++;
@@ -352,7 +370,8 @@ bool relay_look_back(struct relay *relay)
 
 void relay_hurry(struct relay *relay)
 {
-    if (!relay->alone || relay->write || relay->state == RELAY_ANSWERED || relay->hurried)
+    if (!relay->alone || relay->write || relay->state == RELAY_ANSWERED || relay->hurried ||
+        relay->streaming)
         return;
     relay->hurried = true;
     relay->alone = false;
