@@ -37,6 +37,7 @@ enum {
         1024, /* a body up to this is taken whole before it is passed on; a larger one streams */
     RELAY_STREAM_BYTES = 256 * 1024, /* of a streaming answer that its client has not taken */
     RELAY_TRIES_MAX = 6,
+    RELAY_LATE_US = 500 * 1000, /* so late a node may carry out the first try of a write */
     RELAY_PARK_US = 1500 * 1000, /* a request waits so long for a member that is ready */
     PARKED_MAX = 65536,          /* requests that wait so, of one partition */
     RETRY_TOKENS_MAX =
@@ -101,6 +102,8 @@ struct relay {
     uint64_t key_hash;
     uint64_t version; /* of the first try; 0 before */
     uint64_t after;   /* the least that its client has asked for */
+    uint64_t before_us; /* its client wants it carried out before that time of the node's clock; or 0 */
+    uint64_t late_us;   /* the first try shall be, by that of the first node */
     uint64_t wait_until_us; /* of a GET that waits; loop time */
     uint8_t state;    /* enum relay_state */
     uint8_t tries;

@@ -13,7 +13,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/digits.h"
@@ -149,26 +148,48 @@ static int relay_write(struct relay *relay, const struct request *request)
     return 0;
 }
 
-/* What a write says of its version: of the first try when it is another one; else, when the node may know less than this front-end,
- * that it shall win over all that was seen here. Returns the line's length. */
-static int put_version(const struct relay *relay, char room[RELAY_LINES_BYTES])
+static size_t put_text(char *room, struct slice text)
 {
-    unsigned long long version = relay->version;
-    if (!relay->write || relay->versioned)
+    memcpy(room, text.data, text.len);
+    return text.len;
+}
+
+/* Adds a line with a number to others. Returns how long they are. */
+static size_t put_number(char room[RELAY_LINES_BYTES], size_t used, struct slice name, uint64_t number)
+{
+    used += put_text(room + used, name);
+    used += digits_decimal(number, room + used);
+    return used + put_text(room + used, SLICE("\r\n"));
+}
+
+/* What a write says of its version: of the first try when it is another one; else, when the node may know less than this front-end,
+ * that it shall win over all that was seen here. A first try must not be carried out any more when another one may have been. Returns
+ * the length of the lines. */
+static size_t put_version(const struct relay *relay, char room[RELAY_LINES_BYTES])
+{
+    size_t used = 0;
+    uint64_t before_us = relay->before_us;
+    if (!relay->write)
         return 0;
-    if (relay->tries > 1)
-        return snprintf(room, RELAY_LINES_BYTES, "Fog-Version: %llu\r\n", version);
-    return relay->ahead ? snprintf(room, RELAY_LINES_BYTES, "Fog-After: %llu\r\n", version - 1) : 0;
+    if (!relay->versioned && relay->tries > 1)
+        used = put_number(room, used, SLICE("Fog-Version: "), relay->version);
+    else if (!relay->versioned && relay->ahead)
+        used = put_number(room, used, SLICE("Fog-After: "), relay->version - 1);
+    bool kept = !relay->upload || !relay->upload->streams;
+    if (!relay->versioned && relay->tries == 1 && kept &&
+        (!before_us || before_us > relay->late_us))
+        before_us = relay->late_us;
+    return before_us ? put_number(room, used, SLICE("Fog-Before: "), before_us) : used;
 }
 
 /* A GET that waits and is tried again has less time left. Returns the line's length; 0 as well when there is none left. */
-static int put_wait(const struct relay *relay, char room[RELAY_LINES_BYTES])
+static size_t put_wait(const struct relay *relay, char room[RELAY_LINES_BYTES])
 {
     uint64_t now_us = relay->frontend->loop->now_us;
     if (relay->wait_until_us <= now_us || relay->hurried)
         return 0;
-    return snprintf(room, RELAY_LINES_BYTES, "Prefer: wait=%llu\r\n",
-                    (unsigned long long)(relay->wait_until_us - now_us + 999999) / 1000000);
+    uint64_t left_us = relay->wait_until_us - now_us;
+    return put_number(room, 0, SLICE("Prefer: wait="), (left_us + 999999) / 1000000);
 }
 
 /* A body that came in chunks and is whole, or is passed on in chunks. */
@@ -185,23 +206,21 @@ unsigned relay_pieces(struct relay *relay, struct conn_piece pieces[RELAY_PIECES
     bool streams = relay->upload && relay->upload->streams;
     size_t body_at = relay->head_bytes + 2, body_bytes = streams ? 0 : sent->len - body_at;
     bool again = relay->wait_until_us && relay->tries > 1;
-    int used = put_version(relay, room);
+    size_t used = put_version(relay, room);
     if (used == 0 && !relay->hurried && !again && !relay->upload) {
         pieces[0] = (struct conn_piece){.data = sent->data, .len = sent->len};
         return 1;
     }
     if (upload && streams)
-        used += snprintf(room + used, RELAY_LINES_BYTES - (size_t)used,
-                         "Transfer-Encoding: chunked\r\n");
+        used += put_text(room + used, SLICE("Transfer-Encoding: chunked\r\n"));
     else if (upload)
-        used += snprintf(room + used, RELAY_LINES_BYTES - (size_t)used, "Content-Length: %zu\r\n",
-                         body_bytes);
+        used = put_number(room, used, SLICE("Content-Length: "), body_bytes);
     if (again)
         used += put_wait(relay, room + used);
-    used += snprintf(room + used, RELAY_LINES_BYTES - (size_t)used, "\r\n");
+    used += put_text(room + used, SLICE("\r\n"));
     size_t head_bytes = relay->head_bytes - (relay->hurried || again ? relay->prefer_bytes : 0);
     pieces[0] = (struct conn_piece){.data = sent->data, .len = head_bytes};
-    pieces[1] = (struct conn_piece){.data = room, .len = (size_t)used};
+    pieces[1] = (struct conn_piece){.data = room, .len = used};
     pieces[2] = (struct conn_piece){.data = sent->data + body_at, .len = body_bytes};
     return body_bytes ? 3 : 2;
 }
@@ -257,6 +276,7 @@ struct relay *relay_new(struct frontend *frontend, struct request *request)
     relay->write = request->head.method >= HTTP_POST;
     relay->versioned = work->options.exact;
     relay->after = relay->versioned ? 0 : work->options.version;
+    relay->before_us = work->options.before_us;
     relay->head_only = request->head.method == HTTP_HEAD;
     relay->alone = may_take_long(request, &work->options);
     if (relay->alone && !relay->write)
@@ -312,6 +332,7 @@ static void relay_stamp(struct relay *relay, const struct backend *backend)
     if (relay->version < relay->after)
         relay->version = relay->after;
     relay->ahead = relay->version > clock_us || frontend->previous;
+    relay->late_us = clock_us + RELAY_LATE_US;
 }
 
 void relay_send(struct relay *relay)

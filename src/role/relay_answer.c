@@ -233,6 +233,12 @@ static bool is_for_another(const struct relay *relay, const struct http_response
            relay->partition->usable_count > 1;
 }
 
+/* A first try that came too late to be carried out. */
+static bool is_late(const struct relay *relay, const struct http_response *head)
+{
+    return head->status == 412 && relay->write && !relay->versioned && relay->tries == 1;
+}
+
 static void answer_head_first(struct relay *relay, const struct http_response *head)
 {
     relay->status = head->status;
@@ -254,7 +260,7 @@ static void relay_on_head(struct call *call, const struct http_response *head)
     struct attempt *attempt = (struct attempt *)call;
     attempt->begun = true;
     learn_version(attempt, head);
-    relay->elsewhere = is_for_another(relay, head);
+    relay->elsewhere = is_for_another(relay, head) || is_late(relay, head);
     relay->misrouted = head->status == 421;
     relay->unknown = (head->status == 204 || head->status == 304) &&
                      !http_response_find(head, HTTP_FIELD_FOG_VERSION);

@@ -96,7 +96,7 @@ static void client_check_end(struct fleet_client *client)
     const struct fleet *fleet = client->fleet;
     const struct fleet_process *frontend = frontend_of(client);
     bool alive = frontend->running && !frontend->draining && frontend->boots == client->boots;
-    if (client->call_count == 0 || !alive || client->end->cable->troubled)
+    if (client->call_count == 0 || client->lost || !alive || client->end->cable->troubled)
         return;
     if (fleet->gentle || fleet->strict)
         if (!streaming_is_excused(client, call_at(client, 0)))
