@@ -111,6 +111,7 @@ struct fleet_client {
     unsigned call_first, call_count;
     unsigned calls_left, depth_max;
     bool half_closes, shut, closing;
+    bool turned_away; /* while it sent a large value: the connection ends */
     uint64_t leave_us, next_us, send_us, read_us, progress_us;
     char etags[FLEET_KEYS_MAX][RESPONSE_TEXT_BYTES]; /* last seen, and whose they are */
     struct fleet_write *seen[FLEET_KEYS_MAX];
@@ -148,7 +149,8 @@ struct fleet {
     struct world_event trouble, start, watch;
     const char *block;
     bool gentle, large, has_wrong, read_home;
-    uint64_t calm_us; /* from here on there are no faults; 0 before */
+    uint64_t offset_us; /* of all clocks that are right */
+    uint64_t calm_us;   /* from here on there are no faults; 0 before */
     bool strict;      /* and from here on all must succeed */
     unsigned troubles_made;
 };

@@ -259,6 +259,7 @@ static void judge_unchanged(struct fleet_client *client, const struct fleet_call
 {
     struct fleet *fleet = client->fleet;
     const struct response *response = &client->response;
+    fleet->world.counts.not_modified++;
     if (!call->known || strcmp(call->etag, response->etag) != 0) {
         world_fail(&fleet->world, "%s: a 304 of key %u with ETag %s, asked with %s",
                    client->host.name, call->key, response->etag, call->etag);
@@ -339,6 +340,7 @@ static void judge_refusal(struct fleet_client *client, const struct fleet_call *
     struct fleet *fleet = client->fleet;
     unsigned status = client->response.status;
     fleet->world.counts.refused++;
+    client->turned_away = call->streams;
     if (call->write && (status == 503 || client->lost))
         call->write->refused = true;
     if (call->write && call->write->known_us && call->write->refused)

@@ -60,7 +60,7 @@ static void client_connect(struct fleet_client *client)
     client->end = cable_connect(&fleet->cables, &client->host, &frontend->process.address);
     client->end->owner = client;
     client->end->on_change = on_change;
-    client->shut = client->closing = client->response_begun = false;
+    client->shut = client->closing = client->turned_away = client->response_begun = false;
     world_trace(&fleet->world, client->host.name, "connects to %s, cable %llu",
                 frontend->process.host.name, (unsigned long long)client->end->cable->id);
 }
@@ -96,7 +96,7 @@ static void client_check_end(struct fleet_client *client)
     const struct fleet *fleet = client->fleet;
     const struct fleet_process *frontend = frontend_of(client);
     bool alive = frontend->running && !frontend->draining && frontend->boots == client->boots;
-    if (client->call_count == 0 || client->lost || !alive || client->end->cable->troubled)
+    if (client->call_count == 0 || client->turned_away || !alive || client->end->cable->troubled)
         return;
     if (fleet->gentle || fleet->strict)
         if (!streaming_is_excused(client, call_at(client, 0)))

@@ -84,9 +84,7 @@ static void check_unique(struct fleet *fleet, const struct fleet_write *write, u
 static void check_not_revived(struct fleet *fleet, const struct fleet_write *write,
                               uint64_t version, const char *who)
 {
-    const struct io_sim *clock = &fleet->processes[0].process.io;
-    uint64_t offset_us = clock->steps[0].offset_us;
-    if (!write->known_us || version < offset_us + write->known_us + LATE_US)
+    if (!write->known_us || version < fleet->offset_us + write->known_us + LATE_US)
         return;
     for (unsigned i = 0; i < fleet->write_count; i++) {
         const struct fleet_write *later = fleet->writes[i];

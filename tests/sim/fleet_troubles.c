@@ -94,10 +94,10 @@ static void frontend_boot(struct fleet *fleet, struct fleet_process *process)
 static void clock_set(struct fleet *fleet, struct fleet_process *process)
 {
     struct io_sim *io = &process->process.io;
-    uint64_t first_us = fleet->processes[0].process.io.steps[0].offset_us;
     bool skewed = !is_node(process) || (fleet->troubles.skewed && !fleet->calm_us);
-    if (first_us)
-        io->steps[0].offset_us = first_us;
+    if (!fleet->offset_us)
+        fleet->offset_us = io->steps[0].offset_us;
+    io->steps[0].offset_us = fleet->offset_us;
     if (skewed)
         io_sim_step(io, (int64_t)rng_spread(&fleet->rng, 1000, 3600ULL * SECOND) *
                             (rng_chance(&fleet->rng, 500000) ? 1 : -1));
