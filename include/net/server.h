@@ -114,7 +114,7 @@ struct request {
     struct http_error error;   /* status 0: none */
     uint64_t received_us;      /* loop time at which it was read */
     void *service_data;        /* the service's, see on_request_end */
-    uint64_t service_room[10]; /* the service's, zeroed at first */
+    uint64_t service_room[11]; /* the service's, zeroed at first */
     uint32_t offset;           /* of its head in the client's input */
     uint16_t status;           /* of the reply, once there is one */
     uint8_t kind;              /* the service's */

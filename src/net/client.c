@@ -268,7 +268,7 @@ static void stream_continue(struct client *client)
     client->starved = result == SERVER_STREAM_WAIT;
     if (client->conn.state != CONN_OPEN || result <= SERVER_STREAM_WAIT)
         return;
-    bool close = request->close || client->server->draining;
+    bool close = request->close || (client->server->draining && !client->pending);
     exchange_free(client);
     client->state = CLIENT_READY;
     if (result == SERVER_STREAM_BROKEN)
@@ -285,7 +285,7 @@ static void client_stream(struct client *client)
     if (client->conn.state != CONN_OPEN || client->state == CLIENT_FINISHING)
         return;
     client->active_us = client->server->loop->now_us;
-    conn_pause(&client->conn, client->state == CLIENT_STREAMING);
+    conn_pause(&client->conn, client->state == CLIENT_STREAMING || client->waiting);
     client->more |= client->conn.kept != NULL;
     if (conn_blocked(&client->conn))
         client_set_timer(client);

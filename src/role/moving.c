@@ -32,7 +32,9 @@ static void moving_end_asking(struct relay *relay)
 {
     relay->asks_version = false;
     turn_to(relay, relay->own);
-    relay_send_first(relay);
+    if (relay->other_version >= relay->after && !relay->versioned)
+        relay->after = relay->other_version + 1;
+    relay_send(relay);
 }
 
 void moving_go_on(struct relay *relay)
@@ -61,7 +63,7 @@ static void version_on_head(struct call *call, const struct http_response *head)
     struct relay *relay = ((struct attempt *)call)->relay;
     relay->misrouted = head->status == 421;
     relay->elsewhere = head->status != 200 && head->status != 204;
-    relay->other_version = relay_learn_version(relay->frontend, head);
+    relay->other_version = relay_learn_version((struct attempt *)call, head);
 }
 
 static void version_on_end(struct call *call, enum call_result result)
@@ -96,7 +98,7 @@ const struct call_ops moving_call_ops = {
 bool moving_wait(struct relay *relay)
 {
     struct frontend *frontend = relay->frontend;
-    if (relay->status != 304 || frontend->loop->now_us >= relay->wait_until_us)
+    if (!relay->other || relay->status != 304 || frontend->loop->now_us >= relay->wait_until_us)
         return false;
     relay->again_us = frontend->loop->now_us + RELAY_ASK_AGAIN_US;
     if (relay->again_us > relay->wait_until_us)
