@@ -2,7 +2,8 @@
  *
  *   sim [--seeds N] [--first S]       seeds S to S + N - 1, 1,000 from 1 on by default; `sim N` is the same
  *   sim --seed S [--trace]            one seed again, exactly, told line by line
- *   sim --mutants                     plants each mistake of mutant.h in turn; all must be caught
+ *   sim --mutants                     plants each mistake of mutant.h in turn; all must be caught (those
+ *                                     of front-ends with --frontends)
  *   sim --mutant NAME …               plants that one
  *   sim --cluster …                   simulates clusters, not single nodes
  *   sim --frontends …                 simulates front-ends with clusters behind them
@@ -36,9 +37,13 @@ struct options {
 
 static const struct {
     const char *name, *text;
-} mutants[MUTANT_COUNT] = {[MUTANT_NONE] = {"none", "nothing"},
-#define X(id, name, text) [MUTANT_##id] = {name, text},
+    bool of_frontends;
+} mutants[MUTANT_COUNT] = {[MUTANT_NONE] = {"none", "nothing", false},
+#define X(id, name, text) [MUTANT_##id] = {name, text, false},
                            MUTANTS(X)
+#undef X
+#define X(id, name, text) [MUTANT_##id] = {name, text, true},
+                               FLEET_MUTANTS(X)
 #undef X
 };
 
@@ -202,11 +207,15 @@ static bool mutant_is_caught(struct options *options, enum mutant mutant, const 
 
 static int run_mutants(struct options *options, const char *block)
 {
-    unsigned caught = 0;
-    for (int i = MUTANT_NONE + 1; i < MUTANT_COUNT; i++)
+    unsigned caught = 0, made = 0;
+    for (int i = MUTANT_NONE + 1; i < MUTANT_COUNT; i++) {
+        if (mutants[i].of_frontends != options->frontends)
+            continue;
+        made++;
         caught += mutant_is_caught(options, (enum mutant)i, block);
-    printf("%u passed, %u failed\n", caught, MUTANT_COUNT - 1 - caught);
-    return caught == MUTANT_COUNT - 1 ? 0 : 1;
+    }
+    printf("%u passed, %u failed\n", caught, made - caught);
+    return caught == made ? 0 : 1;
 }
 
 static int usage(const char *program)
