@@ -191,6 +191,9 @@ bool request_follows_write(const struct request *request);
 void server_answer_deferred(struct request *deferred,
                             void (*answer)(struct service *, struct request *));
 
+/* It cannot after all, and `answer` was not called yet: server_answer_deferred follows another time. */
+void server_unanswer_deferred(struct request *deferred);
+
 /* While a body comes in parts: reads no more of it, until it is called with false. What was read already still comes. */
 void server_pause_body(struct request *request, bool paused);
 

@@ -131,6 +131,7 @@ struct relay {
     bool broken;       /* the answer cannot be completed */
     bool paused;       /* its lane was, until its client has taken more */
     bool streaming;    /* the answer's head was there, its body goes on: perhaps by another try */
+    bool told;         /* the head of a streaming answer was written */
     bool lost;         /* a try has ended that may have been carried out */
     struct upload *upload; /* NULL when the body came whole */
 
@@ -356,6 +357,9 @@ void relay_refuse(struct relay *relay, unsigned status, const char *sentence);
 
 /* A streaming answer cannot go on. */
 void relay_break(struct relay *relay);
+
+/* What came of an answer of which its client has seen nothing yet is dropped: another try begins anew. */
+void relay_rewind(struct relay *relay);
 
 enum server_stream_result relay_on_stream(struct relay *relay, struct request *request);
 void relay_blocks_free(struct relay *relay);

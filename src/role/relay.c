@@ -388,6 +388,7 @@ void relay_failed(struct relay *relay, bool lost)
     const struct upload *upload = relay->upload;
     bool given = upload && upload->streams && upload->begun; /* and not kept */
     relay->lost |= lost && !relay->asks_version && (!given || upload->whole);
+    relay_rewind(relay);
     if (given) {
         relay_refuse(relay, 502,
                      "The node was lost before it had the whole value; nothing has changed.");

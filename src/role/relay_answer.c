@@ -105,6 +105,7 @@ static void reply_streaming(struct service *service, struct request *request)
     (void)service;
     count_latency(relay, streaming);
     relay->request = streaming;
+    relay->told = true;
     reply_start(streaming, relay->status);
     reply_lines(streaming, (struct slice){relay->got.data, relay->lines_bytes});
     reply_stream_sized(streaming, relay->body_bytes);
@@ -119,6 +120,18 @@ void relay_blocks_free(struct relay *relay)
         relay->blocks = block->next;
         free(block);
     }
+    relay->block_bytes = 0;
+}
+
+void relay_rewind(struct relay *relay)
+{
+    if (!relay->streaming || relay->told)
+        return;
+    relay_blocks_free(relay);
+    relay->taken_bytes = relay->skip_bytes = 0;
+    relay->streaming = relay->broken = false;
+    relay->state = RELAY_SENDING;
+    server_unanswer_deferred(relay->request);
 }
 
 static void relay_resume(struct relay *relay)
