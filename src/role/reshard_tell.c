@@ -1,4 +1,5 @@
 /* What resharding prints: sentences, and where it has come to. */
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -61,6 +62,7 @@ void reshard_say(struct reshard *reshard, const char *format, ...)
 static unsigned pass_permille(const struct reshard *reshard)
 {
     uint64_t shards = 0, all = (uint64_t)reshard->config.from_count * STORE_SHARDS;
+    assert(all > 0);
     for (unsigned i = 0; i < reshard->config.from_count; i++)
         shards += reshard->sources[i].done ? STORE_SHARDS : reshard->sources[i].shard;
     return (unsigned)(shards * 1000 / all);

@@ -170,7 +170,7 @@ static void background(const char *port, bool http, unsigned rate)
             lines += take_lines(fds[i]);
     }
     printf("background: %.0f writes/s answered of %u\n",
-           (double)(lines / each) * 1e9 / (double)(now_ns() - begun), rate);
+           (double)lines / (double)each * 1e9 / (double)(now_ns() - begun), rate);
     fflush(stdout);
     _exit(0);
 }

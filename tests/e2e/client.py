@@ -189,6 +189,10 @@ class Connection:
         self.buffer += part
         return True
 
+    def has_more(self, seconds=SECONDS):
+        """Waits until there are bytes of an answer; false when the other side closes before."""
+        return bool(self.buffer) or self._more(time.monotonic() + seconds * SLOW)
+
     def _take(self, count, end):
         if len(self.buffer) < count and count > MIB:
             parts = [self.buffer]

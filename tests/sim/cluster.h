@@ -202,7 +202,7 @@ void cluster_finale(struct sim_cluster *cluster);
 void cluster_make_room(struct sim_cluster *cluster);
 
 /* cluster_mutants.c: the world whose functions go wrong from here on. */
-void cluster_mutants_begin(struct sim_cluster *cluster);
+void cluster_mutants_begin(struct sim_cluster *begun);
 void cluster_mutants_end(void);
 
 #endif

@@ -1391,6 +1391,18 @@ static void test_half_closed_clients_get_their_answers(void **state)
 
 /* Time limits */
 
+/* Who was not woken in time finds the end of the wait and the request at once: the request counts. */
+static void test_idle_and_woken_late(void **state)
+{
+    (void)state;
+    struct reader reader = {.fd = client_new_settled()};
+    feed(reader.fd, GET("/text/3"));
+    io->now_us += (IDLE_S + 1) * second_us;
+    settle();
+    expect_bytes(&reader, 3);
+    assert_true(is_open(reader.fd));
+}
+
 static void test_idle(void **state)
 {
     (void)state;
@@ -2153,6 +2165,7 @@ int main(void)
         TEST(test_reset_in_the_middle_of_a_batch),
         TEST(test_half_closed_clients_get_their_answers),
         TEST(test_idle),
+        TEST(test_idle_and_woken_late),
         TEST(test_heads_in_time),
         TEST(test_time_begins_anew_with_each_request),
         TEST(test_time_of_a_body_behind_a_blocked_answer),
