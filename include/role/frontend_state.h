@@ -106,14 +106,17 @@ struct relay {
     struct relay *previous, *next; /* of those that are parked, or free */
     uint64_t key_hash;
     uint64_t version; /* of the first try; 0 before */
-    uint64_t after;   /* the least that its client has asked for */
+    uint64_t after;   /* what it is to be at least, as its client wants it */
     uint64_t
         before_us; /* its client wants it carried out before that time of the node's clock; or 0 */
     uint64_t late_us;       /* the first try shall be, by that of the first node */
     uint64_t other_version; /* of the key in the other clusters; 0 when they know nothing of it */
-    uint64_t wait_until_us; /* of a GET that waits; loop time; 0 for none */
-    uint64_t again_us;      /* while keys move: when it is asked anew */
-    uint8_t state;          /* enum relay_state */
+    uint64_t
+        held_until_us; /* a node may keep a GET so long; loop time, 0 for one that does not wait */
+    uint64_t
+        wait_until_us; /* while keys move: a request that waits; 0 for none. Then when it is asked anew */
+    uint64_t again_us;
+    uint8_t state; /* enum relay_state */
     uint8_t tries;
     bool write;
     bool home;         /* a read that goes where the key's writes go */
@@ -325,7 +328,7 @@ int relay_bytes_add(struct relay_bytes *bytes, struct slice data);
 
 extern const struct call_ops moving_call_ops;
 
-/* Asks the other clusters for the key's version; the request itself follows. */
+/* Asks the other clusters for the key's version; then it is sent. */
 void moving_ask_version(struct relay *relay);
 
 /* They do not tell: it is done without. */

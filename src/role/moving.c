@@ -32,8 +32,6 @@ static void moving_end_asking(struct relay *relay)
 {
     relay->asks_version = false;
     turn_to(relay, relay->own);
-    if (relay->other_version >= relay->after && !relay->versioned)
-        relay->after = relay->other_version + 1;
     relay_send(relay);
 }
 
@@ -98,7 +96,7 @@ const struct call_ops moving_call_ops = {
 bool moving_wait(struct relay *relay)
 {
     struct frontend *frontend = relay->frontend;
-    if (!relay->other || relay->status != 304 || frontend->loop->now_us >= relay->wait_until_us)
+    if (relay->status != 304 || frontend->loop->now_us >= relay->wait_until_us)
         return false;
     relay->again_us = frontend->loop->now_us + RELAY_ASK_AGAIN_US;
     if (relay->again_us > relay->wait_until_us)

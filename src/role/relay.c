@@ -190,9 +190,9 @@ static size_t put_version(const struct relay *relay, char room[RELAY_LINES_BYTES
 static size_t put_wait(const struct relay *relay, char room[RELAY_LINES_BYTES])
 {
     uint64_t now_us = relay->frontend->loop->now_us;
-    if (relay->wait_until_us <= now_us || relay->hurried)
+    if (relay->held_until_us <= now_us || relay->hurried)
         return 0;
-    uint64_t left_us = relay->wait_until_us - now_us;
+    uint64_t left_us = relay->held_until_us - now_us;
     return put_number(room, 0, SLICE("Prefer: wait="), (left_us + 999999) / 1000000);
 }
 
@@ -222,7 +222,7 @@ unsigned relay_pieces(struct relay *relay, struct conn_piece pieces[RELAY_PIECES
     const struct upload *upload = unknown_length(relay);
     bool streams = relay->upload && relay->upload->streams;
     size_t body_at = relay->head_bytes + 2, body_bytes = streams ? 0 : sent->len - body_at;
-    bool again = relay->wait_until_us && relay->tries > 1;
+    bool again = relay->held_until_us && relay->tries > 1;
     size_t used = put_version(relay, room);
     if (used == 0 && !relay->hurried && !again && !relay->upload) {
         pieces[0] = (struct conn_piece){.data = sent->data, .len = sent->len};
@@ -268,6 +268,19 @@ static void relay_give_back(struct relay *relay)
     frontend->relays_free++;
 }
 
+/* While keys move, a change may come about in either cluster: no node can wait for it. */
+static void relay_set_wait(struct relay *relay, uint64_t seconds)
+{
+    uint64_t until_us = relay->frontend->loop->now_us + seconds * 1000000;
+    if (!relay->other) {
+        relay->held_until_us = until_us;
+        return;
+    }
+    relay->alone = false;
+    relay->hurried = true;
+    relay->wait_until_us = until_us;
+}
+
 struct relay *relay_new(struct frontend *frontend, struct request *request)
 {
     struct frontend_work *work = frontend_work_of(request);
@@ -290,11 +303,7 @@ struct relay *relay_new(struct frontend *frontend, struct request *request)
     relay->alone = request->exclusive;
     relay->waits = relay->alone && !relay->write;
     if (relay->waits)
-        relay->wait_until_us =
-            frontend->loop->now_us + work->options.wait_seconds * (uint64_t)1000000;
-    /* While keys move, a change may come about in either cluster: no node can wait for it. */
-    relay->hurried = relay->waits && relay->other;
-    relay->alone = relay->alone && !relay->hurried;
+        relay_set_wait(relay, work->options.wait_seconds);
     relay_bytes_init(&relay->sent);
     relay_bytes_init(&relay->got);
     frontend->relays++;
@@ -352,11 +361,13 @@ static void relay_stamp(struct relay *relay, const struct backend *backend)
 {
     struct frontend *frontend = relay->frontend;
     uint64_t clock_us = backend_clock_us(backend);
+    if (relay->after <= relay->other_version && relay->other)
+        relay->after = relay->other_version + 1;
     frontend_learn_version(frontend, relay->after, clock_us);
     relay->version = frontend_version(frontend, clock_us);
     if (relay->version < relay->after)
         relay->version = relay->after;
-    relay->ahead = relay->version > clock_us || frontend->previous;
+    relay->ahead = relay->version > clock_us || relay->other;
     relay->late_us = clock_us + RELAY_LATE_US;
 }
 
@@ -386,8 +397,9 @@ static void relay_unanswered(struct relay *relay)
 void relay_failed(struct relay *relay, bool lost)
 {
     const struct upload *upload = relay->upload;
-    bool given = upload && upload->streams && upload->begun; /* and not kept */
-    relay->lost |= lost && !relay->asks_version && (!given || upload->whole);
+    bool given =
+        upload && upload->streams && upload->begun && !relay->asks_version; /* and not kept */
+    relay->lost |= lost && (!given || upload->whole);
     relay_rewind(relay);
     if (given) {
         relay_refuse(relay, 502,

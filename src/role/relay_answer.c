@@ -296,8 +296,8 @@ static void relay_on_head(struct call *call, const struct http_response *head)
 {
     struct relay *relay = relay_of(call);
     struct attempt *attempt = (struct attempt *)call;
-    attempt->begun = true;
     uint64_t version = relay_learn_version(attempt, head);
+    attempt->begun = true;
     relay->elsewhere = is_for_another(relay, head) || is_late(relay, head);
     relay->misrouted = head->status == 421;
     relay->older = is_of_key(head->status) && !relay->streaming && moving_is_older(relay, version);
