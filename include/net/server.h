@@ -37,6 +37,8 @@ enum {
     SERVER_ACCEPT_PAUSE_US = 100 * 1000, /* out of file descriptors: when to try again */
     SERVER_BODY_BYTES_PER_S = 16 * 1024, /* a body may take 1 s longer for each of these */
     SERVER_DEFERRED_MAX = 64, /* requests of one connection that are deferred at a time */
+    SERVER_EXCHANGES_FREE_MAX =
+        512, /* memory of requests that were held or deferred, kept for later ones */
 };
 
 struct server_config {
