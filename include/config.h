@@ -6,11 +6,12 @@
 #include "net/resolver.h"
 #include "role/frontend.h"
 #include "role/node.h"
+#include "role/reshard.h"
 
 enum config_action { CONFIG_RUN, CONFIG_HELP, CONFIG_VERSION };
 
 /* What the process is; bits, since an option may be for both. */
-enum config_role { CONFIG_NODE = 1, CONFIG_FRONTEND = 2 };
+enum config_role { CONFIG_NODE = 1, CONFIG_FRONTEND = 2, CONFIG_RESHARD = 4 };
 
 /* Of the addresses of --join, or of all --cluster. */
 enum {
@@ -23,6 +24,7 @@ struct config {
     enum config_role role;
     struct node_config node;
     struct frontend_config frontend; /* when that is the role; what both have is in `node`, too */
+    struct reshard_config reshard;
     struct address listen;
     bool listen_given, memory_max_given, connections_max_given;
     bool reuse_port; /* others of the same user may listen there too */
@@ -32,6 +34,8 @@ struct config {
     char names[CONFIG_NAMES_BYTES_MAX];  /* what node.joins and seeds point into */
     const char *seeds[CONFIG_SEEDS_MAX]; /* what clusters point into */
     struct frontend_cluster clusters[FRONTEND_CLUSTERS_MAX]; /* what frontend.clusters points to */
+    struct frontend_cluster previous[FRONTEND_CLUSTERS_MAX]; /* frontend.previous */
+    bool previous_given, next_given;                         /* which of the two names they have */
     char error[256]; /* a sentence, when config_parse failed */
 };
 

@@ -20,21 +20,24 @@ static void config_init(struct config *config)
     config->node.server.idle_us = 300 * 1000000;
     config->node.server.request_us = 30 * 1000000;
     config->node.server.stall_us = 300 * 1000000;
-    config->frontend.clusters = config->clusters;
+    config->frontend.clusters = config->reshard.to = config->clusters;
+    config->frontend.previous = config->reshard.from = config->previous;
 }
 
 static const char *role_name(unsigned role)
 {
-    return role == CONFIG_FRONTEND ? "frontend" : "node";
+    return role == CONFIG_RESHARD ? "reshard" : role == CONFIG_FRONTEND ? "frontend" : "node";
 }
 
 /* The command, which may be left out. Returns how many arguments it took. */
 static int parse_role(struct config *config, int argc, char *const *argv)
 {
-    if (argc < 2 || (strcmp(argv[1], "node") != 0 && strcmp(argv[1], "frontend") != 0))
-        return 0;
-    config->role = strcmp(argv[1], "node") == 0 ? CONFIG_NODE : CONFIG_FRONTEND;
-    return 1;
+    for (unsigned role = CONFIG_NODE; argc > 1 && role <= CONFIG_RESHARD; role *= 2)
+        if (strcmp(argv[1], role_name(role)) == 0) {
+            config->role = role;
+            return 1;
+        }
+    return 0;
 }
 
 static void variable_name(const char *option, char out[64])
@@ -70,8 +73,9 @@ static const struct config_option *option_find(const char *name, size_t len)
 
 static int usage_error(struct config *config, const char *what, const char *about)
 {
-    snprintf(config->error, sizeof config->error, "%s: %.80s. See velour-fog %s--help.", what,
-             about, config->role == CONFIG_FRONTEND ? "frontend " : "");
+    bool named = config->role != CONFIG_NODE;
+    snprintf(config->error, sizeof config->error, "%s: %.80s. See velour-fog %s%s--help.", what,
+             about, named ? role_name(config->role) : "", named ? " " : "");
     return -EINVAL;
 }
 
@@ -136,11 +140,33 @@ static int finish_frontend(struct config *config)
     frontend->server = config->node.server;
     frontend->value_max = config->node.value_max;
     frontend->drain_us = config->node.drain_us;
-    if (frontend->cluster_count > 0)
+    if (frontend->cluster_count == 0)
+        snprintf(config->error, sizeof config->error,
+                 "A front-end needs --cluster HOST:PORT,... once for each partition, in order.");
+    else if (config->previous_given && config->next_given)
+        snprintf(config->error, sizeof config->error,
+                 "Keys move from --previous-cluster, or to --next-cluster; not both at a time.");
+    return *config->error ? -EINVAL : 0;
+}
+
+static int finish_reshard(struct config *config)
+{
+    struct reshard_config *reshard = &config->reshard;
+    reshard->to_count = config->frontend.cluster_count;
+    reshard->from_count = config->frontend.previous_count;
+    config->log_level = LOG_WARN_LEVEL; /* it says in sentences what it does */
+    if (reshard->to_count > 0 && reshard->from_count > 0)
         return 0;
     snprintf(config->error, sizeof config->error,
-             "A front-end needs --cluster HOST:PORT,... once for each partition, in order.");
+             "reshard needs --from and --to HOST:PORT,... once for each partition, in order.");
     return -EINVAL;
+}
+
+static int finish(struct config *config)
+{
+    if (config->role == CONFIG_RESHARD)
+        return finish_reshard(config);
+    return config->role == CONFIG_FRONTEND ? finish_frontend(config) : 0;
 }
 
 int config_parse(struct config *config, int argc, char *const *argv,
@@ -157,5 +183,5 @@ int config_parse(struct config *config, int argc, char *const *argv,
         return 0;
     if (config->node.server.allow.count == 0)
         allow_list_private(&config->node.server.allow);
-    return error || config->role == CONFIG_NODE ? error : finish_frontend(config);
+    return error ? error : finish(config);
 }

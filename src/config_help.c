@@ -3,6 +3,7 @@
 static const char node_help[] =
     "Usage: velour-fog [node] [OPTION]...\n"
     "       velour-fog frontend --help\n"
+    "       velour-fog reshard --help\n"
     "A key-value store in memory; curl is its client.\n"
     "\n"
     "  curl -d VALUE localhost:8000/KEY     sets\n"
@@ -38,6 +39,9 @@ static const char frontend_help[] =
     "\n"
     "  --cluster MEMBERS      HOST:PORT,... of a partition's cluster (default none);\n"
     "                         once for each partition, in order, from 0\n"
+    "  --next-cluster MEMBERS, --previous-cluster MEMBERS\n"
+    "                         the same of another number of partitions, which keys will\n"
+    "                         move to, or are moving from (default none)\n"
     "  --read-from WHERE      any member, or home, where writes go (default any)\n"
     "  --listen ADDR:PORT     where to serve (default [::]:8000; port 0: a free one)\n"
     "  --reuse-port YES/NO    whether others may serve on that port (default no)\n"
@@ -54,7 +58,29 @@ static const char frontend_help[] =
     "Each option may also come from the environment:\n"
     "VELOUR_FOG_CLUSTER='10.0.0.1:8000,10.0.0.2:8000 10.0.1.1:8000,10.0.1.2:8000'.\n";
 
+static const char reshard_help[] =
+    "Usage: velour-fog reshard --from HOST:PORT,... --to HOST:PORT,... [OPTION]...\n"
+    "Moves all keys from the clusters of one number of partitions to those of another\n"
+    "one, while front-ends with --cluster NEW and --previous-cluster OLD serve them.\n"
+    "\n"
+    "  velour-fog reshard --from 10.0.0.1:8000 --from 10.0.1.1:8000 \\\n"
+    "      --to 10.0.2.1:8000 --to 10.0.3.1:8000 --to 10.0.4.1:8000\n"
+    "\n"
+    "  --from MEMBERS         HOST:PORT,... of a cluster that has the keys now\n"
+    "  --to MEMBERS           HOST:PORT,... of a cluster that shall have them; each of\n"
+    "                         the two once for each partition, in order, from 0\n"
+    "  --rate SIZE            bytes to move in a second, at most (default: no limit)\n"
+    "  --help, --version\n"
+    "\n"
+    "It copies, and goes over all again until nothing is new; then it exits with 0, and\n"
+    "every key is known to be in its new cluster. Killed or failed (1), it is run again.\n"
+    "It deletes nothing: stop the old nodes once no front-end names them.\n"
+    "SIZE: bytes, or with K, M, G, T. Each option may also come from the environment:\n"
+    "VELOUR_FOG_FROM='10.0.0.1:8000 10.0.1.1:8000'.\n";
+
 const char *config_help(enum config_role role)
 {
-    return role == CONFIG_FRONTEND ? frontend_help : node_help;
+    return role == CONFIG_RESHARD    ? reshard_help
+           : role == CONFIG_FRONTEND ? frontend_help
+                                     : node_help;
 }

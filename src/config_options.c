@@ -156,6 +156,8 @@ static void begin_names(struct config *config)
     config->names_on_command_line = true;
     config->names_bytes = config->seed_count = 0;
     config->node.join_count = config->frontend.cluster_count = 0;
+    config->frontend.previous_count = 0;
+    config->previous_given = config->next_given = false;
 }
 
 /* One HOST:PORT, or several with commas between them, to `names`. Returns how many there are then, or -EINVAL. */
@@ -185,23 +187,24 @@ static int set_join(struct config *config, const char *value)
     return count < 0 ? -EINVAL : 0;
 }
 
-static int add_cluster(struct config *config, struct slice value)
+static int add_cluster(struct config *config, struct slice value, struct frontend_cluster *clusters,
+                       unsigned *cluster_count)
 {
     const char **seeds = config->seeds + config->seed_count;
     unsigned room = CONFIG_SEEDS_MAX - config->seed_count;
     int count =
         add_names(config, value, seeds, 0, room < FRONTEND_SEEDS_MAX ? room : FRONTEND_SEEDS_MAX);
-    if (count < 0 || config->frontend.cluster_count == FRONTEND_CLUSTERS_MAX)
+    if (count < 0 || *cluster_count == FRONTEND_CLUSTERS_MAX)
         return -EINVAL;
     config->seed_count += (unsigned)count;
-    config->clusters[config->frontend.cluster_count++] =
-        (struct frontend_cluster){seeds, (unsigned)count};
+    clusters[(*cluster_count)++] = (struct frontend_cluster){seeds, (unsigned)count};
     return 0;
 }
 
 /* One cluster, or several with blanks or a semicolon between them, as in the environment. Two semicolons with nothing between
  * them are no separator: a cluster that is missing there would give all that follow another number. */
-static int set_cluster(struct config *config, const char *value)
+static int add_clusters(struct config *config, const char *value, struct frontend_cluster *clusters,
+                        unsigned *count)
 {
     static const char blanks[] = " \t\n";
     begin_names(config);
@@ -209,7 +212,7 @@ static int set_cluster(struct config *config, const char *value)
         value += strspn(value, blanks);
         do {
             size_t len = strcspn(value, " \t\n;");
-            if (add_cluster(config, (struct slice){value, len}) != 0)
+            if (add_cluster(config, (struct slice){value, len}, clusters, count) != 0)
                 return -EINVAL;
             value += len;
             value += strspn(value, blanks);
@@ -217,6 +220,30 @@ static int set_cluster(struct config *config, const char *value)
         if (!*value)
             return 0;
     }
+}
+
+static int set_cluster(struct config *config, const char *value)
+{
+    return add_clusters(config, value, config->clusters, &config->frontend.cluster_count);
+}
+
+static int set_previous(struct config *config, const char *value)
+{
+    int error = add_clusters(config, value, config->previous, &config->frontend.previous_count);
+    config->previous_given = true;
+    return error;
+}
+
+static int set_next(struct config *config, const char *value)
+{
+    int error = add_clusters(config, value, config->previous, &config->frontend.previous_count);
+    config->next_given = true;
+    return error;
+}
+
+static int set_rate(struct config *config, const char *value)
+{
+    return parse_size(value, 1ULL << 50, &config->reshard.rate);
 }
 
 /* Whether the value is the one word or the other. */
@@ -267,7 +294,12 @@ static int set_forget(struct config *config, const char *value)
     return parse_time(value, &config->node.forget_us);
 }
 
-enum { NODE = CONFIG_NODE, FRONTEND = CONFIG_FRONTEND, BOTH = CONFIG_NODE | CONFIG_FRONTEND };
+enum {
+    NODE = CONFIG_NODE,
+    FRONTEND = CONFIG_FRONTEND,
+    BOTH = CONFIG_NODE | CONFIG_FRONTEND,
+    RESHARD = CONFIG_RESHARD,
+};
 
 const struct config_option config_options[] = {
     {"listen", BOTH, set_listen, "ADDR:PORT, such as 127.0.0.1:8000 or [::]:8000"},
@@ -289,6 +321,13 @@ const struct config_option config_options[] = {
     {"forget-after", NODE, set_forget, "a time such as 1d"},
     {"log-level", BOTH, set_log_level, "error, warn, info or debug"},
     {"cluster", FRONTEND, set_cluster, "HOST:PORT of members of one cluster, commas between them"},
+    {"previous-cluster", FRONTEND, set_previous,
+     "HOST:PORT of members of one cluster, commas between them"},
+    {"next-cluster", FRONTEND, set_next,
+     "HOST:PORT of members of one cluster, commas between them"},
+    {"from", RESHARD, set_previous, "HOST:PORT of members of one cluster, commas between them"},
+    {"to", RESHARD, set_cluster, "HOST:PORT of members of one cluster, commas between them"},
+    {"rate", RESHARD, set_rate, "a size such as 50M: bytes in a second"},
     {"read-from", FRONTEND, set_read_from, "any or home"},
     {"reuse-port", FRONTEND, set_reuse_port, "yes or no"},
     {NULL, 0, NULL, NULL},

@@ -26,8 +26,10 @@ struct world {
     struct log log;
     struct config config;
     struct resolver *resolver;
-    struct node *node; /* this or the front-end, by the role */
+    struct node *node; /* this, or one of the next two, by the role */
     struct frontend *frontend;
+    struct reshard *reshard;
+    char failure[RESHARD_FAILURE_BYTES];
     struct loop_watcher signals;
     struct loop_timer watchdog, status;
 };
@@ -38,20 +40,34 @@ static uint64_t world_wall_us(void *clock)
     return io->ops->wall_us(io);
 }
 
+static void print(void *context, const char *text)
+{
+    (void)context;
+    fputs(text, stdout);
+    fflush(stdout);
+}
+
 /* The role's own part of each step of a life. */
 
 static bool role_new(struct world *world)
 {
-    const struct config *config = &world->config;
-    if (config->role == CONFIG_FRONTEND)
+    struct config *config = &world->config;
+    config->reshard.print = print;
+    config->reshard.terminal = isatty(STDOUT_FILENO);
+    config->reshard.failure = world->failure;
+    if (config->role == CONFIG_RESHARD)
+        world->reshard = reshard_new(&world->loop, &config->reshard);
+    else if (config->role == CONFIG_FRONTEND)
         world->frontend = frontend_new(&world->loop, &world->log, &config->frontend);
     else
         world->node = node_new(&world->loop, &world->log, &config->node);
-    return world->frontend || world->node;
+    return world->reshard || world->frontend || world->node;
 }
 
 static void role_destroy(struct world *world)
 {
+    if (world->reshard)
+        reshard_destroy(world->reshard);
     if (world->frontend)
         frontend_destroy(world->frontend);
     if (world->node)
@@ -66,7 +82,9 @@ static int role_listen(struct world *world, struct address *address, int inherit
 
 static void role_drain(struct world *world)
 {
-    if (world->frontend)
+    if (world->reshard)
+        reshard_stop(world->reshard);
+    else if (world->frontend)
         frontend_drain(world->frontend);
     else
         node_drain(world->node);
@@ -74,6 +92,8 @@ static void role_drain(struct world *world)
 
 static bool role_is_draining(const struct world *world)
 {
+    if (world->reshard)
+        return false;
     return world->frontend ? frontend_is_draining(world->frontend) : node_is_draining(world->node);
 }
 
@@ -198,6 +218,7 @@ static int world_start(struct world *world)
     if (!world->resolver)
         return -ENOMEM;
     world->config.node.resolver = world->config.frontend.resolver = world->resolver;
+    world->config.reshard.resolver = world->resolver;
     if (!role_new(world))
         return -ENOMEM;
     return io_epoll_watch_signals(world->io, &world->signals);
@@ -212,6 +233,16 @@ static void world_serve(struct world *world)
         on_watchdog(&world->watchdog);
     loop_run(&world->loop);
     log_event(&world->log, LOG_INFO_LEVEL, "stopped", "%s", "");
+}
+
+/* It serves nobody, and ends by itself. */
+static int world_reshard(struct world *world)
+{
+    loop_run(&world->loop);
+    if (reshard_result(world->reshard) == RESHARD_DONE)
+        return 0;
+    fprintf(stderr, "velour-fog: %s\n", world->failure);
+    return -ECANCELED;
 }
 
 static void world_end(struct world *world)
@@ -230,9 +261,11 @@ static int world_run(struct world *world)
     int error = world_start(world);
     if (error)
         fprintf(stderr, "velour-fog: cannot start: %s.\n", strerror(-error));
+    else if (world->reshard)
+        error = world_reshard(world);
     else
         error = world_listen(world);
-    if (!error)
+    if (!error && !world->reshard)
         world_serve(world);
     world_end(world);
     return error ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -22,7 +22,7 @@ struct lag {
 struct lag *lag_new(void);
 
 /* To be called for every change of the store, as store_observer tells it, while the lag exists. A record that is RECORD_LOCAL
- * is one to tell. */
+ * is one to tell; so becomes one that may take the place of such a one before it was told. */
 void lag_on_change(struct lag *lag, uint32_t shard, struct record *old, struct record *record);
 void lag_on_move(struct lag *lag, uint32_t shard, const struct record *from, struct record *to);
 void lag_on_drop(struct lag *lag, uint32_t shard, struct record *record);

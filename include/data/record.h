@@ -16,18 +16,16 @@ enum {
     RECORD_KEY_BYTES_MAX = 4096,
     RECORD_TYPE_BYTES_MAX = 255,
     RECORD_VALUE_BYTES_MAX = 2147483647,
-    RECORD_LINK_BYTES = 56,         /* a uthash handle */
+    RECORD_LINK_BYTES = 56, /* a uthash handle */
+    RECORD_HASH_AT =
+        40, /* in it: uthash keeps the key's address there, which the record itself knows */
     RECORD_BLOCK_BYTES = 64 * 1024, /* of key, type and value, hashed in one go */
-
-    /* Values up to this are hashed anew whenever their hash is wanted (some 10 ns); that of larger ones is kept. */
-    RECORD_HASH_KEPT_BYTES_MIN = 129,
 };
 
 enum record_flag {
     RECORD_TOMBSTONE = 1, /* the key is deleted; no value, no type */
     /* Has a struct record_due: it is gone at due_us; of a tombstone, its value was gone then. */
     RECORD_EXPIRES = 2,
-    RECORD_HASH_KEPT = 4, /* its content's hash stands before its data */
 
     /* Of this node alone, no part of what the record says: */
     RECORD_LOCAL = 8,    /* written through this node, so it is for this node to tell others */
@@ -36,14 +34,16 @@ enum record_flag {
 };
 
 struct record {
-    unsigned char links[RECORD_LINK_BYTES]; /* the store's */
-    uint64_t version;                       /* µs since 1970 */
+    /* The store's; but 8 bytes at RECORD_HASH_AT are the hash of key, type and value, so that what a record says is known
+     * without reading it all again. */
+    unsigned char links[RECORD_LINK_BYTES];
+    uint64_t version; /* µs since 1970 */
     uint32_t references;
     uint32_t value_bytes;
     uint16_t key_bytes;
     uint8_t type_bytes;
     uint8_t flags;
-    char rest[]; /* due?, hash?, key, type, value */
+    char rest[]; /* due?, key, type, value */
 };
 
 /* When a value expires, and where it stands in the store's wheel. */

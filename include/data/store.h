@@ -34,6 +34,7 @@ struct store_counts {
     uint64_t buried;  /* of these */
     uint64_t expired; /* so far */
     uint64_t dropped; /* tombstones, so far */
+    uint64_t revived; /* of those that were past the grace period, so far */
 };
 
 enum store_result {
@@ -101,13 +102,19 @@ struct record *store_find(const struct store *store, const struct store_key *key
 struct record *store_get(const struct store *store, const struct store_key *key, uint64_t now_us);
 
 /* A write of this node: stamps `record` (sealed but for its version) with max(now, the key's version + 1, the version that the
- * record has already) and puts it in. Takes
- * over the caller's reference only when it is STORE_APPLIED; the other answer is STORE_NO_ROOM. */
+ * record has already) and puts it in. A clock that is behind by more than the grace period does not make it older than deletes that
+ * were forgotten: it is never from before the horizon. Takes over the caller's reference only when it is STORE_APPLIED; the other
+ * answer is STORE_NO_ROOM. */
 enum store_result store_write(struct store *store, const struct store_key *key,
                               struct record *record, uint64_t now_us);
 
 /* A record that comes from elsewhere: goes in if it wins over what is there. Takes over the reference as store_write. */
 enum store_result store_merge(struct store *store, const struct store_key *key,
+                              struct record *record, uint64_t now_us);
+
+/* As store_merge, for a copy of all that another member has (see store_shard_records): a tombstone past the grace period is buried
+ * here too, and not news to anybody. */
+enum store_result store_adopt(struct store *store, const struct store_key *key,
                               struct record *record, uint64_t now_us);
 
 /* Turns values that have expired into tombstones, `steps` of them at most. Returns whether more may be due. */
@@ -130,9 +137,10 @@ void store_sweep(struct store *store, uint64_t now_us, unsigned records);
 /* How many records a shard has, buried ones too. */
 unsigned store_shard_count(const struct store *store, uint32_t shard);
 
-/* The first `max` records of a shard, oldest change first, those past the grace period left out, each with a reference for the caller. Returns how many. */
-unsigned store_shard_records(const struct store *store, uint32_t shard, struct record **out,
-                             unsigned max);
+/* The first `max` records of a shard, oldest change first, each with a reference for the caller; those past the grace period only
+ * when `all` are wanted. Returns how many. */
+unsigned store_shard_records(const struct store *store, uint32_t shard, bool all,
+                             struct record **out, unsigned max);
 
 /* The records of a shard in order of their last change, buried ones too: the first one, and the one behind another. NULL at the
  * end. */

@@ -40,14 +40,14 @@ struct client {
     struct client *previous, *next;          /* all clients of the server */
     struct client *next_ready;               /* those with input to go on with */
     struct exchange *exchange;               /* NULL while READY */
-    struct exchange *pending, **pending_end; /* deferred, in the order of their requests */
+    struct exchange *pending, *pending_last; /* deferred, in the order of their requests */
     struct loop_timer timer;
     struct loop_deferred deferred;
     uint64_t active_us;  /* when it last did something: sent a request, took output */
     uint64_t request_us; /* when the head or body under way began; 0 when none is */
     uint64_t sent_bytes; /* as of active_us */
     uint64_t body_bytes; /* received of the body under way */
-    uint16_t pending_count;
+    uint16_t pending_count, pending_writes;
     uint8_t state; /* enum client_state */
     bool in_batch, in_ready;
     bool large_bodies; /* its last body that came in parts was large */
@@ -93,6 +93,7 @@ struct server {
     struct log *log;
     struct service *service;
     struct server_config config;
+    struct http_reader reader;
     struct loop_watcher listener;
     struct loop_timer accept_timer;
     struct loop_hook hook;

@@ -78,12 +78,20 @@ struct http_error {
     const char *sentence;
 };
 
-/* Parses one request head from the start of `data`. On HTTP_OK fills *head; on HTTP_BAD fills *error
+/* What the parser knows after the request line that nearly all requests have, so that it reads that line once and not for each
+ * of them. Stays as it is. */
+struct http_reader {
+    uint64_t state[16];
+};
+
+void http_reader_init(struct http_reader *reader);
+
+/* Parses one request head from the start of `data`. `reader` only saves time, and may be NULL. On HTTP_OK fills *head; on HTTP_BAD fills *error
  * (400, 414, 417, 431, 501 or 505). A few empty lines before the request line are passed over (RFC 9112,
  * 2.2). A body's length is told whatever the method is. Many mistakes are found before the head is whole.
- * Costs about 90 ns for a small GET, and a fast scan of what is there for a head that is not whole. */
-enum http_result http_head_parse(const char *data, size_t len, struct http_head *head,
-                                 struct http_error *error);
+ * Costs about 30 ns for a small GET with a reader, 50 without, and a fast scan of what is there for a head that is not whole. */
+enum http_result http_head_parse(const struct http_reader *reader, const char *data, size_t len,
+                                 struct http_head *head, struct http_error *error);
 
 /* The first field of that name, or NULL. Singletons (Content-Type, Fog-TTL, Fog-Version) never stand
  * twice in a head that was parsed; list fields may, so iterate over head->fields for those. */

@@ -99,11 +99,19 @@ enum http_result http_refuse(struct http_error *error, uint16_t status, const ch
 /* host [":" port] of RFC 3986, 3.2. The host may be empty. */
 bool http_authority_valid(struct slice s);
 
-/* Reads a method (with the space behind it) and the fields of one whole head (with the empty line
- * behind them), and fills all of *head but its target and head_bytes. With `has_length` they are a response's, whatever the
- * method, and *has_length tells whether there is a Content-Length. */
-enum http_result http_fields_read(struct slice method, uint8_t minor, struct slice fields,
-                                  struct http_head *head, bool *has_length,
+/* What stands before the fields. */
+struct http_start {
+    struct slice method; /* and the space behind it */
+    enum http_method
+        usual; /* one of the usual methods, or HTTP_OTHER when it has yet to be found out what it is */
+    uint8_t minor; /* HTTP/1.minor */
+};
+
+/* Reads a method and the fields of one whole head (with the empty line behind them), and fills all of *head but its target and
+ * head_bytes. With `has_length` they are a response's, whatever the method, and *has_length tells whether there is a
+ * Content-Length. `reader` may be NULL. */
+enum http_result http_fields_read(const struct http_reader *reader, const struct http_start *start,
+                                  struct slice fields, struct http_head *head, bool *has_length,
                                   struct http_error *error);
 
 /* Finds the end of the fields that begin at `at`, behind the empty line. */

@@ -22,6 +22,7 @@ enum {
     SERVER_INPUT_BYTES = 1024 * 1024, /* the input buffer that all connections share */
     SERVER_PASSES_PER_TURN = 8,       /* batches in one turn before other events get their chance */
     SERVER_ACCEPTS_PER_TURN = 64,     /* new connections in one turn */
+    SERVER_ACCEPTS_LAST_MAX = 4096,   /* that wait when it stops listening */
     SERVER_SCRATCH_BYTES = 4096,      /* of each request, for the service */
     SERVER_SCRATCH_ROOM = 16 * 1024, /* that a service may write to before it knows what it needs */
     SERVER_TEXT_BYTES = 256 * 1024,  /* the output buffer that all connections share */
@@ -31,7 +32,8 @@ enum {
     SERVER_METHODS = HTTP_OTHER + 1, /* HTTP_OTHER also counts requests without a readable method */
     SERVER_STATUSES = 500,           /* 100 to 599 */
     SERVER_REFUSED_MAX = 128, /* connections past connections_max that are told so with a 503 */
-    SERVER_LINGER_US = 1000 * 1000,      /* see CONN_LINGERING */
+    SERVER_LINGER_US = 1000 * 1000, /* see CONN_LINGERING */
+    SERVER_LAST_US = 250 * 1000,    /* a stop waits so long for one more request of a busy client */
     SERVER_ACCEPT_PAUSE_US = 100 * 1000, /* out of file descriptors: when to try again */
     SERVER_BODY_BYTES_PER_S = 16 * 1024, /* a body may take 1 s longer for each of these */
     SERVER_DEFERRED_MAX = 64, /* requests of one connection that are deferred at a time */
@@ -121,6 +123,8 @@ struct request {
     bool detached;             /* it has memory of its own, outside of the batch */
     bool
         deferrable; /* the service's, in on_head: it will be answered with server_defer, unless it is refused */
+    bool
+        exclusive; /* the service's, with deferrable: what follows on the connection waits for its answer */
     bool deferred;
     bool chunked_reply; /* the streamed reply is in chunks, since the client speaks HTTP/1.1 */
     bool replied;
@@ -178,6 +182,9 @@ void server_answer(struct request *held, void (*answer)(struct service *, struct
 /* In on_request, for a request that is deferrable: the answer comes later, while those behind it on the connection are looked at
  * already. Memory as server_hold. There is no time limit and no on_hold_end: the service answers in any case. */
 struct request *server_defer(struct request *request);
+
+/* Whether a write that came before on the same connection is deferred still: what is asked now has to see it. */
+bool request_follows_write(const struct request *request);
 
 /* A deferred request can be answered: `answer` is called, which replies (also with server_stream), once all before it are answered, at
  * the end of the turn at the earliest. May be called from within on_request. */

@@ -64,6 +64,8 @@ struct batch {
 struct sending {
     struct call call; /* first, so that a call leads here */
     struct peer *peer;
+    bool ended;   /* though one before it has not: it found no connection */
+    uint64_t lag; /* which lag it comes out of; 0 for none */
     uint64_t from,
         to; /* once it is answered, the member has all batches of these numbers, `to` not included */
     size_t bytes;
@@ -97,6 +99,7 @@ struct repair {
     uint16_t *todo; /* shards that differ */
     unsigned todo_count, todo_at, todo_next;
     uint64_t pulled, pushed;
+    uint64_t revived;  /* old deletes here, as of the beginning (store_counts) */
     uint64_t next_us;  /* not before */
     unsigned differed; /* hellos in a row */
 };
@@ -125,7 +128,8 @@ struct peer {
     /* push */
     enum push_state push_state;
     struct lag *lag;
-    uint64_t lag_from; /* the number of the first batch that it was not sent */
+    uint64_t lag_number; /* counts its lags */
+    uint64_t lag_from;   /* the number of the first batch that it was not sent */
     uint64_t push_retry_us;
     uint64_t missed_us;
     bool missed; /* something may not have come to it since the last time that all was the same */
@@ -183,6 +187,7 @@ struct gather {
     bool copied;    /* a full copy is here */
     bool good;      /* the answer that comes is one */
     bool full;      /* out of memory */
+    bool waits;     /* for a ready member that is silent */
     uint64_t started_us, tell_us, told_bytes, bytes, records, rate, next_us;
 };
 
@@ -210,8 +215,9 @@ struct cluster {
     bool has_everything;
     bool own_found; /* the own address was found, not given */
     uint64_t started_us, leave_us;
-    uint64_t horizon_us; /* see store_agreement */
-    const char *refused; /* NULL, or a sentence: why the others do not want us */
+    uint64_t horizon_us;  /* see store_agreement */
+    uint64_t departed_us; /* loop time at which a member last was found to be gone */
+    const char *refused;  /* NULL, or a sentence: why the others do not want us */
     char sentence[512];
     char *scratch; /* HELLO_BYTES_MAX */
 

@@ -1,6 +1,7 @@
 /* The inside of the front-end room, shared by frontend.c (life, who answers what), partition.c (one cluster: whom it has, whom to ask),
- * backend.c (one member: is it there, is it ready), lane.c (connections to it), relay.c (one request on its way), upload.c (bodies that
- * come in parts) and frontend_figures.c. Nobody else includes this.
+ * backend.c (one member: is it there, is it ready), lane.c (connections to it), relay.c (one request on its way), moving.c (the same
+ * while keys move), upload.c (bodies that come in parts), frontend_figures.c and who tells of these, and resharding. Nobody else
+ * includes this.
  *
  *   request ─► relay ─► partition ─► backend ─► lane ─► upstream ─► node
  *                ▲         │ nobody is ready: it waits here, for a moment
@@ -37,15 +38,18 @@ enum {
         1024, /* a body up to this is taken whole before it is passed on; a larger one streams */
     RELAY_STREAM_BYTES = 256 * 1024, /* of a streaming answer that its client has not taken */
     RELAY_TRIES_MAX = 6,
-    RELAY_LATE_US = 500 * 1000, /* so late a node may carry out the first try of a write */
+    RELAY_LATE_US = 500 * 1000,  /* so late a node may carry out the first try of a write */
     RELAY_PARK_US = 1500 * 1000, /* a request waits so long for a member that is ready */
-    PARKED_MAX = 65536,          /* requests that wait so, of one partition */
+    RELAY_ASK_AGAIN_US =
+        500 * 1000,     /* while keys move, a request that waits is asked anew so often */
+    PARKED_MAX = 65536, /* requests that wait so, of one partition */
     RETRY_TOKENS_MAX =
         20000, /* retries that may be made at once; each request earns a tenth of one */
     RETRY_TOKEN_PARTS = 10,
 };
 
-#define VERSION_AHEAD_US_MAX ((uint64_t)86400 * 1000000) /* of a node's clock, to be minded in other keys' versions */
+#define VERSION_AHEAD_US_MAX \
+    ((uint64_t)86400 * 1000000) /* of a node's clock, to be minded in other keys' versions */
 
 struct relay;
 struct lane;
@@ -78,6 +82,7 @@ enum relay_state {
     RELAY_UPLOADING, /* its body comes in parts */
     RELAY_SENDING,   /* it is on its way, or about to be sent again */
     RELAY_PARKED,    /* nobody is ready */
+    RELAY_WAITING,   /* while keys move: nothing has changed yet, it is asked anew soon */
     RELAY_ANSWERED,  /* what can be known of the answer is known */
 };
 
@@ -93,39 +98,52 @@ struct upload {
 /* One request. */
 struct relay {
     struct frontend *frontend;
-    struct partition *partition;
-    struct partition *previous_partition; /* asked when this one does not know the key; or NULL */
-    struct request *request;              /* deferred, or with a body under way */
-    struct attempt *attempt;              /* NULL between two */
-    struct backend *avoid;                /* where the last try failed */
-    struct relay *previous, *next;        /* of those that are parked, or free */
+    struct partition *partition;   /* that is asked now: one of these two */
+    struct partition *own, *other; /* other: NULL unless keys move, see moving.c */
+    struct request *request;       /* deferred, or with a body under way */
+    struct attempt *attempt;       /* NULL between two */
+    struct backend *avoid;         /* where the last try failed */
+    struct relay *previous, *next; /* of those that are parked, or free */
     uint64_t key_hash;
     uint64_t version; /* of the first try; 0 before */
-    uint64_t after;   /* the least that its client has asked for */
-    uint64_t before_us; /* its client wants it carried out before that time of the node's clock; or 0 */
-    uint64_t late_us;   /* the first try shall be, by that of the first node */
-    uint64_t wait_until_us; /* of a GET that waits; loop time */
-    uint8_t state;    /* enum relay_state */
+    uint64_t after;   /* what it is to be at least, as its client wants it */
+    uint64_t
+        before_us; /* its client wants it carried out before that time of the node's clock; or 0 */
+    uint64_t late_us;       /* the first try shall be, by that of the first node */
+    uint64_t other_version; /* of the key in the other clusters; 0 when they know nothing of it */
+    uint64_t
+        held_until_us; /* a node may keep a GET so long; loop time, 0 for one that does not wait */
+    uint64_t
+        wait_until_us; /* while keys move: a request that waits; 0 for none. Then when it is asked anew */
+    uint64_t again_us;
+    uint8_t state; /* enum relay_state */
     uint8_t tries;
     bool write;
-    bool versioned;        /* the client has given a version itself */
-    bool ahead;            /* the node may give a version that is less than what was seen here */
-    bool unknown;          /* the answer under way knows nothing of the key, not even a delete */
-    bool head_only;        /* HEAD */
-    bool alone;            /* it may take long: a connection of its own */
-    bool hurried;          /* it waits no more: what it prefers is left out */
-    bool elsewhere;        /* the answer under way is a refusal that another member may not give */
-    bool misrouted;        /* the node that answers is of another partition */
-    bool broken;           /* the answer cannot be completed */
-    bool paused;           /* its lane was, until its client has taken more */
-    bool streaming;        /* the answer's head was there, its body goes on: perhaps by another try */
-    bool told;             /* the head of a streaming answer was written */
-    bool lost;             /* a try has ended that may have been carried out */
+    bool home;         /* a read that goes where the key's writes go */
+    bool versioned;    /* the client has given a version itself */
+    bool ahead;        /* the node may give a version that is less than what was seen here */
+    bool asks_version; /* of the other clusters, before the request itself */
+    bool unasked;      /* they did not tell */
+    bool older;        /* the answer under way is not what the other clusters know of the key */
+    bool head_only;    /* HEAD */
+    bool alone;        /* it may take long: a connection of its own */
+    bool waits;        /* its client wants to hear of a change */
+    bool hurried;      /* it waits no more: what it prefers is left out */
+    bool elsewhere;    /* the answer under way is a refusal that another member may not give */
+    bool misrouted;    /* the node that answers is of another partition */
+    bool broken;       /* the answer cannot be completed */
+    bool paused;       /* its lane was, until its client has taken more */
+    bool streaming;    /* the answer's head was there, its body goes on: perhaps by another try */
+    bool told;         /* the head of a streaming answer was written */
+    bool lost;         /* a try has ended that may have been carried out */
     struct upload *upload; /* NULL when the body came whole */
 
     uint16_t status;      /* of the answer */
     const char *sentence; /* of a refusal of the front-end's own */
-    size_t head_bytes;    /* of the request, without its last CRLF */
+    size_t
+        path_bytes; /* of the request: its method, with the blank; what follows up to the client's fields */
+    size_t method_bytes;
+    size_t head_bytes;    /* without its last CRLF */
     size_t prefer_bytes;  /* the last of these */
     size_t lines_bytes;   /* of the answer's head */
     uint64_t body_bytes;  /* that are to come in all, when it streams */
@@ -165,7 +183,7 @@ struct backend {
     struct lane *shared, *spare; /* of these; NULL, or not open yet */
     uint64_t id;                 /* of the node that answers there; 0 before */
     uint64_t hello_due_us, retry_us, backoff_us;
-    uint64_t asked_us;            /* when the hello under way was */
+    uint64_t asked_us;              /* when the hello under way was */
     uint64_t clock_us, clock_at_us; /* its wall clock was this at that loop time, or more */
     unsigned lane_count;
     unsigned in_flight; /* requests on shared lanes */
@@ -203,10 +221,10 @@ struct partition {
     unsigned usable_count;
     struct relay *parked, *parked_last;
     unsigned parked_count;
-    uint64_t lost_us;      /* since when nobody is ready; loop time */
-    uint64_t retry_tokens; /* RETRY_TOKEN_PARTS of a retry */
-    bool reached, told;    /* somebody is ready; and that (or the contrary) was logged */
-    uint64_t requests;
+    uint64_t lost_us;            /* since when nobody is ready; loop time */
+    uint64_t retry_tokens;       /* RETRY_TOKEN_PARTS of a retry */
+    bool reached, told;          /* somebody is ready; and that (or the contrary) was logged */
+    uint64_t requests, failures; /* so far; failures of tries */
 };
 
 struct frontend_counters {
@@ -224,6 +242,7 @@ struct frontend {
     struct partition *partitions;
     struct route *previous_route;
     struct partition *previous; /* NULL unless keys are moving to another number of partitions */
+    struct relay *again_first, *again_last; /* to be asked anew, in this order */
     struct relay *free_relays;
     struct attempt *free_attempts;
     struct loop_hook hook;
@@ -232,8 +251,11 @@ struct frontend {
     uint64_t latest_version; /* that any node has told */
     uint64_t started_us, started_wall_us;
     unsigned relays, relays_free;
+    unsigned waiting; /* relays whose clients want to hear of a change */
     bool draining;
     struct frontend_counters counters;
+    struct histogram
+        latency_us; /* from the read of a request to its answer; not of those that wait by wish */
     char scrap[16 * 1024]; /* where bodies go that nobody wants */
 };
 
@@ -275,9 +297,6 @@ uint64_t frontend_version(struct frontend *frontend, uint64_t clock_us);
 struct relay *relay_new(struct frontend *frontend, struct request *request);
 void relay_free(struct relay *relay);
 
-/* When the answer knows nothing of the key: asks the cluster that had it before, if there is one. Returns whether it does. */
-bool relay_look_back(struct relay *relay);
-
 /* Counts it, and sends it. */
 void relay_begin(struct relay *relay);
 
@@ -305,9 +324,36 @@ void relay_bytes_free(struct relay_bytes *bytes);
 int relay_bytes_reserve(struct relay_bytes *bytes, size_t size);
 int relay_bytes_add(struct relay_bytes *bytes, struct slice data);
 
+/* moving.c: requests while keys move to another number of partitions. */
+
+extern const struct call_ops moving_call_ops;
+
+/* Asks the other clusters for the key's version; then it is sent. */
+void moving_ask_version(struct relay *relay);
+
+/* They do not tell: it is done without. */
+void moving_go_on(struct relay *relay);
+
+/* Whether the other clusters know something newer than an answer with that version, 0 for none. */
+bool moving_is_older(const struct relay *relay, uint64_t version);
+
+/* Asks the other clusters for the answer itself. */
+void moving_look_there(struct relay *relay);
+
+/* A whole answer is there: whether its client rather waits for another one. Then it is asked anew in a moment. */
+bool moving_wait(struct relay *relay);
+void moving_tick(struct frontend *frontend);
+void moving_forget(struct relay *relay);
+
 /* relay_answer.c: the answer to it. */
 
 extern const struct call_ops relay_call_ops;
+
+/* The whole answer that was taken is given. */
+void relay_answer(struct relay *relay);
+
+/* What the answer says of the key's version; 0 for nothing. */
+uint64_t relay_learn_version(const struct attempt *attempt, const struct http_response *head);
 
 /* Answers with a refusal of the front-end's own; a body that is under way ends. `sentence` is static. */
 void relay_refuse(struct relay *relay, unsigned status, const char *sentence);
@@ -407,7 +453,7 @@ bool partition_may_retry(struct partition *partition);
 /* What keeps it from being used, for a client; static. */
 struct http_error partition_trouble(const struct partition *partition);
 
-/* frontend_figures.c: each writes a whole reply. */
+/* frontend_status.c, frontend_metrics.c, frontend_page.c and frontend_figures.c: each writes a whole reply. */
 
 void frontend_reply_status(struct frontend *frontend, struct request *request);
 void frontend_reply_metrics(struct frontend *frontend, struct request *request);

@@ -5,14 +5,20 @@
 #include "data/store.h"
 #include "data/wire.h"
 
+enum { INTAKE_KEPT_MAX = 8192 }; /* records of a stream that is taken as a whole */
+
 struct intake {
     struct store *store;
     struct wire_reader reader;
     uint64_t applied, stale;
     uint32_t shard; /* of the last record */
     bool local;     /* the records are for this node to tell others (RECORD_LOCAL) */
+    bool whole;     /* records are kept until the stream's end mark: a broken one changes nothing */
+    bool copy;      /* of all that another member has: see store_adopt */
     bool broken,
         full; /* it ends here: the bytes are no records (reader.reason), or the table has no room */
+    struct record **kept; /* each with a reference */
+    unsigned kept_count, kept_room;
 };
 
 void intake_init(struct intake *intake, struct store *store, uint64_t value_max, bool local);

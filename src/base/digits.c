@@ -3,29 +3,44 @@
 #include <endian.h>
 #include <string.h>
 
-static const char pairs[] = "0001020304050607080910111213141516171819"
-                            "2021222324252627282930313233343536373839"
-                            "4041424344454647484950515253545556575859"
-                            "6061626364656667686970717273747576777879"
-                            "8081828384858687888990919293949596979899";
+/* Eight digits at once, one in each byte: the first digit in the lowest byte. By halves: each lane of the word is divided, by a
+ * multiplication that is exact for what it may hold, and then has the quotient in its lower half and the rest in its upper one. */
+static uint64_t decimal_of(uint32_t value)
+{
+    uint64_t fours = value / 10000 | (uint64_t)(value % 10000) << 32;
+    uint64_t hundreds = fours * 10486 >> 20 & 0x0000007f0000007f;
+    uint64_t twos = hundreds | (fours - hundreds * 100) << 16;
+    uint64_t tens = twos * 103 >> 10 & 0x000f000f000f000f;
+    return tens | (twos - tens * 10) << 8;
+}
+
+enum { BLOCK_DIGITS = 8, BLOCK = 100000000 };
+
+/* Leading zeros too. */
+static void block_put(uint32_t value, char *out)
+{
+    uint64_t text = htole64(decimal_of(value) + 0x3030303030303030);
+    memcpy(out, &text, BLOCK_DIGITS);
+}
+
+/* Without leading zeros. */
+static size_t block_put_first(uint32_t value, char *out)
+{
+    char text[BLOCK_DIGITS];
+    uint64_t digits = decimal_of(value);
+    size_t zeros = digits ? (size_t)__builtin_ctzll(digits) / 8 : BLOCK_DIGITS - 1;
+    block_put(value, text);
+    memcpy(out, text + zeros, BLOCK_DIGITS - zeros);
+    return BLOCK_DIGITS - zeros;
+}
 
 size_t digits_decimal(uint64_t value, char out[DIGITS_DECIMAL_MAX])
 {
-    char text[DIGITS_DECIMAL_MAX];
-    size_t at = sizeof text;
-    while (value >= 100) {
-        at -= 2;
-        memcpy(text + at, pairs + 2 * (value % 100), 2);
-        value /= 100;
-    }
-    if (value >= 10) {
-        at -= 2;
-        memcpy(text + at, pairs + 2 * value, 2);
-    } else {
-        text[--at] = (char)('0' + value);
-    }
-    memcpy(out, text + at, sizeof text - at);
-    return sizeof text - at;
+    if (value < BLOCK)
+        return block_put_first((uint32_t)value, out);
+    size_t digits = digits_decimal(value / BLOCK, out);
+    block_put((uint32_t)(value % BLOCK), out + digits);
+    return digits + BLOCK_DIGITS;
 }
 
 /* Eight digits at once, one in each byte: the first digit in the lowest byte. */

@@ -40,14 +40,24 @@ static size_t quoted_length(struct slice s)
     return i < s.len ? i + 1 : s.len;
 }
 
+/* Where the first separator stands that is not in a quoted string; the length when there is none. */
+static size_t find_separator(struct slice s, char separator)
+{
+    const char *at = memchr(s.data, separator, s.len);
+    size_t i = at ? (size_t)(at - s.data) : s.len;
+    const char *quote = memchr(s.data, '"', i);
+    if (!quote)
+        return i;
+    for (i = (size_t)(quote - s.data); i < s.len && s.data[i] != separator;)
+        i += s.data[i] == '"' ? quoted_length((struct slice){s.data + i, s.len - i}) : 1;
+    return i < s.len ? i : s.len;
+}
+
 bool slice_next(struct slice *rest, char separator, struct slice *part)
 {
     if (rest->len == 0)
         return false;
-    size_t i = 0;
-    while (i < rest->len && rest->data[i] != separator)
-        i +=
-            rest->data[i] == '"' ? quoted_length((struct slice){rest->data + i, rest->len - i}) : 1;
+    size_t i = find_separator(*rest, separator);
     *part = slice_trim((struct slice){rest->data, i});
     if (i < rest->len)
         i++;

@@ -9,6 +9,9 @@ struct lag *lag_new(void)
 
 void lag_on_change(struct lag *lag, uint32_t shard, struct record *old, struct record *record)
 {
+    /* Whoever has not been told of the old one yet has to hear of what came in its place, whoever wrote that. */
+    if (old && lag->at[shard] && old->flags & RECORD_LOCAL)
+        record->flags |= RECORD_LOCAL;
     if (old && lag->at[shard] == old)
         lag->at[shard] = store_after(old);
     if (!(record->flags & RECORD_LOCAL) || lag->at[shard])

@@ -10,11 +10,7 @@ enum { PACKED = offsetof(struct record, rest), ALIGNED = (PACKED + 7) & ~7 };
 /* Where key, type and value begin. */
 static size_t data_offset(unsigned flags)
 {
-    if (!(flags & (RECORD_EXPIRES | RECORD_HASH_KEPT)))
-        return PACKED;
-    size_t due = flags & RECORD_EXPIRES ? sizeof(struct record_due) : 0;
-    size_t hash = flags & RECORD_HASH_KEPT ? sizeof(uint64_t) : 0;
-    return ALIGNED + due + hash;
+    return flags & RECORD_EXPIRES ? ALIGNED + sizeof(struct record_due) : PACKED;
 }
 
 static size_t data_bytes(const struct record *record)
@@ -32,9 +28,16 @@ static char *data_of(const struct record *record)
     return (char *)(uintptr_t)record + data_offset(record->flags);
 }
 
-static uint64_t *kept_hash(const struct record *record)
+static uint64_t content_hash(const struct record *record)
 {
-    return (uint64_t *)(void *)(data_of(record) - sizeof(uint64_t));
+    uint64_t hash;
+    memcpy(&hash, record->links + RECORD_HASH_AT, sizeof hash);
+    return hash;
+}
+
+static void set_content_hash(struct record *record, uint64_t hash)
+{
+    memcpy(record->links + RECORD_HASH_AT, &hash, sizeof hash);
 }
 
 static unsigned flags_of(const struct record_form *form)
@@ -44,8 +47,6 @@ static unsigned flags_of(const struct record_form *form)
         flags |= RECORD_TOMBSTONE;
     if (form->expires_us)
         flags |= RECORD_EXPIRES;
-    if (form->value_bytes >= RECORD_HASH_KEPT_BYTES_MIN)
-        flags |= RECORD_HASH_KEPT;
     return flags;
 }
 
@@ -89,8 +90,7 @@ struct record *record_resize(struct heap *heap, struct record *record, size_t va
     if (!resized)
         return NULL;
     memcpy(record_value_room(resized), record_value_room(record), filled);
-    if (record->flags & resized->flags & RECORD_HASH_KEPT)
-        *kept_hash(resized) = *kept_hash(record); /* of the blocks so far */
+    set_content_hash(resized, content_hash(record)); /* of the blocks so far */
     record_release(heap, record);
     return resized;
 }
@@ -98,15 +98,13 @@ struct record *record_resize(struct heap *heap, struct record *record, size_t va
 /* Each block's hash is the seed of the next one's, so the hash of one block alone is plain XXH3. */
 static void hash_block(struct record *record, size_t at, size_t bytes)
 {
-    uint64_t *hash = kept_hash(record);
-    *hash = hash_seeded(data_of(record) + at, bytes, at ? *hash : 0);
+    uint64_t seed = at ? content_hash(record) : 0;
+    set_content_hash(record, hash_seeded(data_of(record) + at, bytes, seed));
 }
 
 size_t record_hash_blocks(struct record *record, size_t filled, size_t hashed)
 {
     size_t have = (size_t)record->key_bytes + record->type_bytes + filled;
-    if (!(record->flags & RECORD_HASH_KEPT))
-        return 0;
     for (; have - hashed >= RECORD_BLOCK_BYTES; hashed += RECORD_BLOCK_BYTES)
         hash_block(record, hashed, RECORD_BLOCK_BYTES);
     return hashed;
@@ -115,7 +113,7 @@ size_t record_hash_blocks(struct record *record, size_t filled, size_t hashed)
 void record_seal_rest(struct record *record, size_t hashed)
 {
     hashed = record_hash_blocks(record, record->value_bytes, hashed);
-    if (record->flags & RECORD_HASH_KEPT && data_bytes(record) > hashed)
+    if (data_bytes(record) > hashed)
         hash_block(record, hashed, data_bytes(record) - hashed);
 }
 
@@ -199,12 +197,9 @@ bool record_is_live(const struct record *record, uint64_t now_us)
 
 uint64_t record_digest(const struct record *record)
 {
-    uint64_t content = record->flags & RECORD_HASH_KEPT
-                           ? *kept_hash(record)
-                           : hash_bytes(data_of(record), data_bytes(record));
     uint64_t lengths = (uint64_t)record->value_bytes << 32 | (uint64_t)record->key_bytes << 16 |
                        (uint64_t)record->type_bytes << 8 | record_said_flags(record);
-    uint64_t words[4] = {content, record->version, record_expires_us(record), lengths};
+    uint64_t words[4] = {content_hash(record), record->version, record_expires_us(record), lengths};
     for (int i = 0; i < 4 && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__; i++)
         words[i] = __builtin_bswap64(words[i]);
     return hash_bytes(words, sizeof words);

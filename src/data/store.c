@@ -27,7 +27,7 @@ enum {
     PREFETCH_HOPS = 3, /* of a chain; few are longer */
     LINE_BYTES = 64,
     HEAD_LINES = 2,  /* of a record: its links, and what a look-up compares */
-    VALUE_LINES = 2, /* and more of it, which will be copied out */
+    VALUE_LINES = 2, /* and more of it */
     SPARSE_BYTES_MIN = 2 * 1024 * 1024,
     SWEEP_SHARDS_MAX = 512, /* looked at in one call, however empty they are */
 };
@@ -38,6 +38,8 @@ struct entry {
 };
 static_assert(sizeof(UT_hash_handle) <= RECORD_LINK_BYTES,
               "a record has room for its uthash handle");
+static_assert(offsetof(UT_hash_handle, key) == RECORD_HASH_AT && sizeof(void *) == 8,
+              "a record's hash stands where uthash has the key's address");
 
 /* What a look-up needs of a shard's uthash table stands beside its head, to save it two cache misses. */
 struct shard {
@@ -141,8 +143,8 @@ static UT_hash_handle *chain_of(const struct shard *shard, uint32_t hash)
 
 static bool handle_has_key(const UT_hash_handle *handle, const struct store_key *key)
 {
-    return handle->hashv == key->hash && handle->keylen == key->bytes.len &&
-           memcmp(handle->key, key->bytes.data, key->bytes.len) == 0;
+    return handle->hashv == key->hash &&
+           slice_equal(record_key((const struct record *)(const void *)handle), key->bytes);
 }
 
 struct record *store_find(const struct store *store, const struct store_key *key)
@@ -190,8 +192,8 @@ static void prefetch_hop(const UT_hash_handle **at, const struct store_key *cons
     }
 }
 
-/* Of the record that was found: its value, or, since a write replaces it, its neighbours in the
- * shard's order and in its chain, and the table's struct. */
+/* Of the record that was found: its value, which a read copies out, and whose place is that of the next record to be written. Also,
+ * since a write replaces it, its neighbours in the shard's order and in its chain, and the table's struct. */
 static void prefetch_found(const UT_hash_handle *handle, bool for_write)
 {
     prefetch_lines((const char *)handle + (size_t)HEAD_LINES * LINE_BYTES, VALUE_LINES);
@@ -200,8 +202,7 @@ static void prefetch_found(const UT_hash_handle *handle, bool for_write)
     prefetch(handle->tbl);
     prefetch(handle->prev);
     prefetch(handle->next);
-    if (handle->hh_next)
-        prefetch(handle->hh_next);
+    prefetch(handle->hh_next);
 }
 
 static void prefetch_records(const struct store *store, const struct store_key *const *keys,
@@ -278,40 +279,83 @@ bool store_lists(const struct store *store, uint32_t shard, const struct record 
            store->revived_at[shard] == store->agreement->horizon_us(store->agreement);
 }
 
-/* Puts a record into the digests, or takes it out: with XOR that is the same. */
-static void digest_toggle(struct store *store, uint32_t shard, const struct record *record)
+/* What a record adds to the digests. With XOR that is also what it takes away. */
+static uint64_t digest_of(const struct record *record)
 {
-    uint64_t digest = record_digest(record);
-    store->shards[shard].digest ^= digest;
-    store->group_digests[shard / STORE_SHARDS_PER_GROUP] ^= digest;
-    store->digest ^= digest;
+    return is_buried(record) ? 0 : record_digest(record);
 }
 
+static void digest_change(struct store *store, uint32_t shard, uint64_t change)
+{
+    store->shards[shard].digest ^= change;
+    store->group_digests[shard / STORE_SHARDS_PER_GROUP] ^= change;
+    store->digest ^= change;
+}
+
+/* The key's address, of which uthash only takes a copy, is not given: see RECORD_HASH_AT. */
 static int shard_add(struct store *store, struct shard *shard, const struct store_key *key,
                      struct record *record)
 {
     struct entry *entry = entry_of(record);
-    struct slice own_key = record_key(record);
-    HASH_ADD_KEYPTR_BYHASHVALUE(hh, shard->head, own_key.data, own_key.len, key->hash, entry);
+    HASH_ADD_KEYPTR_BYHASHVALUE(hh, shard->head, entry->hh.key, record->key_bytes, key->hash,
+                                entry);
     if (!entry->hh.tbl)
         return -1;
     shard_grow(store, shard);
-    digest_toggle(store, key->shard, record);
+    shard_update(shard);
     return 0;
 }
 
 static void shard_delete(struct store *store, struct shard *shard, struct record *record)
 {
     struct entry *entry = entry_of(record);
-    if (!is_buried(record))
-        digest_toggle(store, (uint32_t)(shard - store->shards), record);
     HASH_DELETE(hh, shard->head, entry);
+    shard_update(shard);
+}
+
+/* `handle`, whose links are set, takes the place in its chain of who had these links. */
+static void chain_take(UT_hash_handle *handle)
+{
+    struct UT_hash_table *table = handle->tbl;
+    if (handle->hh_prev)
+        handle->hh_prev->hh_next = handle;
+    else
+        table->buckets[handle->hashv & (table->num_buckets - 1)].hh_head = handle;
+    if (handle->hh_next)
+        handle->hh_next->hh_prev = handle;
+}
+
+/* Puts the new record of a key into the old one's place in its chain, and at the end of the order. */
+static void shard_overwrite(const UT_hash_handle *old, UT_hash_handle *handle)
+{
+    struct UT_hash_table *table = old->tbl;
+    handle->tbl = table;
+    handle->hh_prev = old->hh_prev;
+    handle->hh_next = old->hh_next;
+    handle->keylen = old->keylen;
+    handle->hashv = old->hashv;
+    chain_take(handle);
+    handle->prev = table->tail;
+    handle->next = NULL;
+    table->tail->next = handle;
+    table->tail = handle;
+}
+
+/* Takes a record that was overwritten, and so is not the last one, out of the order. */
+static void order_leave(struct shard *shard, const UT_hash_handle *old)
+{
+    struct entry *previous = old->prev, *next = old->next;
+    next->hh.prev = previous;
+    if (previous)
+        previous->hh.next = next;
+    else
+        shard->head = next;
 }
 
 /* Takes a tombstone out of what the shard says, or puts it back in. */
 static void bury(struct store *store, uint32_t shard, struct record *record, bool buried)
 {
-    digest_toggle(store, shard, record);
+    digest_change(store, shard, record_digest(record));
     record->flags ^= RECORD_BURIED;
     store->counts.buried += buried ? 1 : UINT64_MAX;
 }
@@ -321,6 +365,7 @@ static void revive(struct store *store, uint32_t shard, struct record *record)
 {
     if (!store->agreement || !is_past_grace(store, record, 0))
         return;
+    store->counts.revived += !store_lists(store, shard, record);
     if (is_buried(record))
         bury(store, shard, record, false);
     record->flags |= RECORD_REVIVED;
@@ -351,30 +396,37 @@ static void schedule(struct store *store, struct record *record, uint64_t now_us
     wheel_add(&store->wheel, record);
 }
 
-static void forget(struct store *store, struct shard *shard, struct record *record)
+/* After a record has left its shard. */
+static void forget(struct store *store, struct record *record)
 {
     wheel_remove(record);
-    shard_delete(store, shard, record);
     count_record(&store->counts, record, -1);
     record_release(store->heap, record);
 }
 
-/* Puts `record` in the place of `old`, which may be NULL. The new one goes in first, so that failing changes nothing
- * and a shard of one key does not lose its table. */
+static void tell_change(struct store *store, const struct store_key *key, struct record *old,
+                        struct record *record)
+{
+    if (store->observer)
+        store->observer->on_change(store->observer, key, old, record);
+}
+
+/* Puts `record` in the place of `old`, which may be NULL. */
 static enum store_result replace(struct store *store, const struct store_key *key,
                                  struct record *old, struct record *record, uint64_t now_us)
 {
     struct shard *shard = &store->shards[key->shard];
-    if (shard_add(store, shard, key, record) != 0)
+    if (old)
+        shard_overwrite(&entry_of(old)->hh, &entry_of(record)->hh);
+    else if (shard_add(store, shard, key, record) != 0)
         return STORE_NO_ROOM;
+    digest_change(store, key->shard, record_digest(record) ^ (old ? digest_of(old) : 0));
     count_record(&store->counts, record, 1);
     schedule(store, record, now_us);
-    shard_update(shard);
-    if (store->observer)
-        store->observer->on_change(store->observer, key, old, record);
+    tell_change(store, key, old, record);
     if (old) {
-        forget(store, shard, old);
-        shard_update(shard);
+        order_leave(shard, &entry_of(old)->hh);
+        forget(store, old);
     }
     return STORE_APPLIED;
 }
@@ -383,8 +435,10 @@ enum store_result store_write(struct store *store, const struct store_key *key,
                               struct record *record, uint64_t now_us)
 {
     struct record *old = store_find(store, key);
-    if (record->version < now_us)
-        record->version = now_us;
+    uint64_t horizon_us = store->agreement ? store->agreement->horizon_us(store->agreement) : 0;
+    uint64_t least = now_us > horizon_us ? now_us : horizon_us;
+    if (record->version < least)
+        record->version = least;
     if (old && old->version >= record->version)
         record->version = old->version + (old->version < UINT64_MAX);
     record->flags |= RECORD_LOCAL;
@@ -403,6 +457,21 @@ enum store_result store_merge(struct store *store, const struct store_key *key,
     enum store_result result = replace(store, key, old, record, now_us);
     if (result == STORE_APPLIED)
         revive(store, key->shard, record);
+    return result;
+}
+
+enum store_result store_adopt(struct store *store, const struct store_key *key,
+                              struct record *record, uint64_t now_us)
+{
+    struct record *old = store_find(store, key);
+    bool known = old && record_compare(record, old) <= 0;
+    if (known || !store->agreement || !is_past_grace(store, record, 0))
+        return store_merge(store, key, record, now_us);
+    enum store_result result = replace(store, key, old, record, now_us);
+    if (result != STORE_APPLIED)
+        return result;
+    bury(store, key->shard, record, true);
+    store->buried_us[key->shard] = store->agreement->clock_us(store->agreement);
     return result;
 }
 
@@ -454,10 +523,7 @@ bool store_is_sparse(const struct store *store)
 /* `copy` takes the place of the entry that it was copied from, in its shard's order and in its chain. */
 static void entry_moved(struct shard *shard, struct entry *copy)
 {
-    UT_hash_handle *handle = &copy->hh;
-    struct UT_hash_table *table = handle->tbl;
-    struct entry *previous = handle->prev, *next = handle->next;
-    handle->key = record_key(record_of(copy)).data;
+    struct entry *previous = copy->hh.prev, *next = copy->hh.next;
     if (previous)
         previous->hh.next = copy;
     else
@@ -465,13 +531,8 @@ static void entry_moved(struct shard *shard, struct entry *copy)
     if (next)
         next->hh.prev = copy;
     else
-        table->tail = handle;
-    if (handle->hh_prev)
-        handle->hh_prev->hh_next = handle;
-    else
-        table->buckets[handle->hashv & (table->num_buckets - 1)].hh_head = handle;
-    if (handle->hh_next)
-        handle->hh_next->hh_prev = handle;
+        copy->hh.tbl->tail = &copy->hh;
+    chain_take(&copy->hh);
 }
 
 static void move(struct store *store, struct record *record)
@@ -514,8 +575,9 @@ static bool sweep_record(struct store *store, struct record *record, uint64_t no
     }
     if (store->observer)
         store->observer->on_drop(store->observer, store->sweep_shard, record);
-    forget(store, shard, record);
-    shard_update(shard);
+    digest_change(store, store->sweep_shard, digest_of(record));
+    shard_delete(store, shard, record);
+    forget(store, record);
     store->counts.dropped++;
     return true;
 }
@@ -554,12 +616,12 @@ unsigned store_shard_count(const struct store *store, uint32_t shard)
     return store->shards[shard].count;
 }
 
-unsigned store_shard_records(const struct store *store, uint32_t shard, struct record **out,
-                             unsigned max)
+unsigned store_shard_records(const struct store *store, uint32_t shard, bool all,
+                             struct record **out, unsigned max)
 {
     unsigned count = 0;
     for (struct record *at = store_first(store, shard); at && count < max; at = store_after(at))
-        if (store_lists(store, shard, at)) {
+        if (all || store_lists(store, shard, at)) {
             record_retain(at);
             out[count++] = at;
         }

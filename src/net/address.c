@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/digits.h"
+
 static const uint8_t mapped_prefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
 int address_parse_ip(struct slice text, uint8_t ip[16])
@@ -14,8 +16,8 @@ int address_parse_ip(struct slice text, uint8_t ip[16])
         return -EINVAL;
     memcpy(copy, text.data, text.len);
     copy[text.len] = 0;
-    if (inet_pton(AF_INET6, copy, ip) == 1)
-        return 0;
+    if (memchr(copy, ':', text.len))
+        return inet_pton(AF_INET6, copy, ip) == 1 ? 0 : -EINVAL;
     memcpy(ip, mapped_prefix, sizeof mapped_prefix);
     return inet_pton(AF_INET, copy, ip + 12) == 1 ? 0 : -EINVAL;
 }
@@ -65,10 +67,13 @@ bool address_is_ipv4(const struct address *address)
 
 char *address_format(const struct address *address, char out[ADDRESS_TEXT_BYTES])
 {
-    char ip[INET6_ADDRSTRLEN] = "";
-    if (address_is_ipv4(address)) {
-        inet_ntop(AF_INET, address->ip + 12, ip, sizeof ip);
-        snprintf(out, ADDRESS_TEXT_BYTES, "%s:%u", ip, address->port);
+    char ip[INET6_ADDRSTRLEN] = "", *at = out;
+    if (address_is_ipv4(address)) { /* in every line of every hello */
+        for (int i = 12; i < 16; i++) {
+            at += digits_decimal(address->ip[i], at);
+            *at++ = i < 15 ? '.' : ':';
+        }
+        at[digits_decimal(address->port, at)] = 0;
     } else {
         inet_ntop(AF_INET6, address->ip, ip, sizeof ip);
         snprintf(out, ADDRESS_TEXT_BYTES, "[%s]:%u", ip, address->port);

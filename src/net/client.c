@@ -89,6 +89,12 @@ static bool client_awaits_service(const struct client *client)
     return client->pending || client->body_paused || client->starved;
 }
 
+/* Connected or answered a moment ago: a request is likely on its way. */
+static bool client_is_busy(const struct client *client)
+{
+    return client->server->loop->now_us < client->active_us + SERVER_LAST_US;
+}
+
 static uint64_t client_deadline(const struct client *client)
 {
     const struct server_config *config = &client->server->config;
@@ -102,6 +108,8 @@ static uint64_t client_deadline(const struct client *client)
         return client->server->loop->now_us + config->idle_us;
     if (client->reading)
         return client->request_us + config->request_us + body_allowance_us(client);
+    if (client->server->draining)
+        return client->active_us + SERVER_LAST_US;
     return client->active_us + config->idle_us;
 }
 
@@ -141,6 +149,14 @@ static void client_reject(struct client *client, unsigned status, const char *se
     client_finish(client, true);
 }
 
+/* A request may have come that was not read yet: who is woken late must not take that for silence. Returns whether there is none. */
+static bool client_is_idle(struct client *client)
+{
+    client_read(client, true);
+    return client->conn.state == CONN_OPEN && client->state == CLIENT_READY && !client->in_batch &&
+           !client->reading && !client->pending;
+}
+
 static void client_time_is_up(struct client *client)
 {
     struct server *server = client->server;
@@ -154,8 +170,10 @@ static void client_time_is_up(struct client *client)
     } else if (client->reading) {
         server->counters.timeouts++;
         client_reject(client, 408, "The request was not complete in time.");
-    } else {
-        client_finish(client, false); /* idle */
+    } else if (client_is_idle(client)) {
+        client_finish(client, false);
+    } else if (client->conn.state == CONN_OPEN) {
+        client_set_timer(client);
     }
 }
 
@@ -464,9 +482,11 @@ void client_drain(struct client *client)
         server_answer(&client->exchange->request, client->server->service->on_hold_end);
     else if (client->state == CLIENT_READY && !client->reading && !client->more &&
              !client->in_batch && !client->pending && !conn_blocked(&client->conn)) {
-        client_read(client, true); /* a request may have come that was not read yet */
-        if (client->conn.state == CONN_OPEN && !client->in_batch && !client->reading &&
-            !client->pending && client->state == CLIENT_READY)
+        if (!client_is_idle(client))
+            return;
+        if (client_is_busy(client))
+            client_set_timer(client);
+        else
             client_finish(client, false);
     }
 }
@@ -474,7 +494,7 @@ void client_drain(struct client *client)
 void client_go_on(struct client *client)
 {
     const struct http_error *error = client->exchange ? &client->exchange->request.error : NULL;
-    if (client->state == CLIENT_BODY && error->status)
+    if (client->state == CLIENT_BODY && error && error->status)
         client_reject(client, error->status, error->sentence);
     else if (client->state == CLIENT_STREAMING && !client->starved)
         client_stream(client);

@@ -11,7 +11,18 @@
 bool client_may_defer(const struct client *client, const struct request *request)
 {
     return !client->pending || (request->deferrable && !request->error.status &&
+                                !client->pending_last->request.exclusive &&
                                 client->pending_count < SERVER_DEFERRED_MAX);
+}
+
+static bool is_write(const struct request *request)
+{
+    return request->head.method >= HTTP_POST;
+}
+
+bool request_follows_write(const struct request *request)
+{
+    return request->client->pending_writes > 0;
 }
 
 struct request *server_defer(struct request *request)
@@ -26,11 +37,13 @@ struct request *server_defer(struct request *request)
     exchange->next = NULL;
     exchange->answer = NULL;
     client->exchange = NULL;
-    if (!client->pending)
-        client->pending_end = &client->pending;
-    *client->pending_end = exchange;
-    client->pending_end = &exchange->next;
+    if (client->pending)
+        client->pending_last->next = exchange;
+    else
+        client->pending = exchange;
+    client->pending_last = exchange;
     client->pending_count++;
+    client->pending_writes += is_write(&exchange->request);
     return &exchange->request;
 }
 
@@ -39,6 +52,7 @@ static struct exchange *deferred_take(struct client *client)
     struct exchange *exchange = client->pending;
     client->pending = exchange->next;
     client->pending_count--;
+    client->pending_writes -= is_write(&exchange->request);
     return exchange;
 }
 

@@ -135,7 +135,8 @@ static void head_restore(struct exchange *exchange)
     if (!exchange->head)
         return;
     enum http_result result =
-        http_head_parse(exchange->head, request->head.head_bytes, &request->head, &request->error);
+        http_head_parse(&request->server->reader, exchange->head, request->head.head_bytes,
+                        &request->head, &request->error);
     assert(result == HTTP_OK); /* as it was the first time */
     memset(request->service_room, 0, sizeof request->service_room);
     service->on_head(service, request);
@@ -233,7 +234,8 @@ static bool run_parse_request(struct run *run)
     struct request *request = request_start(run, run->parsed);
     const char *data = run->data + run->parsed;
     size_t len = run->len - run->parsed;
-    enum http_result result = http_head_parse(data, len, &request->head, &request->error);
+    enum http_result result =
+        http_head_parse(&server->reader, data, len, &request->head, &request->error);
     if (result == HTTP_MORE)
         return false;
     if (result == HTTP_BAD) {

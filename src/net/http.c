@@ -76,9 +76,8 @@ static inline const char *target_end_find(const char *at, const char *end)
 /* The request line */
 
 struct request_line {
-    struct slice method; /* and the space behind it */
+    struct http_start start;
     struct slice target;
-    uint8_t minor;
     const char *end; /* the first field's first byte */
 };
 
@@ -89,10 +88,38 @@ static const char *empty_lines_skip(const char *at, const char *end)
     return at;
 }
 
-static enum http_result method_scan(const char *at, const char *end, struct slice *out,
+/* The methods of nearly all requests. Returns the length of the one that begins at `at`, with the space behind it, or 0. */
+static size_t usual_method(const char *at, size_t len, enum http_method *method)
+{
+    static const size_t longest = 7;
+    *method = HTTP_OTHER;
+    if (len < longest)
+        return 0;
+    *method = *at == 'G' ? HTTP_GET : *at == 'H' ? HTTP_HEAD : HTTP_DELETE;
+    if (*at == 'P')
+        *method = at[1] == 'O' ? HTTP_POST : HTTP_PUT;
+    switch (*method) {
+    case HTTP_GET:
+        return memcmp(at, "GET ", 4) == 0 ? 4 : 0;
+    case HTTP_HEAD:
+        return memcmp(at, "HEAD ", 5) == 0 ? 5 : 0;
+    case HTTP_POST:
+        return memcmp(at, "POST ", 5) == 0 ? 5 : 0;
+    case HTTP_PUT:
+        return memcmp(at, "PUT ", 4) == 0 ? 4 : 0;
+    default:
+        return memcmp(at, "DELETE ", 7) == 0 ? 7 : 0;
+    }
+}
+
+static enum http_result method_scan(const char *at, const char *end, struct http_start *start,
                                     struct http_error *error)
 {
-    *out = (struct slice){at, 0};
+    struct slice *out = &start->method;
+    *out = (struct slice){at, usual_method(at, (size_t)(end - at), &start->usual)};
+    if (out->len)
+        return HTTP_OK;
+    start->usual = HTTP_OTHER;
     while (at < end && *at != ' ' && http_is_token(*at) && out->len < METHOD_BYTES_MAX) {
         at++;
         out->len++;
@@ -132,7 +159,7 @@ static enum http_result version_scan(const char *at, const char *end, struct req
 {
     static const char usual[] = "HTTP/1.1\r\n", pattern[] = "HTTP/0.0\r\n";
     const size_t bytes = sizeof usual - 1, here = (size_t)(end - at);
-    line->minor = 1;
+    line->start.minor = 1;
     line->end = at + bytes;
     if (here >= bytes && memcmp(at, usual, bytes) == 0)
         return HTTP_OK;
@@ -144,7 +171,7 @@ static enum http_result version_scan(const char *at, const char *end, struct req
         return HTTP_MORE;
     if (at[5] != '1')
         return http_refuse(error, 505, "Only HTTP/1.0 and HTTP/1.1 are spoken here.");
-    line->minor = at[7] != '0';
+    line->start.minor = at[7] != '0';
     return HTTP_OK;
 }
 
@@ -194,13 +221,16 @@ static bool target_cut_absolute(struct slice *target)
 /* The four forms of RFC 9112, 3.2. */
 static enum http_result target_check(struct request_line *line, struct http_error *error)
 {
-    bool connect = slice_equal(line->method, SLICE("CONNECT "));
+    if (line->start.usual != HTTP_OTHER && line->target.data[0] == '/')
+        return HTTP_OK;
+    struct slice method = line->start.method;
+    bool connect = slice_equal(method, SLICE("CONNECT "));
     if (!connect && (line->target.data[0] == '/' || target_cut_absolute(&line->target)))
         return HTTP_OK;
     if (connect && memchr(line->target.data, ':', line->target.len) &&
         http_authority_valid(line->target))
         return HTTP_OK;
-    if (slice_equal(line->target, SLICE("*")) && slice_equal(line->method, SLICE("OPTIONS ")))
+    if (slice_equal(line->target, SLICE("*")) && slice_equal(method, SLICE("OPTIONS ")))
         return HTTP_OK;
     return http_refuse(error, 400,
                        "A request target must begin with / or be an http:// URL with a path.");
@@ -209,9 +239,10 @@ static enum http_result target_check(struct request_line *line, struct http_erro
 static enum http_result request_line_scan(const char *at, const char *end,
                                           struct request_line *line, struct http_error *error)
 {
-    enum http_result result = method_scan(empty_lines_skip(at, end), end, &line->method, error);
+    const struct slice *method = &line->start.method;
+    enum http_result result = method_scan(empty_lines_skip(at, end), end, &line->start, error);
     if (result == HTTP_OK)
-        result = target_scan(line->method.data + line->method.len, end, &line->target, error);
+        result = target_scan(method->data + method->len, end, &line->target, error);
     if (result == HTTP_OK)
         result = version_scan(line->target.data + line->target.len + 1, end, line, error);
     if (result == HTTP_OK)
@@ -248,8 +279,8 @@ enum http_result http_fields_scan(const char *at, const char *end, const char **
     return HTTP_MORE;
 }
 
-enum http_result http_head_parse(const char *data, size_t len, struct http_head *head,
-                                 struct http_error *error)
+enum http_result http_head_parse(const struct http_reader *reader, const char *data, size_t len,
+                                 struct http_head *head, struct http_error *error)
 {
     struct request_line line;
     const char *end = data + (len < HTTP_HEAD_BYTES_MAX ? len : HTTP_HEAD_BYTES_MAX);
@@ -264,7 +295,7 @@ enum http_result http_head_parse(const char *data, size_t len, struct http_head 
     head->target = line.target;
     head->head_bytes = (uint32_t)(head_end - data);
     struct slice fields = {line.end, (size_t)(head_end - line.end)};
-    return http_fields_read(line.method, line.minor, fields, head, NULL, error);
+    return http_fields_read(reader, &line.start, fields, head, NULL, error);
 }
 
 const struct http_field *http_field_find(const struct http_head *head, enum http_field_name name)

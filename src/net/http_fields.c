@@ -1,9 +1,11 @@
 #include "net/http_parts.h"
 
+#include <assert.h>
 #include <limits.h>
 
 /* The only file that knows llhttp. It gets a head in three pieces: the method as it came, "/ HTTP/1.1" in
- * place of what came, and the fields as they came.
+ * place of what came, and the fields as they came. The first two are the same for nearly all requests: a copy of
+ * the state behind them does (struct http_reader).
  *
  * The target is left out since llhttp refuses the bytes above 127 that curl sends for
  * http://host/ключ, and the version since llhttp refuses HTTP/1.2, which is to be served as 1.1. Both
@@ -174,6 +176,30 @@ static const uint8_t known_start[] = {
     [12] = 15,    [13] = 16,    [14] = 17,    [15] = OTHERS, [16] = OTHERS, [17] = 18,
 };
 
+static uint64_t load(const char *at, size_t bytes)
+{
+    uint64_t word = 0;
+    memcpy(&word, at, bytes);
+    return word;
+}
+
+/* Whether two names of the same length, four bytes or more, are the same but for case. llhttp has seen to it that `name` is a
+ * token, so that setting one bit of its bytes makes them equal only to letters and hyphens that they are. */
+static bool name_is(struct slice name, const char *known)
+{
+    const uint64_t lower = 0x2020202020202020;
+    size_t at = 0, last = name.len - 4;
+    for (; at + 8 <= name.len; at += 8)
+        if ((load(name.data + at, 8) | lower) != load(known + at, 8))
+            return false;
+    for (at = at < last ? at : last;; at = last) {
+        if ((load(name.data + at, 4) | (uint32_t)lower) != load(known + at, 4))
+            return false;
+        if (at == last)
+            return true;
+    }
+}
+
 static const struct known_field *known_find(struct slice name)
 {
     const struct known_field *others = &known_fields[OTHERS];
@@ -181,7 +207,7 @@ static const struct known_field *known_find(struct slice name)
         return others;
     const struct known_field *known = &known_fields[known_start[name.len]];
     for (; known != others && known->name.len == name.len; known++)
-        if ((name.data[0] | 0x20) == known->name.data[0] && slice_equal_nocase(name, known->name))
+        if (name_is(name, known->name.data))
             return known;
     return others;
 }
@@ -244,20 +270,40 @@ static enum http_method method_of(uint8_t method)
     }
 }
 
-static enum http_result llhttp_read(struct parse *parse, struct slice method, struct slice fields)
+static_assert(sizeof(llhttp_t) <= sizeof(struct http_reader), "llhttp's state has its room");
+
+static bool line_read(llhttp_t *llhttp, struct slice method, uint8_t minor)
 {
-    const char *substitute = parse->head->minor ? "/ HTTP/1.1\r\n" : "/ HTTP/1.0\r\n";
+    llhttp_init(llhttp, HTTP_REQUEST, &settings);
+    return llhttp_execute(llhttp, method.data, method.len) == HPE_OK &&
+           llhttp_execute(llhttp, minor ? "/ HTTP/1.1\r\n" : "/ HTTP/1.0\r\n", 12) == HPE_OK;
+}
+
+/* Which of the usual methods it is makes no difference for the fields. */
+void http_reader_init(struct http_reader *reader)
+{
     llhttp_t llhttp;
-    llhttp_init(&llhttp, HTTP_REQUEST, &settings);
-    llhttp.data = parse;
-    if (llhttp_execute(&llhttp, method.data, method.len) != HPE_OK ||
-        llhttp_execute(&llhttp, substitute, 12) != HPE_OK)
-        return http_refuse(&parse->error, 501, "This method is not known here.");
-    if (llhttp_execute(&llhttp, fields.data, fields.len) == HPE_PAUSED_UPGRADE &&
-        llhttp_get_error_pos(&llhttp) == fields.data + fields.len) {
+    memset(reader, 0, sizeof *reader);
+    bool usual = line_read(&llhttp, SLICE("GET "), 1);
+    assert(usual);
+    memcpy(reader, &llhttp, sizeof llhttp);
+}
+
+static enum http_result llhttp_read(const struct http_reader *reader, struct parse *parse,
+                                    const struct http_start *start, struct slice fields)
+{
+    llhttp_t llhttp;
+    parse->head->method = start->usual;
+    if (reader && start->usual != HTTP_OTHER && start->minor > 0)
+        memcpy(&llhttp, reader, sizeof llhttp);
+    else if (line_read(&llhttp, start->method, start->minor))
         parse->head->method = method_of(llhttp_get_method(&llhttp));
+    else
+        return http_refuse(&parse->error, 501, "This method is not known here.");
+    llhttp.data = parse;
+    if (llhttp_execute(&llhttp, fields.data, fields.len) == HPE_PAUSED_UPGRADE &&
+        llhttp_get_error_pos(&llhttp) == fields.data + fields.len)
         return HTTP_OK;
-    }
     if (parse->error.status == 0)
         http_refuse(&parse->error, 400, malformed);
     return HTTP_BAD;
@@ -275,16 +321,16 @@ static enum http_result fields_check(struct parse *parse)
     return HTTP_OK;
 }
 
-enum http_result http_fields_read(struct slice method, uint8_t minor, struct slice fields,
-                                  struct http_head *head, bool *has_length,
+enum http_result http_fields_read(const struct http_reader *reader, const struct http_start *start,
+                                  struct slice fields, struct http_head *head, bool *has_length,
                                   struct http_error *error)
 {
     struct parse parse = {.head = head, .response = has_length != NULL};
-    head->minor = minor;
+    head->minor = start->minor;
     head->chunked = head->expect_continue = false;
     head->field_count = 0;
     head->content_length = 0;
-    enum http_result result = llhttp_read(&parse, method, fields);
+    enum http_result result = llhttp_read(reader, &parse, start, fields);
     if (result == HTTP_OK)
         result = fields_check(&parse);
     if (result == HTTP_BAD)

@@ -39,7 +39,7 @@ static enum http_result status_line_scan(const char *at, const char *end, const 
 enum http_result http_response_parse(const char *data, size_t len, struct http_response *response,
                                      struct http_error *error)
 {
-    static const struct slice method = {"GET ", 4};
+    struct http_start start = {.method = SLICE("GET "), .usual = HTTP_GET};
     struct http_head head;
     const char *end = data + (len < HTTP_HEAD_BYTES_MAX ? len : HTTP_HEAD_BYTES_MAX);
     const char *line_end = NULL, *head_end = NULL;
@@ -51,8 +51,8 @@ enum http_result http_response_parse(const char *data, size_t len, struct http_r
     if (result == HTTP_MORE)
         return HTTP_MORE;
     struct slice fields = {line_end, (size_t)(head_end - line_end)};
-    if (http_fields_read(method, response->minor, fields, &head, &response->has_length, error) !=
-        HTTP_OK)
+    start.minor = response->minor;
+    if (http_fields_read(NULL, &start, fields, &head, &response->has_length, error) != HTTP_OK)
         return refuse(error);
     response->keep_alive = head.keep_alive;
     response->chunked = head.chunked;

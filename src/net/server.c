@@ -221,6 +221,7 @@ struct server *server_new(struct loop *loop, struct log *log, const struct serve
     server->log = log;
     server->config = *config;
     server->service = service;
+    http_reader_init(&server->reader);
     server->fd = -1;
     server->ready_end = &server->ready;
     server->listener.on_ready = server_on_listener;
@@ -296,8 +297,19 @@ int server_listen(struct server *server, struct address *address)
     return error;
 }
 
+/* Who is connected as the kernel and the client see it gets an answer, and not a reset. */
+static void server_accept_rest(struct server *server)
+{
+    for (int i = 0; i < SERVER_ACCEPTS_LAST_MAX && server->accepting; i++) {
+        int error = server_accept(server);
+        if (error == -EAGAIN || is_out_of_room(error))
+            return;
+    }
+}
+
 void server_drain(struct server *server)
 {
+    server_accept_rest(server);
     server->draining = true;
     server_stop_listening(server);
     for (struct client *client = server->clients, *next; client; client = next) {

@@ -82,10 +82,19 @@ static void log_wrong(const struct backend *backend)
     log_backend(backend, LOG_ERROR_LEVEL, "wrong-partition", about);
 }
 
+/* A partition is "I/N" or "-"; whatever else is said must not get into logs and pages as it is. */
+static void take_says(struct backend *backend, struct slice said)
+{
+    snprintf(backend->says, sizeof backend->says, "%.*s", (int)said.len, said.data);
+    for (char *c = backend->says; *c; c++)
+        if (!strchr("0123456789/-", *c))
+            *c = '?';
+}
+
 static void take_partition(struct backend *backend, struct slice said)
 {
     bool wrong = !is_ours(backend->partition, said);
-    snprintf(backend->says, sizeof backend->says, "%.*s", (int)said.len, said.data);
+    take_says(backend, said);
     if (wrong && !backend->wrong)
         log_wrong(backend);
     backend->wrong = wrong;

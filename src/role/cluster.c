@@ -279,8 +279,10 @@ static void cluster_drop_peers(struct cluster *cluster)
 {
     for (unsigned i = 1; i < cluster->members.count; i++) {
         struct member *member = cluster->members.list[i];
-        if (member->state != MEMBER_HERE && member->peer)
-            peer_destroy(member->peer);
+        if (member->state == MEMBER_HERE || !member->peer)
+            continue;
+        peer_destroy(member->peer);
+        cluster->departed_us = cluster->loop->now_us;
     }
     uint64_t keep_us = cluster->config->forget_us > KEEP_S_MIN * 1000000ULL
                            ? cluster->config->forget_us
@@ -338,6 +340,10 @@ const char *cluster_why_unready(const struct cluster *cluster)
         return cluster->refused;
     if (self_of(cluster)->phase == PHASE_LEAVING)
         return "This node is stopping.";
+    if (cluster->gather.waits)
+        return "This node waits for members that were ready and are silent, since they have what "
+               "it "
+               "has not gathered (DELETE /-/members/HOST:PORT drops one that is gone for good).";
     return "This node has not gathered all keys from its cluster yet.";
 }
 

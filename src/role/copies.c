@@ -20,6 +20,8 @@ struct copies *cluster_await_copies(struct cluster *cluster, struct record *reco
         .at = cluster->copies_end,
     };
     record_retain(record);
+    cluster->changed =
+        true; /* so that the next turn's batch has another number, also while nobody is told */
     *cluster->copies_end = copies;
     cluster->copies_end = &copies->next;
     return copies;

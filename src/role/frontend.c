@@ -82,6 +82,15 @@ static void operation_on_request(struct frontend *frontend, struct request *requ
 
 /* Requests on keys */
 
+/* Requests that a node may hold. */
+static bool may_take_long(const struct request *request, const struct key_options *options)
+{
+    if (is_read(request))
+        return options->wait_seconds > 0 &&
+               http_field_find(&request->head, HTTP_FIELD_IF_NONE_MATCH) != NULL;
+    return options->copies > 1;
+}
+
 static void key_on_head(struct frontend *frontend, struct request *request)
 {
     struct frontend_work *work = frontend_work_of(request);
@@ -95,6 +104,7 @@ static void key_on_head(struct frontend *frontend, struct request *request)
         work->previous_partition = route_partition(frontend->previous_route, key);
     work->key_hash = hash_bytes(key.data, key.len);
     request->deferrable = request->head.method != HTTP_OTHER;
+    request->exclusive = may_take_long(request, &work->options);
 }
 
 static void reply_no_room(struct request *request)
@@ -269,6 +279,7 @@ static void frontend_on_tick(struct loop_timer *timer)
         partition_tick(&frontend->partitions[i]);
     for (unsigned i = 0; i < frontend->config.previous_count; i++)
         partition_tick(&frontend->previous[i]);
+    moving_tick(frontend);
 }
 
 static void frontend_on_drain_end(struct loop_timer *timer)

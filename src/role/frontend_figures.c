@@ -1,75 +1,249 @@
-/* What a front-end tells of itself. */
-#include "base/text.h"
-#include "role/frontend_state.h"
+#include "role/frontend_figures.h"
 
-enum { FIGURES_BYTES = 16 * 1024 };
-
-static unsigned partitions_reached(const struct frontend *frontend)
-{
-    unsigned reached = 0;
-    for (unsigned i = 0; i < frontend->config.cluster_count; i++)
-        reached += frontend->partitions[i].reached;
-    return reached;
-}
-
-static void put_partitions(struct text *text, const struct frontend *frontend, bool reached)
-{
-    for (unsigned i = 0; i < frontend->config.cluster_count; i++)
-        if (frontend->partitions[i].reached == reached)
-            text_add(text, " %u", i);
-}
+#include <errno.h>
+#include <stdlib.h>
 
 /* Ready as soon as some keys can be reached: another front-end would not reach more. */
 void frontend_reply_ready(struct frontend *frontend, struct request *request)
 {
-    char room[FIGURES_BYTES];
+    char room[FIGURES_TEXT_BYTES];
     struct text text = text_in(room, sizeof room);
-    unsigned reached = partitions_reached(frontend), count = frontend->config.cluster_count;
-    if (frontend->draining) {
-        reply_text(request, 503, "This front-end is stopping.");
-        return;
+    unsigned reached = 0, count = frontend->config.cluster_count;
+    text_add(&text, "ready, but not for partition");
+    for (unsigned i = 0; i < count; i++) {
+        reached += frontend->partitions[i].reached;
+        if (!frontend->partitions[i].reached)
+            text_add(&text, " %u", i);
     }
-    text_add(&text, "%s",
-             reached == count ? "ready"
-             : reached        ? "ready, but not for partition"
-                              : "No partition has a node that is ready.");
-    if (reached > 0 && reached < count)
-        put_partitions(&text, frontend, false);
     text_add(&text, "\n");
-    reply_content(request, reached > 0 ? 200 : 503, SLICE("text/plain; charset=utf-8"),
-                  text_slice(&text));
+    if (frontend->draining)
+        reply_text(request, 503, "This front-end is stopping.");
+    else if (reached == 0)
+        reply_text(request, 503, "No partition has a node that is ready.");
+    else if (reached == count)
+        reply_text(request, 200, "ready");
+    else
+        reply_content(request, 200, SLICE("text/plain; charset=utf-8"), text_slice(&text));
 }
 
-static void put_backend(struct text *text, const struct backend *backend)
+/* Members */
+
+bool partition_is_previous(const struct partition *partition)
 {
+    return partition->frontend->partitions != partition - partition->number;
+}
+
+/* Two addresses may lead to one node; one of them is used. */
+static bool is_used(const struct backend *backend)
+{
+    const struct partition *partition = backend->partition;
+    for (unsigned i = 0; i < partition->usable_count; i++)
+        if (partition->usable[i] == backend)
+            return true;
+    return false;
+}
+
+enum backend_state backend_state(const struct backend *backend)
+{
+    if (backend->wrong)
+        return BACKEND_WRONG;
+    if (!backend->up)
+        return BACKEND_DOWN;
+    if (!backend->usable)
+        return BACKEND_UNREADY;
+    return is_used(backend) ? BACKEND_READY : BACKEND_ALIAS;
+}
+
+const char *backend_state_name(enum backend_state state)
+{
+    static const char *const names[BACKEND_STATES] = {
+        [BACKEND_WRONG] = "wrong_partition", [BACKEND_DOWN] = "down",
+        [BACKEND_UNREADY] = "unready",       [BACKEND_READY] = "ready",
+        [BACKEND_ALIAS] = "alias",
+    };
+    return names[state];
+}
+
+unsigned backend_in_flight(const struct backend *backend)
+{
+    unsigned count = backend->in_flight;
+    for (const struct lane *lane = backend->lanes; lane; lane = lane->next)
+        count += lane->first && !lane->first->counted;
+    return count;
+}
+
+const struct backend *backend_walk_next(struct backend_walk *walk)
+{
+    const struct partition *partition = walk->partition;
+    for (; walk->left > 0 && walk->state < BACKEND_STATES; walk->state++, walk->at = 0)
+        while (walk->at < partition->backend_count) {
+            const struct backend *backend = partition->backends[walk->at++];
+            if (backend->leaving || backend_state(backend) != walk->state)
+                continue;
+            walk->left--;
+            return backend;
+        }
+    return NULL;
+}
+
+/* Problems */
+
+/* The text for the next one; what is too much is only counted. */
+static struct text problem_add(struct frontend_figures *figures)
+{
+    unsigned i = figures->problem_count++;
+    if (i < FRONTEND_PROBLEMS_MAX)
+        return text_in(figures->problems[i], FRONTEND_PROBLEM_BYTES);
+    return (struct text){.full = true};
+}
+
+static void tell_wrong(struct text *text, const struct backend *backend)
+{
+    const struct partition *partition = backend->partition;
+    const char *option = partition_is_previous(partition) ? "--previous-cluster" : "--cluster";
+    unsigned number = partition->number, count = partition->count;
     char address[ADDRESS_TEXT_BYTES];
-    const char *state = backend->wrong    ? "of another partition"
-                        : backend->usable ? "ready"
-                        : backend->up     ? "not ready"
-                                          : "down";
-    text_add(text, "  %s %s\n", address_format(&backend->address, address), state);
+    address_format(&backend->address, address);
+    text_add(text, "%s was named for partition %u/%u, and ", address, number, count);
+    if (backend->says[0] == '-')
+        text_add(text, "knows of no partition: start it with --partition %u/%u.", number, count);
+    else
+        text_add(text,
+                 "says that it is of %s: the order or number of %s is wrong, or its --partition.",
+                 backend->says, option);
 }
 
-void frontend_reply_page(struct frontend *frontend, struct request *request)
+static void find_wrong(struct frontend_figures *figures, const struct partition *partition)
 {
-    char room[FIGURES_BYTES];
-    struct text text = text_in(room, sizeof room);
-    text_add(&text, "Velour Fog front-end, %u of %u partitions reached\n",
-             partitions_reached(frontend), frontend->config.cluster_count);
-    for (unsigned i = 0; i < frontend->config.cluster_count; i++) {
-        text_add(&text, "partition %u\n", i);
-        for (unsigned j = 0; j < frontend->partitions[i].backend_count; j++)
-            put_backend(&text, frontend->partitions[i].backends[j]);
+    for (unsigned i = 0; i < partition->backend_count; i++) {
+        const struct backend *backend = partition->backends[i];
+        if (!backend->wrong || backend->leaving)
+            continue;
+        struct text text = problem_add(figures);
+        tell_wrong(&text, backend);
     }
-    reply_content(request, 200, SLICE("text/plain; charset=utf-8"), text_slice(&text));
 }
 
-void frontend_reply_status(struct frontend *frontend, struct request *request)
+static void find_lost(struct frontend_figures *figures, const struct partition *partition)
 {
-    frontend_reply_page(frontend, request);
+    if (partition->reached)
+        return;
+    struct text text = problem_add(figures);
+    text_add(&text, "No node of %spartition %u is ready: requests for its keys get %u.",
+             partition_is_previous(partition) ? "the previous " : "", partition->number,
+             partition_trouble(partition).status);
 }
 
-void frontend_reply_metrics(struct frontend *frontend, struct request *request)
+/* The last place is for how many are left out. */
+static void tell_more(struct frontend_figures *figures)
 {
-    frontend_reply_page(frontend, request);
+    struct text text =
+        text_in(figures->problems[FRONTEND_PROBLEMS_MAX - 1], FRONTEND_PROBLEM_BYTES);
+    text_add(&text, "There are %u more problems.",
+             figures->problem_count - (FRONTEND_PROBLEMS_MAX - 1));
+}
+
+static void find_problems(struct frontend_figures *figures)
+{
+    for (unsigned i = 0; i < figures->partition_count; i++)
+        find_wrong(figures, figures->partitions[i].partition);
+    for (unsigned i = 0; i < figures->partition_count; i++)
+        find_lost(figures, figures->partitions[i].partition);
+    if (figures->problem_count > FRONTEND_PROBLEMS_MAX)
+        tell_more(figures);
+}
+
+/* All of them */
+
+static void gather_partition(const struct partition *partition, struct partition_figures *out)
+{
+    *out = (struct partition_figures){.partition = partition};
+    for (unsigned i = 0; i < partition->backend_count; i++) {
+        const struct backend *backend = partition->backends[i];
+        out->in_flight += backend_in_flight(backend);
+        out->connections += backend->lane_count;
+        if (!backend->leaving)
+            out->nodes[backend_state(backend)]++;
+    }
+}
+
+static struct figures common_of(const struct frontend *frontend)
+{
+    const struct frontend_config *config = &frontend->config;
+    return (struct figures){
+        .role = "frontend",
+        .loop = frontend->loop,
+        .from = frontend->server,
+        .config = &config->server,
+        .latency_us = &frontend->latency_us,
+        .resident_bytes = config->resident_bytes,
+        .cpu_us = config->cpu_us,
+        .files_max = config->files_max,
+        .started_us = frontend->started_us,
+        .started_wall_us = frontend->started_wall_us,
+        .draining = frontend->draining,
+    };
+}
+
+/* Returns 0 or -ENOMEM. */
+static int figures_init(struct frontend_figures *figures, const struct frontend *frontend)
+{
+    const struct frontend_config *config = &frontend->config;
+    figures->common = common_of(frontend);
+    figures->frontend = frontend;
+    figures->count = config->cluster_count;
+    figures->reached = figures->problem_count = 0;
+    figures->partition_count = config->cluster_count + config->previous_count;
+    figures->partitions = calloc(figures->partition_count, sizeof *figures->partitions);
+    if (!figures->partitions)
+        return -ENOMEM;
+    for (unsigned i = 0; i < figures->partition_count; i++) {
+        bool previous = i >= figures->count;
+        gather_partition(previous ? &frontend->previous[i - figures->count]
+                                  : &frontend->partitions[i],
+                         &figures->partitions[i]);
+        figures->reached += !previous && frontend->partitions[i].reached;
+    }
+    figures->common.ready = figures->reached > 0 && !frontend->draining;
+    figures_gather(&figures->common);
+    figures->common.held = frontend->waiting; /* the server has deferred them */
+    find_problems(figures);
+    return 0;
+}
+
+unsigned frontend_figures_share(const struct frontend_figures *figures, unsigned max)
+{
+    unsigned share = max / figures->partition_count;
+    return share ? share : 1;
+}
+
+/* Of any of the replies. */
+static size_t text_bytes(const struct frontend_figures *figures)
+{
+    size_t bytes = FIGURES_TEXT_BYTES;
+    unsigned share = frontend_figures_share(figures, FRONTEND_NODES_TOLD_MAX);
+    for (unsigned i = 0; i < figures->partition_count; i++) {
+        unsigned nodes = figures->partitions[i].partition->backend_count;
+        bytes += FRONTEND_PARTITION_BYTES;
+        bytes += (size_t)(nodes < share ? nodes : share) * FRONTEND_NODE_BYTES;
+    }
+    return bytes;
+}
+
+void frontend_figures_reply(struct frontend *frontend, struct request *request, struct slice type,
+                            bool vary,
+                            void (*put)(struct text *text, const struct frontend_figures *figures))
+{
+    struct frontend_figures figures;
+    bool there = figures_init(&figures, frontend) == 0;
+    size_t bytes = there ? text_bytes(&figures) : 0;
+    char *room = there ? malloc(bytes) : NULL;
+    if (room) {
+        struct text text = text_in(room, bytes);
+        put(&text, &figures);
+        figures_reply_owned(request, type, &text, vary);
+    } else {
+        reply_text(request, 503, "This front-end is out of memory for requests; try again.");
+    }
+    free(figures.partitions);
 }

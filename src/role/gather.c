@@ -3,7 +3,8 @@
  *   WAITING ──► CONNECTING ──► COPYING ──► CHECKING ──► DONE (ready)
  *      │             ▲            │           │
  *      │             └── another ─┘           └─ compares with each ready member that pushes to it by now
- *      └── nobody is there, or all are new and this one has the smallest number: ready at once
+ *      └── nobody is there, or all are new and this one has the smallest number: ready at once. A member that has fallen
+ *          silent may have what this node lacks, so it is waited for until it is back, is known to have ended, or is dropped
  *
  * The copy is one GET /-/records of one ready member, shard by shard; if that ends early, another member goes on where it
  * stopped, since shards are the same on all nodes. What is written meanwhile comes by push, since this node is a member already.
@@ -56,6 +57,21 @@ static bool someone_is_coming(const struct cluster *cluster)
             return true;
         if (known && member->peer && member->peer->up && member->phase == PHASE_LEAVING)
             return true; /* it gives what it has to who stays */
+    }
+    return false;
+}
+
+/* A member that is silent: cut off or standing still, since an address where no process is any more refuses connections. It may have
+ * what this node has not gathered yet. Who is known by hearsay only may have been ready, too. A life before another one at the same
+ * address is over. */
+static bool someone_is_silent(const struct cluster *cluster)
+{
+    for (unsigned i = 1; i < cluster->members.count; i++) {
+        const struct member *member = cluster->members.list[i];
+        bool up = member->peer && member->peer->up;
+        if (member->state == MEMBER_HERE && !up && member->refused_us <= member->heard_us &&
+            members_at(&cluster->members, &member->address) == member)
+            return true;
     }
     return false;
 }
@@ -178,6 +194,7 @@ static void gather_on_open(struct upstream *upstream)
     struct conn_piece piece = {.data = start.data, .len = start.len};
     intake_init(&gather->intake, cluster->store, RECORD_VALUE_BYTES_MAX, false);
     gather->intake.shard = gather->shard;
+    gather->intake.copy = true;
     gather->good = false;
     gather->step = GATHER_COPYING;
     gather->call = (struct call){.ops = &copy_ops};
@@ -217,6 +234,18 @@ static void gather_copy(struct cluster *cluster, struct member *donor)
 
 /* Steps */
 
+/* The only members that have everything are silent. */
+static bool waits_for_silent(struct cluster *cluster)
+{
+    bool waits = someone_is_silent(cluster);
+    if (waits && !cluster->gather.waits)
+        log_event(cluster->log, LOG_WARN_LEVEL, "gathering-waits",
+                  "msg=\"members that were ready are silent; DELETE /-/members/HOST:PORT drops one "
+                  "that is gone for good\"");
+    cluster->gather.waits = waits;
+    return waits;
+}
+
 static void gather_wait(struct cluster *cluster)
 {
     struct gather *gather = &cluster->gather;
@@ -225,9 +254,11 @@ static void gather_wait(struct cluster *cluster)
         return;
     if (gather->copied)
         gather->step = GATHER_CHECKING;
-    else if ((donor = pick_donor(cluster)))
+    else if ((donor = pick_donor(cluster))) {
+        gather->waits = false;
         gather_copy(cluster, donor);
-    else if (join_is_settled(cluster) && !someone_is_coming(cluster) && is_first_of_new(cluster))
+    } else if (join_is_settled(cluster) && !someone_is_coming(cluster) &&
+               !waits_for_silent(cluster) && is_first_of_new(cluster))
         gather_become_ready(cluster, cluster->members.count == 1 ? "serving alone"
                                                                  : "no member was ready before");
 }
@@ -256,6 +287,12 @@ void gather_checked(struct peer *peer)
     loop_timer_set(peer->cluster->loop, &peer->cluster->tick, peer->cluster->loop->now_us);
 }
 
+static bool donor_is_down(const struct cluster *cluster)
+{
+    const struct member *donor = members_find(&cluster->members, cluster->gather.donor);
+    return !donor || donor->state != MEMBER_HERE || member_is_down(cluster, donor);
+}
+
 void gather_tick(struct cluster *cluster)
 {
     if (cluster->leaving || cluster->refused || cluster->gather.step == GATHER_DONE) {
@@ -263,6 +300,8 @@ void gather_tick(struct cluster *cluster)
             gather_drop_upstream(&cluster->gather);
         return;
     }
+    if (cluster->gather.step == GATHER_COPYING && donor_is_down(cluster))
+        upstream_close(cluster->gather.upstream, 0);
     if (cluster->gather.step == GATHER_WAITING)
         gather_wait(cluster);
     else if (cluster->gather.step == GATHER_CHECKING)

@@ -156,6 +156,8 @@ static void take_member(struct cluster *cluster, const struct member *said)
     bool was_here = known && known->state == MEMBER_HERE;
     if (!members_merge(&cluster->members, said))
         return;
+    if (said->state != MEMBER_HERE)
+        cluster->departed_us = cluster->loop->now_us;
     if (said->state == MEMBER_HERE || was_here)
         log_event(cluster->log, LOG_INFO_LEVEL,
                   said->state == MEMBER_HERE ? "member-known" : "member-gone",

@@ -1,5 +1,9 @@
 #include "role/intake.h"
 
+#include <stdlib.h>
+
+enum { KEPT_ROOM = 16 }; /* records, at first */
+
 void intake_init(struct intake *intake, struct store *store, uint64_t value_max, bool local)
 {
     *intake = (struct intake){.store = store, .local = local};
@@ -8,6 +12,9 @@ void intake_init(struct intake *intake, struct store *store, uint64_t value_max,
 
 void intake_free(struct intake *intake)
 {
+    while (intake->kept_count > 0)
+        record_release(store_heap(intake->store), intake->kept[--intake->kept_count]);
+    free(intake->kept);
     wire_reader_free(&intake->reader);
 }
 
@@ -16,7 +23,8 @@ static bool intake_record(struct intake *intake, struct record *record, uint64_t
     struct store_key key = store_key(intake->store, record_key(record));
     record->flags |= intake->local ? RECORD_LOCAL : 0;
     intake->shard = key.shard;
-    enum store_result result = store_merge(intake->store, &key, record, now_us);
+    enum store_result result = intake->copy ? store_adopt(intake->store, &key, record, now_us)
+                                            : store_merge(intake->store, &key, record, now_us);
     if (result == STORE_APPLIED) {
         intake->applied++;
         return true;
@@ -29,14 +37,50 @@ static bool intake_record(struct intake *intake, struct record *record, uint64_t
     return result == STORE_STALE;
 }
 
+static bool intake_keep(struct intake *intake, struct record *record)
+{
+    if (intake->kept_count == INTAKE_KEPT_MAX) {
+        record_release(store_heap(intake->store), record);
+        intake->reader.reason = "a member tells more records at once than it may";
+        intake->broken = true;
+        return false;
+    }
+    if (intake->kept_count == intake->kept_room) {
+        unsigned room = intake->kept_room ? intake->kept_room * 2 : KEPT_ROOM;
+        struct record **kept = realloc(intake->kept, room * sizeof(struct record *));
+        if (!kept) {
+            record_release(store_heap(intake->store), record);
+            intake->full = true;
+            return false;
+        }
+        intake->kept = kept;
+        intake->kept_room = room;
+    }
+    intake->kept[intake->kept_count++] = record;
+    return true;
+}
+
+/* The end mark has come. */
+static bool intake_kept(struct intake *intake, uint64_t now_us)
+{
+    bool fine = true;
+    for (unsigned i = 0; i < intake->kept_count; i++)
+        if (fine)
+            fine = intake_record(intake, intake->kept[i], now_us);
+        else
+            record_release(store_heap(intake->store), intake->kept[i]);
+    intake->kept_count = 0;
+    return fine;
+}
+
 bool intake_filled(struct intake *intake, size_t bytes, uint64_t now_us)
 {
     struct record *record = NULL;
     switch (wire_reader_filled(&intake->reader, bytes, &record)) {
     case WIRE_MORE:
-        return true;
+        return intake->reader.since_end > 0 || intake_kept(intake, now_us);
     case WIRE_RECORD:
-        return intake_record(intake, record, now_us);
+        return intake->whole ? intake_keep(intake, record) : intake_record(intake, record, now_us);
     case WIRE_BROKEN:
         intake->broken = true;
         return false;

@@ -97,8 +97,7 @@ static void take_before(struct request *request, struct key_options *options)
     if (slice_number(field->value, UINT64_MAX, &before_us) && before_us > 0)
         options->before_us = before_us;
     else
-        request_refuse(request, 400,
-                       "Fog-Before takes a whole number of microseconds since 1970.");
+        request_refuse(request, 400, "Fog-Before takes a whole number of microseconds since 1970.");
 }
 
 static void check_method(struct request *request)

@@ -122,7 +122,7 @@ static void lane_call(struct lane *lane, struct attempt *attempt)
     struct relay *relay = attempt->relay;
     lane->waiting = false;
     lane->backend->requests++;
-    if (relay->upload && relay->upload->streams) {
+    if (relay->upload && relay->upload->streams && !relay->asks_version) {
         upload_begin(relay, lane, attempt);
         return;
     }
@@ -135,9 +135,11 @@ int lane_send(struct lane *lane, struct relay *relay)
     struct attempt *attempt = attempt_new(lane->backend->partition->frontend);
     if (!attempt)
         return -ENOMEM;
-    *attempt = (struct attempt){.call = {.ops = &relay_call_ops, .head = relay->head_only},
-                                .relay = relay,
-                                .counted = lane->kind == LANE_SHARED};
+    const struct call_ops *ops = relay->asks_version ? &moving_call_ops : &relay_call_ops;
+    *attempt =
+        (struct attempt){.call = {.ops = ops, .head = relay->head_only || relay->asks_version},
+                         .relay = relay,
+                         .counted = lane->kind == LANE_SHARED};
     lane->backend->in_flight += attempt->counted;
     attempt_add(lane, attempt);
     relay->attempt = attempt;

@@ -24,6 +24,7 @@ struct listing {
     uint64_t told;
     struct slice prefix;
     bool ended;
+    bool all; /* tombstones past the grace period too */
     char prefix_bytes[];
 };
 
@@ -52,7 +53,8 @@ static bool listing_take_shard(struct node *node, struct listing *listing)
         listing->room = count;
     }
     listing->at = 0;
-    listing->count = store_shard_records(node->store, listing->shard++, listing->records, count);
+    listing->count =
+        store_shard_records(node->store, listing->shard++, listing->all, listing->records, count);
     return true;
 }
 
@@ -199,6 +201,15 @@ static void reply_wanted(struct node *node, struct request *request)
     free(records);
 }
 
+/* A backup; or what a newcomer takes, which has to know old deletes as well, for members that were cut off since before. */
+static void reply_copy(struct request *request, uint32_t from, bool for_member)
+{
+    struct listing *listing =
+        reply_listing(request, LISTING_OF_RECORDS, (struct slice){0}, from, STORE_SHARDS);
+    if (listing)
+        listing->all = for_member;
+}
+
 void listing_reply_records(struct node *node, struct request *request)
 {
     struct slice query;
@@ -212,6 +223,10 @@ void listing_reply_records(struct node *node, struct request *request)
                        "missing. Records come in by /-/merge.");
         return;
     }
+    if (work_of(request)->sender && !cluster_has_everything(node->cluster)) {
+        reply_text(request, 503, "This node has not gathered all keys yet; ask another member.");
+        return;
+    }
     operation_path(request->head.target, &query);
     if (query.len > 0 &&
         (!slice_starts(query, SLICE("from=")) ||
@@ -219,7 +234,7 @@ void listing_reply_records(struct node *node, struct request *request)
         reply_text(request, 400,
                    "Only ?from= and a shard's number (0 to 16384) can stand behind /-/records.");
     else
-        reply_listing(request, LISTING_OF_RECORDS, (struct slice){0}, (uint32_t)from, STORE_SHARDS);
+        reply_copy(request, (uint32_t)from, work_of(request)->sender);
 }
 
 static void put_record(struct node *node, struct request *request, struct record *record)

@@ -11,7 +11,7 @@ struct merge {
 };
 
 /* What members send is theirs to tell the others; what anybody else sends is for this node to tell. Members also may send values
- * beyond this node's --value-max, since all must have the same. */
+ * beyond this node's --value-max, since all must have the same. What a member sends is taken whole or not at all. */
 int merge_start(struct node *node, struct request *request)
 {
     struct merge *merge = malloc(sizeof *merge);
@@ -20,6 +20,7 @@ int merge_start(struct node *node, struct request *request)
         return -ENOMEM;
     intake_init(&merge->intake, node->store,
                 member ? RECORD_VALUE_BYTES_MAX : node->config.value_max, !member);
+    merge->intake.whole = member;
     request->service_data = merge;
     return 0;
 }
@@ -40,7 +41,7 @@ struct server_room merge_room(struct request *request)
     return room;
 }
 
-/* What came before the place where it broke is in, and counted. */
+/* Of what is no member's, that which came before the place where it broke is in, and counted. */
 static void merge_refuse(struct node *node, struct request *request, unsigned status,
                          const char *reason)
 {

@@ -132,7 +132,7 @@ static struct backend *choose_again(const struct partition *partition, const str
 
 struct backend *partition_choose(struct partition *partition, const struct relay *relay)
 {
-    bool home = relay->write || partition->frontend->config.read_home;
+    bool home = relay->write || relay->home;
     if (partition->usable_count == 0)
         return NULL;
     struct backend *backend = home ? choose_home(partition, relay) : choose_free(partition, relay);
@@ -170,6 +170,10 @@ static bool may_park(const struct partition *partition)
 
 void partition_park(struct partition *partition, struct relay *relay)
 {
+    if (!may_park(partition) && relay->asks_version) {
+        moving_go_on(relay);
+        return;
+    }
     if (!may_park(partition)) {
         struct http_error trouble = partition_trouble(partition);
         partition->frontend->counters.unanswered++;

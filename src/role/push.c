@@ -117,23 +117,34 @@ static void push_missed(struct peer *peer, const struct sending *failed)
         peer->lag_from = peer->cluster->batch_number;
     for (unsigned i = 0; i < peer->sending_count; i++) {
         struct sending *other = &peer->sendings[(peer->sending_first + i) % PUSH_BATCHES_MAX];
-        if (other->from == failed->from)
+        if (failed->lag && other->lag == failed->lag)
             other->from = other->to;
     }
+}
+
+/* The member has all batches of these numbers. One that was restarted is two members for a moment, at one address: the process that
+ * is there counts once. */
+static void push_confirm(struct peer *peer, uint64_t from, uint64_t to)
+{
+    struct cluster *cluster = peer->cluster;
+    if (cluster->copies && members_at(&cluster->members, &peer->member->address) == peer->member)
+        copies_confirm(cluster, from, to);
 }
 
 static void sending_on_end(struct call *call, enum call_result result)
 {
     struct sending *sending = (struct sending *)call;
     struct peer *peer = sending->peer;
-    assert(sending == &peer->sendings[peer->sending_first]);
-    peer->sending_first = (peer->sending_first + 1) % PUSH_BATCHES_MAX;
-    peer->sending_count--;
+    sending->ended = true;
     peer->sending_bytes -= sending->bytes;
     if (result == CALL_DONE && sending->status == 200)
-        copies_confirm(peer->cluster, sending->from, sending->to);
+        push_confirm(peer, sending->from, sending->to);
     else
         push_missed(peer, sending);
+    while (peer->sending_count > 0 && peer->sendings[peer->sending_first].ended) {
+        peer->sending_first = (peer->sending_first + 1) % PUSH_BATCHES_MAX;
+        peer->sending_count--;
+    }
 }
 
 static const struct call_ops sending_ops = {
@@ -141,14 +152,19 @@ static const struct call_ops sending_ops = {
     .on_end = sending_on_end,
 };
 
-static void batch_send(struct batch *batch, struct peer *peer, uint64_t from, uint64_t to)
+static void batch_send(struct batch *batch, struct peer *peer, uint64_t from, uint64_t to,
+                       uint64_t lag)
 {
     unsigned at = (peer->sending_first + peer->sending_count) % PUSH_BATCHES_MAX;
     struct sending *sending = &peer->sendings[at];
     assert(peer->sending_count < PUSH_BATCHES_MAX);
     peer->sending_count++;
-    *sending = (struct sending){
-        .call = {.ops = &sending_ops}, .peer = peer, .from = from, .to = to, .bytes = batch->bytes};
+    *sending = (struct sending){.call = {.ops = &sending_ops},
+                                .peer = peer,
+                                .lag = lag,
+                                .from = from,
+                                .to = to,
+                                .bytes = batch->bytes};
     peer->sending_bytes += batch->bytes;
     peer->cluster->counters.pushed_batches++;
     peer->cluster->counters.pushed_records += batch->records;
@@ -162,13 +178,16 @@ void push_forget(struct peer *peer)
     peer->missed_us = peer->cluster->loop->now_us;
 }
 
-/* From here on the lag takes note of what is to be told. Without memory for that, repair must do. */
+/* From here on the lag takes note of what is to be told. Without memory for that, repair must do. What stands in this turn's batch
+ * already is not in the lag. */
 static void push_lag(struct peer *peer)
 {
+    struct cluster *cluster = peer->cluster;
     peer->lag = lag_new();
-    if (!peer->lag)
+    peer->lag_number++;
+    if (!peer->lag || cluster->batch.records)
         push_forget(peer);
-    peer->lag_from = peer->cluster->batch_number;
+    peer->lag_from = cluster->batch_number + (cluster->batch.records > 0);
     peer->push_state = PUSH_LAGGING;
 }
 
@@ -224,10 +243,10 @@ static void push_catch_up(struct peer *peer)
     if (sent) {
         cluster->counters.lagged_records += batch->records;
         batch_close(cluster, batch);
-        batch_send(batch, peer, from, to);
+        batch_send(batch, peer, from, to, peer->lag_number);
         batch_reset(batch);
     } else if (all && peer->sending_count == 0) {
-        copies_confirm(cluster, from, to);
+        push_confirm(peer, from, to);
     }
     if (all && (sent || peer->sending_count == 0))
         push_live(peer);
@@ -274,7 +293,7 @@ static void push_flush(struct cluster *cluster)
     for (unsigned i = 1; i < cluster->members.count && batch->records; i++) {
         struct peer *peer = cluster->members.list[i]->peer;
         if (peer && peer->push_state == PUSH_LIVE)
-            batch_send(batch, peer, cluster->batch_number, cluster->batch_number + 1);
+            batch_send(batch, peer, cluster->batch_number, cluster->batch_number + 1, 0);
     }
     batch_reset(batch);
     cluster->batch_number++;
@@ -289,7 +308,7 @@ static bool push_begin(struct cluster *cluster)
         struct peer *peer = cluster->members.list[i]->peer;
         if (!peer || peer->push_state != PUSH_LIVE)
             continue;
-        if (window_is_full(peer) || upstream_blocked(peer->push))
+        if (window_is_full(peer) || upstream_blocked(peer->push) || !upstream_is_open(peer->push))
             push_lag(peer);
         else
             live = true;

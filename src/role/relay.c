@@ -60,7 +60,8 @@ int relay_bytes_add(struct relay_bytes *bytes, struct slice data)
     return 0;
 }
 
-/* The request as it is sent. What clients say beside these fields is about their own connection, or means nothing here. */
+/* The request as it is sent. What clients say beside these fields is about their own connection, or means nothing here; Fog-After is
+ * said anew, see put_version. */
 
 static const struct slice field_names[] = {
     [HTTP_FIELD_CONTENT_TYPE] = {"Content-Type: ", 14},
@@ -133,8 +134,10 @@ static int relay_write(struct relay *relay, const struct request *request)
     if (relay_bytes_reserve(bytes, head_room(request) + body_bytes) != 0)
         return -ENOMEM;
     put(bytes, method_names[head->method]);
+    relay->method_bytes = bytes->len;
     put(bytes, head->target);
     put(bytes, SLICE(" HTTP/1.1\r\nHost: fog\r\n"));
+    relay->path_bytes = bytes->len - relay->method_bytes;
     put_fields(bytes, head, false);
     if (sets && !head->chunked)
         put_length(bytes, head->content_length);
@@ -155,7 +158,8 @@ static size_t put_text(char *room, struct slice text)
 }
 
 /* Adds a line with a number to others. Returns how long they are. */
-static size_t put_number(char room[RELAY_LINES_BYTES], size_t used, struct slice name, uint64_t number)
+static size_t put_number(char room[RELAY_LINES_BYTES], size_t used, struct slice name,
+                         uint64_t number)
 {
     used += put_text(room + used, name);
     used += digits_decimal(number, room + used);
@@ -186,9 +190,9 @@ static size_t put_version(const struct relay *relay, char room[RELAY_LINES_BYTES
 static size_t put_wait(const struct relay *relay, char room[RELAY_LINES_BYTES])
 {
     uint64_t now_us = relay->frontend->loop->now_us;
-    if (relay->wait_until_us <= now_us || relay->hurried)
+    if (relay->held_until_us <= now_us || relay->hurried)
         return 0;
-    uint64_t left_us = relay->wait_until_us - now_us;
+    uint64_t left_us = relay->held_until_us - now_us;
     return put_number(room, 0, SLICE("Prefer: wait="), (left_us + 999999) / 1000000);
 }
 
@@ -198,14 +202,27 @@ static const struct upload *unknown_length(const struct relay *relay)
     return relay->upload && relay->upload->chunked ? relay->upload : NULL;
 }
 
+/* HEAD, whatever the client wants, and nothing but the key. */
+static unsigned version_pieces(const struct relay *relay,
+                               struct conn_piece pieces[RELAY_PIECES_MAX])
+{
+    pieces[0] = (struct conn_piece){.data = "HEAD ", .len = 5};
+    pieces[1] = (struct conn_piece){.data = relay->sent.data + relay->method_bytes,
+                                    .len = relay->path_bytes};
+    pieces[2] = (struct conn_piece){.data = "\r\n", .len = 2};
+    return 3;
+}
+
 unsigned relay_pieces(struct relay *relay, struct conn_piece pieces[RELAY_PIECES_MAX],
                       char room[RELAY_LINES_BYTES])
 {
+    if (relay->asks_version)
+        return version_pieces(relay, pieces);
     const struct relay_bytes *sent = &relay->sent;
     const struct upload *upload = unknown_length(relay);
     bool streams = relay->upload && relay->upload->streams;
     size_t body_at = relay->head_bytes + 2, body_bytes = streams ? 0 : sent->len - body_at;
-    bool again = relay->wait_until_us && relay->tries > 1;
+    bool again = relay->held_until_us && relay->tries > 1;
     size_t used = put_version(relay, room);
     if (used == 0 && !relay->hurried && !again && !relay->upload) {
         pieces[0] = (struct conn_piece){.data = sent->data, .len = sent->len};
@@ -241,6 +258,7 @@ static void relay_give_back(struct relay *relay)
 {
     struct frontend *frontend = relay->frontend;
     frontend->relays--;
+    frontend->waiting -= relay->waits;
     if (frontend->relays_free >= RELAYS_FREE_MAX) {
         free(relay);
         return;
@@ -250,13 +268,17 @@ static void relay_give_back(struct relay *relay)
     frontend->relays_free++;
 }
 
-/* Requests that a node may hold. */
-static bool may_take_long(const struct request *request, const struct key_options *options)
+/* While keys move, a change may come about in either cluster: no node can wait for it. */
+static void relay_set_wait(struct relay *relay, uint64_t seconds)
 {
-    if (request->head.method <= HTTP_HEAD)
-        return options->wait_seconds > 0 &&
-               http_field_find(&request->head, HTTP_FIELD_IF_NONE_MATCH) != NULL;
-    return options->copies > 1;
+    uint64_t until_us = relay->frontend->loop->now_us + seconds * 1000000;
+    if (!relay->other) {
+        relay->held_until_us = until_us;
+        return;
+    }
+    relay->alone = false;
+    relay->hurried = true;
+    relay->wait_until_us = until_us;
 }
 
 struct relay *relay_new(struct frontend *frontend, struct request *request)
@@ -267,9 +289,8 @@ struct relay *relay_new(struct frontend *frontend, struct request *request)
         return NULL;
     memset(relay, 0, offsetof(struct relay, sent));
     relay->frontend = frontend;
-    relay->partition = &frontend->partitions[work->partition];
-    relay->previous_partition =
-        frontend->previous ? &frontend->previous[work->previous_partition] : NULL;
+    relay->partition = relay->own = &frontend->partitions[work->partition];
+    relay->other = frontend->previous ? &frontend->previous[work->previous_partition] : NULL;
     relay->request = request;
     relay->key_hash = work->key_hash;
     relay->state = RELAY_SENDING;
@@ -277,14 +298,16 @@ struct relay *relay_new(struct frontend *frontend, struct request *request)
     relay->versioned = work->options.exact;
     relay->after = relay->versioned ? 0 : work->options.version;
     relay->before_us = work->options.before_us;
+    relay->home = frontend->config.read_home || request_follows_write(request);
     relay->head_only = request->head.method == HTTP_HEAD;
-    relay->alone = may_take_long(request, &work->options);
-    if (relay->alone && !relay->write)
-        relay->wait_until_us =
-            frontend->loop->now_us + work->options.wait_seconds * (uint64_t)1000000;
+    relay->alone = request->exclusive;
+    relay->waits = relay->alone && !relay->write;
+    if (relay->waits)
+        relay_set_wait(relay, work->options.wait_seconds);
     relay_bytes_init(&relay->sent);
     relay_bytes_init(&relay->got);
     frontend->relays++;
+    frontend->waiting += relay->waits;
     if (relay_write(relay, request) == 0)
         return relay;
     relay_free(relay);
@@ -297,6 +320,8 @@ void relay_free(struct relay *relay)
         attempt_give_up(relay->attempt);
     if (relay->state == RELAY_PARKED)
         partition_unpark(relay->partition, relay);
+    if (relay->state == RELAY_WAITING)
+        moving_forget(relay);
     relay_blocks_free(relay);
     relay_bytes_free(&relay->sent);
     relay_bytes_free(&relay->got);
@@ -306,13 +331,22 @@ void relay_free(struct relay *relay)
 
 /* Sending */
 
-void relay_begin(struct relay *relay)
+static void count_request(struct partition *partition)
 {
-    struct partition *partition = relay->partition;
     partition->requests++;
     if (partition->retry_tokens < RETRY_TOKENS_MAX * RETRY_TOKEN_PARTS)
         partition->retry_tokens++;
-    relay_send(relay);
+}
+
+void relay_begin(struct relay *relay)
+{
+    count_request(relay->own);
+    if (!relay->other) {
+        relay_send(relay);
+        return;
+    }
+    count_request(relay->other);
+    moving_ask_version(relay);
 }
 
 void relay_start(struct relay *relay, struct request *deferred)
@@ -327,11 +361,13 @@ static void relay_stamp(struct relay *relay, const struct backend *backend)
 {
     struct frontend *frontend = relay->frontend;
     uint64_t clock_us = backend_clock_us(backend);
+    if (relay->after <= relay->other_version && relay->other)
+        relay->after = relay->other_version + 1;
     frontend_learn_version(frontend, relay->after, clock_us);
     relay->version = frontend_version(frontend, clock_us);
     if (relay->version < relay->after)
         relay->version = relay->after;
-    relay->ahead = relay->version > clock_us || frontend->previous;
+    relay->ahead = relay->version > clock_us || relay->other;
     relay->late_us = clock_us + RELAY_LATE_US;
 }
 
@@ -342,9 +378,10 @@ void relay_send(struct relay *relay)
         partition_park(relay->partition, relay);
         return;
     }
-    bool alone = relay->alone || (relay->upload && relay->upload->streams);
+    bool streams = relay->upload && relay->upload->streams;
+    bool alone = !relay->asks_version && (relay->alone || streams);
     struct lane *lane = alone ? lane_take(backend) : backend->shared;
-    if (relay->write && !relay->version)
+    if (relay->write && !relay->version && !relay->asks_version)
         relay_stamp(relay, backend);
     relay->tries++;
     if (!lane || lane_send(lane, relay) != 0)
@@ -360,7 +397,8 @@ static void relay_unanswered(struct relay *relay)
 void relay_failed(struct relay *relay, bool lost)
 {
     const struct upload *upload = relay->upload;
-    bool given = upload && upload->streams && upload->begun; /* and not kept */
+    bool given =
+        upload && upload->streams && upload->begun && !relay->asks_version; /* and not kept */
     relay->lost |= lost && (!given || upload->whole);
     relay_rewind(relay);
     if (given) {
@@ -370,28 +408,24 @@ void relay_failed(struct relay *relay, bool lost)
     }
     if (relay->tries >= RELAY_TRIES_MAX || !partition_may_retry(relay->partition)) {
         relay->frontend->counters.retries_refused++;
-        relay_unanswered(relay);
+        if (relay->asks_version)
+            moving_go_on(relay);
+        else
+            relay_unanswered(relay);
         return;
     }
     relay->frontend->counters.retries++;
     relay_send(relay);
 }
 
-bool relay_look_back(struct relay *relay)
-{
-    if (!relay->unknown || relay->write || !relay->previous_partition)
-        return false;
-    relay->partition = relay->previous_partition;
-    relay->previous_partition = NULL;
-    relay->avoid = NULL;
-    relay->tries = 0;
-    relay->state = RELAY_SENDING;
-    relay_send(relay);
-    return true;
-}
-
 void relay_hurry(struct relay *relay)
 {
+    relay->wait_until_us = 0;
+    if (relay->state == RELAY_WAITING) {
+        moving_forget(relay);
+        relay_answer(relay);
+        return;
+    }
     if (!relay->alone || relay->write || relay->state == RELAY_ANSWERED || relay->hurried ||
         relay->streaming)
         return;

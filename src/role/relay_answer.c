@@ -16,10 +16,19 @@ static struct relay *relay_of(struct call *call)
 
 /* Writing it */
 
+/* Who waits for a change or for copies takes as long as its client wants. */
+static void count_latency(const struct relay *relay, const struct request *request)
+{
+    struct frontend *frontend = relay->frontend;
+    if (!relay->alone)
+        histogram_add(&frontend->latency_us, frontend->loop->now_us - request->received_us, 1);
+}
+
 static void reply_refusal(struct service *service, struct request *request)
 {
     const struct relay *relay = request->service_data;
     (void)service;
+    count_latency(relay, request);
     reply_start(request, relay->status);
     if (relay->status == 503)
         reply_field(request, SLICE("Retry-After"), SLICE("1"));
@@ -72,6 +81,7 @@ static void reply_whole(struct service *service, struct request *request)
     struct relay_bytes *got = &relay->got;
     struct slice body = {got->data + relay->lines_bytes, got->len - relay->lines_bytes};
     (void)service;
+    count_latency(relay, request);
     reply_start(request, relay->status);
     reply_lines(request, (struct slice){got->data, relay->lines_bytes});
     if (relay->head_only || relay->status == 204 || relay->status == 304)
@@ -82,11 +92,18 @@ static void reply_whole(struct service *service, struct request *request)
         reply_large_body(relay, request);
 }
 
+void relay_answer(struct relay *relay)
+{
+    relay->state = RELAY_ANSWERED;
+    server_answer_deferred(relay->request, reply_whole);
+}
+
 static void reply_streaming(struct service *service, struct request *request)
 {
     struct relay *relay = request->service_data;
     struct request *streaming = server_stream(request);
     (void)service;
+    count_latency(relay, streaming);
     relay->request = streaming;
     relay->told = true;
     reply_start(streaming, relay->status);
@@ -229,13 +246,15 @@ static bool is_the_same(const struct relay *relay, const struct http_response *h
            lines_have(relay, etag->value);
 }
 
-static void learn_version(const struct attempt *attempt, const struct http_response *head)
+uint64_t relay_learn_version(const struct attempt *attempt, const struct http_response *head)
 {
     const struct backend *backend = attempt->lane->backend;
     const struct http_field *field = http_response_find(head, HTTP_FIELD_FOG_VERSION);
     unsigned long long version;
-    if (field && slice_number(field->value, UINT64_MAX, &version))
-        frontend_learn_version(backend->partition->frontend, version, backend_clock_us(backend));
+    if (!field || !slice_number(field->value, UINT64_MAX, &version))
+        return 0;
+    frontend_learn_version(backend->partition->frontend, version, backend_clock_us(backend));
+    return version;
 }
 
 /* Whether it is worth asking another member: this one stops, or has not gathered everything. */
@@ -267,17 +286,22 @@ static void answer_head_first(struct relay *relay, const struct http_response *h
     server_answer_deferred(relay->request, reply_streaming);
 }
 
+/* What it says follows from what the node has of the key. */
+static bool is_of_key(unsigned status)
+{
+    return status == 200 || status == 204 || status == 304 || status == 412;
+}
+
 static void relay_on_head(struct call *call, const struct http_response *head)
 {
     struct relay *relay = relay_of(call);
     struct attempt *attempt = (struct attempt *)call;
+    uint64_t version = relay_learn_version(attempt, head);
     attempt->begun = true;
-    learn_version(attempt, head);
     relay->elsewhere = is_for_another(relay, head) || is_late(relay, head);
     relay->misrouted = head->status == 421;
-    relay->unknown = (head->status == 204 || head->status == 304) &&
-                     !http_response_find(head, HTTP_FIELD_FOG_VERSION);
-    if (relay->elsewhere || relay->misrouted)
+    relay->older = is_of_key(head->status) && !relay->streaming && moving_is_older(relay, version);
+    if (relay->elsewhere || relay->misrouted || relay->older)
         return;
     if (!relay->streaming)
         answer_head_first(relay, head);
@@ -290,7 +314,7 @@ static void relay_on_head(struct call *call, const struct http_response *head)
 static void relay_on_body(struct call *call, struct slice bytes)
 {
     struct relay *relay = relay_of(call);
-    if (relay->elsewhere || relay->misrouted || relay->broken)
+    if (relay->elsewhere || relay->misrouted || relay->older || relay->broken)
         return;
     if (relay->streaming)
         stream_body(relay, bytes);
@@ -322,15 +346,14 @@ static void relay_done(struct relay *relay, struct backend *backend)
     } else if (relay->streaming) {
         relay->state = RELAY_ANSWERED;
         server_stream_wake(relay->request);
-    } else if (relay_look_back(relay)) {
-        return;
+    } else if (relay->older) {
+        moving_look_there(relay);
     } else if (relay->write && relay->lost && relay->status >= 400) {
         relay_refuse(relay, 502, unsure); /* this one has not done it, the first one perhaps has */
     } else if (relay->broken) {
         relay_refuse(relay, 502, "The node's answer made no sense, or there was no room for it.");
-    } else {
-        relay->state = RELAY_ANSWERED;
-        server_answer_deferred(relay->request, reply_whole);
+    } else if (!moving_wait(relay)) {
+        relay_answer(relay);
     }
 }
 
@@ -346,10 +369,11 @@ static void relay_on_end(struct call *call, enum call_result result)
     struct attempt *attempt = (struct attempt *)call;
     struct relay *relay = attempt->relay;
     struct backend *backend = attempt->lane->backend;
-    backend->failures += result != CALL_DONE;
     attempt_end(attempt, result == CALL_DONE);
     if (!relay)
         return;
+    backend->failures += result != CALL_DONE;
+    backend->partition->failures += result != CALL_DONE;
     relay->attempt = NULL;
     relay->paused = false;
     if (result == CALL_DONE && relay->upload && !relay->upload->whole && !relay->misrouted) {

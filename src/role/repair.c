@@ -56,12 +56,16 @@ uint64_t cluster_agreed_us(const struct cluster *cluster, uint32_t shard)
         return 0;
     for (unsigned i = 1; i < cluster->members.count; i++) {
         const struct member *member = cluster->members.list[i];
-        if (member->state != MEMBER_HERE)
+        if (member->state != MEMBER_HERE && !member->peer)
             continue;
-        uint64_t us = member->peer ? peer_agreed_us(member->peer, shard) : 0;
+        uint64_t us =
+            member->peer && member->state == MEMBER_HERE ? peer_agreed_us(member->peer, shard) : 0;
         least_us = us < least_us ? us : least_us;
     }
-    return least_us;
+    /* Who has gone may have given what it had to somebody who was seen to agree before that. */
+    uint64_t seen_us = least_us < cluster->loop->now_us ? least_us : cluster->loop->now_us;
+    bool departed = cluster->departed_us && seen_us < cluster->departed_us + CLUSTER_ANSWER_US;
+    return departed ? 0 : least_us;
 }
 
 /* Who repairs with whom: one at a time */
@@ -148,6 +152,7 @@ static void ask(struct peer *peer, enum repair_step step, const char *method_and
 static void ask_groups(struct peer *peer)
 {
     char body[STORE_GROUPS * 8];
+    peer->repair.revived = store_counts(peer->cluster->store).revived;
     for (uint32_t group = 0; group < STORE_GROUPS; group++)
         big_put(body + group * 8, store_group_digest(peer->cluster->store, group), 8);
     ask(peer, REPAIR_GROUPS, "POST /-/digest", (struct slice){body, sizeof body});
@@ -173,6 +178,15 @@ static void ask_shards(struct peer *peer, struct slice groups)
     free(body);
 }
 
+/* No shard is left. What came may have revived deletes that the other one has to be told of now: then all begins anew. */
+static void repair_on_last(struct peer *peer)
+{
+    if (store_counts(peer->cluster->store).revived != peer->repair.revived)
+        ask_groups(peer);
+    else
+        repair_end(peer, true);
+}
+
 /* The digests of the records of the next shards on the list. */
 static void ask_digests(struct peer *peer)
 {
@@ -187,7 +201,7 @@ static void ask_digests(struct peer *peer)
         big_put(body + 2 * shards++, shard, 2);
     }
     if (shards == 0)
-        repair_end(peer, true);
+        repair_on_last(peer);
     else
         ask(peer, REPAIR_DIGESTS_STEP, "POST /-/digest/records",
             (struct slice){body, (size_t)shards * 2});

@@ -123,6 +123,15 @@ static bool is_unmatched(const struct request *request, struct slice tag)
     return match && !etag_in_list(tag, match->value);
 }
 
+/* `found` may be NULL, or what is left of a value. */
+static void reply_unmatched(struct request *request, const struct record *found)
+{
+    reply_start(request, 412);
+    if (found)
+        reply_field_number(request, SLICE("Fog-Version"), found->version);
+    reply_sentence(request, "The value is not the one that If-Match names.");
+}
+
 /* Waiting: a GET whose condition does not hold yet is held with what it needs to look again. */
 
 struct waiting {
@@ -226,7 +235,7 @@ static void reply_get(struct node *node, struct request *request)
         bool same = waiting ? etag_in_list(tag, waiting->condition) : is_not_modified(request, tag);
         uint64_t seconds = same && !node->draining ? work_of(request)->options.wait_seconds : 0;
         if (is_unmatched(request, tag)) {
-            reply_text(request, 412, "The value is not the one that If-Match names.");
+            reply_unmatched(request, found);
             return;
         }
         if (seconds > 0 && hold(node, request, seconds))

@@ -201,7 +201,8 @@ static bool is_late(const struct node *node, const struct request *request)
 void write_on_request(struct node *node, struct request *request)
 {
     if (is_late(node, request))
-        reply_text(request, 412, "This write has come too late (Fog-Before); it was not carried out.");
+        reply_text(request, 412,
+                   "This write has come too late (Fog-Before); it was not carried out.");
     else if (request->head.method == HTTP_DELETE)
         reply_delete(node, request);
     else if (request->body_parts)

@@ -23,6 +23,7 @@ import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LOADGEN = ROOT / "build/bench/loadgen"
+GENERATORS = ("loadgen", "propagate")
 BINARY = ROOT / "build/velour-fog"
 KEY_BYTES = 16
 START_SECONDS_MAX = 20
@@ -99,6 +100,7 @@ class Server:
         self.process = None
         self.address = None
         self.log = None
+        self.core = None  # the bench's server core, unless set
 
     def path(self):
         return find_program(self.program)
@@ -306,7 +308,8 @@ class Bench:
         port = free_port()
         server.log = folder / "log"
         with open(server.log, "wb") as log:
-            server.process = self.spawn(server.command(port, folder), self.server_core, stdout=log, stderr=log)
+            server.process = self.spawn(server.command(port, folder), self.server_core if server.core is None else server.core,
+                                        stdout=log, stderr=log)
         end = time.monotonic() + START_SECONDS_MAX
         while time.monotonic() < end and server.process.poll() is None:
             server.address = server.find_address(port)
@@ -418,15 +421,16 @@ def http_get(address, path, seconds_max=10):
 def build_loadgen():
     """By the Makefile where it can, else by the compiler alone."""
     if (ROOT / "Makefile").exists():
-        done = subprocess.run(["make", "-s", "-C", str(ROOT), "build/bench/loadgen"], capture_output=True,
-                              text=True, check=False)
+        done = subprocess.run(["make", "-s", "-C", str(ROOT), *(f"build/bench/{name}" for name in GENERATORS)],
+                              capture_output=True, text=True, check=False)
         if done.returncode == 0:
             return
-        say("note: make build/bench/loadgen failed, so it is compiled by hand: " + done.stderr.strip()[:500])
+        say("note: make failed, so the generators are compiled by hand: " + done.stderr.strip()[:500])
     LOADGEN.parent.mkdir(parents=True, exist_ok=True)
-    source = ROOT / "tests/bench/loadgen.c"
-    if subprocess.run(["cc", "-O2", "-o", str(LOADGEN), str(source)], check=False).returncode != 0:
-        raise Trouble("the generator doesn't compile")
+    for name in GENERATORS:
+        source = ROOT / f"tests/bench/{name}.c"
+        if subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-o", str(LOADGEN.parent / name), str(source)], check=False).returncode != 0:
+            raise Trouble(f"{name} doesn't compile")
 
 
 def choose_servers(names, asked, install=False):

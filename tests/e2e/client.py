@@ -144,7 +144,7 @@ class Connection:
         """Whether the other side has closed, with nothing more to read before that."""
         try:
             return self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-        except BlockingIOError:
+        except (BlockingIOError, TimeoutError):  # the latter where the socket has a time limit, which it waits for
             return False
         except OSError:
             return True
@@ -188,6 +188,10 @@ class Connection:
             return False
         self.buffer += part
         return True
+
+    def has_more(self, seconds=SECONDS):
+        """Waits until there are bytes of an answer; false when the other side closes before."""
+        return bool(self.buffer) or self._more(time.monotonic() + seconds * SLOW)
 
     def _take(self, count, end):
         if len(self.buffer) < count and count > MIB:
@@ -306,13 +310,13 @@ class Connection:
 
 # --- curl
 
-def curl(*arguments, data=None, seconds=SECONDS):
+def curl(*arguments, data=None, seconds=SECONDS, prefix=(), pass_fds=()):
     """Runs curl as a person would (without a progress bar or a proxy)."""
-    command = ["curl", "-q", "-sS", "--noproxy", "*", "--path-as-is", "--globoff", "--max-time", str(seconds * SLOW),
+    command = [*prefix, "curl", "-q", "-sS", "--noproxy", "*", "--path-as-is", "--globoff", "--max-time", str(seconds * SLOW),
                *arguments]
     try:
         return subprocess.run(command, input=data if data is not None else b"", capture_output=True, check=False,
-                              timeout=(seconds + 5) * SLOW)
+                              timeout=(seconds + 5) * SLOW, pass_fds=pass_fds)
     except subprocess.TimeoutExpired as error:
         raise Failure(f"curl {brief(' '.join(arguments))} does not end") from error
 

@@ -1,6 +1,9 @@
 """A real node: started on a free port, watched, and stopped."""
 
+import contextlib
+import itertools
 import os
+import random
 import re
 import signal
 import socket
@@ -41,6 +44,7 @@ class Node:
         self._done = False
         self._log_ended = False
         self.port = port
+        self.host = "127.0.0.1"
         check(not stopping.is_set(), "the run is being stopped")
         arguments = [*prefix, BINARY, *self.command]
         if listen:
@@ -123,13 +127,18 @@ class Node:
 
     # --- talking to it
 
-    def url(self, target="/", host="127.0.0.1"):
+    @property
+    def address(self):
+        """As other nodes name it."""
+        return f"{self.host}:{self.port}"
+
+    def url(self, target="/", host=None):
         """For curl."""
-        return f"http://{host}:{self.port}{target}"
+        return f"http://{host or self.host}:{self.port}{target}"
 
     def connect(self, **options):
         """A connection of its own."""
-        return Connection(self.port, **options)
+        return Connection(self.port, host=self.host, **options)
 
     def call(self, method, target, body=None, headers=(), seconds=20):
         """One request on a new connection."""
@@ -240,11 +249,18 @@ def refuses_quickly(node):
         return True
 
 
+_FIRST_PORT, _LAST_PORT = 12000, 32000  # below those that the kernel gives to connections, which could be in the way
+_ports = itertools.count(random.randrange(_LAST_PORT - _FIRST_PORT))
+
+
 def free_port():
-    """A port that was free just now; for a node whose log can't tell."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that was free just now, and that no other test gets: for a node that is started there more than once."""
+    for _ in range(100):
+        port = _FIRST_PORT + next(_ports) % (_LAST_PORT - _FIRST_PORT)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise Failure("no port is free")
 
 
 def run_binary(*arguments, env=None, seconds=10):

@@ -7,11 +7,11 @@ one connection goes to both of them by turns.
 import threading
 
 from frontend import Frontend, clusters
-from harness import Scope, entered
+from harness import SLOW, Scope, entered
 from node import Node
 
 # Modules whose tests are of the HTTP interface alone.
-MODULES = ("api", "framing", "http", "keys", "limits", "process", "refusals", "versions", "wait")
+MODULES = ("api", "framing", "http", "keys", "limits", "process", "refusals", "systemd", "versions", "wait")
 
 # Tests of these modules that a front-end is not asked, and why.
 _NODES_ONLY = "what it asks for is under /-/ of nodes alone"
@@ -22,6 +22,10 @@ NOT_OF_FRONTENDS = {
     "versions.ttl_without_anyone_asking": _NODES_ONLY,
     "wait.wakes_on_a_merge": _NODES_ONLY,
 }
+
+if SLOW > 1:
+    NOT_OF_FRONTENDS["limits.announced_bodies_cost_nothing"] = (
+        "a sanitized node marks all memory of 100 large values in one go, for longer than a front-end waits for it")
 
 _role = "node"
 

@@ -290,7 +290,8 @@ def _quick(node, count=50):
     with node.connect() as connection:
         for number in range(count):
             started = time.monotonic()
-            equal(connection.ask("PUT", "/other", b"%d" % number, seconds=5).status, 200, "the status")
+            reply = connection.ask("PUT", "/other", b"%d" % number, seconds=5)
+            check(reply.status == 200, f"a PUT is answered with {reply.line()}")
             equal(connection.ask("GET", "/other", seconds=5).body, b"%d" % number, "the value")
             check(time.monotonic() - started < 1 * SLOW, f"a PUT and a GET took {time.monotonic() - started:.2f} s")
 

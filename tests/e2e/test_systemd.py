@@ -10,6 +10,7 @@ import time
 from client import curl_code, request
 from harness import SLOW, Failure, Skip, check, equal, fresh, register, scope, test, until
 from node import SOON, Node, free_port, refuses_quickly, stopped
+from served import serve
 
 class _Manager:
     """The other end of NOTIFY_SOCKET."""
@@ -52,7 +53,7 @@ class _Manager:
 
 def _notified(abstract):
     manager = _Manager(abstract)
-    node = Node(env={"NOTIFY_SOCKET": manager.name})
+    node = serve(env={"NOTIFY_SOCKET": manager.name})
     manager.wait("READY=1$")
     manager.wait("STATUS=.+")
     check(not any(line.startswith("WATCHDOG=") for line in manager.seen), "WATCHDOG=1 without WATCHDOG_USEC")
@@ -71,7 +72,7 @@ register("systemd", "is_notified_over_an_abstract_socket", _notified, True)
 def is_told_ready_only_when_it_listens():
     manager = _Manager()
     port = free_port()
-    node = Node(listen=f"127.0.0.1:{port}", port=port, env={"NOTIFY_SOCKET": manager.name})
+    node = serve(listen=f"127.0.0.1:{port}", port=port, env={"NOTIFY_SOCKET": manager.name})
     manager.wait("READY=1$", 10)
     equal(node.get("k").status, 204, "the status of a request right after READY=1")
 
@@ -79,7 +80,7 @@ def is_told_ready_only_when_it_listens():
 @test
 def watchdog_is_fed():
     manager = _Manager()
-    node = Node(env={"NOTIFY_SOCKET": manager.name, "WATCHDOG_USEC": "400000"})
+    node = serve(env={"NOTIFY_SOCKET": manager.name, "WATCHDOG_USEC": "400000"})
     manager.wait("READY=1$")
     times = []
     for _ in range(5):
@@ -95,7 +96,7 @@ def watchdog_is_fed():
 @test
 def watchdog_of_another_process_is_not_fed():
     manager = _Manager()
-    Node(env={"NOTIFY_SOCKET": manager.name, "WATCHDOG_USEC": "200000", "WATCHDOG_PID": "1"})
+    serve(env={"NOTIFY_SOCKET": manager.name, "WATCHDOG_USEC": "200000", "WATCHDOG_PID": "1"})
     manager.wait("READY=1$")
     try:
         manager.wait("WATCHDOG=1$", 0.6 / SLOW)
@@ -106,7 +107,7 @@ def watchdog_of_another_process_is_not_fed():
 
 @test
 def that_is_gone_is_harmless():
-    node = Node(env={"NOTIFY_SOCKET": os.path.join(scope().directory(), "nothing-there"), "WATCHDOG_USEC": "100000"})
+    node = serve(env={"NOTIFY_SOCKET": os.path.join(scope().directory(), "nothing-there"), "WATCHDOG_USEC": "100000"})
     node.put("k", b"x")
     time.sleep(0.3)  # so that the watchdog would have been fed
     equal(node.get("k").body, b"x", "the value")
@@ -118,7 +119,7 @@ _ACTIVATE = ("import os, sys; n = int(sys.argv[1]); os.dup2(int(sys.argv[2]), 3,
 
 
 def _activated(listener, *options, pid="", listen=None, port=0):
-    return Node(*options, listen=listen, port=port or listener.getsockname()[1], pass_fds=[listener.fileno()],
+    return serve(*options, listen=listen, port=port or listener.getsockname()[1], pass_fds=[listener.fileno()],
                 prefix=[sys.executable, "-c", _ACTIVATE, "1", str(listener.fileno()), pid])
 
 

@@ -57,11 +57,11 @@ def a_write_after_a_version_has_a_larger_one():
     node, key = common(), fresh()
     ahead = time.time_ns() // 1000 + 3600 * 1000000
     for method in ("PUT", "POST", "DELETE"):
-        ahead += 10
+        ahead += 10 ** 6
         written = node.call(method, "/" + key, b"x", (f"Fog-After: {ahead}",))
         equal(written.fog_version(), ahead + 1, f"the version of {method}")
     early = node.call("PUT", "/" + key, b"x", ("Fog-After: 1",))
-    equal(early.fog_version(), ahead + 2, "the version after one that is past")
+    check(early.fog_version() > ahead + 1, "a version that is past says nothing")
     equal(node.call("PUT", "/" + key, b"x", ("Fog-After: -1",)).status, 400, "a version that is none")
 
 

@@ -63,11 +63,24 @@ static void segment_schedule(struct cable_end *to)
         world_event_clear(world_of(to), &to->arrival);
 }
 
+/* How long bytes take beside that, each after the one before it. */
+static uint64_t slowness_us(struct cable_end *to, uint64_t bytes)
+{
+    const struct cables *cables = to->cable->cables;
+    const struct cable_host *from = cable_peer(to)->host;
+    uint64_t rate = cables->bytes_per_s && from && to->host
+                        ? cables->bytes_per_s(cables->context, from, to->host)
+                        : 0;
+    return rate ? bytes * 1000000 / rate : 0;
+}
+
 static void segment_push(struct cable_end *to, uint64_t end, bool is_end, bool is_reset)
 {
     uint64_t at_us = world_of(to)->now_us + way_us(to->cable->cables);
+    uint64_t before = to->segment_count ? segment_last(to)->end : to->arrived;
     if (at_us < to->last_at_us)
         at_us = to->last_at_us;
+    at_us += slowness_us(to, end - before);
     to->last_at_us = at_us;
     struct cable_segment segment = {at_us, end, is_end, is_reset};
     if (to->segment_count == CABLE_SEGMENTS) {
@@ -150,6 +163,12 @@ static void arrival_put_off(struct cable_end *end)
 {
     end->cable->troubled = true;
     end->retry_us = end->retry_us ? end->retry_us * 2 : RETRY_US;
+    uint64_t give_up_us = end->cable->cables->give_up_us;
+    if (give_up_us && end->retry_us > give_up_us) {
+        end_reset(cable_peer(end), ETIMEDOUT);
+        segments_drop(end);
+        return;
+    }
     if (end->retry_us > GIVE_UP_US)
         end_reset(cable_peer(end), ETIMEDOUT);
     world_event_set(world_of(end), &end->arrival, world_of(end)->now_us + end->retry_us);

@@ -97,7 +97,13 @@ struct cables {
 
     /* Whether nothing gets through from one host to another now; may be NULL. */
     bool (*is_cut)(void *context, const struct cable_host *from, const struct cable_host *to);
+
+    /* How much gets through in a second; 0 for as much as one likes; may be NULL. */
+    uint64_t (*bytes_per_s)(void *context, const struct cable_host *from,
+                            const struct cable_host *to);
     void *context;
+    uint64_t
+        give_up_us; /* what is sent again for about so long is lost, and its connection ends; 0: see GIVE_UP_US */
 };
 
 void cables_init(struct cables *cables, struct world *world, struct faults *faults);

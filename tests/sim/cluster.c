@@ -4,224 +4,73 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "role/cluster_state.h"
 #include "role/node_state.h"
 
 enum {
     SECOND = 1000 * 1000,
     MINUTES_MAX = 20, /* of a story */
-    REPLIES_MIN = 10,
+    MORE_CALLS = 10,  /* of each client, when too little has happened */
+    WATCH_US = 250 * 1000,
+    FOREVER_S = 1000 * 1000,
 };
 
-static struct sim_cluster *of_event(struct world_event *event, size_t offset)
+bool cluster_forgets(const struct sim_cluster *cluster)
 {
-    return (struct sim_cluster *)((char *)event - offset);
+    return cluster->limits.grace_us < 3600ULL * SECOND;
 }
 
-/* Ways between nodes */
-
-static struct sim_node *node_of_host(struct sim_cluster *cluster, const struct cable_host *host)
+struct sim_write *cluster_write_new(struct sim_cluster *cluster, unsigned key)
 {
-    for (unsigned i = 0; i < cluster->node_count; i++)
-        if (&cluster->nodes[i].process.host == host)
-            return &cluster->nodes[i];
-    return NULL;
-}
-
-static bool is_cut(void *context, const struct cable_host *from, const struct cable_host *to)
-{
-    struct sim_cluster *cluster = context;
-    const struct sim_node *a = node_of_host(cluster, from), *b = node_of_host(cluster, to);
-    return a && b && a->cut_us[b - cluster->nodes] > cluster->world.now_us;
-}
-
-static void cut(struct sim_cluster *cluster, unsigned a, unsigned b, uint64_t until_us)
-{
-    world_trace(&cluster->world, "net", "n%u cannot reach n%u until %llu us", a, b,
-                (unsigned long long)until_us);
-    cluster->nodes[a].cut_us[b] = until_us;
-    if (!cluster->troubles.one_way || rng_chance(&cluster->rng, 500000))
-        cluster->nodes[b].cut_us[a] = until_us;
-}
-
-/* Nodes */
-
-static void node_plan_start(struct sim_cluster *cluster, struct sim_node *node, uint64_t at_us)
-{
-    node->start_us = at_us + 1;
-    world_event_hasten(&cluster->world, &cluster->start, at_us + 1);
-}
-
-static void node_boot(struct sim_cluster *cluster, struct sim_node *node)
-{
-    struct node_config config = process_config(&cluster->limits);
-    unsigned number = (unsigned)(node - cluster->nodes);
-    if (cluster->boot_count == SIM_BOOTS_MAX)
-        return;
-    for (unsigned i = 0; i < node->join_count; i++)
-        config.joins[i] = node->joins[i];
-    config.join_count = node->join_count;
-    config.repair_us = cluster->repair_us;
-    node->boot = cluster->boot_count;
-    cluster->boots[cluster->boot_count++] =
-        (struct sim_boot){.node = number, .from_us = cluster->world.now_us};
-    world_trace(&cluster->world, node->process.host.name, "starts");
-    process_boot(&node->process, &cluster->cables, &config, number, ++node->boots);
-    node->running = true;
-    node->draining = false;
-    node->start_us = 0;
-    if (cluster->troubles.skewed && !cluster->calm_us)
-        io_sim_step(&node->process.io, (int64_t)rng_spread(&cluster->rng, 1000, 3600ULL * SECOND) *
-                                           (rng_chance(&cluster->rng, 500000) ? 1 : -1));
-}
-
-static void node_end(struct sim_cluster *cluster, struct sim_node *node, bool died)
-{
-    struct sim_boot *boot = &cluster->boots[node->boot];
-    world_trace(&cluster->world, node->process.host.name, died ? "dies" : "ends");
-    boot->until_us = cluster->world.now_us;
-    boot->died = died;
-    if (died)
-        cluster_check_death(cluster, node, node->draining);
-    process_end(&node->process);
-    node->running = node->draining = false;
-}
-
-/* Whether the node knows somebody who is up and stays: it cannot give what it has to others. */
-static bool has_ready_fellow(const struct sim_node *node)
-{
-    const struct cluster *own = node->process.node->cluster;
-    const struct members *members = cluster_list(own);
-    for (unsigned i = 1; i < members->count; i++)
-        if (members->list[i]->state == MEMBER_HERE && members->list[i]->phase == PHASE_READY &&
-            cluster_peer_figures(own, members->list[i]).is_up)
-            return true;
-    return false;
-}
-
-/* Nodes that have stopped by themselves, and those that are to be started. A goodbye counts as heard when no fault may have kept it
- * from a ready member. */
-static void on_start(struct world_event *event)
-{
-    struct sim_cluster *cluster = of_event(event, offsetof(struct sim_cluster, start));
-    uint64_t now_us = cluster->world.now_us;
-    for (unsigned i = 0; i < cluster->node_count; i++) {
-        struct sim_node *node = &cluster->nodes[i];
-        if (node->running && node->draining && node->process.stopped_us) {
-            bool cut_off = false;
-            for (unsigned j = 0; j < cluster->node_count; j++)
-                cut_off |= node->cut_us[j] + 10 * SECOND > now_us ||
-                           cluster->nodes[j].cut_us[i] + 10 * SECOND > now_us;
-            bool slow =
-                now_us + 1000 >= node->process.stopped_us &&
-                node->process.stopped_us - node->start_us > cluster->limits.drain_us - 100000;
-            node->start_us = 0;
-            node_end(cluster, node, cut_off || slow || !has_ready_fellow(node));
-            node_plan_start(cluster, node,
-                            now_us +
-                                rng_spread(&cluster->rng, 1000, cluster->troubles.down_us_max));
-        } else if (!node->running && node->start_us && now_us >= node->start_us) {
-            node_boot(cluster, node);
-        }
+    if (cluster->write_count == cluster->write_room) {
+        cluster->write_room = cluster->write_room ? cluster->write_room * 2 : 256;
+        cluster->writes =
+            realloc(cluster->writes, cluster->write_room * sizeof(struct sim_write *));
+        if (!cluster->writes)
+            abort();
     }
-    world_event_set(&cluster->world, event, now_us + 5000);
-}
-
-/* Troubles */
-
-static unsigned running(const struct sim_cluster *cluster)
-{
-    unsigned count = 0;
-    for (unsigned i = 0; i < cluster->node_count; i++)
-        count += cluster->nodes[i].running && !cluster->nodes[i].draining;
-    return count;
-}
-
-static void trouble_make(struct sim_cluster *cluster)
-{
-    const struct sim_troubles *t = &cluster->troubles;
-    struct rng *rng = &cluster->rng;
-    uint64_t now_us = cluster->world.now_us;
-    unsigned a = (unsigned)rng_below(rng, cluster->node_count);
-    unsigned b = (unsigned)rng_below(rng, cluster->node_count);
-    struct sim_node *node = &cluster->nodes[a];
-    bool up = node->running && !node->draining;
-    cluster->troubles_made++;
-    if (up && running(cluster) > 1 && rng_chance(rng, t->crash_ppm)) {
-        node_end(cluster, node, true);
-        node_plan_start(cluster, node, now_us + rng_spread(rng, SECOND / 20, t->down_us_max));
-    } else if (up && running(cluster) > 1 && rng_chance(rng, t->goodbye_ppm)) {
-        world_trace(&cluster->world, node->process.host.name, "is told to stop");
-        node->draining = true;
-        node->start_us = now_us;
-        process_drain(&node->process);
-    } else if (up && rng_chance(rng, t->pause_ppm)) {
-        process_pause(&node->process, now_us + rng_spread(rng, 1000, t->pause_us_max));
-    } else if (up && rng_chance(rng, t->step_ppm)) {
-        io_sim_step(&node->process.io, (int64_t)rng_spread(rng, 1000, 3600ULL * SECOND) *
-                                           (rng_chance(rng, 500000) ? 1 : -1));
-    } else if (rng_chance(rng, t->part_ppm)) {
-        uint64_t until_us = now_us + rng_spread(rng, 1000, t->cut_us_max);
-        uint64_t side = rng_next(rng);
-        for (unsigned i = 0; i < cluster->node_count; i++)
-            for (unsigned j = i + 1; j < cluster->node_count; j++)
-                if ((side >> i & 1) != (side >> j & 1))
-                    cut(cluster, i, j, until_us + rng_below(rng, 2 * SECOND));
-    } else if (a != b && rng_chance(rng, t->cut_ppm)) {
-        cut(cluster, a, b, now_us + rng_spread(rng, 1000, t->cut_us_max));
-    }
-}
-
-static void on_trouble(struct world_event *event)
-{
-    struct sim_cluster *cluster = of_event(event, offsetof(struct sim_cluster, trouble));
-    trouble_make(cluster);
-    world_event_set(&cluster->world, event,
-                    cluster->world.now_us +
-                        rng_spread(&cluster->rng, SECOND / 5, cluster->troubles.apart_us_max));
+    struct sim_write *write = calloc(1, sizeof *write);
+    if (!write)
+        abort();
+    write->key = key;
+    write->id = cluster->write_count;
+    write->sent_us = cluster->world.now_us;
+    cluster->writes[cluster->write_count++] = write;
+    cluster->world.counts.writes++;
+    return write;
 }
 
 /* Beginning */
 
-static uint32_t often(struct rng *rng)
+/* In a gentle world nothing is lost and nobody refuses, but all is slow at times, and comes in pieces. */
+static void faults_be_gentle(struct faults *f)
 {
-    return rng_chance(rng, 500000) ? (uint32_t)rng_spread(rng, 30000, 600000) : 0;
-}
-
-static void troubles_pick(struct sim_cluster *cluster)
-{
-    struct rng *rng = &cluster->rng;
-    struct sim_troubles *t = &cluster->troubles;
-    *t = (struct sim_troubles){often(rng),
-                               often(rng),
-                               often(rng),
-                               often(rng),
-                               often(rng),
-                               often(rng),
-                               .apart_us_max = rng_spread(rng, SECOND, 20 * SECOND),
-                               .down_us_max = rng_spread(rng, SECOND / 10, 20 * SECOND),
-                               .pause_us_max = rng_spread(rng, SECOND / 10, 12 * SECOND),
-                               .cut_us_max = rng_spread(rng, SECOND / 10, 30 * SECOND),
-                               .one_way = rng_chance(rng, 500000),
-                               .skewed = rng_chance(rng, 300000)};
-    if (t->crash_ppm + t->goodbye_ppm + t->pause_ppm + t->cut_ppm + t->part_ppm == 0)
-        t->crash_ppm = 500000;
+    f->reset_ppm = f->accept_failure_ppm = f->accept_abort_ppm = f->watch_failure_ppm = 0;
+    f->files_max = 0;
+    f->pause_ppm /= 4;
+    f->pause_us_max = f->pause_us_max < SECOND / 2 ? f->pause_us_max : SECOND / 2;
+    f->backlog_max = 128;
 }
 
 /* A kernel's faults as for one node, but none that make a node unreachable for good. */
 static void faults_choose(struct sim_cluster *cluster, uint64_t seed)
 {
     struct faults *f = &cluster->faults;
+    struct rng *rng = &cluster->rng;
     faults_pick(f, seed);
     f->cuts = 0;
     f->clock_steps = 0;
-    if (f->files_max)
-        f->files_max = (uint32_t)rng_between(&cluster->rng, 20, 60);
+    f->files_max =
+        rng_chance(rng, 150000) ? (uint32_t)rng_between(rng, 4 * cluster->node_count, 60) : 0;
     f->pipe_bytes_min = f->pipe_bytes_min < 4096 ? 4096 : f->pipe_bytes_min;
     f->pipe_bytes_max =
         f->pipe_bytes_max < f->pipe_bytes_min ? f->pipe_bytes_min : f->pipe_bytes_max;
     f->backlog_max = f->backlog_max < 16 ? 16 : f->backlog_max;
+    if (cluster->gentle)
+        faults_be_gentle(f);
 }
 
+/* The memory of some is less than what clients write. */
 static void limits_choose(struct sim_cluster *cluster)
 {
     struct rng *rng = &cluster->rng;
@@ -230,11 +79,18 @@ static void limits_choose(struct sim_cluster *cluster)
         .request_us = 30 * SECOND,
         .stall_us = 60 * SECOND,
         .drain_us = 10 * SECOND,
-        .grace_us =
-            rng_chance(rng, 300000) ? rng_spread(rng, SECOND, 20 * SECOND) : 86400ULL * SECOND,
-        .value_max = 4096,
-        .connections_max = 1000,
+        .grace_us = rng_chance(rng, 300000) && !cluster->gentle
+                        ? rng_spread(rng, SECOND, 20 * SECOND)
+                        : 86400ULL * SECOND,
+        .value_max = SIM_VALUE_BYTES_MAX,
+        .memory_max = cluster->tight ? rng_between(rng, 200 * 1024, 400 * 1024) : 0,
+        .connections_max = rng_chance(rng, 100000) && !cluster->gentle
+                               ? (uint32_t)rng_between(rng, 4 * cluster->node_count, 40)
+                               : 1000,
     };
+    if (cluster->limits.connections_max <
+        1000) /* whose other ends nobody will ever hear of count, too */
+        cluster->limits.idle_us = 20 * SECOND;
 }
 
 /* Whom a node joins: some of the others, itself, nobody, somebody who is never there. */
@@ -242,53 +98,76 @@ static void joins_choose(struct sim_cluster *cluster, unsigned number)
 {
     struct sim_node *node = &cluster->nodes[number];
     struct rng *rng = &cluster->rng;
-    bool all = cluster->full_joins;
     for (unsigned i = 0; i < cluster->node_count; i++)
-        if (all || (i == 0 && number > 0) || rng_chance(rng, 300000))
-            snprintf(node->joins[node->join_count++], sizeof node->joins[0], "10.0.0.%u:%d", i + 1,
-                     PROCESS_PORT);
-    if (number == 0 && cluster->node_count > 1 && node->join_count == 0)
-        snprintf(node->joins[node->join_count++], sizeof node->joins[0], "10.0.0.2:%d",
-                 PROCESS_PORT);
-    if (rng_chance(rng, 200000))
-        snprintf(node->joins[node->join_count++], sizeof node->joins[0], "10.0.9.9:%d",
-                 PROCESS_PORT);
+        if (cluster->full_joins || (i == 0 && number > 0) || rng_chance(rng, 300000))
+            node->joins_whom |= 1u << i;
+    if (number == 0 && node->joins_whom == 0)
+        node->joins_whom = 2;
+    node->joins_nobody = rng_chance(rng, 200000);
+}
+
+static void swarm_choose(struct sim_cluster *cluster)
+{
+    struct rng *rng = &cluster->rng;
+    cluster->node_count = (unsigned)rng_between(rng, 2, 4);
+    if (rng_chance(rng, 250000))
+        cluster->node_count = (unsigned)rng_between(rng, 5, SIM_NODES_MAX);
+    cluster->gentle = rng_chance(rng, 200000);
+    cluster->large = rng_chance(rng, 120000);
+    cluster->tight = cluster->large && !cluster->gentle && rng_chance(rng, 600000);
+    cluster->key_count = (unsigned)rng_between(rng, cluster->tight ? 16 : 1, SIM_KEYS_MAX);
+    cluster->keys = cluster_keys(rng_chance(rng, 400000));
+    cluster->repair_us =
+        rng_chance(rng, 150000) && !cluster->gentle ? (uint64_t)FOREVER_S * SECOND : 0;
+    cluster->full_joins = cluster->gentle || rng_chance(rng, 500000);
+    cluster->mends_clocks = rng_chance(rng, 500000);
 }
 
 static void begin(struct sim_cluster *cluster, uint64_t seed, bool trace, enum mutant mutant,
                   uint64_t again)
 {
+    struct rng *rng = &cluster->rng;
     world_init(&cluster->world, seed, trace, mutant);
     cluster->world.run = again;
-    rng_seed(&cluster->rng, seed, 0x636c7573746572);
+    cluster_mutants_begin(cluster);
+    cluster_watch_ready(cluster);
+    rng_seed(rng, seed, 0x636c7573746572);
     cables_init(&cluster->cables, &cluster->world, &cluster->faults);
-    cluster->cables.is_cut = is_cut;
+    cluster->cables.is_cut = cluster_is_cut;
+    cluster->cables.bytes_per_s = cluster_bytes_per_s;
     cluster->cables.context = cluster;
+    swarm_choose(cluster);
     faults_choose(cluster, seed);
     limits_choose(cluster);
-    troubles_pick(cluster);
-    cluster->node_count = (unsigned)rng_between(&cluster->rng, 2, 5);
-    if (rng_chance(&cluster->rng, 100000))
-        cluster->node_count = SIM_NODES_MAX;
-    cluster->key_count = (unsigned)rng_between(&cluster->rng, 1, SIM_KEYS_MAX);
-    cluster->repair_us = rng_chance(&cluster->rng, 200000) ? 10000ULL * SECOND : 0;
-    cluster->full_joins = rng_chance(&cluster->rng, 500000);
-    cluster->start.run = on_start;
-    cluster->trouble.run = on_trouble;
+    cluster_troubles_pick(cluster);
+    if (cluster_forgets(
+            cluster)) { /* nothing is on its way for longer than deletes are remembered */
+        cluster->cables.give_up_us = cluster->limits.grace_us / 4;
+        cluster->troubles.crash_ppm += cluster->troubles.slow_ppm;
+        cluster->troubles.slow_ppm = 0;
+    }
+    cluster->full_joins |= cluster->troubles.moves; /* else nobody may be where the others look */
+    cluster->start.run = cluster_on_start;
+    cluster->trouble.run = cluster_on_trouble;
+    cluster->watch.run = cluster_on_watch;
+    fetcher_init(&cluster->fetcher, &cluster->cables);
     for (unsigned i = 0; i < cluster->node_count; i++) {
         process_host(&cluster->nodes[i].process, &cluster->cables, i);
         joins_choose(cluster, i);
-        node_plan_start(cluster, &cluster->nodes[i], rng_spread(&cluster->rng, 1, 10 * SECOND));
+        bool late = i + 1 == cluster->node_count && cluster->gentle && rng_chance(rng, 500000);
+        cluster_node_start_at(cluster, &cluster->nodes[i],
+                              rng_spread(rng, 1, 10 * SECOND) + (late ? 20 * SECOND : 0));
     }
-    cluster->client_count = (unsigned)rng_between(&cluster->rng, 1, SIM_CLIENTS_MAX);
+    cluster->client_count = (unsigned)rng_between(rng, 1, SIM_CLIENTS_MAX);
     for (unsigned i = 0; i < cluster->client_count; i++)
         cluster_client_init(&cluster->clients[i], cluster, i);
-    world_event_set(&cluster->world, &cluster->trouble,
-                    rng_spread(&cluster->rng, SECOND, 20 * SECOND));
+    world_event_set(&cluster->world, &cluster->trouble, rng_spread(rng, SECOND, 20 * SECOND));
+    world_event_set(&cluster->world, &cluster->watch, WATCH_US);
 }
 
 static void end(struct sim_cluster *cluster)
 {
+    fetcher_close(&cluster->fetcher);
     for (unsigned i = 0; i < cluster->client_count; i++)
         cluster_client_free(&cluster->clients[i]);
     for (unsigned i = 0; i < cluster->node_count; i++)
@@ -299,6 +178,17 @@ static void end(struct sim_cluster *cluster)
     free(cluster->writes);
     cables_free(&cluster->cables);
     world_free(&cluster->world);
+    cluster_mutants_end();
+    cluster_watch_ready(NULL);
+}
+
+static void mend_clock(struct sim_cluster *cluster, struct sim_node *node)
+{
+    cluster_thaw(cluster, node, true);
+    if (!cluster->mends_clocks)
+        return;
+    uint64_t right_us = 1700000000ULL * SECOND + cluster->world.now_us;
+    io_sim_step(&node->process.io, (int64_t)(right_us - io_sim_wall_us(&node->process.io)));
 }
 
 /* No faults any more; who is down comes back, save some who stay away. */
@@ -310,31 +200,57 @@ static void calm(struct sim_cluster *cluster)
     cluster->repair_us = 0;
     world_event_clear(world, &cluster->trouble);
     faults_end(&cluster->faults);
+    cluster_clients_leave(cluster);
     for (unsigned i = 0; i < cluster->node_count; i++) {
         struct sim_node *node = &cluster->nodes[i];
         memset(node->cut_us, 0, sizeof node->cut_us);
+        memset(node->slow_us, 0, sizeof node->slow_us);
         if (node->running)
+            mend_clock(cluster, node);
+        if (node->running && !cluster->push_alone)
             node->process.node->config.repair_us = 0;
         if (!node->running && cluster->full_joins && rng_chance(&cluster->rng, 300000) &&
-            running(cluster) > 0)
+            cluster_running(cluster) > 0)
             node->start_us = 0;
     }
+}
+
+/* Whether enough was written, and enough went wrong. */
+static bool is_enough(const struct sim_cluster *cluster)
+{
+    return cluster->acked >= SIM_ACKED_MIN && cluster->troubles_made >= SIM_TROUBLES_MIN;
+}
+
+static bool clients_write(struct sim_cluster *cluster)
+{
+    struct world *world = &cluster->world;
+    while (!world->failed && world->now_us < MINUTES_MAX * 60ULL * SECOND) {
+        if (!cluster_clients_are_done(cluster)) {
+            world_step(world);
+            continue;
+        }
+        if (is_enough(cluster))
+            return true;
+        cluster_clients_go_on(cluster, MORE_CALLS);
+    }
+    return false;
 }
 
 static void story(struct sim_cluster *cluster)
 {
     struct world *world = &cluster->world;
-    while (!cluster_clients_are_done(cluster) && world->now_us < MINUTES_MAX * 60ULL * SECOND)
-        if (!world_step(world))
-            break;
-    if (!world->failed && !cluster_clients_are_done(cluster))
-        world_fail(world, "clients are not done after %d minutes", MINUTES_MAX);
+    if (!clients_write(cluster))
+        world_fail(world, "too little was done in %d minutes: %u writes and %u troubles",
+                   MINUTES_MAX, cluster->acked, cluster->troubles_made);
+    if (world->failed)
+        return;
     calm(cluster);
+    if (cluster->limits.memory_max)
+        cluster_make_room(cluster);
     if (!world->failed)
         cluster_check_end(cluster);
-    if (!world->failed && world->counts.replies + world->counts.timeouts < REPLIES_MIN)
-        world_fail(world, "too little was done: %llu replies",
-                   (unsigned long long)world->counts.replies);
+    if (!world->failed)
+        cluster_finale(cluster);
 }
 
 void cluster_run_seed(uint64_t seed, bool trace, enum mutant mutant, uint64_t again,

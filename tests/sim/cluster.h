@@ -1,28 +1,36 @@
-/* A simulated cluster: up to CLUSTER_NODES_MAX nodes that join each other, die, come back, are cut off from each other, stand still
- * and have wrong clocks, and clients that write the same keys through all of them. Once all faults have ended, the nodes must agree,
- * and what they agree on must be what the clients were told.
+/* A simulated cluster: up to SIM_NODES_MAX nodes that join each other, die, come back, say goodbye, are cut off from each other or
+ * reached by slow ways only, stand still, run out of memory and file descriptors, and have wrong clocks; and clients that write the
+ * same keys through all of them. Once all faults have ended, the nodes must agree, and what they agree on must be what the clients
+ * were told.
  *
- * cluster.c has the story and the faults, cluster_client.c the clients, cluster_check.c what must be true. */
+ * cluster.c has the beginning and the end of a story, cluster_troubles.c what goes wrong, cluster_client.c the clients, cluster_watch.c
+ * what must be true all the time, cluster_check.c what must be true in the end, cluster_mutants.c planted mistakes. */
 #ifndef SIM_CLUSTER_H
 #define SIM_CLUSTER_H
 
 #include "bytes.h"
+#include "fetch.h"
 #include "process.h"
 #include "response.h"
-#include "run.h"
 
 enum {
     SIM_NODES_MAX = 7,
     SIM_CLIENTS_MAX = 8,
     SIM_KEYS_MAX = 24,
     SIM_BOOTS_MAX = 1024,
+    SIM_VALUE_BYTES_MAX = 48 * 1024,
+    SIM_ACKED_MIN = 30,   /* writes; with fewer a seed has shown nothing */
+    SIM_TROUBLES_MIN = 3, /* the same of what went wrong */
 };
 
 /* One life of a node. */
 struct sim_boot {
     unsigned node;
+    bool was_ready;
     uint64_t from_us, until_us;
     bool died; /* without a goodbye that was heard */
+    uint64_t shown
+        [SIM_KEYS_MAX]; /* the newest write of each key that it has told somebody of: its number + 1, 0 for none */
 };
 
 struct sim_write {
@@ -36,15 +44,17 @@ struct sim_write {
     unsigned have; /* copies, as it was told */
     unsigned boot; /* that acknowledged it */
     uint64_t sent_us;
+    uint64_t expires_max_us; /* on the wall clock of who took it; 0 when that is not known */
+    uint64_t fold, bytes;    /* of the value */
 };
 
 /* How bad it gets; picked for each seed. */
 struct sim_troubles {
-    uint32_t crash_ppm, goodbye_ppm, pause_ppm, cut_ppm, part_ppm,
-        step_ppm;          /* of the next trouble */
+    uint32_t crash_ppm, goodbye_ppm, pause_ppm, cut_ppm, part_ppm, step_ppm, freeze_ppm,
+        slow_ppm;          /* of the next trouble */
     uint64_t apart_us_max; /* between two of them */
     uint64_t down_us_max, pause_us_max, cut_us_max;
-    bool one_way, skewed;
+    bool one_way, skewed, moves; /* moves: comes back at another address */
 };
 
 struct sim_node {
@@ -53,9 +63,16 @@ struct sim_node {
     unsigned boot; /* index of its present life */
     unsigned boots;
     char joins[SIM_NODES_MAX + 1][24];
-    unsigned join_count;
-    uint64_t start_us;              /* when it is to be started (again); 0 for not */
-    uint64_t cut_us[SIM_NODES_MAX]; /* nothing gets to that node before */
+    unsigned join_count, joins_whom; /* bits: numbers of nodes */
+    bool joins_nobody;               /* an address where nobody ever is, too */
+    uint64_t start_us;               /* when it is to be started (again); 0 for not */
+    uint64_t drain_us;               /* when it was told to stop */
+    uint64_t cut_us[SIM_NODES_MAX];  /* nothing gets to that node before */
+    uint64_t slow_us[SIM_NODES_MAX]; /* and before this, only so many bytes a second */
+    uint64_t slow_bytes[SIM_NODES_MAX];
+    uint64_t thaw_us; /* its clock stands still until then; 0 while it goes */
+    uint64_t strangers_us
+        [SIM_NODES_MAX]; /* since when the two do not know each other; 0 while they do */
 };
 
 struct sim_cluster;
@@ -74,8 +91,9 @@ struct cluster_client {
     bool reading; /* a GET */
     unsigned key;
     struct sim_write *write;
-    uint64_t deadline_us, next_us;
-    uint64_t seen[SIM_KEYS_MAX]; /* versions, on this connection */
+    uint64_t sent_us, deadline_us, next_us;
+    bool clock_frozen; /* of the node, when it was asked */
+    uint64_t floor;    /* the write that the node had told of before: its number + 1 */
     unsigned calls_left;
 };
 
@@ -90,30 +108,101 @@ struct sim_cluster {
     unsigned node_count;
     struct cluster_client clients[SIM_CLIENTS_MAX];
     unsigned client_count, key_count;
+    const char (*keys)[16]; /* their names */
+    struct fetcher fetcher;
     struct sim_boot boots[SIM_BOOTS_MAX];
     unsigned boot_count;
     struct sim_write **writes;
     unsigned write_count, write_room;
-    struct world_event trouble, start;
+    unsigned acked;
+    struct world_event trouble, start, watch;
     uint64_t calm_us; /* from here on there are no faults; 0 before */
     uint64_t repair_us;
-    bool full_joins; /* each node names all others */
+    bool full_joins;    /* each node names all others */
+    bool gentle;        /* nothing gets lost: push alone must do once all are there */
+    bool push_alone;    /* and now it has to */
+    uint64_t repairs;   /* by then */
+    bool large;         /* values */
+    bool tight;         /* memory: less than all values would take */
+    bool mends_clocks;  /* when faults end */
+    bool clocks_differ; /* by more than some seconds, or did */
+    uint64_t
+        strangers_us; /* when two nodes had last not known each other for as long as a grace period */
     unsigned troubles_made;
 };
 
 void cluster_run_seed(uint64_t seed, bool trace, enum mutant mutant, uint64_t again,
                       struct run_result *result);
 
+struct sim_write *cluster_write_new(struct sim_cluster *cluster, unsigned key);
+
+/* Whether tombstones are forgotten within a story. */
+bool cluster_forgets(const struct sim_cluster *cluster);
+
+/* cluster_keys.c: names of keys, in many shards or (`crowded`) in three. */
+const char (*cluster_keys(bool crowded))[16];
+
+/* cluster_troubles.c */
+void cluster_troubles_pick(struct sim_cluster *cluster);
+void cluster_node_start_at(struct sim_cluster *cluster, struct sim_node *node, uint64_t at_us);
+void cluster_node_end(struct sim_cluster *cluster, struct sim_node *node, bool died);
+void cluster_on_start(struct world_event *event);
+void cluster_on_trouble(struct world_event *event);
+unsigned cluster_running(const struct sim_cluster *cluster);
+bool cluster_is_cut(void *context, const struct cable_host *from, const struct cable_host *to);
+uint64_t cluster_bytes_per_s(void *context, const struct cable_host *from,
+                             const struct cable_host *to);
+void cluster_thaw(struct sim_cluster *cluster, struct sim_node *node, bool catches_up);
+
 /* cluster_client.c */
 void cluster_client_init(struct cluster_client *client, struct sim_cluster *cluster,
                          unsigned number);
 void cluster_client_free(struct cluster_client *client);
 bool cluster_clients_are_done(const struct sim_cluster *cluster);
+void cluster_clients_leave(struct sim_cluster *cluster);
+void cluster_clients_go_on(struct sim_cluster *cluster, unsigned calls);
+
+/* cluster_watch.c */
+void cluster_on_watch(struct world_event *event);
+
+/* The world whose nodes are watched when they become ready; NULL for none any more. */
+void cluster_watch_ready(struct sim_cluster *cluster);
+
+/* NULL, or what of a node's memory and queues is beyond its limits; once all is quiet also whether its heap has but its table. */
+const char *cluster_excess(const struct sim_cluster *cluster, const struct sim_node *node,
+                           bool quiet);
 
 /* cluster_check.c */
 
 /* A node dies: what nobody else has may be lost. When it was told to, while it knew of nobody, that goes for all copies. */
 void cluster_check_death(struct sim_cluster *cluster, const struct sim_node *dying, bool told);
+
+/* Whether a node that has told of `before` may show `after` then: never an older one. Once a delete is forgotten, what is written later
+ * through a clock that is behind may have a smaller version. */
+bool cluster_may_follow(const struct sim_cluster *cluster, const struct sim_write *before,
+                        const struct sim_write *after);
+
+/* Whether some write may have ended a key after this one, or that itself has. */
+bool cluster_may_be_gone(const struct sim_cluster *cluster, const struct sim_write *write);
+
+/* Nodes that have this write or a newer one now; `but` is not looked at. */
+unsigned cluster_holders(struct sim_cluster *cluster, const struct sim_node *but,
+                         const struct sim_write *write);
+
+/* Lives that ended since then, one way or the other. */
+unsigned cluster_ends_since(const struct sim_cluster *cluster, uint64_t us);
+struct record *cluster_record_at(const struct sim_cluster *cluster, struct node *node,
+                                 unsigned key);
 void cluster_check_end(struct sim_cluster *cluster);
+
+/* cluster_finale.c: the same as a client sees it, by HTTP. */
+void cluster_finale(struct sim_cluster *cluster);
+
+/* Deletes keys until there is room. */
+void cluster_make_room(struct sim_cluster *cluster);
+
+/* cluster_mutants.c: the world whose functions go wrong from here on. */
+void cluster_mutants_begin(struct sim_cluster *begun);
+void cluster_mutants_end(void);
 
 #endif

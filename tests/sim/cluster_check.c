@@ -5,7 +5,13 @@
 #include "cluster.h"
 #include "role/node_state.h"
 
-enum { SECOND = 1000 * 1000, AGREE_US_MAX = 60 * SECOND };
+enum {
+    SECOND = 1000 * 1000,
+    AGREE_US_MAX = 60 * SECOND, /* after the last fault */
+    QUIET_US_MAX = 60 * SECOND, /* a body that comes slowly is waited for so long */
+    PUSH_AGREE_US_MAX =
+        5 * SECOND, /* the same when nothing was lost: what is under way has to arrive */
+};
 
 static struct node *node_at(struct sim_cluster *cluster, unsigned i)
 {
@@ -32,11 +38,9 @@ static const char *disagreement(struct sim_cluster *cluster)
     return first ? NULL : "no node is left";
 }
 
-static struct record *record_at(struct node *node, unsigned key)
+struct record *cluster_record_at(const struct sim_cluster *cluster, struct node *node, unsigned key)
 {
-    char name[16];
-    int bytes = snprintf(name, sizeof name, "key%u", key);
-    struct store_key place = store_key(node->store, (struct slice){name, (size_t)bytes});
+    struct store_key place = store_key(node->store, slice_of(cluster->keys[key]));
     return store_find(node->store, &place);
 }
 
@@ -46,7 +50,7 @@ static void tell_records(struct sim_cluster *cluster)
     for (unsigned key = 0; key < cluster->key_count; key++)
         for (unsigned i = 0; i < cluster->node_count; i++) {
             struct node *node = node_at(cluster, i);
-            const struct record *record = node ? record_at(node, key) : NULL;
+            const struct record *record = node ? cluster_record_at(cluster, node, key) : NULL;
             if (record)
                 world_trace(&cluster->world, cluster->nodes[i].process.host.name,
                             "ends with key %u: version %llu flags %u", key,
@@ -58,8 +62,9 @@ static void check_agreement(struct sim_cluster *cluster)
 {
     struct world *world = &cluster->world;
     const char *why;
+    uint64_t patience_us = cluster->push_alone ? PUSH_AGREE_US_MAX : AGREE_US_MAX;
     while ((why = disagreement(cluster)) && !world->failed)
-        if (world->now_us > cluster->calm_us + AGREE_US_MAX || !world_step(world)) {
+        if (world->now_us > cluster->calm_us + patience_us || !world_step(world)) {
             tell_records(cluster);
             world_fail(world, "nodes do not agree %d s after the faults: %s",
                        (int)((world->now_us - cluster->calm_us) / SECOND), why);
@@ -67,33 +72,54 @@ static void check_agreement(struct sim_cluster *cluster)
         }
 }
 
-static unsigned deaths_since(const struct sim_cluster *cluster, uint64_t us)
+bool cluster_may_follow(const struct sim_cluster *cluster, const struct sim_write *before,
+                        const struct sim_write *after)
 {
-    unsigned count = 0;
-    for (unsigned i = 0; i < cluster->boot_count; i++)
-        count += cluster->boots[i].died && cluster->boots[i].until_us >= us;
-    return count;
+    return after->version >= before->version ||
+           (cluster_forgets(cluster) && after->sent_us > before->sent_us);
 }
 
-static bool someone_has(struct sim_cluster *cluster, const struct sim_node *but,
-                        const struct sim_write *write)
+bool cluster_may_be_gone(const struct sim_cluster *cluster, const struct sim_write *floor)
 {
-    for (unsigned i = 0; i < cluster->node_count; i++) {
-        struct sim_node *node = &cluster->nodes[i];
-        const struct record *record =
-            node != but && node->running ? record_at(node->process.node, write->key) : NULL;
-        if (record && record->version >= write->version)
+    for (unsigned i = 0; i < cluster->write_count; i++) {
+        const struct sim_write *write = cluster->writes[i];
+        if (write->key == floor->key && !write->refused && (write->tombstone || write->ttl_us) &&
+            (write == floor || write->version == 0 || cluster_may_follow(cluster, floor, write)))
             return true;
     }
     return false;
 }
 
+unsigned cluster_ends_since(const struct sim_cluster *cluster, uint64_t us)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < cluster->boot_count; i++)
+        count += cluster->boots[i].until_us >= us;
+    return count;
+}
+
+unsigned cluster_holders(struct sim_cluster *cluster, const struct sim_node *but,
+                         const struct sim_write *write)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < cluster->node_count; i++) {
+        const struct sim_node *node = &cluster->nodes[i];
+        const struct record *record =
+            node != but && node->running
+                ? cluster_record_at(cluster, node->process.node, write->key)
+                : NULL;
+        count += record && record->version >= write->version;
+    }
+    return count;
+}
+
+/* Whoever has said goodbye has left its copies to one other at least, not to as many as had it before. */
 void cluster_check_death(struct sim_cluster *cluster, const struct sim_node *dying, bool told)
 {
     for (unsigned i = 0; i < cluster->write_count; i++) {
         struct sim_write *write = cluster->writes[i];
-        if (write->acked && !write->excused && !someone_has(cluster, dying, write) &&
-            (told || deaths_since(cluster, write->sent_us) >= write->have))
+        if (write->acked && !write->excused && cluster_holders(cluster, dying, write) == 0 &&
+            (told || cluster_ends_since(cluster, write->sent_us) >= write->have))
             write->excused = true;
     }
 }
@@ -140,7 +166,7 @@ static const struct sim_write *explain(struct sim_cluster *cluster, unsigned key
 /* A tombstone may be forgotten after the grace period, also one that stands for what has expired. */
 static bool may_be_forgotten(const struct sim_cluster *cluster, const struct sim_write *last)
 {
-    return cluster->limits.grace_us < 3600ULL * SECOND && (last->tombstone || last->ttl_us);
+    return cluster_forgets(cluster) && (last->tombstone || last->ttl_us);
 }
 
 /* For the trace: what became of each write of a key. */
@@ -162,35 +188,75 @@ static void tell_writes(struct sim_cluster *cluster, unsigned key)
                 (unsigned long long)cluster->limits.grace_us);
 }
 
-static void check_key(struct sim_cluster *cluster, struct node *node, unsigned key)
+/* The newest write of a key that must not be lost; NULL when there is none. */
+static const struct sim_write *last_of(const struct sim_cluster *cluster, unsigned key)
 {
-    const struct record *record = record_at(node, key);
     const struct sim_write *last = NULL;
     for (unsigned i = 0; i < cluster->write_count; i++) {
         const struct sim_write *write = cluster->writes[i];
         if (write->key == key && must_survive(write) && (!last || write->version > last->version))
             last = write;
     }
-    const struct sim_write *final = record ? explain(cluster, key, record) : NULL;
+    return last;
+}
+
+/* Whether an older record than `last` may be all that is left. */
+static bool may_end_as(struct sim_cluster *cluster, const struct sim_write *last,
+                       const struct sim_write *final, const struct record *record)
+{
     /* Once a delete is forgotten, what is written through a node whose clock is behind may have a smaller version. */
-    bool forgets = cluster->limits.grace_us < 3600ULL * SECOND;
-    bool after = final && last && forgets && final->sent_us > last->sent_us;
-    if (last && record && record->version < last->version && !after)
+    if (cluster_forgets(cluster) && final && final->sent_us > last->sent_us)
+        return true;
+    /* A delete that was forgotten, and an older one that was not. */
+    if (may_be_forgotten(cluster, last) && record_is_tombstone(record))
+        return true;
+    /* Two clusters that do not know each other forget their deletes each by itself. */
+    return may_be_forgotten(cluster, last) && cluster->strangers_us >= last->sent_us;
+}
+
+static void check_gone(struct sim_cluster *cluster, unsigned key, const struct sim_write *last)
+{
+    /* a later delete that nobody acknowledged may have been forgotten, too */
+    for (unsigned i = 0; i < cluster->write_count; i++) {
+        const struct sim_write *write = cluster->writes[i];
+        if (write->key == key && !write->refused && may_be_forgotten(cluster, write) &&
+            (write->version == 0 || (write != last && write->version >= last->version)))
+            return;
+    }
+    world_fail(&cluster->world, "key %u is gone, but write %llu had version %llu", key,
+               (unsigned long long)last->id, (unsigned long long)last->version);
+}
+
+static void check_key(struct sim_cluster *cluster, struct node *node, unsigned key)
+{
+    const struct record *record = cluster_record_at(cluster, node, key);
+    const struct sim_write *last = last_of(cluster, key);
+    const struct sim_write *final = record ? explain(cluster, key, record) : NULL;
+    if (last && record && record->version < last->version &&
+        !may_end_as(cluster, last, final, record))
         world_fail(&cluster->world, "key %u ends as version %llu, but write %llu (%s) had %llu",
                    key, (unsigned long long)record->version, (unsigned long long)last->id,
                    last->tombstone ? "a delete" : "a value", (unsigned long long)last->version);
-    if (last && !record && !may_be_forgotten(cluster, last)) {
-        /* a later delete that nobody acknowledged may have been forgotten, too */
-        bool excused = false;
-        for (unsigned i = 0; i < cluster->write_count; i++) {
-            const struct sim_write *write = cluster->writes[i];
-            excused |= write->key == key && !write->refused && may_be_forgotten(cluster, write) &&
-                       (write->version == 0 || write->version > last->version);
-        }
-        if (!excused)
-            world_fail(&cluster->world, "key %u is gone, but write %llu had version %llu", key,
-                       (unsigned long long)last->id, (unsigned long long)last->version);
+    if (last && !record && !may_be_forgotten(cluster, last))
+        check_gone(cluster, key, last);
+}
+
+/* Whether a member that a node counts is one: up, or dead without a goodbye and not replaced. */
+static bool member_is_right(const struct sim_cluster *cluster, const struct cluster *own,
+                            const struct member *member, unsigned *up)
+{
+    if (member->state != MEMBER_HERE)
+        return true;
+    if (cluster_peer_figures(own, member).is_up) {
+        ++*up;
+        return true;
     }
+    for (unsigned i = 0; i < cluster->node_count; i++) {
+        const struct sim_node *node = &cluster->nodes[i];
+        if (!node->running && memcmp(node->process.address.ip, member->address.ip, 16) == 0)
+            return cluster->boots[node->boot].died;
+    }
+    return cluster->troubles.moves; /* it died at an address where it is no more */
 }
 
 /* Who has gone is gone for all, and who is there is known to all. */
@@ -206,8 +272,8 @@ static bool members_are_right(struct sim_cluster *cluster)
             continue;
         const struct members *members = cluster_list(node->cluster);
         for (unsigned m = 0; m < members->count; m++)
-            up += members->list[m]->state == MEMBER_HERE &&
-                  cluster_peer_figures(node->cluster, members->list[m]).is_up;
+            if (!member_is_right(cluster, node->cluster, members->list[m], &up))
+                return false;
         if (up != here)
             return false;
     }
@@ -222,14 +288,23 @@ static void check_members(struct sim_cluster *cluster)
             world_fail(world, "a node does not know who is there");
 }
 
-void cluster_check_end(struct sim_cluster *cluster)
+/* What went by a slow way may be on it still, until the connection is given up. */
+static void check_limits(struct sim_cluster *cluster)
 {
     struct world *world = &cluster->world;
-    check_agreement(cluster);
-    uint64_t until_us = world->now_us + 5 * SECOND;
-    while (!world->failed && world->now_us < until_us && world_step(world))
-        ;
-    check_agreement(cluster);
+    for (unsigned i = 0; i < cluster->node_count && !world->failed; i++) {
+        const char *why = NULL;
+        uint64_t until_us = world->now_us + QUIET_US_MAX;
+        while (!world->failed && node_at(cluster, i) &&
+               (why = cluster_excess(cluster, &cluster->nodes[i], true)))
+            if (world->now_us > until_us || !world_step(world))
+                world_fail(world, "n%u, when all is quiet: %s", i, why);
+    }
+}
+
+static void check_keys(struct sim_cluster *cluster)
+{
+    struct world *world = &cluster->world;
     for (unsigned i = 0; i < cluster->node_count && !world->failed; i++) {
         struct node *node = node_at(cluster, i);
         for (unsigned key = 0; node && key < cluster->key_count && !world->failed; key++) {
@@ -238,6 +313,19 @@ void cluster_check_end(struct sim_cluster *cluster)
                 tell_writes(cluster, key);
         }
     }
+}
+
+void cluster_check_end(struct sim_cluster *cluster)
+{
+    struct world *world = &cluster->world;
+    check_agreement(cluster);
+    uint64_t until_us = world->now_us + 5 * SECOND;
+    while (!world->failed && world->now_us < until_us && world_step(world))
+        ;
+    check_agreement(cluster);
+    check_keys(cluster);
     if (!world->failed)
         check_members(cluster);
+    if (!world->failed)
+        check_limits(cluster);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cluster.h"
+#include "role/cluster_state.h"
 #include "role/node_state.h"
 
 enum { SECOND = 1000 * 1000, PATIENCE_US = 8 * SECOND };
@@ -38,7 +39,6 @@ static void client_connect(struct cluster_client *client)
 {
     struct sim_cluster *cluster = client->cluster;
     struct address to = cluster->nodes[client->node].process.address;
-    memset(client->seen, 0, sizeof client->seen);
     client->end = cable_connect(&cluster->cables, &client->host, &to);
     client->end->owner = client;
     client->end->on_change = on_change;
@@ -46,124 +46,213 @@ static void client_connect(struct cluster_client *client)
 
 /* Composing */
 
-static struct sim_write *write_new(struct sim_cluster *cluster, unsigned key)
+/* A value says which write it is of; the rest is made up. */
+static void compose_value(struct cluster_client *client, struct sim_write *write,
+                          struct bytes *value)
 {
-    if (cluster->write_count == cluster->write_room) {
-        cluster->write_room = cluster->write_room ? cluster->write_room * 2 : 256;
-        cluster->writes =
-            realloc(cluster->writes, cluster->write_room * sizeof(struct sim_write *));
-        if (!cluster->writes)
-            abort();
-    }
-    struct sim_write *write = calloc(1, sizeof *write);
-    if (!write)
-        abort();
-    write->key = key;
-    write->id = cluster->write_count;
-    write->sent_us = cluster->world.now_us;
-    cluster->writes[cluster->write_count++] = write;
-    cluster->world.counts.writes++;
-    return write;
+    struct rng *rng = &client->rng;
+    bytes_print(value, "k%uw%llu.", client->key, (unsigned long long)write->id);
+    size_t more = rng_chance(rng, 100000) ? (size_t)rng_between(rng, 1, 250) : 0;
+    if (client->cluster->large && rng_chance(rng, 700000))
+        more = client->cluster->tight ? (size_t)rng_between(rng, 8000, SIM_VALUE_BYTES_MAX - 100)
+                                      : (size_t)rng_spread(rng, 1000, SIM_VALUE_BYTES_MAX - 100);
+    if (more)
+        memset(bytes_grow(value, more), '0' + (int)(write->id % 10), more);
+    struct fold fold;
+    fold_init(&fold);
+    fold_add(&fold, value->data, value->len);
+    write->fold = fold_end(&fold);
+    write->bytes = value->len;
+}
+
+static void compose_copies(struct cluster_client *client)
+{
+    struct rng *rng = &client->rng;
+    if (rng_chance(rng, 500000))
+        bytes_print(&client->out, "Prefer: copies=all, wait=2\r\n");
+    else
+        bytes_print(&client->out, "Prefer: copies=%u, wait=%u\r\n",
+                    (unsigned)rng_between(rng, 1, client->cluster->node_count),
+                    (unsigned)rng_between(rng, 1, 4));
 }
 
 static void compose_write(struct cluster_client *client)
 {
     struct rng *rng = &client->rng;
-    struct sim_write *write = write_new(client->cluster, client->key);
-    char value[300];
-    int bytes =
-        snprintf(value, sizeof value, "k%uw%llu.", client->key, (unsigned long long)write->id);
-    if (rng_chance(rng, 100000))
-        bytes += snprintf(value + bytes, sizeof value - (size_t)bytes, "%0*d",
-                          (int)rng_between(rng, 1, 250), 7);
+    struct sim_write *write = cluster_write_new(client->cluster, client->key);
+    struct bytes value = {0};
     write->tombstone = rng_chance(rng, 250000);
     client->write = write;
-    bytes_print(&client->out, "%s /key%u HTTP/1.1\r\nHost: sim\r\n",
-                write->tombstone ? "DELETE" : "PUT", client->key);
-    if (!write->tombstone && rng_chance(rng, 100000)) {
+    bytes_print(&client->out, "%s /%s HTTP/1.1\r\nHost: sim\r\n",
+                write->tombstone ? "DELETE" : "PUT", client->cluster->keys[client->key]);
+    if (!write->tombstone && !client->cluster->gentle && rng_chance(rng, 100000)) {
         write->ttl_us = rng_between(rng, 1, 20) * SECOND;
         bytes_print(&client->out, "Fog-TTL: %llu\r\n", (unsigned long long)write->ttl_us / SECOND);
     }
-    if (rng_chance(rng, 250000)) {
-        if (rng_chance(rng, 500000))
-            bytes_print(&client->out, "Prefer: copies=all, wait=2\r\n");
-        else
-            bytes_print(&client->out, "Prefer: copies=%u, wait=%u\r\n",
-                        (unsigned)rng_between(rng, 1, client->cluster->node_count),
-                        (unsigned)rng_between(rng, 1, 4));
-    }
-    if (write->tombstone)
+    if (rng_chance(rng, 250000))
+        compose_copies(client);
+    if (write->tombstone) {
         bytes_print(&client->out, "\r\n");
-    else
-        bytes_print(&client->out, "Content-Length: %d\r\n\r\n%.*s", bytes, bytes, value);
+        return;
+    }
+    compose_value(client, write, &value);
+    bytes_print(&client->out, "Content-Length: %zu\r\n\r\n", value.len);
+    bytes_add(&client->out, value.data, value.len);
+    bytes_free(&value);
 }
 
 static void client_compose(struct cluster_client *client)
 {
+    struct sim_cluster *cluster = client->cluster;
+    const struct sim_node *node = &cluster->nodes[client->node];
     client->out.len = 0;
     client->sent = 0;
     client->write = NULL;
-    client->key = (unsigned)rng_below(&client->rng, client->cluster->key_count);
+    client->key = (unsigned)rng_below(&client->rng, cluster->key_count);
     client->reading = rng_chance(&client->rng, 500000);
     if (client->reading)
-        bytes_print(&client->out, "GET /key%u HTTP/1.1\r\nHost: sim\r\n\r\n", client->key);
+        bytes_print(&client->out, "GET /%s HTTP/1.1\r\nHost: sim\r\n\r\n",
+                    cluster->keys[client->key]);
     else
         compose_write(client);
     response_init(&client->response, false, false, NULL);
     client->busy = true;
-    client->deadline_us = client->cluster->world.now_us + PATIENCE_US;
-    client->cluster->world.counts.requests++;
-    client->boot = client->cluster->nodes[client->node].boot;
+    client->sent_us = cluster->world.now_us;
+    client->deadline_us = client->sent_us + PATIENCE_US;
+    client->clock_frozen = node->thaw_us > 0;
+    cluster->world.counts.requests++;
+    client->boot = node->boot;
+    client->floor = node->running ? cluster->boots[node->boot].shown[client->key] : 0;
 }
 
 /* Judging */
 
-static void saw_version(struct cluster_client *client, uint64_t version, bool written)
+/* The life that was asked, while it lasts: a reply may come from the next one at the same address. */
+static const struct sim_node *asked(const struct cluster_client *client)
 {
-    uint64_t *seen = &client->seen[client->key];
-    /* Once a delete is forgotten, a clock that is behind may give smaller versions. */
-    bool forgets = client->cluster->limits.grace_us < 3600ULL * SECOND;
-    if (!forgets && (version < *seen || (written && version == *seen)))
-        world_fail(&client->cluster->world,
-                   "client %u: n%u shows version %llu of key %u after %llu on one connection",
-                   client->number, client->node, (unsigned long long)version, client->key,
-                   (unsigned long long)*seen);
-    *seen = version;
+    const struct sim_node *node = &client->cluster->nodes[client->node];
+    return node->running && node->boot == client->boot ? node : NULL;
 }
 
-static void judge_value(struct cluster_client *client)
+static const struct sim_write *floor_of(const struct cluster_client *client)
+{
+    return client->floor ? client->cluster->writes[client->floor - 1] : NULL;
+}
+
+/* The node has told of this write: whoever asks it later hears of this one or of a newer one. */
+static void showed(struct cluster_client *client, const struct sim_write *write)
 {
     struct sim_cluster *cluster = client->cluster;
+    const struct sim_write *floor = floor_of(client);
+    if (!asked(client))
+        return;
+    /* Two clusters that do not know each other forget their deletes each by itself. */
+    bool strangers = floor && cluster_forgets(cluster) && cluster->strangers_us >= floor->sent_us;
+    if (floor && floor != write && !strangers && !cluster_may_follow(cluster, floor, write))
+        world_fail(&cluster->world,
+                   "client %u: n%u shows version %llu of key %u, but has shown %llu before",
+                   client->number, client->node, (unsigned long long)write->version, client->key,
+                   (unsigned long long)floor->version);
+    uint64_t *shown = &cluster->boots[client->boot].shown[client->key];
+    if (!*shown || cluster_may_follow(cluster, cluster->writes[*shown - 1], write))
+        *shown = write->id + 1;
+}
+
+/* What the node's wall clock said while it was asked. */
+static bool wall_range(const struct cluster_client *client, uint64_t *least_us, uint64_t *most_us)
+{
+    const struct sim_node *node = asked(client);
+    if (!node || client->clock_frozen || node->thaw_us)
+        return false;
+    io_sim_wall_range(&node->process.io, client->sent_us, client->cluster->world.now_us, least_us,
+                      most_us);
+    return true;
+}
+
+static void judge_expiry(struct cluster_client *client, const struct sim_write *write)
+{
+    uint64_t least_us, most_us;
+    if (!write->ttl_us != !client->response.has_ttl)
+        world_fail(&client->cluster->world, "n%u gives write %llu %s Fog-TTL", client->node,
+                   (unsigned long long)write->id, write->ttl_us ? "without" : "with");
+    if (write->expires_max_us && wall_range(client, &least_us, &most_us) &&
+        least_us > write->expires_max_us)
+        world_fail(&client->cluster->world, "n%u shows write %llu %llu us after its expiry",
+                   client->node, (unsigned long long)write->id,
+                   (unsigned long long)(least_us - write->expires_max_us));
+}
+
+/* The write that a value is of; NULL when nobody wrote it. */
+static struct sim_write *write_of_value(const struct cluster_client *client)
+{
     const struct response *response = &client->response;
+    const struct sim_cluster *cluster = client->cluster;
     unsigned key;
     unsigned long long id;
     char text[64];
     snprintf(text, sizeof text, "%.*s",
              (int)(response->kept_bytes < 60 ? response->kept_bytes : 60), response->kept);
     if (sscanf(text, "k%uw%llu.", &key, &id) != 2 || key != client->key ||
-        id >= cluster->write_count || cluster->writes[id]->key != key ||
-        cluster->writes[id]->tombstone) {
-        world_fail(&cluster->world, "n%u has a value of key %u that nobody wrote: %s", client->node,
-                   client->key, text);
-        return;
-    }
+        id >= cluster->write_count)
+        return NULL;
     struct sim_write *write = cluster->writes[id];
-    if (write->refused || (write->version && write->version != response->version))
-        world_fail(&cluster->world, "n%u has write %llu of key %u as version %llu, was %s %llu",
-                   client->node, id, key, (unsigned long long)response->version,
-                   write->refused ? "refused" : "version", (unsigned long long)write->version);
-    write->version = response->version;
-    saw_version(client, response->version, false);
+    bool same = write->key == key && !write->tombstone && write->bytes == response->length &&
+                write->fold == fold_end(&response->fold);
+    return same ? write : NULL;
 }
 
-/* A node that has not gathered everything may not say that a key does not exist. */
+static void judge_value(struct cluster_client *client)
+{
+    struct sim_cluster *cluster = client->cluster;
+    const struct response *response = &client->response;
+    struct sim_write *write = write_of_value(client);
+    if (!write) {
+        world_fail(&cluster->world, "n%u has a value of key %u that nobody wrote: %.*s",
+                   client->node, client->key,
+                   (int)(response->kept_bytes < 60 ? response->kept_bytes : 60), response->kept);
+        return;
+    }
+    if (write->refused || (write->version && write->version != response->version))
+        world_fail(&cluster->world, "n%u has write %llu of key %u as version %llu, was %s %llu",
+                   client->node, (unsigned long long)write->id, client->key,
+                   (unsigned long long)response->version, write->refused ? "refused" : "version",
+                   (unsigned long long)write->version);
+    write->version = response->version;
+    judge_expiry(client, write);
+    showed(client, write);
+}
+
+/* A node that has not gathered everything may not say that a key does not exist, nor one that has told of a value that nothing has
+ * ended since. */
 static void judge_absence(struct cluster_client *client)
 {
-    struct sim_node *node = &client->cluster->nodes[client->node];
-    if (node->running && node->boot == client->boot &&
-        !cluster_has_everything(node->process.node->cluster))
-        world_fail(&client->cluster->world, "n%u answers 204 before it has gathered everything",
+    struct sim_cluster *cluster = client->cluster;
+    const struct sim_node *node = asked(client);
+    const struct sim_write *floor = floor_of(client);
+    if (!node)
+        return;
+    if (!node->process.node->cluster->has_everything)
+        world_fail(&cluster->world, "n%u answers 204 before it has gathered everything",
                    client->node);
+    if (floor && !cluster_may_be_gone(cluster, floor))
+        world_fail(&cluster->world, "n%u answers 204 for key %u after it had shown write %llu",
+                   client->node, client->key, (unsigned long long)floor->id);
+}
+
+static void take_copies(struct cluster_client *client, struct sim_write *write)
+{
+    struct sim_cluster *cluster = client->cluster;
+    const struct response *response = &client->response;
+    unsigned have = 1, of = 0;
+    if (response->copies[0] && sscanf(response->copies, "%u/%u", &have, &of) != 2)
+        world_fail(&cluster->world, "Fog-Copies is %s", response->copies);
+    if (of && have > of)
+        world_fail(&cluster->world, "Fog-Copies is %s", response->copies);
+    write->have = have;
+    unsigned there = cluster_holders(cluster, NULL, write);
+    if (!cluster_forgets(cluster) && there + cluster_ends_since(cluster, write->sent_us) < have)
+        world_fail(&cluster->world, "write %llu has %u copies, but Fog-Copies is %s",
+                   (unsigned long long)write->id, there, response->copies);
 }
 
 static void judge_written(struct cluster_client *client)
@@ -171,35 +260,42 @@ static void judge_written(struct cluster_client *client)
     struct sim_write *write = client->write;
     const struct response *response = &client->response;
     struct sim_cluster *cluster = client->cluster;
+    uint64_t least_us, most_us;
+    const struct sim_write *floor = floor_of(client);
     if (write->version && write->version != response->version)
         world_fail(&cluster->world, "write %llu has two versions", (unsigned long long)write->id);
     write->version = response->version;
     write->acked = true;
     write->boot = client->boot;
-    unsigned have = 1, of = 0;
-    if (response->copies[0] && sscanf(response->copies, "%u/%u", &have, &of) != 2)
-        world_fail(&cluster->world, "Fog-Copies is %s", response->copies);
-    write->have = have;
-    if (of && have > of)
-        world_fail(&cluster->world, "Fog-Copies is %s", response->copies);
-    saw_version(client, response->version, true);
+    cluster->acked++;
+    if (write->ttl_us && wall_range(client, &least_us, &most_us))
+        write->expires_max_us = most_us + write->ttl_us;
+    take_copies(client, write);
+    /* Who took it may have died while the answer was on its way. */
+    if (!asked(client) && cluster_holders(cluster, NULL, write) == 0)
+        write->excused = true;
+    if (asked(client) && floor && floor->version == write->version && !cluster_forgets(cluster))
+        world_fail(&cluster->world, "n%u gives one version twice", client->node);
+    showed(client, write);
 }
 
 static void client_judge(struct cluster_client *client)
 {
     unsigned status = client->response.status;
+    struct world_counts *counts = &client->cluster->world.counts;
     client->busy = false;
-    client->cluster->world.counts.replies++;
+    counts->replies++;
     if (status == 503 || status == 507 || status == 421) {
         if (client->write)
             client->write->refused = true;
-        client->cluster->world.counts.refused++;
+        counts->refused++;
         client_move_on(client);
     } else if (client->reading && status == 200) {
+        counts->reads++;
         judge_value(client);
     } else if (client->reading && status == 204) {
+        counts->absent++;
         judge_absence(client);
-        client->cluster->world.counts.absent++;
     } else if (!client->reading && (status == 200 || status == 202)) {
         judge_written(client);
     } else {
@@ -305,6 +401,22 @@ void cluster_client_free(struct cluster_client *client)
     world_event_clear(&client->cluster->world, &client->tick);
     client_leave(client);
     bytes_free(&client->out);
+}
+
+void cluster_clients_leave(struct sim_cluster *cluster)
+{
+    for (unsigned i = 0; i < cluster->client_count; i++)
+        client_leave(&cluster->clients[i]);
+}
+
+void cluster_clients_go_on(struct sim_cluster *cluster, unsigned calls)
+{
+    for (unsigned i = 0; i < cluster->client_count; i++) {
+        struct cluster_client *client = &cluster->clients[i];
+        client->calls_left += calls;
+        world_event_hasten(&cluster->world, &client->tick,
+                           cluster->world.now_us + rng_below(&client->rng, SECOND));
+    }
 }
 
 bool cluster_clients_are_done(const struct sim_cluster *cluster)

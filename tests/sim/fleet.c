@@ -49,8 +49,8 @@ static void keys_choose(struct fleet *fleet)
     for (unsigned i = 0; i < fleet->key_count; i++) {
         struct fleet_key *key = &fleet->keys[i];
         snprintf(key->name, sizeof key->name, "%s%u", names[rng_below(&fleet->rng, 7)], i);
-        key->partition = route_partition(fleet->route,
-                                         (struct slice){key->name, strlen(key->name)});
+        key->partition =
+            route_partition(fleet->route, (struct slice){key->name, strlen(key->name)});
     }
 }
 
@@ -100,7 +100,8 @@ static void processes_choose(struct fleet *fleet)
 {
     struct rng *rng = &fleet->rng;
     for (unsigned p = 0; p < fleet->partition_count; p++) {
-        fleet->cluster_size[p] = (unsigned)rng_between(rng, fleet->gentle ? 2 : 1, FLEET_CLUSTER_MAX);
+        fleet->cluster_size[p] =
+            (unsigned)rng_between(rng, fleet->gentle ? 2 : 1, FLEET_CLUSTER_MAX);
         for (unsigned i = 0; i < fleet->cluster_size[p]; i++) {
             unsigned place = p * FLEET_CLUSTER_MAX + i;
             host_of(fleet, place, place, "n");

@@ -23,7 +23,7 @@ enum {
     FLEET_PROCESSES_MAX = FLEET_NODES_MAX + FLEET_FRONTENDS_MAX,
     FLEET_CLIENTS_MAX = 8,
     FLEET_KEYS_MAX = 12,
-    FLEET_DEPTH_MAX = 80, /* requests of one client at a time: more than a front-end looks at */
+    FLEET_DEPTH_MAX = 80,   /* requests of one client at a time: more than a front-end looks at */
     FLEET_VERSIONS_MAX = 8, /* of one write: it may be tried several times */
     FLEET_VALUE_BYTES_MAX = 900 * 1000,
     FLEET_REPLIES_MIN = 20, /* with less a seed has shown nothing */
@@ -34,10 +34,11 @@ struct fleet_write {
     unsigned key, id;
     bool tombstone, expires;
     bool acked, refused;
-    bool everywhere; /* all copies were there when it was answered */
-    bool excused;    /* it may be lost: who had it died */
+    bool everywhere;      /* all copies were there when it was answered */
+    bool excused;         /* it may be lost: who had it died */
     uint64_t bytes, fold; /* of its value */
-    uint64_t begun_us, known_us; /* known: when somebody first heard that it was carried out; 0 before */
+    uint64_t begun_us,
+        known_us; /* known: when somebody first heard that it was carried out; 0 before */
     uint64_t versions[FLEET_VERSIONS_MAX];
     unsigned version_count;
 };
@@ -54,7 +55,7 @@ struct fleet_key {
     unsigned floor_count, floor_room;
     uint64_t everywhere;           /* a version that all had, */
     uint64_t everywhere_disturbed; /* when so many things had gone wrong with its partition */
-    bool may_be_absent;  /* a delete or an expiry was asked for */
+    bool may_be_absent;            /* a delete or an expiry was asked for */
 };
 
 struct fleet_process {
@@ -62,10 +63,10 @@ struct fleet_process {
     bool running, draining;
     bool wrong; /* a front-end that was told nonsense */
     unsigned number, partition, boots;
-    uint64_t start_us; /* when it is to be started (again); 0 for not */
+    uint64_t start_us;                    /* when it is to be started (again); 0 for not */
     uint64_t cut_us[FLEET_PROCESSES_MAX]; /* nothing gets to that one before */
     uint64_t paused_until_us;
-    uint64_t ended_us;  /* last */
+    uint64_t ended_us; /* last */
 };
 
 enum fleet_kind {
@@ -101,7 +102,7 @@ struct fleet_client {
     struct cable_host host;
     struct rng rng;
     unsigned number, frontend, boots; /* boots: of that front-end, when it connected */
-    bool slow, chops, lost; /* lost: it talks to the wrong front-end */
+    bool slow, chops, lost;           /* lost: it talks to the wrong front-end */
     struct cable_end *end;
     struct bytes out;
     size_t sent;
@@ -130,7 +131,7 @@ struct fleet {
     struct cables cables;
     struct rng rng;
     struct fleet_troubles troubles;
-    struct fleet_process processes[FLEET_PROCESSES_MAX]; /* nodes first */
+    struct fleet_process processes[FLEET_PROCESSES_MAX];  /* nodes first */
     unsigned partition_count, node_count, frontend_count; /* of all, the wrong one too */
     unsigned cluster_size[FLEET_PARTITIONS_MAX];
     char seeds[FLEET_FRONTENDS_MAX][FLEET_PARTITIONS_MAX + 1][FLEET_CLUSTER_MAX + 1][24];
@@ -142,16 +143,17 @@ struct fleet {
     struct fleet_key keys[FLEET_KEYS_MAX];
     struct fleet_write **writes;
     unsigned write_count, write_room;
-    uint64_t disturbed[FLEET_PARTITIONS_MAX];    /* things that went wrong with it so far */
-    uint64_t quiet_us[FLEET_PARTITIONS_MAX];     /* since when all its nodes are there and ready; 0: not */
-    uint64_t born_us[FLEET_PARTITIONS_MAX];      /* since when they have been for the first time */
+    uint64_t disturbed[FLEET_PARTITIONS_MAX]; /* things that went wrong with it so far */
+    uint64_t
+        quiet_us[FLEET_PARTITIONS_MAX]; /* since when all its nodes are there and ready; 0: not */
+    uint64_t born_us[FLEET_PARTITIONS_MAX]; /* since when they have been for the first time */
     struct route *route;
     struct world_event trouble, start, watch;
     const char *block;
     bool gentle, large, has_wrong, read_home;
     uint64_t offset_us; /* of all clocks that are right */
     uint64_t calm_us;   /* from here on there are no faults; 0 before */
-    bool strict;      /* and from here on all must succeed */
+    bool strict;        /* and from here on all must succeed */
     unsigned troubles_made;
 };
 

@@ -6,8 +6,8 @@
 
 enum {
     SECOND = 1000 * 1000,
-    QUIET_US = 10 * SECOND,  /* after trouble, until all count each other */
-    KNOWN_US = 3 * SECOND,   /* until front-ends know of a cluster */
+    QUIET_US = 10 * SECOND, /* after trouble, until all count each other */
+    KNOWN_US = 3 * SECOND,  /* until front-ends know of a cluster */
 };
 
 typedef unsigned long long ull;
@@ -209,7 +209,8 @@ static bool must_succeed(const struct fleet_client *client, const struct fleet_c
 static struct fleet_write *write_of_version(struct fleet *fleet, unsigned key, uint64_t version)
 {
     for (unsigned i = 0; i < fleet->write_count && !fleet->troubles.skewed; i++)
-        for (unsigned v = 0; fleet->writes[i]->key == key && v < fleet->writes[i]->version_count; v++)
+        for (unsigned v = 0; fleet->writes[i]->key == key && v < fleet->writes[i]->version_count;
+             v++)
             if (fleet->writes[i]->versions[v] == version)
                 return fleet->writes[i];
     return NULL;
@@ -273,8 +274,7 @@ static void judge_unchanged(struct fleet_client *client, const struct fleet_call
 static void judge_head(struct fleet_client *client, const struct fleet_call *call)
 {
     const struct response *response = &client->response;
-    const struct fleet_write *write =
-        write_of_version(client->fleet, call->key, response->version);
+    const struct fleet_write *write = write_of_version(client->fleet, call->key, response->version);
     if (!response->has_length || !response->has_etag ||
         (write && (write->tombstone || write->bytes != response->length)))
         world_fail(&client->fleet->world, "%s: HEAD of key %u says %llu bytes", client->host.name,
@@ -355,8 +355,10 @@ static void judge_refusal(struct fleet_client *client, const struct fleet_call *
 
 static void judge_other(struct fleet_client *client, const struct fleet_call *call)
 {
-    static const unsigned statuses[] = {[FLEET_HEALTHY] = 200, [FLEET_NOT_ALLOWED] = 405,
-                                        [FLEET_BAD_KEY] = 400, [FLEET_TOO_LARGE] = 413};
+    static const unsigned statuses[] = {[FLEET_HEALTHY] = 200,
+                                        [FLEET_NOT_ALLOWED] = 405,
+                                        [FLEET_BAD_KEY] = 400,
+                                        [FLEET_TOO_LARGE] = 413};
     unsigned status = client->response.status;
     if (status != statuses[call->kind])
         world_fail(&client->fleet->world, "%s: %u instead of %u", client->host.name, status,

@@ -9,7 +9,7 @@
 enum {
     SECOND = 1000 * 1000,
     ESTIMATE_US = 2 * SECOND, /* how well a front-end knows its nodes' clock at worst */
-    LATE_US = 600 * 1000,     /* a first try may be carried out so late, when another one has been */
+    LATE_US = 600 * 1000, /* a first try may be carried out so late, when another one has been */
 };
 
 typedef unsigned long long ull;
@@ -75,8 +75,9 @@ static void check_unique(struct fleet *fleet, const struct fleet_write *write, u
             continue;
         for (unsigned v = 0; v < other->version_count; v++)
             if (other->versions[v] == version)
-                world_fail(&fleet->world, "%s: version %llu of key %u is of write %u, and of write %u",
-                           who, (ull)version, write->key, write->id, other->id);
+                world_fail(&fleet->world,
+                           "%s: version %llu of key %u is of write %u, and of write %u", who,
+                           (ull)version, write->key, write->id, other->id);
     }
 }
 
@@ -88,12 +89,13 @@ static void check_not_revived(struct fleet *fleet, const struct fleet_write *wri
         return;
     for (unsigned i = 0; i < fleet->write_count; i++) {
         const struct fleet_write *later = fleet->writes[i];
-        if (later->key == write->key && later->known_us &&
-            later->begun_us > write->known_us && version > latest_of(later))
-            world_fail(&fleet->world,
-                       "%s: write %u of key %u comes back with version %llu over write %u, which was "
-                       "begun after it and had %llu",
-                       who, write->id, write->key, (ull)version, later->id, (ull)latest_of(later));
+        if (later->key == write->key && later->known_us && later->begun_us > write->known_us &&
+            version > latest_of(later))
+            world_fail(
+                &fleet->world,
+                "%s: write %u of key %u comes back with version %llu over write %u, which was "
+                "begun after it and had %llu",
+                who, write->id, write->key, (ull)version, later->id, (ull)latest_of(later));
     }
 }
 
@@ -121,10 +123,11 @@ void fleet_write_acked(struct fleet *fleet, struct fleet_write *write, uint64_t 
     uint64_t since_us = write->begun_us > slack_us ? write->begun_us - slack_us : 0;
     uint64_t floor = floor_at(&fleet->keys[write->key], since_us);
     if (!fleet->troubles.skewed && version <= floor)
-        world_fail(&fleet->world,
-                   "%s: write %u of key %u is answered with version %llu, but %llu was known before "
-                   "it began",
-                   who, write->id, write->key, (ull)version, (ull)floor);
+        world_fail(
+            &fleet->world,
+            "%s: write %u of key %u is answered with version %llu, but %llu was known before "
+            "it began",
+            who, write->id, write->key, (ull)version, (ull)floor);
     write->acked = true;
     fleet_write_known(fleet, write, version, who);
 }

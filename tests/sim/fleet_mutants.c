@@ -23,9 +23,9 @@ static bool mutates(enum mutant mutant, uint32_t ppm)
     return fleet && world_mutates(&fleet->world, mutant, ppm);
 }
 
-#define WRAP(type, name, ...)                                                                 \
-    type __real_##name(__VA_ARGS__); /* NOLINT: the linker's name */                          \
-    type __wrap_##name(__VA_ARGS__); /* NOLINT */                                             \
+#define WRAP(type, name, ...)                                        \
+    type __real_##name(__VA_ARGS__); /* NOLINT: the linker's name */ \
+    type __wrap_##name(__VA_ARGS__); /* NOLINT */                    \
     type __wrap_##name(__VA_ARGS__)  /* NOLINT */
 
 static bool is_of_frontend(const struct route *route)
@@ -134,8 +134,8 @@ static void move_ahead(struct client *client, struct exchange *exchange)
     first->next = exchange->next;
     exchange->next = first;
     client->pending = exchange;
-    if (client->pending_end == &exchange->next)
-        client->pending_end = &first->next;
+    if (client->pending_last == exchange)
+        client->pending_last = first;
 }
 
 WRAP(void, server_answer_deferred, struct request *deferred,

@@ -152,8 +152,7 @@ static unsigned running(const struct fleet *fleet, unsigned partition)
 {
     unsigned count = 0;
     for (unsigned i = 0; i < fleet->cluster_size[partition]; i++) {
-        const struct fleet_process *process =
-            &fleet->processes[partition * FLEET_CLUSTER_MAX + i];
+        const struct fleet_process *process = &fleet->processes[partition * FLEET_CLUSTER_MAX + i];
         count += process->running && !process->draining;
     }
     return count;
@@ -179,7 +178,8 @@ static void say_goodbye(struct fleet *fleet, struct fleet_process *process)
 static void stand_still(struct fleet *fleet, struct fleet_process *process)
 {
     uint64_t us = rng_spread(&fleet->rng, SECOND / 100, fleet->troubles.pause_us_max);
-    process->paused_until_us = fleet->world.now_us + us;
+    if (process->paused_until_us < fleet->world.now_us + us)
+        process->paused_until_us = fleet->world.now_us + us;
     world_trace(&fleet->world, process->process.host.name, "stands still for %llu us",
                 (unsigned long long)us);
     process_pause(&process->process, process->paused_until_us);

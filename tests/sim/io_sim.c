@@ -39,7 +39,21 @@ static uint64_t sim_monotonic_us(struct io *io)
 
 uint64_t io_sim_wall_us(const struct io_sim *io)
 {
-    return io->world->now_us + io->steps[io->step_count - 1].offset_us;
+    return io->frozen_us ? io->frozen_us
+                         : io->world->now_us + io->steps[io->step_count - 1].offset_us;
+}
+
+void io_sim_freeze(struct io_sim *io)
+{
+    io->frozen_us = io_sim_wall_us(io);
+}
+
+void io_sim_thaw(struct io_sim *io, bool catches_up)
+{
+    uint64_t stood_us = io->frozen_us;
+    io->frozen_us = 0;
+    if (!catches_up)
+        io_sim_step(io, (int64_t)(stood_us - io_sim_wall_us(io)));
 }
 
 static uint64_t sim_wall_us(struct io *io)
@@ -187,8 +201,10 @@ static int sim_accept(struct io *io, int fd, struct address *peer)
     assert(!socket->end);
     if (socket->listener.waiting_count == 0)
         return -EAGAIN;
-    if (files_are_out(sim))
+    if (files_are_out(sim)) {
+        sim->world->counts.faults++;
         return -EMFILE;
+    }
     int error = accept_fault(sim, &socket->listener);
     if (error)
         return error;
@@ -201,8 +217,10 @@ static int sim_accept(struct io *io, int fd, struct address *peer)
 static int sim_connect(struct io *io, const struct address *address)
 {
     struct io_sim *sim = sim_of(io);
-    if (files_are_out(sim))
+    if (files_are_out(sim)) {
+        sim->world->counts.faults++;
         return -EMFILE;
+    }
     return socket_add(sim, cable_connect(sim->cables, sim->host, address))->fd;
 }
 

@@ -31,6 +31,7 @@ struct io_sim {
     uint64_t start_us; /* what the monotonic clock said when the world began */
     struct io_sim_step steps[IO_SIM_STEPS_MAX];
     unsigned step_count;
+    uint64_t frozen_us;             /* where the wall clock stands still; 0 while it goes */
     struct io_sim_socket **sockets; /* by number */
     int room;
     unsigned open_count;
@@ -55,6 +56,10 @@ unsigned io_sim_connections(const struct io_sim *io);
 
 /* The wall clock steps by so many microseconds, either way. */
 void io_sim_step(struct io_sim *io, int64_t by_us);
+
+/* It stands still, and goes on: from where it stood, or (`catches_up`) as if nothing had been. */
+void io_sim_freeze(struct io_sim *io);
+void io_sim_thaw(struct io_sim *io, bool catches_up);
 
 uint64_t io_sim_wall_us(const struct io_sim *io);
 

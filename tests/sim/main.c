@@ -2,8 +2,9 @@
  *
  *   sim [--seeds N] [--first S]       seeds S to S + N - 1, 1,000 from 1 on by default; `sim N` is the same
  *   sim --seed S [--trace]            one seed again, exactly, told line by line
- *   sim --mutants                     plants each mistake of mutant.h in turn; all must be caught (those
- *                                     of front-ends with --frontends)
+ *   sim [--cluster|--frontends] --mutants
+ *                                     plants each mistake of mutant.h in turn; all must be caught
+ *   sim --mutants --half 1            every other of them; --half 2: the others
  *   sim --mutant NAME …               plants that one
  *   sim --cluster …                   simulates clusters, not single nodes
  *   sim --frontends …                 simulates front-ends with clusters behind them
@@ -30,6 +31,7 @@ enum {
 
 struct options {
     uint64_t first, seeds;
+    uint64_t half; /* of the mutants, 1 or 2; 0 for all */
     bool trace, mutants, check_replay, verbose, cluster, frontends;
     enum mutant mutant;
     const char *program;
@@ -37,13 +39,9 @@ struct options {
 
 static const struct {
     const char *name, *text;
-    bool of_frontends;
-} mutants[MUTANT_COUNT] = {[MUTANT_NONE] = {"none", "nothing", false},
-#define X(id, name, text) [MUTANT_##id] = {name, text, false},
-                           MUTANTS(X)
-#undef X
-#define X(id, name, text) [MUTANT_##id] = {name, text, true},
-                               FLEET_MUTANTS(X)
+} mutants[MUTANT_COUNT] = {[MUTANT_NONE] = {"none", "nothing"},
+#define X(id, name, text) [MUTANT_##id] = {name, text},
+                           MUTANTS(X) FLEET_MUTANTS(X) CLUSTER_MUTANTS(X)
 #undef X
 };
 
@@ -140,7 +138,10 @@ static void show_failure(const struct options *options, uint64_t seed,
     printf("seed %llu failed at %llu us: %s\n", (unsigned long long)seed,
            (unsigned long long)result->now_us, result->failure);
     printf("  again: %s%s --seed %llu --trace", options->program,
-           options->cluster ? " --cluster" : options->frontends ? " --frontends" : "", (unsigned long long)seed);
+           options->cluster     ? " --cluster"
+           : options->frontends ? " --frontends"
+                                : "",
+           (unsigned long long)seed);
     if (options->mutant)
         printf(" --mutant %s", mutants[options->mutant].name);
     putchar('\n');
@@ -199,6 +200,7 @@ static bool mutant_is_caught(struct options *options, enum mutant mutant, const 
             continue;
         printf("ok %-16s seed %llu: %s\n", mutants[mutant].name, (unsigned long long)seed,
                result.failure);
+        fflush(stdout);
         return true;
     }
     printf("not ok %-12s %s: no seed notices\n", mutants[mutant].name, mutants[mutant].text);
@@ -207,15 +209,21 @@ static bool mutant_is_caught(struct options *options, enum mutant mutant, const 
 
 static int run_mutants(struct options *options, const char *block)
 {
-    unsigned caught = 0, made = 0;
-    for (int i = MUTANT_NONE + 1; i < MUTANT_COUNT; i++) {
-        if (mutants[i].of_frontends != options->frontends)
+    int first = options->cluster     ? MUTANT_CLUSTERS
+                : options->frontends ? MUTANT_FLEETS
+                                     : MUTANT_NONE + 1;
+    int end = options->cluster     ? MUTANT_COUNT
+              : options->frontends ? MUTANT_CLUSTERS
+                                   : MUTANT_FLEETS;
+    unsigned caught = 0, all = 0;
+    for (int i = first; i < end; i++) {
+        if (options->half && (unsigned)i % 2 != options->half - 1)
             continue;
-        made++;
+        all++;
         caught += mutant_is_caught(options, (enum mutant)i, block);
     }
-    printf("%u passed, %u failed\n", caught, made - caught);
-    return caught == made ? 0 : 1;
+    printf("%u passed, %u failed\n", caught, all - caught);
+    return caught == all ? 0 : 1;
 }
 
 static int usage(const char *program)
@@ -224,7 +232,7 @@ static int usage(const char *program)
         stderr,
         "usage: %s [N] [--seeds N] [--first S] [--seed S] [--trace] [--check-replay] [--verbose] "
         "[--cluster] [--frontends]\n"
-        "       %s --mutants, or --mutant NAME and the above; NAME is one of:\n",
+        "       %s --mutants [--half H], or --mutant NAME and the above; NAME is one of:\n",
         program, program);
     for (int i = MUTANT_NONE + 1; i < MUTANT_COUNT; i++)
         fprintf(stderr, "  %-16s %s\n", mutants[i].name, mutants[i].text);
@@ -273,6 +281,8 @@ static int option_parse(struct options *options, const char *word, const char *n
         return 1;
     if (strcmp(word, "--seeds") == 0)
         return number_parse(next, &options->seeds) ? 2 : 0;
+    if (strcmp(word, "--half") == 0)
+        return number_parse(next, &options->half) ? 2 : 0;
     if (strcmp(word, "--first") == 0)
         return number_parse(next, &options->first) ? 2 : 0;
     if (strcmp(word, "--mutant") == 0)

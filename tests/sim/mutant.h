@@ -1,5 +1,6 @@
-/* Planted mistakes, each in the io or in what a client observes, that show that the checks catch them.
- * `sim --mutants` makes each in turn until a seed fails, and `sim --mutant NAME` one of them. */
+/* Planted mistakes, each in the io, in what a client observes, or where two rooms of the node meet, that show that the checks catch
+ * them. `sim --mutants` makes each in turn until a seed fails, `sim --cluster --mutants` those of clusters, and `sim --mutant NAME`
+ * one of them. */
 #ifndef SIM_MUTANT_H
 #define SIM_MUTANT_H
 
@@ -32,10 +33,10 @@
     X(CHANCE, "chance", "two runs of a seed go different ways")
 
 /* The same for front-ends (`sim --frontends --mutants`). */
-#define FLEET_MUTANTS(X)                                                                         \
+#define FLEET_MUTANTS(X)                                                                          \
     X(OUT_OF_ORDER, "out-of-order", "a pipelined request is answered before the one ahead of it") \
-    X(ROUTE, "route", "a key is sent to the partition after its own")                            \
-    X(UNVERSIONED, "unversioned", "another try of a write has no version")                       \
+    X(ROUTE, "route", "a key is sent to the partition after its own")                             \
+    X(UNVERSIONED, "unversioned", "another try of a write has no version")                        \
     X(WRONG_CLOCK, "wrong-clock", "a write has its version by the front-end's own clock")         \
     X(LATE_TRY, "late-try", "a first try may be carried out at any time")                         \
     X(SAME_NODE, "same-node", "another try goes to the node that has just failed")                \
@@ -46,13 +47,37 @@
     X(UNFREED, "unfreed", "a request is never freed")                                             \
     X(FALSE_NO, "false-no", "a write that may have been carried out is refused")                  \
     X(HASTY, "hasty", "a member that is not ready is asked")
+#define CLUSTER_MUTANTS(X)                                                                        \
+    X(OLDER_WINS, "older-wins", "now and then an older record wins over a newer one")             \
+    X(TIES_KEPT, "ties-kept", "of two records of one version each node keeps its own")            \
+    X(PUSH_DROPPED, "push-dropped", "what is pushed is empty now and then")                       \
+    X(NO_REPAIR, "no-repair", "differences are seen and not mended")                              \
+    X(REPAIR_ONE_WAY, "repair-one-way", "repair gives and does not take, in one direction only")  \
+    X(SAME_DIGEST, "same-digest", "the digest of the table is not updated")                       \
+    X(CURSOR_SKIPS, "cursor-skips", "a lagging member is told every other record")                \
+    X(CURSOR_LOST, "cursor-lost", "a cursor whose record is written again is not moved on")       \
+    X(LAG_QUEUES, "lag-queues", "a lag keeps all records that were written since")                \
+    X(EARLY_DROP, "early-drop", "deletes are forgotten before all have agreed")                   \
+    X(GATHER_SKIPS, "gather-skips", "a newcomer's copy lacks half of the shards")                 \
+    X(EARLY_READY, "early-ready", "a newcomer answers for keys that it has not gathered")         \
+    X(EARLY_GOODBYE, "early-goodbye", "a node leaves before others have what it has")             \
+    X(SILENT_GOODBYE, "silent-goodbye", "nobody hears that a member has left")                    \
+    X(MANY_COPIES, "many-copies", "each copy is counted twice")                                   \
+    X(LONGER_TTL, "longer-ttl", "a merge gives a value an hour more")                             \
+    X(LOST_MERGE, "lost-merge", "a record that is merged is lost now and then, and acknowledged") \
+    X(BEYOND_MEMORY, "beyond-memory", "the table takes more than its limit")
 
 enum mutant {
     MUTANT_NONE,
 #define X(id, name, text) MUTANT_##id,
     MUTANTS(X) FLEET_MUTANTS(X)
 #undef X
-        MUTANT_COUNT
+#define X(id, name, text) MUTANT_##id,
+        CLUSTER_MUTANTS(X)
+#undef X
+            MUTANT_COUNT,
+    MUTANT_FLEETS = MUTANT_OUT_OF_ORDER, /* the first of them */
+    MUTANT_CLUSTERS = MUTANT_OLDER_WINS, /* likewise */
 };
 
 #endif

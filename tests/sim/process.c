@@ -145,6 +145,12 @@ void process_host(struct process *process, struct cables *cables, unsigned numbe
     cable_host_add(cables, &process->host);
 }
 
+void process_move(struct process *process, unsigned time)
+{
+    process->host.ip[14] = (uint8_t)(16 + time % 200);
+    memcpy(process->address.ip, process->host.ip, sizeof process->host.ip);
+}
+
 /* A process without a role. */
 static void process_begin(struct process *process, struct cables *cables, unsigned number,
                           unsigned boot)

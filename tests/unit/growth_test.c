@@ -1,7 +1,11 @@
 /* No insert takes long, however large the table grows: the processor's time for one store_write, 2
- * million times. A time that was spoilt from outside (a page fault that had to wait, an interrupt)
- * is no fault of the store, so one in 100,000 may be longer, and all is tried once more before it
- * counts as failed. */
+ * million times, or as many times as GROWTH_KEYS in the environment says.
+ *
+ * The clock of a thread also runs while the machine has given the processor to another guest, and
+ * during interrupts. That spoils some insert now and then, but not the same one again. So
+ * the same inserts are made in several rounds, and the least time of each of them counts. */
+#include <assert.h>
+#include <stdlib.h>
 #include <time.h>
 
 #include "data/store.h"
@@ -13,8 +17,9 @@ enum {
 #else
     KEYS = 2000000,
 #endif
+    KEYS_MAX = 100000000,
+    ROUNDS = 3,
     LONG_NS = 1000 * 1000,
-    LONG_MAX = KEYS / 100000,
 };
 
 static int64_t cpu_ns(void)
@@ -24,10 +29,13 @@ static int64_t cpu_ns(void)
     return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
 }
 
-struct times {
-    int64_t most_ns, all_ns;
-    unsigned most_at, longs;
-};
+static unsigned keys_wanted(void)
+{
+    const char *text = getenv("GROWTH_KEYS");
+    unsigned long keys = text ? strtoul(text, NULL, 10) : KEYS;
+    assert_true(keys > 0 && keys <= KEYS_MAX);
+    return (unsigned)keys;
+}
 
 static struct record *record_of_number(struct store *store, unsigned number)
 {
@@ -39,43 +47,59 @@ static struct record *record_of_number(struct store *store, unsigned number)
     return record;
 }
 
-static struct times grow(struct store *store)
+static uint32_t insert_ns(struct store *store, unsigned number)
 {
-    struct times times = {0};
-    for (unsigned i = 0; i < KEYS; i++) {
-        struct record *record = record_of_number(store, i);
-        struct store_key key = store_key(store, record_key(record));
-        int64_t start = cpu_ns();
-        enum store_result result = store_write(store, &key, record, 1000000 + i);
-        int64_t took = cpu_ns() - start;
-        assert_int_equal(result, STORE_APPLIED);
-        times.all_ns += took;
-        times.longs += took >= LONG_NS;
-        if (took > times.most_ns) {
-            times.most_ns = took;
-            times.most_at = i;
-        }
+    struct record *record = record_of_number(store, number);
+    struct store_key key = store_key(store, record_key(record));
+    int64_t start = cpu_ns();
+    enum store_result result = store_write(store, &key, record, 1000000 + number);
+    int64_t took = cpu_ns() - start;
+    assert_int_equal(result, STORE_APPLIED);
+    return took < UINT32_MAX ? (uint32_t)took : UINT32_MAX;
+}
+
+static unsigned longest(const uint32_t *times, unsigned count)
+{
+    unsigned at = 0;
+    for (unsigned i = 1; i < count; i++)
+        at = times[i] > times[at] ? i : at;
+    return at;
+}
+
+static void grow(uint32_t *least_ns, unsigned keys)
+{
+    struct store *store = store_new(0, 0, 7);
+    unsigned longs = 0, most_ns = 0;
+    uint64_t all_ns = 0;
+    assert_non_null(store);
+    for (unsigned i = 0; i < keys; i++) {
+        uint32_t took = insert_ns(store, i);
+        least_ns[i] = took < least_ns[i] ? took : least_ns[i];
+        most_ns = took > most_ns ? took : most_ns;
+        longs += took >= LONG_NS;
+        all_ns += took;
     }
-    return times;
+    assert_int_equal(store_counts(store).keys, keys);
+    store_destroy(store);
+    print_message("%u keys: %llu ns on average, %u ns at most, %u of %d or more\n", keys,
+                  (unsigned long long)(all_ns / keys), most_ns, longs, LONG_NS);
 }
 
 static void test_no_insert_takes_long(void **state)
 {
+    unsigned keys = keys_wanted();
+    assert(keys > 0);
+    uint32_t *least_ns = malloc(keys * sizeof *least_ns);
     (void)state;
-    struct times times = {0};
-    for (int attempt = 0; attempt < 2; attempt++) {
-        struct store *store = store_new(0, 0, 7);
-        assert_non_null(store);
-        times = grow(store);
-        assert_int_equal(store_counts(store).keys, KEYS);
-        store_destroy(store);
-        print_message("%d keys: %lld ns on average, %lld ns at most (key %u), %u of %d or more\n",
-                      KEYS, (long long)(times.all_ns / KEYS), (long long)times.most_ns,
-                      times.most_at, times.longs, LONG_NS);
-        if (times.longs <= LONG_MAX)
-            break;
-    }
-    check(times.longs <= LONG_MAX, "%u inserts took %d ns or more", times.longs, LONG_NS);
+    assert_non_null(least_ns);
+    memset(least_ns, 0xff, keys * sizeof *least_ns);
+    for (int round = 0; round < ROUNDS; round++)
+        grow(least_ns, keys);
+    unsigned at = longest(least_ns, keys);
+    uint32_t most_ns = least_ns[at];
+    free(least_ns);
+    print_message("the least of all rounds: %u ns at most (key %u)\n", most_ns, at);
+    check(most_ns < LONG_NS, "insert %u took %u ns in every round", at, most_ns);
 }
 
 /* Keys spread over the shards so evenly that none of them has much more than its part. */

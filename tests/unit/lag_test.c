@@ -105,10 +105,24 @@ static void test_what_others_wrote_is_not_told(void **state)
     uint64_t versions[8] = {0};
     put(1, 10, true, false);
     put(2, 10, false, false);
-    put(1, 20, false, false); /* over what was to be told */
     put(3, 30, true, true);
+    put(4, 40, true, false);
+    put(2, 50, false, false);
+    assert_int_equal(tell(versions), 3);
+    assert_int_equal(versions[2], 0);
+    put(4, 60, false, false); /* over what was told already */
+    assert_int_equal(tell(versions), 0);
+}
+
+/* Else a member that was told nothing would seem to have all that was to be told. */
+static void test_what_others_wrote_over_it_is_told_in_its_place(void **state)
+{
+    (void)state;
+    uint64_t versions[8] = {0};
+    put(1, 10, true, false);
+    put(1, 20, false, false);
     assert_int_equal(tell(versions), 1);
-    assert_int_equal(versions[3], 30);
+    assert_int_equal(versions[1], 20);
 }
 
 static void test_steps_are_bounded(void **state)
@@ -152,6 +166,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_each_key_once_with_its_newest_value, begin, end),
         cmocka_unit_test_setup_teardown(test_what_others_wrote_is_not_told, begin, end),
+        cmocka_unit_test_setup_teardown(test_what_others_wrote_over_it_is_told_in_its_place, begin,
+                                        end),
         cmocka_unit_test_setup_teardown(test_steps_are_bounded, begin, end),
         cmocka_unit_test_setup_teardown(test_any_order, begin, end),
     };

@@ -1391,6 +1391,18 @@ static void test_half_closed_clients_get_their_answers(void **state)
 
 /* Time limits */
 
+/* Who was not woken in time finds the end of the wait and the request at once: the request counts. */
+static void test_idle_and_woken_late(void **state)
+{
+    (void)state;
+    struct reader reader = {.fd = client_new_settled()};
+    feed(reader.fd, GET("/text/3"));
+    io->now_us += (IDLE_S + 1) * second_us;
+    settle();
+    expect_bytes(&reader, 3);
+    assert_true(is_open(reader.fd));
+}
+
 static void test_idle(void **state)
 {
     (void)state;
@@ -1815,11 +1827,43 @@ static void test_drain_ends_what_is_idle(void **state)
     feed(used.fd, GET("/text/3"));
     settle();
     expect_bytes(&used, 3);
+    pass(SERVER_LAST_US + 1);
     drain();
     assert_false(is_open(fresh.fd) || is_open(used.fd));
     expect_nothing(&fresh);
     expect_nothing(&used);
     assert_int_equal(server_connections(server), 0);
+}
+
+/* Who was busy a moment ago may have sent a request that is still on its way: else it would see its connection break. */
+static void test_drain_waits_a_moment_for_who_is_busy(void **state)
+{
+    (void)state;
+    struct reader fresh = {.fd = client_new_settled()}, used = {.fd = client_new_settled()};
+    struct reader silent = {.fd = client_new_settled()};
+    feed(used.fd, GET("/text/3"));
+    settle();
+    expect_bytes(&used, 3);
+    drain();
+    assert_true(is_open(fresh.fd) && is_open(used.fd) && is_open(silent.fd));
+    feed(fresh.fd, GET("/text/4"));
+    feed(used.fd, GET("/text/5"));
+    pass(SERVER_LAST_US + 1);
+    assert_false(is_open(silent.fd));
+    expect_nothing(&silent);
+    check_ended(&fresh, 200, "a first request");
+    check_ended(&used, 200, "one more request");
+    assert_int_equal(server_connections(server), 0);
+}
+
+/* Who connected before the listener was closed is not reset, but accepted and answered. */
+static void test_drain_accepts_who_waits(void **state)
+{
+    (void)state;
+    struct reader reader = {.fd = fake_connect(io, "10.0.0.9:5555")};
+    feed(reader.fd, GET("/text/3"));
+    drain();
+    check_ended(&reader, 200, "who was not accepted yet");
 }
 
 /* A request that was sent before the end was told is answered. */
@@ -2121,6 +2165,7 @@ int main(void)
         TEST(test_reset_in_the_middle_of_a_batch),
         TEST(test_half_closed_clients_get_their_answers),
         TEST(test_idle),
+        TEST(test_idle_and_woken_late),
         TEST(test_heads_in_time),
         TEST(test_time_begins_anew_with_each_request),
         TEST(test_time_of_a_body_behind_a_blocked_answer),
@@ -2139,6 +2184,8 @@ int main(void)
         TEST(test_clients_without_memory),
         TEST(test_drain_takes_nobody_new),
         TEST(test_drain_ends_what_is_idle),
+        TEST(test_drain_waits_a_moment_for_who_is_busy),
+        TEST(test_drain_accepts_who_waits),
         TEST(test_drain_answers_what_has_come),
         TEST(test_drain_lets_requests_become_complete),
         TEST(test_drain_ends_holds),

@@ -212,7 +212,7 @@ static void check_counts(const struct pair *in)
 static void check_shard(const struct pair *in, uint32_t shard)
 {
     struct record *records[KEYS];
-    unsigned count = store_shard_records(in->store, shard, records, KEYS), expected = 0;
+    unsigned count = store_shard_records(in->store, shard, false, records, KEYS), expected = 0;
     uint64_t digest = 0, before = 0;
     assert_int_equal(count, store_shard_count(in->store, shard));
     for (unsigned i = 0; i < KEYS; i++)
@@ -409,7 +409,7 @@ static void test_empty(void **state)
     assert_false(do_expire(&pair, 100));
     do_sweep(&pair, 1000);
     assert_int_equal(heap_used(store_heap(pair.store)), 0);
-    assert_int_equal(store_shard_records(pair.store, 0, NULL, 0), 0);
+    assert_int_equal(store_shard_records(pair.store, 0, false, NULL, 0), 0);
 }
 
 static void test_places(void **state)
@@ -658,7 +658,7 @@ static void test_listed_records_stay(void **state)
     for (unsigned i = 0; i < KEYS; i++)
         assert_int_equal(do_write(&pair, i, before), STORE_APPLIED);
     for (unsigned i = 0; i < KEYS; i++)
-        counts[i] = store_shard_records(pair.store, key_of(&pair, i).shard, listed[i], 3);
+        counts[i] = store_shard_records(pair.store, key_of(&pair, i).shard, false, listed[i], 3);
     for (unsigned i = 0; i < KEYS; i++)
         assert_int_equal(do_write(&pair, i, (struct said){.tombstone = true}), STORE_APPLIED);
     pair.now_us += 2 * grace_us;
@@ -825,7 +825,9 @@ static void test_out_of_memory(void **state)
                         check_all(&pair);
                 }
                 check_all(&pair);
-                assert_true(nth > 1 || failures > 0);
+                /* A record takes the place of its key's last one without any memory but its own. */
+                bool in_place = overwrite && kind < 3;
+                assert_true(in_place ? failures == 0 : nth > 1 || failures > 0);
                 /* With memory all is as if nothing had been. */
                 for (unsigned i = 0; i < KEYS; i++)
                     assert_int_equal(do_write(&pair, i, (struct said){.tombstone = true}),
@@ -951,7 +953,7 @@ static uint64_t listing_digest(const struct store *store, uint64_t *records)
     static struct record *listed[4096];
     uint64_t digest = 0, at = 0;
     for (uint32_t shard = 0; shard < STORE_SHARDS; shard++) {
-        unsigned found = store_shard_records(store, shard, listed, COUNT(listed));
+        unsigned found = store_shard_records(store, shard, false, listed, COUNT(listed));
         for (unsigned i = 0; i < found; i++) {
             digest ^= record_digest(listed[i]) * (2 * ++at + 1); /* with the order in it */
             record_release(store_heap((struct store *)(uintptr_t)store), listed[i]);

@@ -1,0 +1,183 @@
+/* One old cluster: all records of one of its members, shard by shard. When that fails, another member goes on from the shard that was
+ * come to, since shards are the same on all. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "data/hash.h"
+#include "role/reshard_state.h"
+
+static struct source *source_of_call(struct call *call)
+{
+    return (struct source *)(void *)((char *)call - offsetof(struct source, call));
+}
+
+static uint32_t shard_of(const struct record *record)
+{
+    struct slice key = record_key(record);
+    return (uint32_t)(hash_bytes(key.data, key.len) >> (64 - STORE_SHARD_BITS));
+}
+
+/* Whether it says nothing that anybody still writes here. A value that has expired is a delete of the value's version from then on, in
+ * both clusters, but not at the same moment: so there are always some that seem new. Who deletes a key gives it a version of now, and
+ * now is later than all that the last pass has seen. */
+static bool is_settled(const struct source *source, const struct record *record)
+{
+    return record_is_tombstone(record) && record->version <= source->settled;
+}
+
+static void source_record(struct source *source, const struct record *record)
+{
+    struct reshard *reshard = source->reshard;
+    uint32_t to = route_partition(reshard->frontend->route, record_key(record));
+    if (record->version > source->newest)
+        source->newest = record->version;
+    source->shard = shard_of(record);
+    reshard->records++;
+    if (target_add(&reshard->targets[to], record, !is_settled(source, record)) != 0)
+        reshard_fail(reshard, "Out of memory.");
+}
+
+static void source_leave(struct source *source, const char *trouble)
+{
+    source->good = false;
+    source->trouble = trouble;
+    upstream_close(source->contact.upstream, -ECONNRESET);
+}
+
+/* Returns false when the stream makes no sense. */
+static bool source_take(struct source *source, struct slice bytes)
+{
+    struct wire_reader *reader = &source->reader;
+    while (bytes.len > 0) {
+        size_t room;
+        char *to = wire_reader_room(reader, &room);
+        size_t take = bytes.len < room ? bytes.len : room;
+        struct record *record = NULL;
+        memcpy(to, bytes.data, take);
+        bytes.data += take;
+        bytes.len -= take;
+        enum wire_result result = wire_reader_filled(reader, take, &record);
+        if (result == WIRE_RECORD) {
+            source_record(source, record);
+            record_release(source->reshard->heap, record);
+        } else if (result != WIRE_MORE) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void source_pause(struct source *source)
+{
+    bool full = reshard_is_full(source->reshard);
+    if (!source->calling || full == source->paused)
+        return;
+    source->paused = full;
+    upstream_pause(source->contact.upstream, full);
+}
+
+static void on_head(struct call *call, const struct http_response *head)
+{
+    source_of_call(call)->good = head->status == 200;
+}
+
+static void on_body(struct call *call, struct slice bytes)
+{
+    struct source *source = source_of_call(call);
+    struct reshard *reshard = source->reshard;
+    if (!source->good || reshard->step != RESHARD_COPYING)
+        return;
+    reshard->bytes += bytes.len;
+    reshard->all_bytes += bytes.len;
+    if (!source_take(source, bytes))
+        source_leave(source, source->reader.reason);
+    else
+        source_pause(source);
+}
+
+static void on_end(struct call *call, enum call_result result)
+{
+    struct source *source = source_of_call(call);
+    bool whole = result == CALL_DONE && source->good && source->reader.offset > 0 &&
+                 wire_reader_at_end(&source->reader);
+    source->calling = source->paused = false;
+    wire_reader_free(&source->reader);
+    if (source->reshard->step == RESHARD_OVER)
+        return;
+    if (whole) {
+        source->done = true;
+        source->damaged = 0;
+        upstream_close(source->contact.upstream, 0);
+        return;
+    }
+    source->damaged = source->trouble ? source->damaged + 1 : source->damaged;
+    upstream_close(source->contact.upstream, -ECONNRESET);
+}
+
+static const struct call_ops source_call_ops = {
+    .on_head = on_head,
+    .on_body = on_body,
+    .on_end = on_end,
+};
+
+static void source_call(struct source *source)
+{
+    char head[96];
+    int len = snprintf(head, sizeof head, "GET /-/records?from=%u HTTP/1.1\r\nHost: fog\r\n\r\n",
+                       source->shard);
+    struct conn_piece piece = {.data = head, .len = (size_t)len};
+    if (source->calling || source->done || source->reshard->step != RESHARD_COPYING)
+        return;
+    wire_reader_init(&source->reader, source->reshard->heap, RECORD_VALUE_BYTES_MAX);
+    source->trouble = NULL;
+    source->good = false;
+    source->calling = true;
+    source->call = (struct call){.ops = &source_call_ops};
+    upstream_call(source->contact.upstream, &source->call, &piece, 1);
+}
+
+static void on_open(struct upstream *upstream)
+{
+    source_call(upstream_owner(upstream));
+}
+
+static void on_closed(struct upstream *upstream, int error)
+{
+    struct source *source = upstream_owner(upstream);
+    contact_closed(source->reshard, &source->contact, error);
+}
+
+static const struct upstream_ops source_ops = {
+    .on_open = on_open,
+    .on_closed = on_closed,
+};
+
+void source_begin(struct source *source)
+{
+    source->settled = source->newest > RESHARD_SETTLED_US ? source->newest - RESHARD_SETTLED_US : 0;
+    source->newest = 0;
+    source->shard = 0;
+    source->done = false;
+}
+
+void source_tick(struct source *source)
+{
+    char name[32];
+    source_pause(source);
+    if (source->damaged >= RESHARD_DAMAGED_MAX)
+        reshard_fail(source->reshard, "What %s sends makes no sense: %s.",
+                     contact_name(&source->contact, name), source->trouble);
+    else if (!source->done)
+        contact_tend(source->reshard, &source->contact);
+}
+
+int source_init(struct source *source, struct reshard *reshard, struct partition *partition)
+{
+    source->reshard = reshard;
+    return contact_init(reshard, &source->contact, partition, &source_ops, source);
+}
+
+void source_free(struct source *source)
+{
+    contact_free(&source->contact);
+}

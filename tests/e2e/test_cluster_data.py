@@ -1,0 +1,116 @@
+"""What members of a cluster tell each other: copies, restores, deletes."""
+
+import signal
+import time
+
+from cluster import UP_SECONDS, agree, cluster, everywhere
+from harness import SLOW, Background, check, equal, test, until
+from node import Node
+
+
+# --- copies
+
+@test
+def copies_are_counted():
+    nodes = cluster(3)
+    reply = nodes[0].call("PUT", "/a", b"1", ("Prefer: copies=all",))
+    equal((reply.status, reply.header("fog-copies")), (200, "3/3"), "all copies")
+    for node in nodes:
+        equal(node.get("a").body, b"1", "the value, with no wait")
+    reply = nodes[1].call("DELETE", "/a", None, ("Prefer: copies=2",))
+    check(reply.status == 200 and reply.header("fog-copies") in ("2/3", "3/3"), reply.line())
+    reply = nodes[1].call("PUT", "/b", b"x" * 100000, ("Prefer: copies=3",))
+    equal((reply.status, reply.header("fog-copies")), (200, "3/3"), "of a large value")
+    check(nodes[0].put("c", b"1").header("fog-copies") is None, "nobody asked")
+
+
+@test
+def missing_copies_are_told():
+    nodes = cluster(2)
+    nodes[1].kill()
+    nodes[1].process.wait()
+    reply = nodes[0].call("PUT", "/a", b"1", ("Prefer: copies=all, wait=1",))
+    equal((reply.status, reply.header("fog-copies")), (202, "1/2"), "a member is missing")
+    equal(nodes[0].get("a").body, b"1", "it is written all the same")
+
+
+@test
+def copies_wait_as_long_as_they_may():
+    nodes = cluster(3)
+    nodes[2].kill()
+    nodes[2].process.wait()
+    reply = nodes[0].call("PUT", "/a", b"1", ("Prefer: copies=2",))
+    equal((reply.status, reply.header("fog-copies")), (200, "2/3"), "two of three, one of them down")
+    for prefer, seconds, method in (("copies=all, wait=1", 1, "PUT"), ("copies=9, wait=1", 1, "PUT"), ("copies=3", 5, "POST"),
+                                    ("wait=1, copies=all", 1, "DELETE")):
+        begun = time.monotonic()
+        reply = nodes[0].call(method, "/b", None if method == "DELETE" else b"2", (f"Prefer: {prefer}",))
+        took = time.monotonic() - begun
+        equal((reply.status, reply.header("fog-copies")), (202, "2/3"), prefer)
+        check(seconds * 0.9 <= took < (seconds + 2) * SLOW, f"{prefer} took {took:.2f} s")
+    equal(nodes[1].get("b").status, 204, "the delete, which is everywhere all the same")
+    until(lambda: nodes[0].call("DELETE", f"/-/members/{nodes[2].address}").status == 200, UP_SECONDS, "it is dropped")
+    reply = nodes[0].call("PUT", "/a", b"3", ("Prefer: copies=all",))
+    equal((reply.status, reply.header("fog-copies")), (200, "2/2"), "all that are left")
+
+
+@test
+def copies_that_come_late_are_counted():
+    nodes = cluster(2)
+    nodes[1].signal(signal.SIGSTOP)
+    try:
+        writer = Background(lambda: nodes[0].call("PUT", "/a", b"1", ("Prefer: copies=2, wait=20",)))
+        time.sleep(0.5)
+    finally:
+        nodes[1].signal(signal.SIGCONT)
+    reply = writer.result()
+    equal((reply.status, reply.header("fog-copies")), (200, "2/2"), "a member that was slow")
+
+
+# --- restoring
+
+@test
+def a_restore_reaches_all_nodes():
+    old = Node()
+    for number in range(50):
+        old.put(f"r{number}", b"%d" % number)
+    backup = old.call("GET", "/-/records").body
+    nodes = cluster(2)
+    equal(nodes[0].call("POST", "/-/merge", backup).status, 200, "the restore")
+    agree(nodes)
+    equal(nodes[1].get("r49").body, b"49", "a restored value on the other node")
+
+
+@test
+def a_delete_wins_over_an_older_backup():
+    nodes = cluster(2)
+    nodes[0].put("gone", b"1")
+    backup = nodes[0].call("GET", "/-/records").body
+    nodes[1].delete("gone")
+    agree(nodes)
+    nodes[0].call("POST", "/-/merge", backup)
+    agree(nodes)
+    for node in nodes:
+        equal(node.get("gone").status, 204, "the deleted key")
+
+
+@test
+def a_write_that_is_tried_again_does_not_win_over_a_later_one():
+    node = Node()
+    first = node.put("a", b"first").fog_version()
+    node.put("a", b"second")
+    reply = node.call("PUT", "/a", b"first", (f"Fog-Version: {first}",))
+    equal((reply.status, reply.fog_version()), (200, first), "the second try")
+    equal(node.get("a").body, b"second", "the value")
+    equal(node.call("PUT", "/a", b"x", ("Fog-Version: x",)).status, 400, "a version that is none")
+
+
+@test
+def a_waiter_hears_of_a_write_on_another_node():
+    nodes = cluster(2)
+    nodes[0].put("w", b"old")
+    everywhere(nodes, "w", b"old")
+    tag = nodes[1].get("w").etag()
+    waiter = Background(lambda: nodes[1].get("w", f"If-None-Match: {tag}", "Prefer: wait=10"))
+    nodes[0].put("w", b"new")
+    equal(waiter.result().body, b"new", "what the waiter gets")

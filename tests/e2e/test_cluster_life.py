@@ -1,0 +1,207 @@
+"""Members that die, hang, leave and come back."""
+
+import signal
+import time
+
+from client import Connection, curl, request
+from cluster import UP_SECONDS, agree, cluster, everywhere, hold, is_ready, members, number, settle
+from harness import SLOW, Background, check, equal, test, until
+from node import Node, free_port
+
+
+@test
+def a_killed_node_comes_back_with_everything():
+    nodes = cluster(3)
+    nodes[0].put("before", b"1")
+    everywhere(nodes, "before", b"1")
+    nodes[2].kill()
+    nodes[2].process.wait()
+    nodes[1].put("meanwhile", b"2")
+    until(lambda: members(nodes[0])[nodes[2].address] == "down", UP_SECONDS, "it is shown down")
+    again = Node("--join", nodes[1].address, listen=f"127.0.0.1:{nodes[2].port}")
+    nodes[2] = again
+    settle(nodes)
+    equal(again.get("before").body, b"1", "what was there before")
+    equal(again.get("meanwhile").body, b"2", "what came meanwhile")
+    agree(nodes)
+
+
+@test
+def a_stopped_node_gets_what_it_missed():
+    nodes = cluster(3)
+    nodes[2].signal(signal.SIGSTOP)
+    try:
+        for number in range(200):
+            nodes[number % 2].put(f"k{number}", b"%d" % number)
+        until(lambda: members(nodes[0])[nodes[2].address] == "down", UP_SECONDS, "it is shown down")
+        nodes[0].put("k5", b"newest")
+    finally:
+        nodes[2].signal(signal.SIGCONT)
+    agree(nodes)
+    equal(nodes[2].get("k5").body, b"newest", "the newest value")
+    settle(nodes)
+
+
+class _Load:
+    """Clients that write as fast as they can to some nodes; a client goes on to the next one when it is refused, or told to
+    by a 503 or `Connection: close`. Anything else is an error; save that a machine so busy that a client took longer than
+    PAUSE_SECONDS to ask again finds its connection closed, as any idle one is when a node stops."""
+
+    PAUSE_SECONDS = 0.1
+
+    def __init__(self, ports, clients=6, depth=20):
+        self.written = [[] for _ in range(clients)]
+        self.stopping = False
+        self._depth = depth
+        self._ports = ports
+        self._clients = [Background(self._run, client) for client in range(clients)]
+
+    def _run(self, client):
+        at = client
+        while not self.stopping:
+            quiet = time.monotonic()
+            try:
+                connection = Connection(self._ports[at % len(self._ports)])
+            except ConnectionRefusedError:
+                time.sleep(0.002)
+            else:
+                with connection:
+                    self._write(connection, client, quiet)
+            at += 1
+
+    def _write(self, connection, client, quiet):
+        own = self.written[client]
+        while not self.stopping:
+            wanted = [f"load{client}-{len(own) + ahead}" for ahead in range(self._depth)]
+            connection.send_what_goes(b"".join(request("PUT", "/" + key, key.encode()) for key in wanted))
+            slow = time.monotonic() - quiet > self.PAUSE_SECONDS
+            for key in wanted:
+                if slow and not connection.has_more():
+                    return
+                reply = connection.reply("PUT")
+                check(reply.status in (200, 503), reply.line())
+                if reply.status == 200:
+                    own.append(key)
+                if reply.closes() or reply.status == 503:
+                    return
+            quiet = time.monotonic()
+
+    def count(self):
+        """Writes that were acknowledged so far."""
+        return sum(len(own) for own in self.written)
+
+    def go_on(self, more):
+        """Waits for so many more writes."""
+        goal = self.count() + more
+        until(lambda: self.count() >= goal, 20, f"{more} writes more are done ({self.count()} by now)")
+
+    def end(self):
+        """Ends them; returns all that was acknowledged."""
+        self.stopping = True
+        for client in self._clients:
+            client.result()
+        return {key: key.encode() for own in self.written for key in own}
+
+
+def _told_to_stop(node):
+    """SIGTERM, and the end that must follow in good time."""
+    begun = time.monotonic()
+    equal(node.terminate(), 0, "the exit code")
+    check(time.monotonic() - begun < 10 * SLOW, "it took longer than --drain-time")
+
+
+@test
+def a_goodbye_is_heard_at_once_and_loses_nothing():
+    nodes = cluster(3)
+    load = _Load([node.port for node in nodes])
+    load.go_on(1000)
+    _told_to_stop(nodes[1])
+    check(nodes[1].address not in members(nodes[0]), f"it is gone at once ({nodes[1].tail()}; {nodes[0].tail(3)})")
+    load.go_on(500)
+    hold([nodes[0], nodes[2]], load.end())
+
+
+@test
+def two_goodbyes_at_once_lose_nothing():
+    nodes = cluster(3)
+    load = _Load([node.port for node in nodes])
+    load.go_on(1000)
+    stops = [Background(_told_to_stop, node) for node in nodes[1:]]
+    for stop in stops:
+        stop.result()
+    load.go_on(500)
+    hold(nodes[:1], load.end())
+
+
+@test
+def a_rolling_restart_under_load_is_no_error_and_loses_nothing():
+    ports = [free_port() for _ in range(3)]
+    joins = [option for port in ports for option in ("--join", f"127.0.0.1:{port}")]
+    nodes = [Node(*joins, listen=f"127.0.0.1:{port}") for port in ports]
+    settle(nodes)
+    load = _Load(ports)
+    lives = {number(node) for node in nodes}
+    for at in range(3):
+        load.go_on(300)
+        _told_to_stop(nodes[at])
+        nodes[at] = Node(*joins, listen=f"127.0.0.1:{ports[at]}")
+        until(lambda at=at: is_ready(nodes[at]), UP_SECONDS, "it is back")
+    load.go_on(300)
+    wanted = load.end()
+    settle(nodes)
+    check(not lives & {number(node) for node in nodes}, "a node that was restarted has the number of its life before")
+    hold(nodes, wanted)
+
+
+@test
+def a_rolling_restart_is_no_error_for_curl():
+    ports = [free_port() for _ in range(3)]
+    joins = [option for port in ports for option in ("--join", f"127.0.0.1:{port}")]
+    nodes = [Node(*joins, listen=f"127.0.0.1:{port}") for port in ports]
+    settle(nodes)
+    written = {}
+    stop = []
+
+    def write():
+        at = 0
+        while not stop:
+            key = f"r{len(written)}"
+            for _ in range(500):  # whoever is refused goes to the next node
+                done = curl("-o", "/dev/null", "-w", "%{http_code}", "-d", key, f"http://127.0.0.1:{ports[at]}/{key}")
+                if done.returncode == 0 and done.stdout == b"200":
+                    break
+                check(done.returncode == 7 or done.stdout == b"503", f"curl ends with {done}")
+                at = (at + 1) % 3
+            else:
+                check(False, "no node takes a write")
+            written[key] = key.encode()
+
+    writer = Background(write)
+    for at in range(3):
+        until(lambda at=at: len(written) > 20 * (at + 1), UP_SECONDS, "writes go on")
+        _told_to_stop(nodes[at])
+        nodes[at] = Node(*joins, listen=f"127.0.0.1:{ports[at]}")
+        until(lambda at=at: is_ready(nodes[at]), UP_SECONDS, "it is back")
+    stop.append(True)
+    writer.result()
+    hold(nodes, written)
+
+
+@test
+def a_dead_member_can_be_dropped():
+    nodes = cluster(2)
+    target = f"/-/members/{nodes[1].address}"
+    equal(nodes[0].call("DELETE", target).status, 409, "dropping one that is up")
+    nodes[1].kill()
+    nodes[1].process.wait()
+    until(lambda: nodes[0].call("DELETE", target).status == 200, UP_SECONDS, "it can be dropped once it is down")
+    equal(list(members(nodes[0])), [nodes[0].address], "the members")
+    equal(nodes[0].call("DELETE", target).status, 404, "dropping it again")
+
+
+@test
+def who_is_down_for_long_is_dropped():
+    nodes = cluster(2, "--forget-after", "4s")
+    nodes[1].kill()
+    nodes[1].process.wait()
+    until(lambda: nodes[1].address not in members(nodes[0]), 15, "it is dropped")

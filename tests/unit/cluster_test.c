@@ -1,0 +1,222 @@
+/* What a node makes of what it knows of its fellows: whether deletes may be forgotten, whether it may be ready, who has a copy. */
+#include "net/conn.h"
+#include "role/cluster_state.h"
+
+#include "fake_io.h"
+#include "records.h"
+
+enum { SECOND = 1000 * 1000, START_US = 1000 * SECOND };
+
+struct in {
+    struct store_observer observer; /* first */
+    struct fake_io *io;
+    struct loop loop;
+    struct log log;
+    struct node_config config;
+    struct store *store;
+    struct cluster *cluster;
+};
+
+static struct in in;
+
+static void write_nothing(void *sink, const char *line, unsigned bytes)
+{
+    (void)sink;
+    (void)line;
+    (void)bytes;
+}
+
+static uint64_t no_time(void *clock)
+{
+    (void)clock;
+    return 0;
+}
+
+static void on_change(struct store_observer *observer, const struct store_key *key,
+                      struct record *old, struct record *record)
+{
+    cluster_on_change(((struct in *)observer)->cluster, key->shard, old, record);
+}
+
+static int begin(void **state)
+{
+    (void)state;
+    in = (struct in){.observer = {.on_change = on_change},
+                     .log = {.wall_us = no_time, .write = write_nothing},
+                     .config = {.forget_us = 86400ULL * SECOND, .grace_us = 86400ULL * SECOND}};
+    in.io = fake_io_new();
+    in.io->now_us = START_US;
+    in.io->may_connect = true;
+    loop_init(&in.loop, &in.io->io);
+    in.store = store_new(0, in.config.grace_us, 7);
+    assert_non_null(in.store);
+    in.cluster = cluster_new(&in.loop, &in.log, in.store, &in.config);
+    assert_non_null(in.cluster);
+    in.cluster->started = true;
+    store_observe(in.store, &in.observer);
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    cluster_destroy(in.cluster);
+    store_destroy(in.store);
+    loop_free(&in.loop);
+    fake_io_destroy(in.io);
+    return 0;
+}
+
+/* A member of this number, ready, heard of just now. */
+static struct member *meet(uint64_t id)
+{
+    struct member said = {
+        .id = id,
+        .address = {.ip = {[10] = 255, [11] = 255, [12] = 10, [15] = (uint8_t)id}, .port = 8000},
+        .stamp = 1,
+        .heard_us = in.loop.now_us,
+        .phase = PHASE_READY};
+    assert_true(members_merge(&in.cluster->members, &said));
+    cluster_sync_peers(in.cluster);
+    struct member *member = members_find(&in.cluster->members, id);
+    assert_non_null(member->peer);
+    return member;
+}
+
+/* What a member had that has gone may have come to one that was seen to agree before. */
+static void test_what_was_agreed_before_somebody_went_counts_no_more(void **state)
+{
+    (void)state;
+    uint64_t now_us = in.loop.now_us;
+    in.cluster->has_everything = true;
+    self_of(in.cluster)->phase = PHASE_READY;
+    struct member *stays = meet(2), *goes = meet(3);
+    agreed_all(stays->peer, now_us);
+    assert_int_equal(cluster_agreed_us(in.cluster, 0), 0); /* the other one has not */
+    member_go(goes, MEMBER_LEFT, UINT64_MAX / 2);          /* it is remembered */
+    assert_int_equal(cluster_agreed_us(in.cluster, 0), 0);
+    in.cluster->tick.on_time(&in.cluster->tick); /* it is let go of */
+    assert_null(goes->peer);
+    assert_int_equal(cluster_agreed_us(in.cluster, 0), 0);
+    in.loop.now_us += 60 * SECOND;
+    agreed_all(stays->peer, in.loop.now_us);
+    assert_int_equal(cluster_agreed_us(in.cluster, 0), in.loop.now_us);
+}
+
+static void test_a_newcomer_waits_for_a_ready_member_that_is_silent(void **state)
+{
+    (void)state;
+    struct member *donor = meet(2);
+    in.cluster->started_us = in.loop.now_us;
+    in.loop.now_us += 3600ULL * SECOND;
+    gather_tick(in.cluster);
+    assert_false(cluster_has_everything(in.cluster));
+    assert_false(cluster_is_ready(in.cluster));
+    assert_non_null(strstr(cluster_why_unready(in.cluster), "silent"));
+    donor->refused_us = in.loop.now_us; /* there is no process any more */
+    gather_tick(in.cluster);
+    assert_true(cluster_has_everything(in.cluster));
+    assert_true(cluster_is_ready(in.cluster));
+}
+
+/* Where another process has started since, the first one is no more. */
+static void test_a_member_that_was_restarted_is_not_waited_for(void **state)
+{
+    (void)state;
+    const struct member *donor = meet(2);
+    struct member next = *donor;
+    next.id = 3;
+    next.stamp++;
+    next.phase = PHASE_JOINING;
+    assert_true(members_merge(&in.cluster->members, &next));
+    cluster_sync_peers(in.cluster);
+    in.cluster->started_us = in.loop.now_us;
+    in.loop.now_us += 3600ULL * SECOND;
+    members_find(&in.cluster->members, 3)->refused_us = in.loop.now_us; /* and is no more, either */
+    gather_tick(in.cluster);
+    assert_true(cluster_is_ready(in.cluster));
+}
+
+static void no_matter(void *owner)
+{
+    ++*(unsigned *)owner;
+}
+
+/* A write that was made while nobody was there to be told is not in the batch of a later one. */
+static void test_a_write_made_alone_is_not_confirmed_by_the_next_batch(void **state)
+{
+    (void)state;
+    struct said said = {.key = SLICE("key"), .value = SLICE("value"), .version = 1};
+    struct record *record = said_record(store_heap(in.store), &said);
+    unsigned called = 0;
+    struct copies *copies = cluster_await_copies(in.cluster, record, 2, no_matter, &called);
+    assert_non_null(copies);
+    push_turn_end(in.cluster);
+    copies_confirm(in.cluster, in.cluster->batch_number, in.cluster->batch_number + 1);
+    assert_int_equal(copies_have(copies), 1);
+    assert_int_equal(called, 0);
+    cluster_forget_copies(in.cluster, copies);
+    record_release(store_heap(in.store), record);
+}
+
+static struct record *write_key(unsigned number, size_t bytes)
+{
+    char name[16];
+    snprintf(name, sizeof name, "key%u", number);
+    struct record_form form = {.key = slice_of(name), .value_bytes = bytes};
+    struct record *record = record_new(store_heap(in.store), &form, HEAP_NORMAL);
+    assert_non_null(record);
+    memset(record_value_room(record), 'x', bytes);
+    record_seal(record);
+    struct store_key key = store_key(in.store, record_key(record));
+    assert_int_equal(store_write(in.store, &key, record, 1), STORE_APPLIED);
+    return record;
+}
+
+/* What a member has yet to be told goes out in two batches, and it has room for the second one only. */
+static void test_a_batch_that_failed_is_not_confirmed_by_the_next_one(void **state)
+{
+    (void)state;
+    enum { RECORDS = 60, RECORD_BYTES = 8000 };
+    static const char *const answers = "HTTP/1.1 507 No\r\nContent-Length: 0\r\n\r\n"
+                                       "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    struct peer *peer = meet(2)->peer;
+    unsigned called = 0;
+    peer->up = true;
+    push_start(peer);
+    struct copies *copies = NULL;
+    for (unsigned i = 0; i < RECORDS; i++) {
+        struct record *record = write_key(i, RECORD_BYTES);
+        if (i == 0)
+            copies = cluster_await_copies(in.cluster, record, 2, no_matter, &called);
+    }
+    push_turn_end(in.cluster);
+    assert_int_equal(upstream_connect(peer->push, &peer->member->address), 0);
+    loop_turn(&in.loop, 0);
+    loop_turn(&in.loop, 0);
+    assert_int_equal(peer->sending_count, 2);
+    fake_feed(in.io, ((struct conn *)peer->push)->fd, slice_of(answers));
+    loop_turn(&in.loop, 0);
+    assert_int_equal(peer->sending_count, 0);
+    assert_true(peer->missed);
+    assert_int_equal(copies_have(copies), 1);
+    assert_int_equal(called, 0);
+    cluster_forget_copies(in.cluster, copies);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_what_was_agreed_before_somebody_went_counts_no_more,
+                                        begin, end),
+        cmocka_unit_test_setup_teardown(test_a_newcomer_waits_for_a_ready_member_that_is_silent,
+                                        begin, end),
+        cmocka_unit_test_setup_teardown(test_a_member_that_was_restarted_is_not_waited_for, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(test_a_write_made_alone_is_not_confirmed_by_the_next_batch,
+                                        begin, end),
+        cmocka_unit_test_setup_teardown(test_a_batch_that_failed_is_not_confirmed_by_the_next_one,
+                                        begin, end),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,175 @@
+/* Deletes in a cluster: when they count, when they may be forgotten, and what brings them back to mind. */
+#include "data/store.h"
+
+#include "records.h"
+
+enum { GRACE_US = 1000, HORIZON_US = 5000, SWEEP_ALL = 100000 };
+
+struct in {
+    struct store_agreement agreement; /* first */
+    struct store *store;
+    uint64_t clock_us, agreed_us, horizon_us;
+};
+
+static struct in in;
+
+static uint64_t clock_us(struct store_agreement *agreement)
+{
+    return ((struct in *)agreement)->clock_us;
+}
+
+static uint64_t agreed_us(struct store_agreement *agreement, uint32_t shard)
+{
+    (void)shard;
+    return ((struct in *)agreement)->agreed_us;
+}
+
+static uint64_t horizon_us(struct store_agreement *agreement)
+{
+    return ((struct in *)agreement)->horizon_us;
+}
+
+static int begin(void **state)
+{
+    (void)state;
+    in = (struct in){
+        .agreement = {clock_us, agreed_us, horizon_us}, .clock_us = 100, .horizon_us = HORIZON_US};
+    in.store = store_new(0, GRACE_US, 7);
+    assert_non_null(in.store);
+    store_agree(in.store, &in.agreement);
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    store_destroy(in.store);
+    return 0;
+}
+
+static struct store_key place(void)
+{
+    return store_key(in.store, SLICE("key"));
+}
+
+static struct record *made(uint64_t version, bool tombstone)
+{
+    struct said said = {.key = SLICE("key"), .version = version, .tombstone = tombstone};
+    if (!tombstone)
+        said.value = SLICE("value");
+    return said_record(store_heap(in.store), &said);
+}
+
+static enum store_result put(enum store_result (*how)(struct store *, const struct store_key *,
+                                                      struct record *, uint64_t),
+                             uint64_t version, bool tombstone)
+{
+    struct store_key key = place();
+    struct record *record = made(version, tombstone);
+    enum store_result result = how(in.store, &key, record, version);
+    if (result != STORE_APPLIED)
+        record_release(store_heap(in.store), record);
+    return result;
+}
+
+static const struct record *present(void)
+{
+    struct store_key key = place();
+    return store_find(in.store, &key);
+}
+
+static unsigned listed(bool all)
+{
+    struct record *out[4];
+    unsigned count = store_shard_records(in.store, place().shard, all, out, 4);
+    for (unsigned i = 0; i < count; i++)
+        record_release(store_heap(in.store), out[i]);
+    return count;
+}
+
+static void sweep(void)
+{
+    for (unsigned i = 0; i <= STORE_SHARDS / 512; i++)
+        store_sweep(in.store, HORIZON_US + GRACE_US, SWEEP_ALL);
+}
+
+/* A node whose clock is further behind than the grace period may have forgotten a delete of a version that its clock has yet to
+ * come to. */
+static void test_a_write_is_not_older_than_what_was_forgotten(void **state)
+{
+    (void)state;
+    assert_int_equal(put(store_write, 10, false), STORE_APPLIED);
+    assert_int_equal(present()->version, HORIZON_US);
+    assert_int_equal(put(store_write, 20, true), STORE_APPLIED);
+    assert_int_equal(present()->version, HORIZON_US + 1);
+    assert_int_equal(put(store_write, 3 * HORIZON_US, false), STORE_APPLIED);
+    assert_int_equal(present()->version, 3 * HORIZON_US);
+}
+
+/* A newcomer has to know of deletes that all others have forgotten to speak of: somebody who was cut off may not know them. */
+static void test_a_copy_has_old_deletes_and_they_count_for_nothing(void **state)
+{
+    (void)state;
+    assert_int_equal(put(store_adopt, 100, true), STORE_APPLIED);
+    assert_non_null(present());
+    assert_int_equal(listed(false), 0);
+    assert_int_equal(listed(true), 1);
+    assert_int_equal(store_digest(in.store), 0);
+    assert_int_equal(store_counts(in.store).buried, 1);
+    assert_int_equal(store_counts(in.store).revived, 0);
+}
+
+static void test_who_does_not_know_an_old_delete_hears_of_it(void **state)
+{
+    (void)state;
+    assert_int_equal(put(store_adopt, 100, true), STORE_APPLIED);
+    assert_int_equal(put(store_merge, 50, false), STORE_STALE);
+    assert_true(record_is_tombstone(present()));
+    assert_int_equal(listed(false), 1);
+    assert_int_equal(store_digest(in.store), record_digest(present()));
+    assert_int_equal(store_counts(in.store).buried, 0);
+    assert_int_equal(store_counts(in.store).revived, 1);
+    assert_int_equal(put(store_merge, 50, false), STORE_STALE);
+    assert_int_equal(store_counts(in.store).revived, 1); /* that is no news any more */
+}
+
+static void test_it_goes_once_all_were_seen_to_agree_after_it_was_buried(void **state)
+{
+    (void)state;
+    in.agreed_us = 99;
+    assert_int_equal(put(store_adopt, 100, true), STORE_APPLIED);
+    sweep();
+    assert_non_null(present());
+    in.agreed_us = 100; /* not after */
+    sweep();
+    assert_non_null(present());
+    in.agreed_us = 101;
+    sweep();
+    assert_null(present());
+}
+
+static void test_a_copy_has_what_is_newer_too(void **state)
+{
+    (void)state;
+    assert_int_equal(put(store_adopt, HORIZON_US + 1, true), STORE_APPLIED);
+    assert_int_equal(listed(false), 1);
+    assert_int_equal(put(store_adopt, HORIZON_US, true), STORE_STALE);
+    assert_int_equal(put(store_adopt, HORIZON_US + 2, false), STORE_APPLIED);
+    assert_false(record_is_tombstone(present()));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_a_write_is_not_older_than_what_was_forgotten, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(test_a_copy_has_old_deletes_and_they_count_for_nothing,
+                                        begin, end),
+        cmocka_unit_test_setup_teardown(test_who_does_not_know_an_old_delete_hears_of_it, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(
+            test_it_goes_once_all_were_seen_to_agree_after_it_was_buried, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_copy_has_what_is_newer_too, begin, end),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
