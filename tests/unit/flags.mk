@@ -9,3 +9,4 @@ LDFLAGS_upstream_life_test := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 LDFLAGS_upstream_storm_test := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 LDFLAGS_store_test := -Wl,--wrap=heap_alloc
 LDFLAGS_failure_test := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=heap_alloc
+LDFLAGS_frontend_test := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
