@@ -210,7 +210,7 @@ struct record *fleet_record_at(struct fleet *fleet, const struct fleet_process *
                                unsigned key);
 
 /* fleet_mutants.c */
-void fleet_mutants_begin(struct fleet *fleet);
+void fleet_mutants_begin(struct fleet *begun);
 void fleet_mutants_end(void);
 
 #endif

@@ -2,8 +2,7 @@
  *
  *   sim [--seeds N] [--first S]       seeds S to S + N - 1, 1,000 from 1 on by default; `sim N` is the same
  *   sim --seed S [--trace]            one seed again, exactly, told line by line
- *   sim [--cluster|--frontends] --mutants
- *                                     plants each mistake of mutant.h in turn; all must be caught
+ *   sim [--cluster|--frontends] --mutants  plants each mistake of mutant.h in turn; all must be caught
  *   sim --mutants --half 1            every other of them; --half 2: the others
  *   sim --mutant NAME …               plants that one
  *   sim --cluster …                   simulates clusters, not single nodes
@@ -41,7 +40,7 @@ static const struct {
     const char *name, *text;
 } mutants[MUTANT_COUNT] = {[MUTANT_NONE] = {"none", "nothing"},
 #define X(id, name, text) [MUTANT_##id] = {name, text},
-                           MUTANTS(X) FLEET_MUTANTS(X) CLUSTER_MUTANTS(X)
+                           MUTANTS(X) CLUSTER_MUTANTS(X) FLEET_MUTANTS(X)
 #undef X
 };
 
@@ -209,12 +208,12 @@ static bool mutant_is_caught(struct options *options, enum mutant mutant, const 
 
 static int run_mutants(struct options *options, const char *block)
 {
-    int first = options->cluster     ? MUTANT_CLUSTERS
-                : options->frontends ? MUTANT_FLEETS
-                                     : MUTANT_NONE + 1;
-    int end = options->cluster     ? MUTANT_COUNT
-              : options->frontends ? MUTANT_CLUSTERS
-                                   : MUTANT_FLEETS;
+    int first = options->frontends ? MUTANT_FLEETS
+                : options->cluster ? MUTANT_CLUSTERS
+                                   : MUTANT_NONE + 1;
+    int end = options->frontends ? MUTANT_COUNT
+              : options->cluster ? MUTANT_FLEETS
+                                 : MUTANT_CLUSTERS;
     unsigned caught = 0, all = 0;
     for (int i = first; i < end; i++) {
         if (options->half && (unsigned)i % 2 != options->half - 1)

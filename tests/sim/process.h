@@ -36,11 +36,11 @@ void process_host(struct process *process, struct cables *cables, unsigned numbe
 void process_boot(struct process *process, struct cables *cables, const struct node_config *config,
                   unsigned number, unsigned boot);
 
+/* The next process on the host will be at another address, the `time`th. */
+void process_move(struct process *process, unsigned time);
 /* The same for a front-end. */
 void process_boot_frontend(struct process *process, struct cables *cables,
                            const struct frontend_config *config, unsigned number, unsigned boot);
-/* The next process on the host will be at another address, the `time`th. */
-void process_move(struct process *process, unsigned time);
 
 /* Stands still, as with SIGSTOP. */
 void process_pause(struct process *process, uint64_t until_us);

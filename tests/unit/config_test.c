@@ -655,6 +655,7 @@ static void test_help_fits_a_screen(void **state)
     (void)state;
     check_help(config_help(CONFIG_NODE));
     check_help(config_help(CONFIG_FRONTEND));
+    check_help(config_help(CONFIG_RESHARD));
 }
 
 /* Each role's help has its own options, and those of the other one are not in it. */
@@ -662,7 +663,7 @@ static void test_help_names_every_option(void **state)
 {
     (void)state;
     static const char *const others[] = {"--help", "--version", "VELOUR_FOG_"};
-    static const enum config_role roles[] = {CONFIG_NODE, CONFIG_FRONTEND};
+    static const enum config_role roles[] = {CONFIG_NODE, CONFIG_FRONTEND, CONFIG_RESHARD};
     for (size_t r = 0; r < COUNT(roles); r++) {
         const char *help = config_help(roles[r]);
         for (const struct config_option *option = config_options; option->name; option++) {
@@ -675,6 +676,7 @@ static void test_help_names_every_option(void **state)
             check(strstr(help, others[i]) != NULL, "%s", others[i]);
     }
     assert_non_null(strstr(config_help(CONFIG_NODE), "frontend --help"));
+    assert_non_null(strstr(config_help(CONFIG_NODE), "reshard --help"));
 }
 
 /* What both roles have reaches a front-end by the same parsers. */
@@ -722,27 +724,44 @@ static void test_frontends_allow_private_networks(void **state)
     assert_false(allow_list_has(&config.frontend.server.allow, &far));
 }
 
-/* An option of the other role is refused on the command line, with the command that has it, and ignored in the environment,
+static const char *name_of(unsigned role)
+{
+    return role == CONFIG_RESHARD ? "reshard" : role == CONFIG_FRONTEND ? "frontend" : "node";
+}
+
+/* An option of another role is refused on the command line, with the command that has it, and ignored in the environment,
  * whatever it is there. */
-static void test_options_of_the_other_role(void **state)
+static void check_of_another(const struct config_option *option, unsigned role)
+{
+    struct config config;
+    char argument[64], setting[64], sentence[64];
+    snprintf(argument, sizeof argument, "--%s=", option->name);
+    snprintf(sentence, sizeof sentence, "not of velour-fog %s", name_of(role));
+    variable_setting(setting, sizeof setting, option->name, "certainly wrong");
+    set_environment(setting);
+    assert_int_equal(PARSE(&config, name_of(role), argument), -EINVAL);
+    check_sentence(&config, option->name);
+    check_sentence(&config, sentence);
+    int result = role == CONFIG_NODE       ? PARSE(&config, "node")
+                 : role == CONFIG_FRONTEND ? PARSE(&config, "frontend", "--cluster=a:1")
+                                           : PARSE(&config, "reshard", "--from=a:1", "--to=b:1");
+    check(result == 0, "--%s, %s: %s", option->name, name_of(role), config.error);
+}
+
+static void test_options_of_another_role(void **state)
 {
     (void)state;
-    for (const struct config_option *option = config_options; option->name; option++) {
-        struct config config;
-        char argument[64], setting[64];
-        if (option->roles == (CONFIG_NODE | CONFIG_FRONTEND))
-            continue;
-        bool of_node = option->roles == CONFIG_NODE;
-        snprintf(argument, sizeof argument, "--%s=", option->name);
-        variable_setting(setting, sizeof setting, option->name, "certainly wrong");
-        set_environment(setting);
-        assert_int_equal(PARSE(&config, of_node ? "frontend" : "node", argument), -EINVAL);
-        check_sentence(&config, option->name);
-        check_sentence(&config, of_node ? "an option of velour-fog node"
-                                        : "an option of velour-fog frontend");
-        assert_int_equal(
-            of_node ? PARSE(&config, "frontend", "--cluster=a:1") : PARSE(&config, "node"), 0);
-    }
+    static const unsigned roles[] = {CONFIG_NODE, CONFIG_FRONTEND, CONFIG_RESHARD};
+    for (const struct config_option *option = config_options; option->name; option++)
+        for (size_t r = 0; r < COUNT(roles); r++)
+            if (!(option->roles & roles[r]))
+                check_of_another(option, roles[r]);
+    struct config config;
+    set_environment(NULL);
+    assert_int_equal(PARSE(&config, "frontend", "--join", "a:1"), -EINVAL);
+    check_sentence(&config, "--join is an option of velour-fog node");
+    assert_int_equal(PARSE(&config, "--cluster", "a:1"), -EINVAL);
+    check_sentence(&config, "--cluster is an option of velour-fog frontend");
 }
 
 static void test_clusters_of_the_command_line(void **state)
@@ -835,7 +854,7 @@ int main(void)
         cmocka_unit_test(test_help_names_every_option),
         cmocka_unit_test(test_frontends_have_the_shared_options),
         cmocka_unit_test(test_frontends_allow_private_networks),
-        cmocka_unit_test(test_options_of_the_other_role),
+        cmocka_unit_test(test_options_of_another_role),
         cmocka_unit_test(test_clusters_of_the_command_line),
         cmocka_unit_test(test_cluster_lists_are_full_at_their_ends),
         cmocka_unit_test(test_names_of_clusters_fill_their_room),
