@@ -113,11 +113,12 @@ struct relay {
     uint64_t late_us;       /* the first try shall be, by that of the first node */
     uint64_t other_version; /* of the key in the other clusters; 0 when they know nothing of it */
     uint64_t
-        held_until_us; /* a node may keep a GET so long; loop time, 0 for one that does not wait */
+        held_until_us; /* a node may keep it so long, as its client says; 0: it does not wait */
     uint64_t
         wait_until_us; /* while keys move: a request that waits; 0 for none. Then when it is asked anew */
     uint64_t again_us;
-    uint8_t state; /* enum relay_state */
+    uint32_t copies; /* that a write waits for */
+    uint8_t state;   /* enum relay_state */
     uint8_t tries;
     bool write;
     bool home;         /* a read that goes where the key's writes go */
@@ -317,7 +318,7 @@ void relay_failed(struct relay *relay, bool lost);
 void relay_hurry(struct relay *relay);
 
 /* The pieces of the request, for this try; `room` is for the lines between them. Returns how many. */
-enum { RELAY_PIECES_MAX = 3, RELAY_LINES_BYTES = 128 };
+enum { RELAY_PIECES_MAX = 3, RELAY_LINES_BYTES = 192 };
 unsigned relay_pieces(struct relay *relay, struct conn_piece pieces[RELAY_PIECES_MAX],
                       char room[RELAY_LINES_BYTES]);
 

@@ -186,14 +186,19 @@ static size_t put_version(const struct relay *relay, char room[RELAY_LINES_BYTES
     return before_us ? put_number(room, used, SLICE("Fog-Before: "), before_us) : used;
 }
 
-/* A GET that waits and is tried again has less time left. Returns the line's length; 0 as well when there is none left. */
-static size_t put_wait(const struct relay *relay, char room[RELAY_LINES_BYTES])
+/* What waits and is tried again has less time left. A GET without any does not wait; a write still wants to know of its copies. Returns
+ * the length of the lines. */
+static size_t put_wait(const struct relay *relay, char room[RELAY_LINES_BYTES], size_t used)
 {
     uint64_t now_us = relay->frontend->loop->now_us;
-    if (relay->held_until_us <= now_us || relay->hurried)
-        return 0;
-    uint64_t left_us = relay->held_until_us - now_us;
-    return put_number(room, 0, SLICE("Prefer: wait="), (left_us + 999999) / 1000000);
+    uint64_t left_us = relay->held_until_us > now_us ? relay->held_until_us - now_us : 0;
+    if (relay->hurried || (left_us == 0 && !relay->write))
+        return used;
+    if (relay->copies == UINT32_MAX)
+        used += put_text(room + used, SLICE("Prefer: copies=all\r\n"));
+    else if (relay->write)
+        used = put_number(room, used, SLICE("Prefer: copies="), relay->copies);
+    return put_number(room, used, SLICE("Prefer: wait="), (left_us + 999999) / 1000000);
 }
 
 /* A body that came in chunks and is whole, or is passed on in chunks. */
@@ -233,7 +238,7 @@ unsigned relay_pieces(struct relay *relay, struct conn_piece pieces[RELAY_PIECES
     else if (upload)
         used = put_number(room, used, SLICE("Content-Length: "), body_bytes);
     if (again)
-        used += put_wait(relay, room + used);
+        used = put_wait(relay, room, used);
     used += put_text(room + used, SLICE("\r\n"));
     size_t head_bytes = relay->head_bytes - (relay->hurried || again ? relay->prefer_bytes : 0);
     pieces[0] = (struct conn_piece){.data = sent->data, .len = head_bytes};
@@ -272,7 +277,7 @@ static void relay_give_back(struct relay *relay)
 static void relay_set_wait(struct relay *relay, uint64_t seconds)
 {
     uint64_t until_us = relay->frontend->loop->now_us + seconds * 1000000;
-    if (!relay->other) {
+    if (!relay->other || relay->write) {
         relay->held_until_us = until_us;
         return;
     }
@@ -306,11 +311,12 @@ struct relay *relay_new(struct frontend *frontend, struct request *request)
     relay->versioned = work->options.exact;
     relay->after = relay->versioned ? 0 : work->options.version;
     relay->before_us = work->options.before_us;
+    relay->copies = work->options.copies;
     relay->home = frontend->config.read_home || request_follows_write(request);
     relay->head_only = request->head.method == HTTP_HEAD;
     relay->alone = request->exclusive;
     relay->waits = relay->alone && !relay->write;
-    if (relay->waits)
+    if (relay->waits || (relay->alone && work->options.waits))
         relay_set_wait(relay, work->options.wait_seconds);
     relay_bytes_init(&relay->sent);
     relay_bytes_init(&relay->got);

@@ -524,6 +524,23 @@ static void test_wait_again(void **state)
     expect(&reader, 200, "new");
 }
 
+static void test_copies_again(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, "PUT /a HTTP/1.1\r\nHost: h\r\nPrefer: copies=all, wait=10\r\n"
+                 "Content-Length: 0\r\n\r\n");
+    pass(6 * SECOND);
+    lose(nodes.asked[0].fd);
+    assert_true(asked_has(1, "Prefer: copies=all\r\nPrefer: wait=4\r\n"));
+    pass(6 * SECOND);
+    lose(nodes.asked[1].fd);
+    assert_true(asked_has(2, "Prefer: copies=all\r\nPrefer: wait=0\r\n"));
+    say(nodes.asked[2].fd, OK);
+    settle();
+    expect(&reader, 200, "");
+}
+
 /* Long values */
 
 /* The connection that brought the last part of a value while it was paused serves the next request. */
@@ -871,6 +888,7 @@ int main(void)
         TEST(test_parked),
         TEST(test_misrouted),
         TEST(test_wait_again),
+        TEST(test_copies_again),
         TEST(test_stream_to_a_slow_client),
         TEST(test_stream_gives_way),
         TEST(test_stream_goes_on_elsewhere),
