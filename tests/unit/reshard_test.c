@@ -1,0 +1,85 @@
+#include "role/reshard_state.h"
+
+#include "unit.h"
+
+static void check_answer(const char *text, bool good, uint64_t wanted)
+{
+    uint64_t fresh = 12345;
+    assert_int_equal(target_read_answer(slice_of(text), &fresh), good);
+    assert_int_equal(fresh, good ? wanted : 12345);
+}
+
+static void test_answers_to_merges(void **state)
+{
+    (void)state;
+    check_answer("3 records were read, 0 of them were new here.\n", true, 0);
+    check_answer("3 records were read, 2 of them were new here.\n", true, 2);
+    check_answer("1 records were read, 18446744073709551615 of them were new here.", true,
+                 UINT64_MAX);
+    check_answer("1 records were read, 18446744073709551616 of them were new here.", false, 0);
+    check_answer("3 records were read,  of them were new here.\n", false, 0);
+    check_answer("3 records were read, -1 of them were new here.\n", false, 0);
+    check_answer("3 records were read, 2", false, 0);
+    check_answer("3 records were read, 2 of them were new here", false, 0);
+    check_answer(" of them were new here. 3 records were read, 2", false, 0);
+    check_answer("hello\n", false, 0);
+    check_answer("", false, 0);
+}
+
+static void check_line(const struct reshard_told *told, bool terminal, const char *wanted)
+{
+    char out[RESHARD_LINE_BYTES];
+    assert_string_equal(reshard_format(told, terminal, out), wanted);
+}
+
+static void test_lines(void **state)
+{
+    (void)state;
+    struct reshard_told told = {.pass = 1};
+    check_line(&told, false, "pass 1: 0.0 %, 0 records, 0 new, 0.0 MB/s\n");
+    told = (struct reshard_told){.pass = 2,
+                                 .records = 500000,
+                                 .fresh = 7,
+                                 .elapsed_us = 10 * 1000 * 1000,
+                                 .rate = 12340000,
+                                 .permille = 250};
+    check_line(&told, false, "pass 2: 25.0 %, 500000 records, 7 new, 12.3 MB/s, 30 s left\n");
+    check_line(&told, true,
+               "\rpass 2: [#####---------------] 25.0 %, 500000 records, 7 new, 12.3 MB/s, 30 s "
+               "left\033[K");
+    told.permille = 1;
+    check_line(&told, false, "pass 2: 0.1 %, 500000 records, 7 new, 12.3 MB/s, 166 min left\n");
+    told.permille = 1000;
+    check_line(&told, true,
+               "\rpass 2: [####################] 100.0 %, 500000 records, 7 new, 12.3 MB/s, 0 s "
+               "left\033[K");
+    told.waiting = "a node of --to number 1 that is ready";
+    check_line(&told, false,
+               "pass 2: 100.0 %, 500000 records, 7 new, 12.3 MB/s, waits for a node of --to number "
+               "1 that is ready\n");
+}
+
+/* The longest line that there may be is whole. */
+static void test_longest_line(void **state)
+{
+    (void)state;
+    char out[RESHARD_LINE_BYTES];
+    const struct reshard_told told = {.pass = RESHARD_PASSES_MAX,
+                                      .records = 1000000000000,
+                                      .fresh = 1000000000000,
+                                      .rate = 100000000000,
+                                      .permille = 1000,
+                                      .waiting = "a node of --from number 1023 that is ready"};
+    reshard_format(&told, true, out);
+    assert_non_null(strstr(out, "that is ready\033[K"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_answers_to_merges),
+        cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_longest_line),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
