@@ -36,6 +36,7 @@ enum http_field_name {
     HTTP_FIELD_CONTENT_TYPE,
     HTTP_FIELD_ETAG, /* of responses */
     HTTP_FIELD_FOG_AFTER,
+    HTTP_FIELD_FOG_BEFORE,
     HTTP_FIELD_FOG_COPIES, /* of responses */
     HTTP_FIELD_FOG_FROM,
     HTTP_FIELD_FOG_TTL,

@@ -114,7 +114,7 @@ struct request {
     struct http_error error;   /* status 0: none */
     uint64_t received_us;      /* loop time at which it was read */
     void *service_data;        /* the service's, see on_request_end */
-    uint64_t service_room[10]; /* the service's, zeroed at first */
+    uint64_t service_room[11]; /* the service's, zeroed at first */
     uint32_t offset;           /* of its head in the client's input */
     uint16_t status;           /* of the reply, once there is one */
     uint8_t kind;              /* the service's */
@@ -190,6 +190,9 @@ bool request_follows_write(const struct request *request);
  * the end of the turn at the earliest. May be called from within on_request. */
 void server_answer_deferred(struct request *deferred,
                             void (*answer)(struct service *, struct request *));
+
+/* It cannot after all, and `answer` was not called yet: server_answer_deferred follows another time. */
+void server_unanswer_deferred(struct request *deferred);
 
 /* While a body comes in parts: reads no more of it, until it is called with false. What was read already still comes. */
 void server_pause_body(struct request *request, bool paused);

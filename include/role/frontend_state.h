@@ -38,6 +38,7 @@ enum {
         1024, /* a body up to this is taken whole before it is passed on; a larger one streams */
     RELAY_STREAM_BYTES = 256 * 1024, /* of a streaming answer that its client has not taken */
     RELAY_TRIES_MAX = 6,
+    RELAY_LATE_US = 500 * 1000,  /* so late a node may carry out the first try of a write */
     RELAY_PARK_US = 1500 * 1000, /* a request waits so long for a member that is ready */
     RELAY_ASK_AGAIN_US =
         500 * 1000,     /* while keys move, a request that waits is asked anew so often */
@@ -46,6 +47,9 @@ enum {
         20000, /* retries that may be made at once; each request earns a tenth of one */
     RETRY_TOKEN_PARTS = 10,
 };
+
+#define VERSION_AHEAD_US_MAX \
+    ((uint64_t)86400 * 1000000) /* of a node's clock, to be minded in other keys' versions */
 
 struct relay;
 struct lane;
@@ -71,6 +75,7 @@ struct attempt {
     struct lane *lane;
     struct attempt *previous, *next; /* of its lane, in the order of calls */
     bool counted;                    /* in its backend's in_flight */
+    bool begun;                      /* its answer is the one under way */
 };
 
 enum relay_state {
@@ -78,8 +83,7 @@ enum relay_state {
     RELAY_SENDING,   /* it is on its way, or about to be sent again */
     RELAY_PARKED,    /* nobody is ready */
     RELAY_WAITING,   /* while keys move: nothing has changed yet, it is asked anew soon */
-    RELAY_STREAMING, /* the answer's head was there, its body goes on */
-    RELAY_ANSWERED,  /* all of the answer is known */
+    RELAY_ANSWERED,  /* what can be known of the answer is known */
 };
 
 /* A body that comes in parts, see upload.c. */
@@ -101,28 +105,37 @@ struct relay {
     struct backend *avoid;         /* where the last try failed */
     struct relay *previous, *next; /* of those that are parked, or free */
     uint64_t key_hash;
-    uint64_t version;       /* of the first try; before, what it is to be at least */
+    uint64_t version; /* of the first try; 0 before */
+    uint64_t after;   /* what it is to be at least, as its client wants it */
+    uint64_t
+        before_us; /* its client wants it carried out before that time of the node's clock; or 0 */
+    uint64_t late_us;       /* the first try shall be, by that of the first node */
     uint64_t other_version; /* of the key in the other clusters; 0 when they know nothing of it */
+    uint64_t
+        held_until_us; /* a node may keep a GET so long; loop time, 0 for one that does not wait */
     uint64_t
         wait_until_us; /* while keys move: a request that waits; 0 for none. Then when it is asked anew */
     uint64_t again_us;
     uint8_t state; /* enum relay_state */
     uint8_t tries;
     bool write;
-    bool home;             /* a read that goes where the key's writes go */
-    bool versioned;        /* the client has given a version itself */
-    bool ahead;            /* the node may give a version that is less than what was seen here */
-    bool asks_version;     /* of the other clusters, before the request itself */
-    bool unasked;          /* they did not tell */
-    bool older;            /* the answer under way is not what the other clusters know of the key */
-    bool head_only;        /* HEAD */
-    bool alone;            /* it may take long: a connection of its own */
-    bool waits;            /* its client wants to hear of a change */
-    bool hurried;          /* it waits no more: what it prefers is left out */
-    bool elsewhere;        /* the answer under way is a refusal that another member may not give */
-    bool misrouted;        /* the node that answers is of another partition */
-    bool broken;           /* the answer cannot be completed */
-    bool paused;           /* its lane was, until its client has taken more */
+    bool home;         /* a read that goes where the key's writes go */
+    bool versioned;    /* the client has given a version itself */
+    bool ahead;        /* the node may give a version that is less than what was seen here */
+    bool asks_version; /* of the other clusters, before the request itself */
+    bool unasked;      /* they did not tell */
+    bool older;        /* the answer under way is not what the other clusters know of the key */
+    bool head_only;    /* HEAD */
+    bool alone;        /* it may take long: a connection of its own */
+    bool waits;        /* its client wants to hear of a change */
+    bool hurried;      /* it waits no more: what it prefers is left out */
+    bool elsewhere;    /* the answer under way is a refusal that another member may not give */
+    bool misrouted;    /* the node that answers is of another partition */
+    bool broken;       /* the answer cannot be completed */
+    bool paused;       /* its lane was, until its client has taken more */
+    bool streaming;    /* the answer's head was there, its body goes on: perhaps by another try */
+    bool told;         /* the head of a streaming answer was written */
+    bool lost;         /* a try has ended that may have been carried out */
     struct upload *upload; /* NULL when the body came whole */
 
     uint16_t status;      /* of the answer */
@@ -170,6 +183,8 @@ struct backend {
     struct lane *shared, *spare; /* of these; NULL, or not open yet */
     uint64_t id;                 /* of the node that answers there; 0 before */
     uint64_t hello_due_us, retry_us, backoff_us;
+    uint64_t asked_us;              /* when the hello under way was */
+    uint64_t clock_us, clock_at_us; /* its wall clock was this at that loop time, or more */
     unsigned lane_count;
     unsigned in_flight; /* requests on shared lanes */
     struct seed *seed;  /* that named it, or a name of which it is an address; NULL for none */
@@ -269,8 +284,12 @@ static inline struct frontend_work *frontend_work_of(struct request *request)
 /* A number below `below`, by chance. */
 unsigned frontend_chance(struct frontend *frontend, unsigned below);
 
-/* A version for a write that begins now: more than any that a node has told. */
-uint64_t frontend_version(struct frontend *frontend);
+/* Some node, or a client, has told of a version; `clock_us` is what a node's clock says. One that is far ahead of it is not minded, since
+ * then all that is written later would have to be ahead, too. */
+void frontend_learn_version(struct frontend *frontend, uint64_t version, uint64_t clock_us);
+
+/* A version for a write that is sent now to a node whose clock says at least `clock_us`: more than any that a node has told. */
+uint64_t frontend_version(struct frontend *frontend, uint64_t clock_us);
 
 /* relay.c: a request, as it is sent. */
 
@@ -278,7 +297,7 @@ uint64_t frontend_version(struct frontend *frontend);
 struct relay *relay_new(struct frontend *frontend, struct request *request);
 void relay_free(struct relay *relay);
 
-/* Counts it, gives it a version, and sends it. */
+/* Counts it, and sends it. */
 void relay_begin(struct relay *relay);
 
 /* The request is deferred now, and whole: off it goes. */
@@ -289,9 +308,6 @@ void relay_send(struct relay *relay);
 
 /* Its attempt has ended without an answer. `lost`: the node may have carried it out. */
 void relay_failed(struct relay *relay, bool lost);
-
-/* Its version is there: sends it for the first time. */
-void relay_send_first(struct relay *relay);
 
 /* Its client should not be kept waiting any more. */
 void relay_hurry(struct relay *relay);
@@ -312,7 +328,7 @@ int relay_bytes_add(struct relay_bytes *bytes, struct slice data);
 
 extern const struct call_ops moving_call_ops;
 
-/* Asks the other clusters for the key's version; relay_send_first follows. */
+/* Asks the other clusters for the key's version; then it is sent. */
 void moving_ask_version(struct relay *relay);
 
 /* They do not tell: it is done without. */
@@ -337,13 +353,16 @@ extern const struct call_ops relay_call_ops;
 void relay_answer(struct relay *relay);
 
 /* What the answer says of the key's version; 0 for nothing. */
-uint64_t relay_learn_version(struct frontend *frontend, const struct http_response *head);
+uint64_t relay_learn_version(const struct attempt *attempt, const struct http_response *head);
 
 /* Answers with a refusal of the front-end's own; a body that is under way ends. `sentence` is static. */
 void relay_refuse(struct relay *relay, unsigned status, const char *sentence);
 
 /* A streaming answer cannot go on. */
 void relay_break(struct relay *relay);
+
+/* What came of an answer of which its client has seen nothing yet is dropped: another try begins anew. */
+void relay_rewind(struct relay *relay);
 
 enum server_stream_result relay_on_stream(struct relay *relay, struct request *request);
 void relay_blocks_free(struct relay *relay);
@@ -399,6 +418,12 @@ void backend_down(struct backend *backend, const char *why);
 
 /* Whether it can be used has changed, perhaps. */
 void backend_update(struct backend *backend);
+
+/* The connection for most requests, if one stands; else NULL. */
+struct lane *backend_lane(struct backend *backend);
+
+/* What its wall clock says now, or less: by as much as its last hello was on its way. */
+uint64_t backend_clock_us(const struct backend *backend);
 
 /* partition.c */
 

@@ -11,7 +11,9 @@ enum {
 
 /* All 0 when the request says nothing. */
 struct key_options {
-    uint64_t version;      /* that a write shall have at least */
+    uint64_t version; /* that a write shall have at least */
+    uint64_t
+        before_us; /* a write is not carried out at this time of the clock or later; 0: no limit */
     uint32_t ttl_seconds;  /* of a write */
     uint32_t copies;       /* that a write is to be held by; UINT32_MAX for all */
     uint16_t wait_seconds; /* of a GET, or for the copies */

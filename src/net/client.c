@@ -149,14 +149,6 @@ static void client_reject(struct client *client, unsigned status, const char *se
     client_finish(client, true);
 }
 
-/* A request may have come that was not read yet: who is woken late must not take that for silence. Returns whether there is none. */
-static bool client_is_idle(struct client *client)
-{
-    client_read(client, true);
-    return client->conn.state == CONN_OPEN && client->state == CLIENT_READY && !client->in_batch &&
-           !client->reading && !client->pending;
-}
-
 static void client_time_is_up(struct client *client)
 {
     struct server *server = client->server;
@@ -170,10 +162,8 @@ static void client_time_is_up(struct client *client)
     } else if (client->reading) {
         server->counters.timeouts++;
         client_reject(client, 408, "The request was not complete in time.");
-    } else if (client_is_idle(client)) {
-        client_finish(client, false);
-    } else if (client->conn.state == CONN_OPEN) {
-        client_set_timer(client);
+    } else {
+        client_finish(client, false); /* idle */
     }
 }
 
@@ -268,7 +258,7 @@ static void stream_continue(struct client *client)
     client->starved = result == SERVER_STREAM_WAIT;
     if (client->conn.state != CONN_OPEN || result <= SERVER_STREAM_WAIT)
         return;
-    bool close = request->close || client->server->draining;
+    bool close = request->close || (client->server->draining && !client->pending);
     exchange_free(client);
     client->state = CLIENT_READY;
     if (result == SERVER_STREAM_BROKEN)
@@ -285,7 +275,7 @@ static void client_stream(struct client *client)
     if (client->conn.state != CONN_OPEN || client->state == CLIENT_FINISHING)
         return;
     client->active_us = client->server->loop->now_us;
-    conn_pause(&client->conn, client->state == CLIENT_STREAMING);
+    conn_pause(&client->conn, client->state == CLIENT_STREAMING || client->waiting);
     client->more |= client->conn.kept != NULL;
     if (conn_blocked(&client->conn))
         client_set_timer(client);
@@ -482,7 +472,9 @@ void client_drain(struct client *client)
         server_answer(&client->exchange->request, client->server->service->on_hold_end);
     else if (client->state == CLIENT_READY && !client->reading && !client->more &&
              !client->in_batch && !client->pending && !conn_blocked(&client->conn)) {
-        if (!client_is_idle(client))
+        client_read(client, true); /* a request may have come that was not read yet */
+        if (client->conn.state != CONN_OPEN || client->in_batch || client->reading ||
+            client->pending || client->state != CLIENT_READY)
             return;
         if (client_is_busy(client))
             client_set_timer(client);

@@ -136,6 +136,12 @@ void client_answer_deferred(struct client *client)
         client_settle_deferred(client);
 }
 
+void server_unanswer_deferred(struct request *deferred)
+{
+    assert(deferred->deferred && !deferred->replied);
+    ((struct exchange *)deferred)->answer = NULL;
+}
+
 void server_pause_body(struct request *request, bool paused)
 {
     struct client *client = request->client;

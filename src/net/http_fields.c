@@ -156,6 +156,7 @@ static const struct known_field known_fields[] = {
     {{"if-match", 8}, field_keep, HTTP_FIELD_IF_MATCH, false},
     {{"fog-after", 9}, field_keep, HTTP_FIELD_FOG_AFTER, true},
     {{"connection", 10}, connection_read, FIELD_CONNECTION, false},
+    {{"fog-before", 10}, field_keep, HTTP_FIELD_FOG_BEFORE, true},
     {{"fog-copies", 10}, response_field_keep, HTTP_FIELD_FOG_COPIES, false},
     {{"fog-version", 11}, field_keep, HTTP_FIELD_FOG_VERSION, true},
     {{"retry-after", 11}, response_field_keep, HTTP_FIELD_RETRY_AFTER, false},
@@ -171,8 +172,8 @@ enum { OTHERS = sizeof known_fields / sizeof *known_fields - 1 };
 /* Where in known_fields the names of a length begin. */
 static const uint8_t known_start[] = {
     [0] = OTHERS, [1] = OTHERS, [2] = OTHERS, [3] = OTHERS,  [4] = 0,       [5] = 2,
-    [6] = 3,      [7] = 6,      [8] = 7,      [9] = 9,       [10] = 10,     [11] = 12,
-    [12] = 14,    [13] = 15,    [14] = 16,    [15] = OTHERS, [16] = OTHERS, [17] = 17,
+    [6] = 3,      [7] = 6,      [8] = 7,      [9] = 9,       [10] = 10,     [11] = 13,
+    [12] = 15,    [13] = 16,    [14] = 17,    [15] = OTHERS, [16] = OTHERS, [17] = 18,
 };
 
 static uint64_t load(const char *at, size_t bytes)

@@ -23,18 +23,23 @@ static void log_backend(const struct backend *backend, enum log_level level, con
 
 /* Whether it can be used */
 
-static bool is_usable(const struct backend *backend)
+static bool is_usable(struct backend *backend)
 {
-    return backend->up && backend->is_ready && !backend->wrong && lane_is_open(backend->shared);
+    return backend_lane(backend) && backend->up && backend->is_ready && !backend->wrong;
 }
 
-void backend_update(struct backend *backend)
+struct lane *backend_lane(struct backend *backend)
 {
     if (!lane_is_open(backend->shared) && lane_is_open(backend->spare)) {
         struct lane *lane = backend->shared;
         backend->shared = backend->spare;
         backend->spare = lane;
     }
+    return lane_is_open(backend->shared) ? backend->shared : NULL;
+}
+
+void backend_update(struct backend *backend)
+{
     bool usable = is_usable(backend);
     if (usable == backend->usable)
         return;
@@ -109,19 +114,48 @@ static void take_id(struct backend *backend, struct slice line)
     partition_update(backend->partition);
 }
 
-static void take_hello(struct backend *backend, struct slice body)
+/* The least that its clock can say is the most of what follows from all hellos so far: the quickest of them is the most exact. One that
+ * says less than would have been possible tells that the clock was set back. */
+static void take_clock(struct backend *backend, struct slice said)
+{
+    unsigned long long clock_us;
+    uint64_t now_us = loop_of(backend)->now_us, known_us = backend_clock_us(backend);
+    if (!slice_number(said, UINT64_MAX, &clock_us) ||
+        (known_us > clock_us && known_us <= clock_us + (now_us - backend->asked_us)))
+        return;
+    backend->clock_us = clock_us;
+    backend->clock_at_us = now_us;
+}
+
+uint64_t backend_clock_us(const struct backend *backend)
+{
+    return backend->clock_us + (loop_of(backend)->now_us - backend->clock_at_us);
+}
+
+static struct slice after(struct slice line, size_t bytes)
+{
+    return (struct slice){line.data + bytes, line.len - bytes};
+}
+
+/* Returns whether it is a hello. */
+static bool take_hello(struct backend *backend, struct slice body)
 {
     struct slice rest = body, line;
-    bool met = false;
+    bool met = false, placed = false;
     while (!met && slice_next(&rest, '\n', &line)) {
         met = slice_starts(line, SLICE("member "));
         if (met)
             take_id(backend, line);
-        else if (slice_starts(line, SLICE("partition ")))
-            take_partition(backend, (struct slice){line.data + 10, line.len - 10});
+        else if (slice_starts(line, SLICE("clock ")))
+            take_clock(backend, after(line, 6));
+        else if (slice_starts(line, SLICE("partition "))) {
+            take_partition(backend, after(line, 10));
+            placed = true;
+        }
     }
-    if (met && !backend->wrong && backend->is_ready)
+    if (met && placed && !backend->wrong && backend->is_ready)
         partition_take_list(backend->partition, body);
+    return met && placed;
 }
 
 static void on_hello(struct fetch *fetch, unsigned status, struct slice body)
@@ -130,8 +164,10 @@ static void on_hello(struct fetch *fetch, unsigned status, struct slice body)
         (struct backend *)((char *)fetch - offsetof(struct backend, hello_fetch));
     if (status == 0)
         return; /* the connection has ended, which is told too */
-    if (status == 200)
-        take_hello(backend, body);
+    if (status != 200 || !take_hello(backend, body)) {
+        backend_down(backend, "msg=\"what answers there is no node\"");
+        return;
+    }
     if (!backend->up)
         log_backend(backend, LOG_INFO_LEVEL, "node-up", "");
     backend->up = true;
@@ -158,6 +194,7 @@ static void backend_ask(struct backend *backend)
     backend->hello_due_us = loop_of(backend)->now_us + BACKEND_HELLO_US;
     if (backend->ready_fetch.busy || backend->hello_fetch.busy)
         return;
+    backend->asked_us = loop_of(backend)->now_us;
     fetch_start(&backend->ready_fetch, backend->control, &ready, 1);
     fetch_start(&backend->hello_fetch, backend->control, &hello, 1);
 }

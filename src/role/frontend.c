@@ -242,13 +242,19 @@ unsigned frontend_chance(struct frontend *frontend, unsigned below)
     return (unsigned)((x * 2685821657736338717ULL >> 32) * below >> 32);
 }
 
-uint64_t frontend_version(struct frontend *frontend)
+void frontend_learn_version(struct frontend *frontend, uint64_t version, uint64_t clock_us)
 {
-    uint64_t now_us = frontend->loop->wall_us;
-    if (now_us <= frontend->latest_version)
-        now_us = frontend->latest_version + 1;
-    frontend->latest_version = now_us;
-    return now_us;
+    if (version > frontend->latest_version && version < clock_us + VERSION_AHEAD_US_MAX)
+        frontend->latest_version = version;
+}
+
+uint64_t frontend_version(struct frontend *frontend, uint64_t clock_us)
+{
+    if (frontend->latest_version < clock_us)
+        frontend->latest_version = clock_us;
+    else
+        frontend->latest_version++;
+    return frontend->latest_version;
 }
 
 /* Time */

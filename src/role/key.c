@@ -87,6 +87,19 @@ static void take_version(struct request *request, struct key_options *options)
                        "Fog-Version takes a whole number of microseconds since 1970.");
 }
 
+/* Until when the write may be carried out: later it has been given up, and may have been tried elsewhere. */
+static void take_before(struct request *request, struct key_options *options)
+{
+    const struct http_field *field = http_field_find(&request->head, HTTP_FIELD_FOG_BEFORE);
+    unsigned long long before_us;
+    if (!field)
+        return;
+    if (slice_number(field->value, UINT64_MAX, &before_us) && before_us > 0)
+        options->before_us = before_us;
+    else
+        request_refuse(request, 400, "Fog-Before takes a whole number of microseconds since 1970.");
+}
+
 static void check_method(struct request *request)
 {
     bool writes = key_is_set(request) || request->head.method == HTTP_DELETE;
@@ -124,8 +137,10 @@ void key_options_read(struct request *request, uint64_t value_max, struct key_op
         return;
     check_method(request);
     take_preferences(request, options);
-    if (request->head.method >= HTTP_POST)
-        take_version(request, options);
+    if (request->head.method < HTTP_POST)
+        return;
+    take_version(request, options);
+    take_before(request, options);
 }
 
 void key_reply_not_allowed(struct request *request)

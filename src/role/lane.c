@@ -48,10 +48,17 @@ static void attempt_remove(struct attempt *attempt)
         lane->last = attempt->previous;
 }
 
+/* It is no load any more, as far as choosing goes. */
+static void attempt_uncount(struct attempt *attempt)
+{
+    attempt->lane->backend->in_flight -= attempt->counted;
+    attempt->counted = false;
+}
+
 static void attempt_free(struct attempt *attempt)
 {
     struct frontend *frontend = attempt->lane->backend->partition->frontend;
-    attempt->lane->backend->in_flight -= attempt->counted;
+    attempt_uncount(attempt);
     attempt_remove(attempt);
     attempt->next = frontend->free_attempts;
     frontend->free_attempts = attempt;
@@ -69,25 +76,34 @@ void attempt_end(struct attempt *attempt, bool done)
 {
     struct lane *lane = attempt->lane;
     attempt_free(attempt);
+    upstream_pause(lane->upstream, false); /* as it may be since the last part of the body */
     if (lane->kind == LANE_SHARED || lane->first)
         return;
     if (!done || lane->yielded || lanes_idle(lane->backend) > LANES_IDLE_MAX)
         upstream_close(lane->upstream, 0);
 }
 
-void attempt_give_up(struct attempt *attempt)
+/* Its relay goes its own way. */
+static void attempt_detach(struct attempt *attempt)
 {
     struct lane *lane = attempt->lane;
-    if (attempt->relay->state == RELAY_STREAMING && lane->kind == LANE_SHARED)
-        lane_yield(lane); /* the rest of it would hold up others */
     attempt->relay->attempt = NULL;
     attempt->relay = NULL;
+    attempt_uncount(attempt);
     if (lane->waiting) { /* it was never called */
         lane->waiting = false;
         attempt_free(attempt);
     } else {
         upstream_abandon(&attempt->call);
     }
+}
+
+void attempt_give_up(struct attempt *attempt)
+{
+    struct lane *lane = attempt->lane;
+    if (attempt->begun && attempt->relay->streaming && lane->kind == LANE_SHARED)
+        lane_yield(lane); /* the rest of it would hold up others */
+    attempt_detach(attempt);
     if (lane->kind == LANE_ALONE)
         upstream_close(lane->upstream, -ECANCELED);
 }
@@ -237,7 +253,7 @@ static struct relay *lane_take_relays(struct lane *lane)
         struct relay *relay = attempt->relay;
         if (!relay)
             continue;
-        attempt_give_up(attempt);
+        attempt_detach(attempt);
         relay->next = NULL;
         *end = relay;
         end = &relay->next;
@@ -256,7 +272,7 @@ void lane_yield(struct lane *lane)
     if (backend->shared == lane) {
         backend->shared = backend->spare;
         backend->spare = NULL;
-    } else {
+    } else if (backend->spare == lane) {
         backend->spare = NULL;
     }
     backend_update(backend);

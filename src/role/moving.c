@@ -32,7 +32,7 @@ static void moving_end_asking(struct relay *relay)
 {
     relay->asks_version = false;
     turn_to(relay, relay->own);
-    relay_send_first(relay);
+    relay_send(relay);
 }
 
 void moving_go_on(struct relay *relay)
@@ -61,7 +61,7 @@ static void version_on_head(struct call *call, const struct http_response *head)
     struct relay *relay = ((struct attempt *)call)->relay;
     relay->misrouted = head->status == 421;
     relay->elsewhere = head->status != 200 && head->status != 204;
-    relay->other_version = relay_learn_version(relay->frontend, head);
+    relay->other_version = relay_learn_version((struct attempt *)call, head);
 }
 
 static void version_on_end(struct call *call, enum call_result result)

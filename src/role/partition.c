@@ -72,9 +72,9 @@ void partition_update(struct partition *partition)
 
 /* Whom to ask */
 
-static bool can_take(const struct relay *relay, const struct backend *backend)
+static bool can_take(const struct relay *relay, struct backend *backend)
 {
-    return backend != relay->avoid && lane_is_open(backend->shared);
+    return backend != relay->avoid && backend_lane(backend);
 }
 
 /* Rendezvous hashing (Thaler and Ravishankar, 1998): each key has an order of members, which does not change for those that stay
@@ -125,7 +125,7 @@ static struct backend *choose_free(const struct partition *partition, const stru
 static struct backend *choose_again(const struct partition *partition, const struct relay *relay)
 {
     for (unsigned i = 0; i < partition->usable_count; i++)
-        if (partition->usable[i] == relay->avoid && lane_is_open(relay->avoid->shared))
+        if (partition->usable[i] == relay->avoid && backend_lane(relay->avoid))
             return partition->usable[i];
     return NULL;
 }
@@ -160,10 +160,12 @@ struct http_error partition_trouble(const struct partition *partition)
     return (struct http_error){503, "No node of this key's partition is ready; try again."};
 }
 
+/* While it counts as reached, all connections have just ended, in this turn. */
 static bool may_park(const struct partition *partition)
 {
     return partition->parked_count < PARKED_MAX &&
-           partition->frontend->loop->now_us < partition->lost_us + RELAY_PARK_US;
+           (partition->reached ||
+            partition->frontend->loop->now_us < partition->lost_us + RELAY_PARK_US);
 }
 
 void partition_park(struct partition *partition, struct relay *relay)

@@ -1,9 +1,11 @@
 /* One request on its way:
  *
- *   UPLOADING ──body is whole──► SENDING ──head of a long answer──► STREAMING ──► ANSWERED
- *                                 │   ▲ │                                           ▲
- *                     nobody is   ▼   │ └──────────── whole answer, or a refusal ───┘
+ *   UPLOADING ──body is whole──► SENDING ──whole answer, or a refusal──► ANSWERED
+ *                                 │   ▲
+ *                     nobody is   ▼   │
  *                     ready      PARKED
+ *
+ * A long answer is passed on from its head on (`streaming`); another try goes on with it.
  *
  * A try that ends without an answer is followed by one at another member. A write that is tried again carries the time of its first
  * try as its version, so that it cannot overwrite what came after that. */
@@ -11,7 +13,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/digits.h"
@@ -150,16 +151,49 @@ static int relay_write(struct relay *relay, const struct request *request)
     return 0;
 }
 
-/* What a write says of its version: of the first try when it is another one; else, when the node may know less than this front-end,
- * that it shall win over all that was seen here. Returns the line's length. */
-static int put_version(const struct relay *relay, char room[RELAY_LINES_BYTES])
+static size_t put_text(char *room, struct slice text)
 {
-    unsigned long long version = relay->version;
-    if (!relay->write || relay->versioned)
+    memcpy(room, text.data, text.len);
+    return text.len;
+}
+
+/* Adds a line with a number to others. Returns how long they are. */
+static size_t put_number(char room[RELAY_LINES_BYTES], size_t used, struct slice name,
+                         uint64_t number)
+{
+    used += put_text(room + used, name);
+    used += digits_decimal(number, room + used);
+    return used + put_text(room + used, SLICE("\r\n"));
+}
+
+/* What a write says of its version: of the first try when it is another one; else, when the node may know less than this front-end,
+ * that it shall win over all that was seen here. A first try must not be carried out any more when another one may have been. Returns
+ * the length of the lines. */
+static size_t put_version(const struct relay *relay, char room[RELAY_LINES_BYTES])
+{
+    size_t used = 0;
+    uint64_t before_us = relay->before_us;
+    if (!relay->write)
         return 0;
-    if (relay->tries > 1)
-        return snprintf(room, RELAY_LINES_BYTES, "Fog-Version: %llu\r\n", version);
-    return relay->ahead ? snprintf(room, RELAY_LINES_BYTES, "Fog-After: %llu\r\n", version - 1) : 0;
+    if (!relay->versioned && relay->tries > 1)
+        used = put_number(room, used, SLICE("Fog-Version: "), relay->version);
+    else if (!relay->versioned && relay->ahead)
+        used = put_number(room, used, SLICE("Fog-After: "), relay->version - 1);
+    bool kept = !relay->upload || !relay->upload->streams;
+    if (!relay->versioned && relay->tries == 1 && kept &&
+        (!before_us || before_us > relay->late_us))
+        before_us = relay->late_us;
+    return before_us ? put_number(room, used, SLICE("Fog-Before: "), before_us) : used;
+}
+
+/* A GET that waits and is tried again has less time left. Returns the line's length; 0 as well when there is none left. */
+static size_t put_wait(const struct relay *relay, char room[RELAY_LINES_BYTES])
+{
+    uint64_t now_us = relay->frontend->loop->now_us;
+    if (relay->held_until_us <= now_us || relay->hurried)
+        return 0;
+    uint64_t left_us = relay->held_until_us - now_us;
+    return put_number(room, 0, SLICE("Prefer: wait="), (left_us + 999999) / 1000000);
 }
 
 /* A body that came in chunks and is whole, or is passed on in chunks. */
@@ -188,21 +222,22 @@ unsigned relay_pieces(struct relay *relay, struct conn_piece pieces[RELAY_PIECES
     const struct upload *upload = unknown_length(relay);
     bool streams = relay->upload && relay->upload->streams;
     size_t body_at = relay->head_bytes + 2, body_bytes = streams ? 0 : sent->len - body_at;
-    int used = put_version(relay, room);
-    if (used == 0 && !relay->hurried && !relay->upload) {
+    bool again = relay->held_until_us && relay->tries > 1;
+    size_t used = put_version(relay, room);
+    if (used == 0 && !relay->hurried && !again && !relay->upload) {
         pieces[0] = (struct conn_piece){.data = sent->data, .len = sent->len};
         return 1;
     }
     if (upload && streams)
-        used += snprintf(room + used, RELAY_LINES_BYTES - (size_t)used,
-                         "Transfer-Encoding: chunked\r\n");
+        used += put_text(room + used, SLICE("Transfer-Encoding: chunked\r\n"));
     else if (upload)
-        used += snprintf(room + used, RELAY_LINES_BYTES - (size_t)used, "Content-Length: %zu\r\n",
-                         body_bytes);
-    used += snprintf(room + used, RELAY_LINES_BYTES - (size_t)used, "\r\n");
-    size_t head_bytes = relay->head_bytes - (relay->hurried ? relay->prefer_bytes : 0);
+        used = put_number(room, used, SLICE("Content-Length: "), body_bytes);
+    if (again)
+        used += put_wait(relay, room + used);
+    used += put_text(room + used, SLICE("\r\n"));
+    size_t head_bytes = relay->head_bytes - (relay->hurried || again ? relay->prefer_bytes : 0);
     pieces[0] = (struct conn_piece){.data = sent->data, .len = head_bytes};
-    pieces[1] = (struct conn_piece){.data = room, .len = (size_t)used};
+    pieces[1] = (struct conn_piece){.data = room, .len = used};
     pieces[2] = (struct conn_piece){.data = sent->data + body_at, .len = body_bytes};
     return body_bytes ? 3 : 2;
 }
@@ -234,11 +269,16 @@ static void relay_give_back(struct relay *relay)
 }
 
 /* While keys move, a change may come about in either cluster: no node can wait for it. */
-static void relay_wait_by_asking(struct relay *relay, uint64_t seconds)
+static void relay_set_wait(struct relay *relay, uint64_t seconds)
 {
+    uint64_t until_us = relay->frontend->loop->now_us + seconds * 1000000;
+    if (!relay->other) {
+        relay->held_until_us = until_us;
+        return;
+    }
     relay->alone = false;
     relay->hurried = true;
-    relay->wait_until_us = relay->frontend->loop->now_us + seconds * 1000000;
+    relay->wait_until_us = until_us;
 }
 
 struct relay *relay_new(struct frontend *frontend, struct request *request)
@@ -256,15 +296,14 @@ struct relay *relay_new(struct frontend *frontend, struct request *request)
     relay->state = RELAY_SENDING;
     relay->write = request->head.method >= HTTP_POST;
     relay->versioned = work->options.exact;
-    bool after = work->options.version > 0 && !work->options.exact;
-    relay->ahead = after || relay->other;
+    relay->after = relay->versioned ? 0 : work->options.version;
+    relay->before_us = work->options.before_us;
     relay->home = frontend->config.read_home || request_follows_write(request);
-    relay->version = after ? work->options.version : 0;
     relay->head_only = request->head.method == HTTP_HEAD;
     relay->alone = request->exclusive;
     relay->waits = relay->alone && !relay->write;
-    if (relay->other && relay->waits)
-        relay_wait_by_asking(relay, work->options.wait_seconds);
+    if (relay->waits)
+        relay_set_wait(relay, work->options.wait_seconds);
     relay_bytes_init(&relay->sent);
     relay_bytes_init(&relay->got);
     frontend->relays++;
@@ -292,18 +331,6 @@ void relay_free(struct relay *relay)
 
 /* Sending */
 
-void relay_send_first(struct relay *relay)
-{
-    struct frontend *frontend = relay->frontend;
-    if (relay->write) {
-        uint64_t version = frontend_version(frontend);
-        if (version > relay->version) /* the client may have said what it is to be at least */
-            relay->version = version;
-        relay->ahead = relay->ahead || relay->version > frontend->loop->wall_us;
-    }
-    relay_send(relay);
-}
-
 static void count_request(struct partition *partition)
 {
     partition->requests++;
@@ -315,7 +342,7 @@ void relay_begin(struct relay *relay)
 {
     count_request(relay->own);
     if (!relay->other) {
-        relay_send_first(relay);
+        relay_send(relay);
         return;
     }
     count_request(relay->other);
@@ -328,6 +355,22 @@ void relay_start(struct relay *relay, struct request *deferred)
     relay_begin(relay);
 }
 
+/* By the node's clock, not by this machine's: what the node gives it on the first try is not less, so that what comes after that is
+ * newer than another try, and what came before is older, however wrong the clock here is. */
+static void relay_stamp(struct relay *relay, const struct backend *backend)
+{
+    struct frontend *frontend = relay->frontend;
+    uint64_t clock_us = backend_clock_us(backend);
+    if (relay->after <= relay->other_version && relay->other)
+        relay->after = relay->other_version + 1;
+    frontend_learn_version(frontend, relay->after, clock_us);
+    relay->version = frontend_version(frontend, clock_us);
+    if (relay->version < relay->after)
+        relay->version = relay->after;
+    relay->ahead = relay->version > clock_us || relay->other;
+    relay->late_us = clock_us + RELAY_LATE_US;
+}
+
 void relay_send(struct relay *relay)
 {
     struct backend *backend = partition_choose(relay->partition, relay);
@@ -338,40 +381,37 @@ void relay_send(struct relay *relay)
     bool streams = relay->upload && relay->upload->streams;
     bool alone = !relay->asks_version && (relay->alone || streams);
     struct lane *lane = alone ? lane_take(backend) : backend->shared;
+    if (relay->write && !relay->version && !relay->asks_version)
+        relay_stamp(relay, backend);
     relay->tries++;
     if (!lane || lane_send(lane, relay) != 0)
         relay_refuse(relay, 503, "This front-end has no room for one more request; try again.");
 }
 
-static void relay_lost(struct relay *relay, bool lost)
+static void relay_unanswered(struct relay *relay)
 {
     relay->frontend->counters.unanswered++;
-    if (relay->write && lost)
-        relay_refuse(relay, 502,
-                     "The node did not answer: the write may or may not have been carried out.");
-    else
-        relay_refuse(relay, 503, "No node of this key's partition has answered; try again.");
+    relay_refuse(relay, 503, "No node of this key's partition has answered; try again.");
 }
 
 void relay_failed(struct relay *relay, bool lost)
 {
-    bool streams = relay->state == RELAY_STREAMING;
-    if (relay->upload && relay->upload->streams && !relay->asks_version) {
-        relay_refuse(
-            relay, 502,
-            relay->upload->whole
-                ? "The node did not answer: the write may or may not have been carried out."
-                : "The node was lost before it had the whole value; nothing has changed.");
+    const struct upload *upload = relay->upload;
+    bool given =
+        upload && upload->streams && upload->begun && !relay->asks_version; /* and not kept */
+    relay->lost |= lost && (!given || upload->whole);
+    relay_rewind(relay);
+    if (given) {
+        relay_refuse(relay, 502,
+                     "The node was lost before it had the whole value; nothing has changed.");
         return;
     }
     if (relay->tries >= RELAY_TRIES_MAX || !partition_may_retry(relay->partition)) {
         relay->frontend->counters.retries_refused++;
         if (relay->asks_version)
             moving_go_on(relay);
-        else if (streams)
-            relay_break(relay);
         else
-            relay_lost(relay, lost);
+            relay_unanswered(relay);
         return;
     }
     relay->frontend->counters.retries++;
@@ -386,7 +426,8 @@ void relay_hurry(struct relay *relay)
         relay_answer(relay);
         return;
     }
-    if (!relay->alone || relay->write || relay->state == RELAY_ANSWERED || relay->hurried)
+    if (!relay->alone || relay->write || relay->state == RELAY_ANSWERED || relay->hurried ||
+        relay->streaming)
         return;
     relay->hurried = true;
     relay->alone = false;

@@ -35,8 +35,19 @@ static void reply_refusal(struct service *service, struct request *request)
     reply_sentence(request, relay->sentence);
 }
 
+static const char unsure[] =
+    "The node did not answer: the write may or may not have been carried out.";
+
 void relay_refuse(struct relay *relay, unsigned status, const char *sentence)
 {
+    if (relay->streaming) {
+        relay_break(relay);
+        return;
+    }
+    if (relay->write && relay->lost) {
+        status = 502;
+        sentence = unsure;
+    }
     relay->state = RELAY_ANSWERED;
     relay->status = (uint16_t)status;
     relay->sentence = sentence;
@@ -94,6 +105,7 @@ static void reply_streaming(struct service *service, struct request *request)
     (void)service;
     count_latency(relay, streaming);
     relay->request = streaming;
+    relay->told = true;
     reply_start(streaming, relay->status);
     reply_lines(streaming, (struct slice){relay->got.data, relay->lines_bytes});
     reply_stream_sized(streaming, relay->body_bytes);
@@ -108,6 +120,18 @@ void relay_blocks_free(struct relay *relay)
         relay->blocks = block->next;
         free(block);
     }
+    relay->block_bytes = 0;
+}
+
+void relay_rewind(struct relay *relay)
+{
+    if (!relay->streaming || relay->told)
+        return;
+    relay_blocks_free(relay);
+    relay->taken_bytes = relay->skip_bytes = 0;
+    relay->streaming = relay->broken = false;
+    relay->state = RELAY_SENDING;
+    server_unanswer_deferred(relay->request);
 }
 
 static void relay_resume(struct relay *relay)
@@ -138,6 +162,7 @@ enum server_stream_result relay_on_stream(struct relay *relay, struct request *r
 void relay_break(struct relay *relay)
 {
     relay->broken = true;
+    relay->state = RELAY_ANSWERED;
     server_stream_wake(relay->request);
 }
 
@@ -221,14 +246,14 @@ static bool is_the_same(const struct relay *relay, const struct http_response *h
            lines_have(relay, etag->value);
 }
 
-uint64_t relay_learn_version(struct frontend *frontend, const struct http_response *head)
+uint64_t relay_learn_version(const struct attempt *attempt, const struct http_response *head)
 {
+    const struct backend *backend = attempt->lane->backend;
     const struct http_field *field = http_response_find(head, HTTP_FIELD_FOG_VERSION);
     unsigned long long version;
     if (!field || !slice_number(field->value, UINT64_MAX, &version))
         return 0;
-    if (version > frontend->latest_version)
-        frontend->latest_version = version;
+    frontend_learn_version(backend->partition->frontend, version, backend_clock_us(backend));
     return version;
 }
 
@@ -238,6 +263,12 @@ static bool is_for_another(const struct relay *relay, const struct http_response
     bool streams = relay->upload && relay->upload->streams;
     return head->status == 503 && !streams && relay->tries < RELAY_TRIES_MAX &&
            relay->partition->usable_count > 1;
+}
+
+/* A first try that came too late to be carried out. */
+static bool is_late(const struct relay *relay, const struct http_response *head)
+{
+    return head->status == 412 && relay->write && !relay->versioned && relay->tries == 1;
 }
 
 static void answer_head_first(struct relay *relay, const struct http_response *head)
@@ -250,7 +281,7 @@ static void answer_head_first(struct relay *relay, const struct http_response *h
     }
     if (relay->head_only || head->content_length <= RELAY_WHOLE_BYTES_MAX || relay->upload)
         return;
-    relay->state = RELAY_STREAMING;
+    relay->streaming = true;
     relay->body_bytes = head->content_length;
     server_answer_deferred(relay->request, reply_streaming);
 }
@@ -264,14 +295,15 @@ static bool is_of_key(unsigned status)
 static void relay_on_head(struct call *call, const struct http_response *head)
 {
     struct relay *relay = relay_of(call);
-    uint64_t version = relay_learn_version(relay->frontend, head);
-    relay->elsewhere = is_for_another(relay, head);
+    struct attempt *attempt = (struct attempt *)call;
+    uint64_t version = relay_learn_version(attempt, head);
+    attempt->begun = true;
+    relay->elsewhere = is_for_another(relay, head) || is_late(relay, head);
     relay->misrouted = head->status == 421;
-    relay->older = is_of_key(head->status) && relay->state != RELAY_STREAMING &&
-                   moving_is_older(relay, version);
+    relay->older = is_of_key(head->status) && !relay->streaming && moving_is_older(relay, version);
     if (relay->elsewhere || relay->misrouted || relay->older)
         return;
-    if (relay->state != RELAY_STREAMING)
+    if (!relay->streaming)
         answer_head_first(relay, head);
     else if (is_the_same(relay, head))
         relay->skip_bytes = relay->taken_bytes;
@@ -284,7 +316,7 @@ static void relay_on_body(struct call *call, struct slice bytes)
     struct relay *relay = relay_of(call);
     if (relay->elsewhere || relay->misrouted || relay->older || relay->broken)
         return;
-    if (relay->state == RELAY_STREAMING)
+    if (relay->streaming)
         stream_body(relay, bytes);
     else if (relay->got.len + bytes.len > RELAY_WHOLE_BYTES_MAX + HTTP_HEAD_BYTES_MAX ||
              relay_bytes_add(&relay->got, bytes) != 0)
@@ -311,10 +343,13 @@ static void relay_done(struct relay *relay, struct backend *backend)
         relay_failed(relay, false);
     } else if (relay->misrouted) {
         answer_misrouted(relay, backend);
-    } else if (relay->state == RELAY_STREAMING) {
+    } else if (relay->streaming) {
+        relay->state = RELAY_ANSWERED;
         server_stream_wake(relay->request);
     } else if (relay->older) {
         moving_look_there(relay);
+    } else if (relay->write && relay->lost && relay->status >= 400) {
+        relay_refuse(relay, 502, unsure); /* this one has not done it, the first one perhaps has */
     } else if (relay->broken) {
         relay_refuse(relay, 502, "The node's answer made no sense, or there was no room for it.");
     } else if (!moving_wait(relay)) {
@@ -341,7 +376,7 @@ static void relay_on_end(struct call *call, enum call_result result)
     backend->partition->failures += result != CALL_DONE;
     relay->attempt = NULL;
     relay->paused = false;
-    if (result == CALL_DONE && relay->upload && !relay->upload->whole) {
+    if (result == CALL_DONE && relay->upload && !relay->upload->whole && !relay->misrouted) {
         upload_answered(relay);
     } else if (result == CALL_DONE) {
         relay_done(relay, backend);

@@ -192,9 +192,18 @@ void write_on_hold_end(struct node *node, struct request *request)
     reply_replicated(&node->service, request);
 }
 
+static bool is_late(const struct node *node, const struct request *request)
+{
+    const struct node_work *work = (const struct node_work *)(const void *)request->service_room;
+    return work->options.before_us && node->loop->wall_us >= work->options.before_us;
+}
+
 void write_on_request(struct node *node, struct request *request)
 {
-    if (request->head.method == HTTP_DELETE)
+    if (is_late(node, request))
+        reply_text(request, 412,
+                   "This write has come too late (Fog-Before); it was not carried out.");
+    else if (request->head.method == HTTP_DELETE)
         reply_delete(node, request);
     else if (request->body_parts)
         reply_set_parts(node, request);

@@ -169,8 +169,9 @@ static void background(const char *port, bool http, unsigned rate)
         for (int i = 0; i < RATE_CONNECTIONS; i++)
             lines += take_lines(fds[i]);
     }
+    uint64_t answered = lines / each;
     printf("background: %.0f writes/s answered of %u\n",
-           (double)lines / (double)each * 1e9 / (double)(now_ns() - begun), rate);
+           (double)answered * 1e9 / (double)(now_ns() - begun), rate);
     fflush(stdout);
     _exit(0);
 }

@@ -75,6 +75,7 @@ class _Load:
             wanted = [f"load{client}-{len(own) + ahead}" for ahead in range(self._depth)]
             connection.send_what_goes(b"".join(request("PUT", "/" + key, key.encode()) for key in wanted))
             slow = time.monotonic() - quiet > self.PAUSE_SECONDS
+            quiet = time.monotonic()  # the node counts from its answers, which this client may read late
             for key in wanted:
                 if slow and not connection.has_more():
                     return
@@ -84,7 +85,6 @@ class _Load:
                     own.append(key)
                 if reply.closes() or reply.status == 503:
                     return
-            quiet = time.monotonic()
 
     def count(self):
         """Writes that were acknowledged so far."""

@@ -2,10 +2,11 @@
  *
  *   sim [--seeds N] [--first S]       seeds S to S + N - 1, 1,000 from 1 on by default; `sim N` is the same
  *   sim --seed S [--trace]            one seed again, exactly, told line by line
- *   sim [--cluster] --mutants         plants each mistake of mutant.h in turn; all must be caught
+ *   sim [--cluster|--frontends] --mutants  plants each mistake of mutant.h in turn; all must be caught
  *   sim --mutants --half 1            every other of them; --half 2: the others
  *   sim --mutant NAME …               plants that one
  *   sim --cluster …                   simulates clusters, not single nodes
+ *   sim --frontends …                 simulates front-ends with clusters behind them
  *   sim --check-replay …              runs every seed twice, not only every 20th
  *   sim --verbose …                   a line for each seed
  */
@@ -17,6 +18,7 @@
 #include <unistd.h>
 
 #include "cluster.h"
+#include "fleet.h"
 #include "run.h"
 
 enum {
@@ -29,7 +31,7 @@ enum {
 struct options {
     uint64_t first, seeds;
     uint64_t half; /* of the mutants, 1 or 2; 0 for all */
-    bool trace, mutants, check_replay, verbose, cluster;
+    bool trace, mutants, check_replay, verbose, cluster, frontends;
     enum mutant mutant;
     const char *program;
 };
@@ -38,7 +40,7 @@ static const struct {
     const char *name, *text;
 } mutants[MUTANT_COUNT] = {[MUTANT_NONE] = {"none", "nothing"},
 #define X(id, name, text) [MUTANT_##id] = {name, text},
-                           MUTANTS(X) CLUSTER_MUTANTS(X)
+                           MUTANTS(X) CLUSTER_MUTANTS(X) FLEET_MUTANTS(X)
 #undef X
 };
 
@@ -94,7 +96,9 @@ static char *make_block(void)
 static void run_once(const struct options *options, uint64_t seed, bool trace, enum mutant mutant,
                      uint64_t again, const char *block, struct run_result *result)
 {
-    if (options->cluster)
+    if (options->frontends)
+        fleet_run_seed(seed, trace, mutant, again, block, result);
+    else if (options->cluster)
         cluster_run_seed(seed, trace, mutant, again, result);
     else
         run_seed(seed, trace, mutant, again, block, result);
@@ -133,7 +137,10 @@ static void show_failure(const struct options *options, uint64_t seed,
     printf("seed %llu failed at %llu us: %s\n", (unsigned long long)seed,
            (unsigned long long)result->now_us, result->failure);
     printf("  again: %s%s --seed %llu --trace", options->program,
-           options->cluster ? " --cluster" : "", (unsigned long long)seed);
+           options->cluster     ? " --cluster"
+           : options->frontends ? " --frontends"
+                                : "",
+           (unsigned long long)seed);
     if (options->mutant)
         printf(" --mutant %s", mutants[options->mutant].name);
     putchar('\n');
@@ -201,8 +208,12 @@ static bool mutant_is_caught(struct options *options, enum mutant mutant, const 
 
 static int run_mutants(struct options *options, const char *block)
 {
-    int first = options->cluster ? MUTANT_CLUSTERS : MUTANT_NONE + 1;
-    int end = options->cluster ? MUTANT_COUNT : MUTANT_CLUSTERS;
+    int first = options->frontends ? MUTANT_FLEETS
+                : options->cluster ? MUTANT_CLUSTERS
+                                   : MUTANT_NONE + 1;
+    int end = options->frontends ? MUTANT_COUNT
+              : options->cluster ? MUTANT_FLEETS
+                                 : MUTANT_CLUSTERS;
     unsigned caught = 0, all = 0;
     for (int i = first; i < end; i++) {
         if (options->half && (unsigned)i % 2 != options->half - 1)
@@ -219,7 +230,7 @@ static int usage(const char *program)
     fprintf(
         stderr,
         "usage: %s [N] [--seeds N] [--first S] [--seed S] [--trace] [--check-replay] [--verbose] "
-        "[--cluster]\n"
+        "[--cluster] [--frontends]\n"
         "       %s --mutants [--half H], or --mutant NAME and the above; NAME is one of:\n",
         program, program);
     for (int i = MUTANT_NONE + 1; i < MUTANT_COUNT; i++)
@@ -258,6 +269,7 @@ static int option_parse(struct options *options, const char *word, const char *n
         {"--check-replay", offsetof(struct options, check_replay)},
         {"--verbose", offsetof(struct options, verbose)},
         {"--cluster", offsetof(struct options, cluster)},
+        {"--frontends", offsetof(struct options, frontends)},
     };
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
         if (strcmp(word, flags[i].name) == 0) {

@@ -52,16 +52,30 @@
     X(LOST_MERGE, "lost-merge", "a record that is merged is lost now and then, and acknowledged") \
     X(BEYOND_MEMORY, "beyond-memory", "the table takes more than its limit")
 
+/* The same for front-ends (`sim --frontends --mutants`). */
+#define FLEET_MUTANTS(X)                                                                          \
+    X(OUT_OF_ORDER, "out-of-order", "a pipelined request is answered before the one ahead of it") \
+    X(ROUTE, "route", "a key is sent to the partition after its own")                             \
+    X(UNVERSIONED, "unversioned", "another try of a write has no version")                        \
+    X(WRONG_CLOCK, "wrong-clock", "a write has its version by the front-end's own clock")         \
+    X(LATE_TRY, "late-try", "a first try may be carried out at any time")                         \
+    X(SAME_NODE, "same-node", "another try goes to the node that has just failed")                \
+    X(FORGOTTEN, "forgotten", "a request that waits for a node is forgotten")                     \
+    X(DROPPED, "dropped", "a request that gave way to a long answer is not sent again")           \
+    X(WRONG_OFFSET, "wrong-offset", "a long answer goes on one byte too early")                   \
+    X(STAYS_PAUSED, "stays-paused", "a connection to a node is never read again")                 \
+    X(UNFREED, "unfreed", "a request is never freed")                                             \
+    X(FALSE_NO, "false-no", "a write that may have been carried out is refused")                  \
+    X(HASTY, "hasty", "a member that is not ready is asked")
+
 enum mutant {
     MUTANT_NONE,
 #define X(id, name, text) MUTANT_##id,
-    MUTANTS(X)
+    MUTANTS(X) CLUSTER_MUTANTS(X) FLEET_MUTANTS(X)
 #undef X
-#define X(id, name, text) MUTANT_##id,
-        CLUSTER_MUTANTS(X)
-#undef X
-            MUTANT_COUNT,
+        MUTANT_COUNT,
     MUTANT_CLUSTERS = MUTANT_OLDER_WINS, /* the first of them */
+    MUTANT_FLEETS = MUTANT_OUT_OF_ORDER,
 };
 
 #endif

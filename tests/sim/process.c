@@ -86,7 +86,10 @@ static void on_turn(struct world_event *event)
 static void on_signal(struct loop_timer *timer)
 {
     struct process *process = (struct process *)((char *)timer - offsetof(struct process, signal));
-    node_drain(process->node);
+    if (process->frontend)
+        frontend_drain(process->frontend);
+    else
+        node_drain(process->node);
 }
 
 static uint64_t log_wall_us(void *clock)
@@ -148,10 +151,10 @@ void process_move(struct process *process, unsigned time)
     memcpy(process->address.ip, process->host.ip, sizeof process->host.ip);
 }
 
-void process_boot(struct process *process, struct cables *cables, const struct node_config *config,
-                  unsigned number, unsigned boot)
+/* A process without a role. */
+static void process_begin(struct process *process, struct cables *cables, unsigned number,
+                          unsigned boot)
 {
-    struct world *world = process->world;
     io_sim_init(&process->io, cables, &process->host, number + (uint64_t)1000 * boot);
     process->io.on_wake = on_wake;
     process->io.owner = process;
@@ -160,7 +163,7 @@ void process_boot(struct process *process, struct cables *cables, const struct n
     process->idle_turns = 0;
     process->draining = false;
     process->log = (struct log){
-        .level = world->trace ? LOG_DEBUG_LEVEL : LOG_ERROR_LEVEL,
+        .level = process->world->trace ? LOG_DEBUG_LEVEL : LOG_ERROR_LEVEL,
         .wall_us = log_wall_us,
         .clock = process,
         .write = log_write,
@@ -169,17 +172,38 @@ void process_boot(struct process *process, struct cables *cables, const struct n
     process->signal = (struct loop_timer){.on_time = on_signal};
     loop_init(&process->loop, &process->io.io);
     loop_timer_reserve(&process->loop);
-    process->node = node_new(&process->loop, &process->log, config);
-    if (!process->node) {
-        world_fail(world, "node_new failed");
-        return;
-    }
-    struct address address = {.port = PROCESS_PORT};
-    int error = node_listen(process->node, &address, -1);
+}
+
+static void process_go(struct process *process, int error)
+{
     if (error)
-        world_fail(world, "node_listen failed: %d", error);
+        world_fail(process->world, "%s cannot listen: %d", process->host.name, error);
     process_plan(process);
-    process_hasten(process, world->now_us);
+    process_hasten(process, process->world->now_us);
+}
+
+void process_boot(struct process *process, struct cables *cables, const struct node_config *config,
+                  unsigned number, unsigned boot)
+{
+    struct address address = {.port = PROCESS_PORT};
+    process_begin(process, cables, number, boot);
+    process->node = node_new(&process->loop, &process->log, config);
+    if (process->node)
+        process_go(process, node_listen(process->node, &address, -1));
+    else
+        world_fail(process->world, "node_new failed");
+}
+
+void process_boot_frontend(struct process *process, struct cables *cables,
+                           const struct frontend_config *config, unsigned number, unsigned boot)
+{
+    struct address address = {.port = PROCESS_PORT};
+    process_begin(process, cables, number, boot);
+    process->frontend = frontend_new(&process->loop, &process->log, config);
+    if (process->frontend)
+        process_go(process, frontend_listen(process->frontend, &address, -1));
+    else
+        world_fail(process->world, "frontend_new failed");
 }
 
 void process_start(struct process *process, struct cables *cables, const struct limits *limits,
@@ -202,7 +226,10 @@ void process_end(struct process *process)
 {
     if (process->node)
         node_destroy(process->node);
+    if (process->frontend)
+        frontend_destroy(process->frontend);
     process->node = NULL;
+    process->frontend = NULL;
     loop_timer_release(&process->loop, &process->signal);
     loop_free(&process->loop);
     io_sim_free(&process->io);

@@ -3,6 +3,7 @@
 #define SIM_PROCESS_H
 
 #include "io_sim.h"
+#include "role/frontend.h"
 #include "role/node.h"
 
 enum { PROCESS_PORT = 8000 };
@@ -11,7 +12,8 @@ struct process {
     struct io_sim io;
     struct loop loop;
     struct log log;
-    struct node *node;
+    struct node *node;         /* or */
+    struct frontend *frontend; /* the other one is NULL */
     struct world *world;
     struct cable_host host;
     struct address address;
@@ -36,6 +38,9 @@ void process_boot(struct process *process, struct cables *cables, const struct n
 
 /* The next process on the host will be at another address, the `time`th. */
 void process_move(struct process *process, unsigned time);
+/* The same for a front-end. */
+void process_boot_frontend(struct process *process, struct cables *cables,
+                           const struct frontend_config *config, unsigned number, unsigned boot);
 
 /* Stands still, as with SIGSTOP. */
 void process_pause(struct process *process, uint64_t until_us);

@@ -708,6 +708,7 @@ static void test_help_names_every_option(void **state)
             check(strstr(help, others[i]) != NULL, "%s", others[i]);
     }
     assert_non_null(strstr(config_help(CONFIG_NODE), "frontend --help"));
+    assert_non_null(strstr(config_help(CONFIG_NODE), "reshard --help"));
 }
 
 /* What both roles have reaches a front-end by the same parsers. */
@@ -755,29 +756,44 @@ static void test_frontends_allow_private_networks(void **state)
     assert_false(allow_list_has(&config.frontend.server.allow, &far));
 }
 
-/* An option of the other role is refused on the command line, with the command that has it, and ignored in the environment,
+static const char *name_of(unsigned role)
+{
+    return role == CONFIG_RESHARD ? "reshard" : role == CONFIG_FRONTEND ? "frontend" : "node";
+}
+
+/* An option of another role is refused on the command line, with the command that has it, and ignored in the environment,
  * whatever it is there. */
-static void test_options_of_the_other_role(void **state)
+static void check_of_another(const struct config_option *option, unsigned role)
+{
+    struct config config;
+    char argument[64], setting[64], sentence[64];
+    snprintf(argument, sizeof argument, "--%s=", option->name);
+    snprintf(sentence, sizeof sentence, "not of velour-fog %s", name_of(role));
+    variable_setting(setting, sizeof setting, option->name, "certainly wrong");
+    set_environment(setting);
+    assert_int_equal(PARSE(&config, name_of(role), argument), -EINVAL);
+    check_sentence(&config, option->name);
+    check_sentence(&config, sentence);
+    int result = role == CONFIG_NODE       ? PARSE(&config, "node")
+                 : role == CONFIG_FRONTEND ? PARSE(&config, "frontend", "--cluster=a:1")
+                                           : PARSE(&config, "reshard", "--from=a:1", "--to=b:1");
+    check(result == 0, "--%s, %s: %s", option->name, name_of(role), config.error);
+}
+
+static void test_options_of_another_role(void **state)
 {
     (void)state;
-    for (const struct config_option *option = config_options; option->name; option++) {
-        struct config config;
-        char argument[64], setting[64];
-        if (option->roles == (CONFIG_NODE | CONFIG_FRONTEND))
-            continue;
-        bool of_node = option->roles == CONFIG_NODE;
-        const char *said = of_node                           ? "an option of velour-fog node"
-                           : option->roles == CONFIG_RESHARD ? "an option of velour-fog reshard"
-                                                             : "an option of velour-fog frontend";
-        snprintf(argument, sizeof argument, "--%s=", option->name);
-        variable_setting(setting, sizeof setting, option->name, "certainly wrong");
-        set_environment(setting);
-        assert_int_equal(PARSE(&config, of_node ? "frontend" : "node", argument), -EINVAL);
-        check_sentence(&config, option->name);
-        check_sentence(&config, said);
-        assert_int_equal(
-            of_node ? PARSE(&config, "frontend", "--cluster=a:1") : PARSE(&config, "node"), 0);
-    }
+    static const unsigned roles[] = {CONFIG_NODE, CONFIG_FRONTEND, CONFIG_RESHARD};
+    for (const struct config_option *option = config_options; option->name; option++)
+        for (size_t r = 0; r < COUNT(roles); r++)
+            if (!(option->roles & roles[r]))
+                check_of_another(option, roles[r]);
+    struct config config;
+    set_environment(NULL);
+    assert_int_equal(PARSE(&config, "frontend", "--join", "a:1"), -EINVAL);
+    check_sentence(&config, "--join is an option of velour-fog node");
+    assert_int_equal(PARSE(&config, "--cluster", "a:1"), -EINVAL);
+    check_sentence(&config, "--cluster is an option of velour-fog frontend");
 }
 
 static void test_clusters_of_the_command_line(void **state)
@@ -906,7 +922,7 @@ int main(void)
         cmocka_unit_test(test_help_names_every_option),
         cmocka_unit_test(test_frontends_have_the_shared_options),
         cmocka_unit_test(test_frontends_allow_private_networks),
-        cmocka_unit_test(test_options_of_the_other_role),
+        cmocka_unit_test(test_options_of_another_role),
         cmocka_unit_test(test_clusters_of_the_command_line),
         cmocka_unit_test(test_clusters_of_a_move),
         cmocka_unit_test(test_cluster_lists_are_full_at_their_ends),

@@ -1,5 +1,5 @@
 /* Allocations that fail when a test wants it: malloc, calloc, realloc and heap_alloc. Only in tests
- * that are linked with --wrap for the functions that they want (see flags.mk); in others it does
+ * that are linked with --wrap for the functions that they want (those that have a __wrap_ here); in others it does
  * nothing. */
 #ifndef UNIT_FAILING_H
 #define UNIT_FAILING_H

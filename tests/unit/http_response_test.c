@@ -31,6 +31,7 @@ static const char *name_of(enum http_field_name name)
         [HTTP_FIELD_FOG_TTL] = "Fog-TTL",
         [HTTP_FIELD_FOG_VERSION] = "Fog-Version",
         [HTTP_FIELD_FOG_AFTER] = "Fog-After",
+        [HTTP_FIELD_FOG_BEFORE] = "Fog-Before",
         [HTTP_FIELD_IF_MATCH] = "If-Match",
         [HTTP_FIELD_IF_NONE_MATCH] = "If-None-Match",
         [HTTP_FIELD_PREFER] = "Prefer",

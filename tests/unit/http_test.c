@@ -26,10 +26,15 @@ struct outcome {
 static const char *field_text(enum http_field_name name)
 {
     static const char *const names[] = {
-        [HTTP_FIELD_ACCEPT] = "Accept",           [HTTP_FIELD_CONTENT_TYPE] = "Content-Type",
-        [HTTP_FIELD_FOG_FROM] = "Fog-From",       [HTTP_FIELD_FOG_TTL] = "Fog-TTL",
-        [HTTP_FIELD_FOG_VERSION] = "Fog-Version", [HTTP_FIELD_FOG_AFTER] = "Fog-After",
-        [HTTP_FIELD_IF_MATCH] = "If-Match",       [HTTP_FIELD_IF_NONE_MATCH] = "If-None-Match",
+        [HTTP_FIELD_ACCEPT] = "Accept",
+        [HTTP_FIELD_CONTENT_TYPE] = "Content-Type",
+        [HTTP_FIELD_FOG_FROM] = "Fog-From",
+        [HTTP_FIELD_FOG_TTL] = "Fog-TTL",
+        [HTTP_FIELD_FOG_VERSION] = "Fog-Version",
+        [HTTP_FIELD_FOG_AFTER] = "Fog-After",
+        [HTTP_FIELD_FOG_BEFORE] = "Fog-Before",
+        [HTTP_FIELD_IF_MATCH] = "If-Match",
+        [HTTP_FIELD_IF_NONE_MATCH] = "If-None-Match",
         [HTTP_FIELD_PREFER] = "Prefer",
     };
     return names[name];

@@ -1,0 +1,204 @@
+#include "fleet.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SECOND = 1000 * 1000, MINUTES_MAX = 20 };
+
+/* What the fleet looks like */
+
+static void limits_choose(struct fleet *fleet)
+{
+    fleet->limits = (struct limits){
+        .idle_us = 300ULL * SECOND,
+        .request_us = 30 * SECOND,
+        .stall_us = 120 * SECOND,
+        .drain_us = 10 * SECOND,
+        .grace_us = 86400ULL * SECOND,
+        .value_max = FLEET_VALUE_BYTES_MAX,
+        .connections_max = 1000,
+    };
+}
+
+/* A kernel's faults as for one node, but none that make a node unreachable for good; gentle ones only delay. */
+static void faults_choose(struct fleet *fleet, uint64_t seed)
+{
+    struct faults *f = &fleet->faults;
+    faults_pick(f, seed);
+    f->cuts = 0;
+    f->clock_steps = 0;
+    f->latency_us_max = f->latency_us_max > 5000 ? 5000 : f->latency_us_max;
+    f->latency_us_min = f->latency_us_min > 2000 ? 2000 : f->latency_us_min;
+    if (f->files_max)
+        f->files_max = (uint32_t)rng_between(&fleet->rng, 60, 120);
+    f->pipe_bytes_min = f->pipe_bytes_min < 4096 ? 4096 : f->pipe_bytes_min;
+    f->pipe_bytes_max =
+        f->pipe_bytes_max < f->pipe_bytes_min ? f->pipe_bytes_min : f->pipe_bytes_max;
+    f->backlog_max = f->backlog_max < 32 ? 32 : f->backlog_max;
+    if (!fleet->gentle)
+        return;
+    f->reset_ppm = f->accept_failure_ppm = f->accept_abort_ppm = f->watch_failure_ppm = 0;
+    f->pause_ppm = f->files_max = f->delay_ppm = 0;
+}
+
+static void keys_choose(struct fleet *fleet)
+{
+    static const char *const names[] = {"key", "a b", "caf\xc3\xa9", "%", "q?", "a//", "../"};
+    fleet->key_count = (unsigned)rng_between(&fleet->rng, 1, FLEET_KEYS_MAX);
+    for (unsigned i = 0; i < fleet->key_count; i++) {
+        struct fleet_key *key = &fleet->keys[i];
+        snprintf(key->name, sizeof key->name, "%s%u", names[rng_below(&fleet->rng, 7)], i);
+        key->partition =
+            route_partition(fleet->route, (struct slice){key->name, strlen(key->name)});
+    }
+}
+
+static void put_seed(struct fleet *fleet, unsigned frontend, unsigned told, unsigned place)
+{
+    char *text = fleet->seeds[frontend][told][fleet->clusters[frontend][told].seed_count];
+    snprintf(text, sizeof fleet->seeds[0][0][0], "10.0.0.%u:%d", place + 1, PROCESS_PORT);
+    fleet->seed_list[frontend][told][fleet->clusters[frontend][told].seed_count++] = text;
+}
+
+/* Some members of a partition, and perhaps somebody who is never there. */
+static void seeds_choose(struct fleet *fleet, unsigned frontend, unsigned told, unsigned partition)
+{
+    struct rng *rng = &fleet->rng;
+    unsigned first = partition * FLEET_CLUSTER_MAX, size = fleet->cluster_size[partition];
+    unsigned sure = (unsigned)rng_below(rng, size);
+    fleet->clusters[frontend][told].seeds = fleet->seed_list[frontend][told];
+    for (unsigned i = 0; i < size; i++)
+        if (i == sure || fleet->gentle || rng_chance(rng, 300000))
+            put_seed(fleet, frontend, told, first + i);
+    if (rng_chance(rng, 200000))
+        put_seed(fleet, frontend, told, 200);
+}
+
+/* The clusters in their order; the wrong front-end has the order turned round, or one too few or too many. */
+static void frontend_tell(struct fleet *fleet, unsigned i)
+{
+    struct fleet_process *process = fleet_frontend(fleet, i);
+    unsigned count = fleet->partition_count;
+    unsigned mistake = process->wrong ? 1 + (unsigned)rng_below(&fleet->rng, 3) : 0;
+    unsigned told = mistake == 2 ? count - 1 : mistake == 3 ? count + 1 : count;
+    fleet->told_count[i] = told;
+    for (unsigned n = 0; n < told; n++)
+        seeds_choose(fleet, i, n, mistake == 1 ? (n + 1) % count : n % count);
+}
+
+static void host_of(struct fleet *fleet, unsigned place, unsigned number, const char *letter)
+{
+    struct fleet_process *process = &fleet->processes[place];
+    process_host(&process->process, &fleet->cables, place);
+    snprintf(process->process.host.name, sizeof process->process.host.name, "%s%u", letter, number);
+    process->number = place;
+    fleet_start_at(fleet, process, rng_spread(&fleet->rng, 1, 3 * SECOND));
+}
+
+static void processes_choose(struct fleet *fleet)
+{
+    struct rng *rng = &fleet->rng;
+    for (unsigned p = 0; p < fleet->partition_count; p++) {
+        fleet->cluster_size[p] =
+            (unsigned)rng_between(rng, fleet->gentle ? 2 : 1, FLEET_CLUSTER_MAX);
+        for (unsigned i = 0; i < fleet->cluster_size[p]; i++) {
+            unsigned place = p * FLEET_CLUSTER_MAX + i;
+            host_of(fleet, place, place, "n");
+            fleet->processes[place].partition = p;
+        }
+    }
+    fleet->has_wrong = fleet->partition_count > 1 && rng_chance(rng, 250000);
+    fleet->frontend_count = (unsigned)rng_between(rng, 1, 3) + fleet->has_wrong;
+    for (unsigned i = 0; i < fleet->frontend_count; i++) {
+        fleet_frontend(fleet, i)->wrong = fleet->has_wrong && i + 1 == fleet->frontend_count;
+        host_of(fleet, FLEET_NODES_MAX + i, i, "f");
+        fleet_frontend(fleet, i)->wrong = fleet->has_wrong && i + 1 == fleet->frontend_count;
+        frontend_tell(fleet, i);
+    }
+}
+
+static void begin(struct fleet *fleet, uint64_t seed, bool trace, enum mutant mutant,
+                  uint64_t again)
+{
+    world_init(&fleet->world, seed, trace, mutant);
+    fleet->world.run = again;
+    rng_seed(&fleet->rng, seed, 0x666c656574);
+    cables_init(&fleet->cables, &fleet->world, &fleet->faults);
+    fleet->cables.is_cut = fleet_is_cut;
+    fleet->cables.context = fleet;
+    fleet->gentle = rng_chance(&fleet->rng, 300000);
+    fleet->large = rng_chance(&fleet->rng, 400000);
+    fleet->read_home = rng_chance(&fleet->rng, 300000);
+    fleet->partition_count = (unsigned)rng_between(&fleet->rng, 1, FLEET_PARTITIONS_MAX);
+    fleet->route = route_new(fleet->partition_count);
+    faults_choose(fleet, seed);
+    limits_choose(fleet);
+    fleet_troubles_pick(fleet);
+    keys_choose(fleet);
+    fleet->start.run = fleet_on_start;
+    fleet->trouble.run = fleet_on_trouble;
+    fleet->watch.run = fleet_on_watch;
+    processes_choose(fleet);
+    fleet->client_count = (unsigned)rng_between(&fleet->rng, 1, FLEET_CLIENTS_MAX);
+    fleet_mutants_begin(fleet);
+    for (unsigned i = 0; i < fleet->client_count; i++)
+        fleet_client_init(&fleet->clients[i], fleet, i);
+    world_event_set(&fleet->world, &fleet->watch, SECOND / 10);
+    world_event_set(&fleet->world, &fleet->trouble, rng_spread(&fleet->rng, SECOND, 10 * SECOND));
+}
+
+static void end(struct fleet *fleet)
+{
+    for (unsigned i = 0; i < fleet->client_count; i++)
+        fleet_client_free(&fleet->clients[i]);
+    for (unsigned i = 0; i < FLEET_PROCESSES_MAX; i++)
+        if (fleet->processes[i].running)
+            process_end(&fleet->processes[i].process);
+    fleet_mutants_end();
+    for (unsigned i = 0; i < fleet->write_count; i++)
+        free(fleet->writes[i]);
+    free(fleet->writes);
+    for (unsigned i = 0; i < fleet->key_count; i++)
+        free(fleet->keys[i].floors);
+    route_destroy(fleet->route);
+    cables_free(&fleet->cables);
+    world_free(&fleet->world);
+}
+
+static void story(struct fleet *fleet)
+{
+    struct world *world = &fleet->world;
+    while (!fleet_clients_are_done(fleet) && world->now_us < MINUTES_MAX * 60ULL * SECOND)
+        if (!world_step(world))
+            break;
+    if (!world->failed && !fleet_clients_are_done(fleet))
+        world_fail(world, "clients are not done after %d minutes", MINUTES_MAX);
+    fleet_calm(fleet);
+    if (!world->failed)
+        fleet_check_end(fleet);
+    if (!world->failed && world->counts.replies < FLEET_REPLIES_MIN)
+        world_fail(world, "too little was done: %llu replies",
+                   (unsigned long long)world->counts.replies);
+}
+
+void fleet_run_seed(uint64_t seed, bool trace, enum mutant mutant, uint64_t again,
+                    const char *block, struct run_result *result)
+{
+    struct fleet *fleet = calloc(1, sizeof *fleet);
+    if (!fleet)
+        abort();
+    fleet->block = block;
+    begin(fleet, seed, trace, mutant, again);
+    story(fleet);
+    const struct world *world = &fleet->world;
+    *result = (struct run_result){.failed = world->failed,
+                                  .now_us = world->now_us,
+                                  .hash = world->hash,
+                                  .counts = world->counts};
+    memcpy(result->failure, world->failure, sizeof result->failure);
+    result->counts.virtual_us = world->now_us;
+    result->counts.faults += fleet->troubles_made;
+    end(fleet);
+    free(fleet);
+}

@@ -1,0 +1,216 @@
+/* A simulated fleet: clusters that share the keys between them as partitions, front-ends before them, and clients that know the
+ * front-ends alone. Nodes and front-ends die, come back, say goodbye, stand still, are cut off from each other, and have wrong clocks.
+ * Some seeds have a front-end that was told the clusters in a wrong order or number: it must store nothing. Others are gentle: at most
+ * one node of each cluster is lost at a time, and then no client may notice.
+ *
+ * fleet.c has the story, fleet_troubles.c what goes wrong, fleet_calls.c what clients ask and what may be answered, fleet_client.c
+ * their connections, fleet_history.c what is known of each write, fleet_check.c what must be true all the time and in the end,
+ * fleet_mutants.c planted mistakes. */
+#ifndef SIM_FLEET_H
+#define SIM_FLEET_H
+
+#include "bytes.h"
+#include "data/route.h"
+#include "fetch.h"
+#include "process.h"
+#include "response.h"
+
+enum {
+    FLEET_PARTITIONS_MAX = 3,
+    FLEET_CLUSTER_MAX = 4, /* nodes of one partition */
+    FLEET_NODES_MAX = FLEET_PARTITIONS_MAX * FLEET_CLUSTER_MAX,
+    FLEET_FRONTENDS_MAX = 4, /* the wrong one, too */
+    FLEET_PROCESSES_MAX = FLEET_NODES_MAX + FLEET_FRONTENDS_MAX,
+    FLEET_CLIENTS_MAX = 8,
+    FLEET_KEYS_MAX = 12,
+    FLEET_DEPTH_MAX = 80,   /* requests of one client at a time: more than a front-end looks at */
+    FLEET_VERSIONS_MAX = 8, /* of one write: it may be tried several times */
+    FLEET_VALUE_BYTES_MAX = 900 * 1000,
+    FLEET_REPLIES_MIN = 20, /* with less a seed has shown nothing */
+};
+
+/* A PUT, POST or DELETE. */
+struct fleet_write {
+    unsigned key, id;
+    bool tombstone, expires;
+    bool acked, refused;
+    bool everywhere;      /* all copies were there when it was answered */
+    bool excused;         /* it may be lost: who had it died */
+    uint64_t bytes, fold; /* of its value */
+    uint64_t begun_us,
+        known_us; /* known: when somebody first heard that it was carried out; 0 before */
+    uint64_t versions[FLEET_VERSIONS_MAX];
+    unsigned version_count;
+};
+
+/* From `at_us` on it was known that a key had come to a version. */
+struct fleet_floor {
+    uint64_t at_us, version;
+};
+
+struct fleet_key {
+    char name[24];
+    unsigned partition;
+    struct fleet_floor *floors;
+    unsigned floor_count, floor_room;
+    uint64_t everywhere;           /* a version that all had, */
+    uint64_t everywhere_disturbed; /* when so many things had gone wrong with its partition */
+    bool may_be_absent;            /* a delete or an expiry was asked for */
+};
+
+struct fleet_process {
+    struct process process;
+    bool running, draining;
+    bool wrong; /* a front-end that was told nonsense */
+    unsigned number, partition, boots;
+    uint64_t start_us;                    /* when it is to be started (again); 0 for not */
+    uint64_t cut_us[FLEET_PROCESSES_MAX]; /* nothing gets to that one before */
+    uint64_t paused_until_us;
+    uint64_t ended_us; /* last */
+};
+
+enum fleet_kind {
+    FLEET_GET,
+    FLEET_HEAD,
+    FLEET_SET,
+    FLEET_DELETE,
+    FLEET_HEALTHY,     /* 200, from the front-end itself */
+    FLEET_NOT_ALLOWED, /* 405 */
+    FLEET_BAD_KEY,     /* 400 */
+    FLEET_TOO_LARGE,   /* 413, and the connection ends */
+};
+
+struct fleet_call {
+    enum fleet_kind kind;
+    unsigned key;
+    struct fleet_write *write, *known; /* known: whose ETag it says */
+    char etag[RESPONSE_TEXT_BYTES];
+    bool streams; /* its body is large */
+    bool all_copies;
+    bool expects; /* a 100 may come */
+    uint64_t begun_us, sent_us, wait_us;
+    uint64_t everywhere; /* what all had when it was begun */
+    uint64_t disturbed;  /* how many things had gone wrong by then with its partition */
+    size_t end;          /* of its last byte in the client's output */
+};
+
+struct fleet;
+
+struct fleet_client {
+    struct fleet *fleet;
+    struct world_event tick;
+    struct cable_host host;
+    struct rng rng;
+    unsigned number, frontend, boots; /* boots: of that front-end, when it connected */
+    bool slow, chops, lost;           /* lost: it talks to the wrong front-end */
+    struct cable_end *end;
+    struct bytes out;
+    size_t sent;
+    struct response response;
+    bool response_begun;
+    struct fleet_call calls[FLEET_DEPTH_MAX];
+    unsigned call_first, call_count;
+    unsigned calls_left, depth_max;
+    bool half_closes, shut, closing;
+    bool turned_away; /* while it sent a large value: the connection ends */
+    uint64_t leave_us, next_us, send_us, read_us, progress_us;
+    char etags[FLEET_KEYS_MAX][RESPONSE_TEXT_BYTES]; /* last seen, and whose they are */
+    struct fleet_write *seen[FLEET_KEYS_MAX];
+};
+
+struct fleet_troubles {
+    uint32_t crash_ppm, goodbye_ppm, pause_ppm, cut_ppm, step_ppm, frontend_ppm, blackout_ppm;
+    uint64_t apart_us_max, down_us_max, pause_us_max, cut_us_max;
+    bool one_way, skewed; /* skewed: nodes' clocks are wrong; front-ends' always are */
+};
+
+struct fleet {
+    struct world world;
+    struct faults faults;
+    struct limits limits;
+    struct cables cables;
+    struct rng rng;
+    struct fleet_troubles troubles;
+    struct fleet_process processes[FLEET_PROCESSES_MAX];  /* nodes first */
+    unsigned partition_count, node_count, frontend_count; /* of all, the wrong one too */
+    unsigned cluster_size[FLEET_PARTITIONS_MAX];
+    char seeds[FLEET_FRONTENDS_MAX][FLEET_PARTITIONS_MAX + 1][FLEET_CLUSTER_MAX + 1][24];
+    const char *seed_list[FLEET_FRONTENDS_MAX][FLEET_PARTITIONS_MAX + 1][FLEET_CLUSTER_MAX + 1];
+    struct frontend_cluster clusters[FLEET_FRONTENDS_MAX][FLEET_PARTITIONS_MAX + 1];
+    unsigned told_count[FLEET_FRONTENDS_MAX]; /* clusters that it was told */
+    struct fleet_client clients[FLEET_CLIENTS_MAX];
+    unsigned client_count, key_count;
+    struct fleet_key keys[FLEET_KEYS_MAX];
+    struct fleet_write **writes;
+    unsigned write_count, write_room;
+    uint64_t disturbed[FLEET_PARTITIONS_MAX]; /* things that went wrong with it so far */
+    uint64_t
+        quiet_us[FLEET_PARTITIONS_MAX]; /* since when all its nodes are there and ready; 0: not */
+    uint64_t born_us[FLEET_PARTITIONS_MAX]; /* since when they have been for the first time */
+    struct route *route;
+    struct world_event trouble, start, watch;
+    const char *block;
+    bool gentle, large, has_wrong, read_home;
+    uint64_t offset_us; /* of all clocks that are right */
+    uint64_t calm_us;   /* from here on there are no faults; 0 before */
+    bool strict;        /* and from here on all must succeed */
+    unsigned troubles_made;
+};
+
+void fleet_run_seed(uint64_t seed, bool trace, enum mutant mutant, uint64_t again,
+                    const char *block, struct run_result *result);
+
+static inline struct fleet_process *fleet_frontend(struct fleet *fleet, unsigned i)
+{
+    return &fleet->processes[FLEET_NODES_MAX + i];
+}
+
+/* fleet_troubles.c */
+void fleet_troubles_pick(struct fleet *fleet);
+void fleet_start_at(struct fleet *fleet, struct fleet_process *process, uint64_t at_us);
+void fleet_on_start(struct world_event *event);
+void fleet_on_trouble(struct world_event *event);
+bool fleet_is_cut(void *context, const struct cable_host *from, const struct cable_host *to);
+void fleet_calm(struct fleet *fleet);
+
+/* fleet_history.c */
+struct fleet_write *fleet_write_new(struct fleet *fleet, unsigned key);
+
+/* Somebody has heard, now, that the write stands with that version. */
+void fleet_write_known(struct fleet *fleet, struct fleet_write *write, uint64_t version,
+                       const char *who);
+
+/* Somebody has heard that it was carried out: nothing that was known before it began may be newer. */
+void fleet_write_acked(struct fleet *fleet, struct fleet_write *write, uint64_t version,
+                       const char *who);
+
+/* A node ends: what nobody else has may be lost. */
+void fleet_history_death(struct fleet *fleet, const struct fleet_process *dying);
+
+/* fleet_calls.c */
+void fleet_call_compose(struct fleet_client *client, struct fleet_call *call);
+void fleet_call_judge(struct fleet_client *client, struct fleet_call *call);
+
+/* Writes a read of a key. */
+void fleet_put_read(struct fleet_client *client, const struct fleet_key *key, const char *method);
+
+/* fleet_client.c */
+void fleet_client_init(struct fleet_client *client, struct fleet *fleet, unsigned number);
+void fleet_client_free(struct fleet_client *client);
+void fleet_client_go_on(struct fleet_client *client, unsigned calls);
+bool fleet_clients_are_done(const struct fleet *fleet);
+
+/* fleet_check.c */
+void fleet_on_watch(struct world_event *event);
+void fleet_check_end(struct fleet *fleet);
+
+/* Whether all nodes of a partition are there, ready and of one mind; else why not. */
+const char *fleet_unready(struct fleet *fleet, unsigned partition);
+struct record *fleet_record_at(struct fleet *fleet, const struct fleet_process *process,
+                               unsigned key);
+
+/* fleet_mutants.c */
+void fleet_mutants_begin(struct fleet *begun);
+void fleet_mutants_end(void);
+
+#endif

@@ -1,0 +1,157 @@
+/* What is known of each write: which versions it was seen with, and since when. With nodes whose clocks agree, what began after
+ * something was known is newer than it, however often either of them was tried. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "data/record.h"
+#include "fleet.h"
+
+enum {
+    SECOND = 1000 * 1000,
+    ESTIMATE_US = 2 * SECOND, /* how well a front-end knows its nodes' clock at worst */
+    LATE_US = 600 * 1000, /* a first try may be carried out so late, when another one has been */
+};
+
+typedef unsigned long long ull;
+
+static void *grow(void *list, unsigned count, unsigned *room, size_t size)
+{
+    if (count < *room)
+        return list;
+    *room = *room ? 2 * *room : 64;
+    list = realloc(list, *room * size);
+    if (!list)
+        abort();
+    return list;
+}
+
+struct fleet_write *fleet_write_new(struct fleet *fleet, unsigned key)
+{
+    struct fleet_write *write = calloc(1, sizeof *write);
+    if (!write)
+        abort();
+    fleet->writes =
+        grow(fleet->writes, fleet->write_count, &fleet->write_room, sizeof *fleet->writes);
+    write->key = key;
+    write->id = fleet->write_count;
+    write->begun_us = fleet->world.now_us;
+    fleet->writes[fleet->write_count++] = write;
+    fleet->world.counts.writes++;
+    return write;
+}
+
+static void floor_raise(struct fleet *fleet, struct fleet_key *key, uint64_t version)
+{
+    if (key->floor_count && key->floors[key->floor_count - 1].version >= version)
+        return;
+    key->floors = grow(key->floors, key->floor_count, &key->floor_room, sizeof *key->floors);
+    key->floors[key->floor_count++] = (struct fleet_floor){fleet->world.now_us, version};
+}
+
+/* The largest version that was known at a time. */
+static uint64_t floor_at(const struct fleet_key *key, uint64_t at_us)
+{
+    for (unsigned i = key->floor_count; i > 0; i--)
+        if (key->floors[i - 1].at_us < at_us)
+            return key->floors[i - 1].version;
+    return 0;
+}
+
+static uint64_t latest_of(const struct fleet_write *write)
+{
+    uint64_t latest = 0;
+    for (unsigned i = 0; i < write->version_count; i++)
+        latest = write->versions[i] > latest ? write->versions[i] : latest;
+    return latest;
+}
+
+/* No two writes of a key have the same version. */
+static void check_unique(struct fleet *fleet, const struct fleet_write *write, uint64_t version,
+                         const char *who)
+{
+    for (unsigned i = 0; i < fleet->write_count; i++) {
+        const struct fleet_write *other = fleet->writes[i];
+        if (other == write || other->key != write->key)
+            continue;
+        for (unsigned v = 0; v < other->version_count; v++)
+            if (other->versions[v] == version)
+                world_fail(&fleet->world,
+                           "%s: version %llu of key %u is of write %u, and of write %u", who,
+                           (ull)version, write->key, write->id, other->id);
+    }
+}
+
+/* A write that is tried again must not come back over one that was begun when it was known already. Nodes' clocks agree here. */
+static void check_not_revived(struct fleet *fleet, const struct fleet_write *write,
+                              uint64_t version, const char *who)
+{
+    if (!write->known_us || version < fleet->offset_us + write->known_us + LATE_US)
+        return;
+    for (unsigned i = 0; i < fleet->write_count; i++) {
+        const struct fleet_write *later = fleet->writes[i];
+        if (later->key == write->key && later->known_us && later->begun_us > write->known_us &&
+            version > latest_of(later))
+            world_fail(
+                &fleet->world,
+                "%s: write %u of key %u comes back with version %llu over write %u, which was "
+                "begun after it and had %llu",
+                who, write->id, write->key, (ull)version, later->id, (ull)latest_of(later));
+    }
+}
+
+void fleet_write_known(struct fleet *fleet, struct fleet_write *write, uint64_t version,
+                       const char *who)
+{
+    for (unsigned i = 0; i < write->version_count; i++)
+        if (write->versions[i] == version)
+            return;
+    if (!fleet->troubles.skewed)
+        check_unique(fleet, write, version, who);
+    if (!fleet->troubles.skewed)
+        check_not_revived(fleet, write, version, who);
+    if (write->version_count < FLEET_VERSIONS_MAX)
+        write->versions[write->version_count++] = version;
+    if (!write->known_us)
+        write->known_us = fleet->world.now_us;
+    floor_raise(fleet, &fleet->keys[write->key], version);
+}
+
+void fleet_write_acked(struct fleet *fleet, struct fleet_write *write, uint64_t version,
+                       const char *who)
+{
+    uint64_t slack_us = fleet->strict || fleet->gentle ? ESTIMATE_US / 20 : ESTIMATE_US;
+    uint64_t since_us = write->begun_us > slack_us ? write->begun_us - slack_us : 0;
+    uint64_t floor = floor_at(&fleet->keys[write->key], since_us);
+    if (!fleet->troubles.skewed && version <= floor)
+        world_fail(
+            &fleet->world,
+            "%s: write %u of key %u is answered with version %llu, but %llu was known before "
+            "it began",
+            who, write->id, write->key, (ull)version, (ull)floor);
+    write->acked = true;
+    fleet_write_known(fleet, write, version, who);
+}
+
+static bool someone_has(struct fleet *fleet, const struct fleet_process *but,
+                        const struct fleet_write *write)
+{
+    for (unsigned i = 0; i < FLEET_NODES_MAX; i++) {
+        const struct fleet_process *process = &fleet->processes[i];
+        if (process == but || !process->running)
+            continue;
+        const struct record *record = fleet_record_at(fleet, process, write->key);
+        if (record && record->version >= latest_of(write))
+            return true;
+    }
+    return false;
+}
+
+void fleet_history_death(struct fleet *fleet, const struct fleet_process *dying)
+{
+    for (unsigned i = 0; i < fleet->write_count; i++) {
+        struct fleet_write *write = fleet->writes[i];
+        if (fleet->keys[write->key].partition == dying->partition && !write->excused &&
+            !someone_has(fleet, dying, write))
+            write->excused = true;
+    }
+}

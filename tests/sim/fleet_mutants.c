@@ -1,0 +1,147 @@
+/* Planted mistakes of front-ends, each where two rooms meet (the linker's --wrap leads their calls here), so that the front-end's own
+ * code has none. Only one is made in a run, in the world that fleet_mutants_begin names. */
+#include <stdlib.h>
+
+#include "fleet.h"
+#include "net/client.h"
+#include "role/frontend_state.h"
+
+static struct fleet *fleet;
+
+void fleet_mutants_begin(struct fleet *begun)
+{
+    fleet = begun;
+}
+
+void fleet_mutants_end(void)
+{
+    fleet = NULL;
+}
+
+static bool mutates(enum mutant mutant, uint32_t ppm)
+{
+    return fleet && world_mutates(&fleet->world, mutant, ppm);
+}
+
+#define WRAP(type, name, ...)                                        \
+    type __real_##name(__VA_ARGS__); /* NOLINT: the linker's name */ \
+    type __wrap_##name(__VA_ARGS__); /* NOLINT */                    \
+    type __wrap_##name(__VA_ARGS__)  /* NOLINT */
+
+static bool is_of_frontend(const struct route *route)
+{
+    for (unsigned i = 0; i < fleet->frontend_count; i++) {
+        const struct fleet_process *process = fleet_frontend(fleet, i);
+        if (process->running && process->process.frontend->route == route)
+            return true;
+    }
+    return false;
+}
+
+WRAP(uint32_t, route_partition, const struct route *route, struct slice key)
+{
+    uint32_t partition = __real_route_partition(route, key);
+    if (fleet && fleet->world.mutant == MUTANT_ROUTE && is_of_frontend(route) &&
+        mutates(MUTANT_ROUTE, 100000))
+        return (partition + 1) % fleet->partition_count;
+    return partition;
+}
+
+WRAP(unsigned, relay_pieces, struct relay *relay, struct conn_piece pieces[RELAY_PIECES_MAX],
+     char room[RELAY_LINES_BYTES])
+{
+    bool versioned = relay->versioned;
+    relay->versioned |= relay->tries > 1 && mutates(MUTANT_UNVERSIONED, 1000000);
+    if (mutates(MUTANT_LATE_TRY, 1000000))
+        relay->late_us = UINT64_MAX;
+    unsigned count = __real_relay_pieces(relay, pieces, room);
+    relay->versioned = versioned;
+    return count;
+}
+
+WRAP(uint64_t, frontend_version, struct frontend *frontend, uint64_t clock_us)
+{
+    if (mutates(MUTANT_WRONG_CLOCK, 1000000))
+        return frontend->loop->wall_us;
+    return __real_frontend_version(frontend, clock_us);
+}
+
+static struct backend *some_backend(const struct partition *partition)
+{
+    for (unsigned i = 0; i < partition->backend_count; i++)
+        if (partition->backends[i]->up && !partition->backends[i]->is_ready &&
+            lane_is_open(partition->backends[i]->shared))
+            return partition->backends[i];
+    return NULL;
+}
+
+WRAP(struct backend *, partition_choose, struct partition *partition, const struct relay *relay)
+{
+    struct backend *hasty = mutates(MUTANT_HASTY, 1000000) ? some_backend(partition) : NULL;
+    if (hasty)
+        return hasty;
+    for (unsigned i = 0; i < partition->backend_count; i++)
+        if (partition->backends[i] == relay->avoid && mutates(MUTANT_SAME_NODE, 1000000))
+            return backend_lane(relay->avoid) ? relay->avoid : NULL;
+    return __real_partition_choose(partition, relay);
+}
+
+WRAP(void, partition_park, struct partition *partition, struct relay *relay)
+{
+    if (!mutates(MUTANT_FORGOTTEN, 200000))
+        __real_partition_park(partition, relay);
+}
+
+WRAP(void, relay_send, struct relay *relay)
+{
+    if (!relay->tries || !mutates(MUTANT_DROPPED, 200000))
+        __real_relay_send(relay);
+}
+
+WRAP(void, relay_failed, struct relay *relay, bool lost)
+{
+    if (relay->streaming && relay->taken_bytes > 0 && mutates(MUTANT_WRONG_OFFSET, 1000000))
+        relay->taken_bytes--;
+    __real_relay_failed(relay, lost);
+}
+
+WRAP(void, upstream_pause, struct upstream *upstream, bool paused)
+{
+    if (paused || !mutates(MUTANT_STAYS_PAUSED, 300000))
+        __real_upstream_pause(upstream, paused);
+}
+
+WRAP(void, relay_free, struct relay *relay)
+{
+    if (mutates(MUTANT_UNFREED, 1000) && !relay->attempt && relay->state == RELAY_ANSWERED)
+        relay->frontend->relays++;
+    __real_relay_free(relay);
+}
+
+WRAP(void, relay_refuse, struct relay *relay, unsigned status, const char *sentence)
+{
+    if (mutates(MUTANT_FALSE_NO, 1000000))
+        relay->lost = false;
+    __real_relay_refuse(relay, status, sentence);
+}
+
+/* Before the one ahead of it, which has no answer yet. */
+static void move_ahead(struct client *client, struct exchange *exchange)
+{
+    struct exchange *first = client->pending;
+    if (!first || first == exchange || first->next != exchange || first->answer)
+        return;
+    first->next = exchange->next;
+    exchange->next = first;
+    client->pending = exchange;
+    if (client->pending_last == exchange)
+        client->pending_last = first;
+}
+
+WRAP(void, server_answer_deferred, struct request *deferred,
+     void (*answer)(struct service *, struct request *))
+{
+    if (mutates(MUTANT_OUT_OF_ORDER, 300000))
+        move_ahead(deferred->client, (struct exchange *)deferred);
+    __real_server_answer_deferred(deferred, answer);
+}

@@ -1,0 +1,321 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "fleet.h"
+
+enum { SECOND = 1000 * 1000, SETTLED_US = 4 * SECOND };
+
+static struct fleet *of_event(struct world_event *event, size_t offset)
+{
+    return (struct fleet *)((char *)event - offset);
+}
+
+static bool is_node(const struct fleet_process *process)
+{
+    return process->number < FLEET_NODES_MAX;
+}
+
+static void disturb(struct fleet *fleet, const struct fleet_process *process)
+{
+    if (!is_node(process))
+        return;
+    fleet->disturbed[process->partition]++;
+    fleet->quiet_us[process->partition] = 0;
+}
+
+/* Ways */
+
+static struct fleet_process *process_of(struct fleet *fleet, const struct cable_host *host)
+{
+    for (unsigned i = 0; i < FLEET_PROCESSES_MAX; i++)
+        if (&fleet->processes[i].process.host == host)
+            return &fleet->processes[i];
+    return NULL;
+}
+
+bool fleet_is_cut(void *context, const struct cable_host *from, const struct cable_host *to)
+{
+    struct fleet *fleet = context;
+    const struct fleet_process *a = process_of(fleet, from), *b = process_of(fleet, to);
+    return a && b && a->cut_us[b->number] > fleet->world.now_us;
+}
+
+static void cut(struct fleet *fleet, struct fleet_process *a, struct fleet_process *b,
+                uint64_t until_us)
+{
+    world_trace(&fleet->world, "net", "%s cannot reach %s until %llu us", a->process.host.name,
+                b->process.host.name, (unsigned long long)until_us);
+    a->cut_us[b->number] = until_us;
+    if (!fleet->troubles.one_way || rng_chance(&fleet->rng, 500000))
+        b->cut_us[a->number] = until_us;
+    disturb(fleet, a);
+    disturb(fleet, b);
+}
+
+/* Processes that start */
+
+void fleet_start_at(struct fleet *fleet, struct fleet_process *process, uint64_t at_us)
+{
+    process->start_us = at_us + 1;
+    world_event_hasten(&fleet->world, &fleet->start, at_us + 1);
+}
+
+static void node_boot(struct fleet *fleet, struct fleet_process *process)
+{
+    struct node_config config = process_config(&fleet->limits);
+    char joins[FLEET_CLUSTER_MAX][24];
+    for (unsigned i = 0; i < fleet->cluster_size[process->partition]; i++) {
+        unsigned place = process->partition * FLEET_CLUSTER_MAX + i;
+        snprintf(joins[i], sizeof joins[i], "10.0.0.%u:%d", place + 1, PROCESS_PORT);
+        config.joins[config.join_count++] = joins[i];
+    }
+    config.partition = process->partition;
+    config.partitions = fleet->partition_count;
+    process_boot(&process->process, &fleet->cables, &config, process->number, ++process->boots);
+}
+
+static void frontend_boot(struct fleet *fleet, struct fleet_process *process)
+{
+    unsigned i = process->number - FLEET_NODES_MAX;
+    struct node_config node = process_config(&fleet->limits);
+    struct frontend_config config = {
+        .server = node.server,
+        .clusters = fleet->clusters[i],
+        .cluster_count = fleet->told_count[i],
+        .read_home = fleet->read_home,
+        .value_max = fleet->limits.value_max,
+        .drain_us = fleet->limits.drain_us,
+    };
+    process_boot_frontend(&process->process, &fleet->cables, &config, process->number,
+                          ++process->boots);
+}
+
+/* Nodes have one clock, unless this seed is about skew; front-ends' are hours off. */
+static void clock_set(struct fleet *fleet, struct fleet_process *process)
+{
+    struct io_sim *io = &process->process.io;
+    bool skewed = !is_node(process) || (fleet->troubles.skewed && !fleet->calm_us);
+    if (!fleet->offset_us)
+        fleet->offset_us = io->steps[0].offset_us;
+    io->steps[0].offset_us = fleet->offset_us;
+    if (skewed)
+        io_sim_step(io, (int64_t)rng_spread(&fleet->rng, 1000, 3600ULL * SECOND) *
+                            (rng_chance(&fleet->rng, 500000) ? 1 : -1));
+    loop_update_time(&process->process.loop);
+}
+
+static void process_up(struct fleet *fleet, struct fleet_process *process)
+{
+    world_trace(&fleet->world, process->process.host.name, "starts");
+    if (is_node(process))
+        node_boot(fleet, process);
+    else
+        frontend_boot(fleet, process);
+    clock_set(fleet, process);
+    process->running = true;
+    process->draining = false;
+    process->start_us = process->paused_until_us = 0;
+    disturb(fleet, process);
+}
+
+static void process_down(struct fleet *fleet, struct fleet_process *process, const char *how)
+{
+    world_trace(&fleet->world, process->process.host.name, "%s", how);
+    if (is_node(process))
+        fleet_history_death(fleet, process);
+    process_end(&process->process);
+    process->running = process->draining = false;
+    process->ended_us = fleet->world.now_us;
+    disturb(fleet, process);
+}
+
+void fleet_on_start(struct world_event *event)
+{
+    struct fleet *fleet = of_event(event, offsetof(struct fleet, start));
+    uint64_t now_us = fleet->world.now_us;
+    for (unsigned i = 0; i < FLEET_PROCESSES_MAX; i++) {
+        struct fleet_process *process = &fleet->processes[i];
+        if (process->running && process->draining && process->process.stopped_us) {
+            process_down(fleet, process, "ends");
+            fleet_start_at(fleet, process,
+                           now_us + rng_spread(&fleet->rng, 1000, fleet->troubles.down_us_max));
+        } else if (!process->running && process->start_us && now_us >= process->start_us) {
+            process_up(fleet, process);
+        }
+    }
+    world_event_set(&fleet->world, event, now_us + 5000);
+}
+
+/* Troubles */
+
+static unsigned running(const struct fleet *fleet, unsigned partition)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < fleet->cluster_size[partition]; i++) {
+        const struct fleet_process *process = &fleet->processes[partition * FLEET_CLUSTER_MAX + i];
+        count += process->running && !process->draining;
+    }
+    return count;
+}
+
+static void crash(struct fleet *fleet, struct fleet_process *process)
+{
+    process_down(fleet, process, "dies");
+    fleet_start_at(fleet, process,
+                   fleet->world.now_us +
+                       rng_spread(&fleet->rng, SECOND / 20, fleet->troubles.down_us_max));
+}
+
+static void say_goodbye(struct fleet *fleet, struct fleet_process *process)
+{
+    world_trace(&fleet->world, process->process.host.name, "is told to stop");
+    process->draining = true;
+    process->start_us = 0;
+    process_drain(&process->process);
+    disturb(fleet, process);
+}
+
+static void stand_still(struct fleet *fleet, struct fleet_process *process)
+{
+    uint64_t us = rng_spread(&fleet->rng, SECOND / 100, fleet->troubles.pause_us_max);
+    if (process->paused_until_us < fleet->world.now_us + us)
+        process->paused_until_us = fleet->world.now_us + us;
+    world_trace(&fleet->world, process->process.host.name, "stands still for %llu us",
+                (unsigned long long)us);
+    process_pause(&process->process, process->paused_until_us);
+    disturb(fleet, process);
+}
+
+static void step_clock(struct fleet *fleet, struct fleet_process *process)
+{
+    io_sim_step(&process->process.io, (int64_t)rng_spread(&fleet->rng, 1000, 3600ULL * SECOND) *
+                                          (rng_chance(&fleet->rng, 500000) ? 1 : -1));
+}
+
+static struct fleet_process *some_process(struct fleet *fleet, bool frontends)
+{
+    struct rng *rng = &fleet->rng;
+    if (frontends)
+        return fleet_frontend(fleet, (unsigned)rng_below(rng, fleet->frontend_count));
+    unsigned p = (unsigned)rng_below(rng, fleet->partition_count);
+    return &fleet->processes[p * FLEET_CLUSTER_MAX +
+                             (unsigned)rng_below(rng, fleet->cluster_size[p])];
+}
+
+/* One node of each cluster at a time, and only once all have come back and settled. */
+static void trouble_gently(struct fleet *fleet)
+{
+    struct fleet_process *process = some_process(fleet, false);
+    uint64_t quiet_us = fleet->quiet_us[process->partition];
+    bool settled = quiet_us && fleet->world.now_us > quiet_us + SETTLED_US;
+    if (!settled || fleet->cluster_size[process->partition] < 2)
+        return;
+    fleet->troubles_made++;
+    switch (rng_below(&fleet->rng, 3)) {
+    case 0:
+        crash(fleet, process);
+        break;
+    case 1:
+        say_goodbye(fleet, process);
+        break;
+    default:
+        stand_still(fleet, process);
+        break;
+    }
+}
+
+static void trouble_frontend(struct fleet *fleet)
+{
+    struct fleet_process *process = some_process(fleet, true);
+    if (!process->running || process->draining)
+        return;
+    switch (rng_below(&fleet->rng, 4)) {
+    case 0:
+        crash(fleet, process);
+        break;
+    case 1:
+        say_goodbye(fleet, process);
+        break;
+    case 2:
+        stand_still(fleet, process);
+        break;
+    default:
+        step_clock(fleet, process);
+        break;
+    }
+}
+
+static void trouble_node(struct fleet *fleet)
+{
+    const struct fleet_troubles *t = &fleet->troubles;
+    struct rng *rng = &fleet->rng;
+    struct fleet_process *process = some_process(fleet, false);
+    bool up = process->running && !process->draining;
+    bool spare = running(fleet, process->partition) > 1 || rng_chance(rng, t->blackout_ppm);
+    if (up && spare && rng_chance(rng, t->crash_ppm))
+        crash(fleet, process);
+    else if (up && spare && rng_chance(rng, t->goodbye_ppm))
+        say_goodbye(fleet, process);
+    else if (up && rng_chance(rng, t->pause_ppm))
+        stand_still(fleet, process);
+    else if (up && t->skewed && rng_chance(rng, t->step_ppm))
+        step_clock(fleet, process);
+    else if (rng_chance(rng, t->cut_ppm))
+        cut(fleet, process, some_process(fleet, rng_chance(rng, 500000)),
+            fleet->world.now_us + rng_spread(rng, 1000, t->cut_us_max));
+}
+
+void fleet_on_trouble(struct world_event *event)
+{
+    struct fleet *fleet = of_event(event, offsetof(struct fleet, trouble));
+    if (fleet->gentle) {
+        trouble_gently(fleet);
+    } else if (rng_chance(&fleet->rng, fleet->troubles.frontend_ppm)) {
+        fleet->troubles_made++;
+        trouble_frontend(fleet);
+    } else {
+        fleet->troubles_made++;
+        trouble_node(fleet);
+    }
+    world_event_set(&fleet->world, event,
+                    fleet->world.now_us +
+                        rng_spread(&fleet->rng, SECOND / 5, fleet->troubles.apart_us_max));
+}
+
+static uint32_t often(struct rng *rng)
+{
+    return rng_chance(rng, 500000) ? (uint32_t)rng_spread(rng, 30000, 600000) : 0;
+}
+
+void fleet_troubles_pick(struct fleet *fleet)
+{
+    struct rng *rng = &fleet->rng;
+    struct fleet_troubles *t = &fleet->troubles;
+    t->crash_ppm = often(rng);
+    t->goodbye_ppm = often(rng);
+    t->pause_ppm = often(rng);
+    t->cut_ppm = often(rng);
+    t->step_ppm = often(rng);
+    t->frontend_ppm = often(rng) / 2;
+    t->blackout_ppm = rng_chance(rng, 200000) ? 300000 : 0;
+    t->apart_us_max = rng_spread(rng, SECOND, 20 * SECOND);
+    t->down_us_max = rng_spread(rng, SECOND / 10, 20 * SECOND);
+    t->pause_us_max = rng_spread(rng, SECOND / 10, 12 * SECOND);
+    t->cut_us_max = rng_spread(rng, SECOND / 10, 20 * SECOND);
+    t->one_way = rng_chance(rng, 500000);
+    t->skewed = !fleet->gentle && rng_chance(rng, 250000);
+    if (t->crash_ppm + t->goodbye_ppm + t->pause_ppm + t->cut_ppm == 0)
+        t->crash_ppm = 500000;
+}
+
+/* No faults any more; who is down comes back. */
+void fleet_calm(struct fleet *fleet)
+{
+    struct world *world = &fleet->world;
+    world_trace(world, "world", "faults end");
+    fleet->calm_us = world->now_us;
+    world_event_clear(world, &fleet->trouble);
+    faults_end(&fleet->faults);
+    for (unsigned i = 0; i < FLEET_PROCESSES_MAX; i++)
+        memset(fleet->processes[i].cut_us, 0, sizeof fleet->processes[i].cut_us);
+}

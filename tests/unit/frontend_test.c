@@ -1,0 +1,891 @@
+/* A front-end over a fake io, in virtual time; the test plays its clients and the two nodes of its one cluster. Linked with --wrap for
+ * malloc, calloc and realloc: see failing.h. */
+#include "role/frontend.h"
+
+#include <errno.h>
+
+#include "answer.h"
+#include "failing.h"
+#include "fake_io.h"
+#include "role/frontend_state.h"
+#include "unit.h"
+
+enum {
+    MS = 1000,
+    SECOND = 1000 * MS,
+    ASKED_MAX = 256,
+    VALUE_BYTES = 500 * 1000,
+    FILES_MAX = 1024,
+    PIECE_BYTES = 10000,
+};
+
+static struct fake_io *io;
+static struct loop loop;
+static struct log quiet;
+static struct frontend *frontend;
+static char value[VALUE_BYTES];
+
+/* Nodes: whatever connects and is no client of the test's. Their hellos are answered at once; the rest is for the test. */
+
+struct asked {
+    int fd;
+    char text[600]; /* the head */
+};
+
+static struct {
+    bool is_client[FILES_MAX], deaf; /* deaf: nobody answers anything */
+    size_t taken[FILES_MAX];
+    struct asked asked[ASKED_MAX];
+    unsigned count;
+    bool closed_for[2]; /* a node that does not answer hellos */
+    const char *partition;
+} nodes;
+
+static void log_nothing(void *sink, const char *line, unsigned len)
+{
+    (void)sink, (void)line, (void)len;
+}
+
+static uint64_t log_clock(void *clock)
+{
+    (void)clock;
+    return 0;
+}
+
+static unsigned node_of(int fd)
+{
+    return fake_socket(io, fd)->peer.ip[15] - 1u;
+}
+
+static void say(int fd, const char *text)
+{
+    if (fake_socket(io, fd)->open)
+        fake_feed(io, fd, slice_of(text));
+}
+
+static void say_hello(int fd)
+{
+    char body[400], text[600];
+    snprintf(body, sizeof body,
+             "protocol 1\ncluster fog\npartition %s\njoined 1\nclock %llu\n"
+             "member 10.0.0.%u:8000 ready 000000000000000%u 1 0 0\n"
+             "member 10.0.0.%u:8000 ready 000000000000000%u 1 0 0\n",
+             nodes.partition, (unsigned long long)(io->now_us + io->wall_ahead_us), node_of(fd) + 1,
+             node_of(fd) + 1, 2 - node_of(fd), 2 - node_of(fd));
+    snprintf(text, sizeof text, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n%s", strlen(body),
+             body);
+    say(fd, text);
+}
+
+static void node_hears(int fd, struct slice head)
+{
+    if (nodes.deaf || nodes.closed_for[node_of(fd)])
+        return;
+    if (slice_starts(head, SLICE("GET /-/ready ")))
+        say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    else if (slice_starts(head, SLICE("GET /-/members ")))
+        say_hello(fd);
+    else if (nodes.count < ASKED_MAX) {
+        struct asked *asked = &nodes.asked[nodes.count++];
+        asked->fd = fd;
+        snprintf(asked->text, sizeof asked->text, "%.*s", (int)head.len, head.data);
+    }
+}
+
+static size_t body_bytes(struct slice head)
+{
+    const char *at = memmem(head.data, head.len, "Content-Length: ", 16);
+    return at ? strtoul(at + 16, NULL, 10) : 0;
+}
+
+static bool node_listens(int fd)
+{
+    struct slice all = fake_output(io, fd);
+    if (nodes.taken[fd] > all.len)
+        return false; /* a body that is not whole */
+    struct slice rest = {all.data + nodes.taken[fd], all.len - nodes.taken[fd]};
+    const char *end = rest.len ? memmem(rest.data, rest.len, "\r\n\r\n", 4) : NULL;
+    if (!end)
+        return false;
+    struct slice head = {rest.data, (size_t)(end - rest.data) + 4};
+    nodes.taken[fd] += head.len + body_bytes(head);
+    node_hears(fd, head);
+    return true;
+}
+
+/* Turns until nothing happens any more without time. */
+static void settle(void)
+{
+    bool more = true;
+    for (int turns = 0; more || loop.again || io->events > 0; turns++) {
+        check(turns < 20000, "it goes on for ever");
+        loop_turn(&loop, 0);
+        more = false;
+        for (int fd = 0; fd < io->count && fd < FILES_MAX; fd++)
+            if (io->sockets[fd] && !nodes.is_client[fd] && !io->sockets[fd]->listening)
+                while (node_listens(fd))
+                    more = true;
+    }
+}
+
+static void pass(uint64_t us)
+{
+    uint64_t until = loop.now_us + us;
+    settle();
+    while (loop.now_us < until) {
+        uint64_t step = until - loop.now_us < 10 * MS ? until - loop.now_us : 10 * MS;
+        loop_turn(&loop, (int64_t)step);
+        settle();
+    }
+}
+
+static void begin(void)
+{
+    static const char *const seeds[] = {"10.0.0.1:8000", "10.0.0.2:8000"};
+    static const struct frontend_cluster cluster = {seeds, 2};
+    struct frontend_config config = {
+        .server = {.connections_max = 100,
+                   .idle_us = (uint64_t)300 * SECOND,
+                   .request_us = 30 * SECOND,
+                   .stall_us = 60 * SECOND},
+        .clusters = &cluster,
+        .cluster_count = 1,
+        .value_max = 1 << 20,
+        .drain_us = 5 * SECOND,
+    };
+    struct address address = {.port = 8000};
+    allow_list_private(&config.server.allow);
+    memset(&nodes, 0, sizeof nodes);
+    nodes.partition = "0/1";
+    io = fake_io_new();
+    io->may_connect = true;
+    loop_init(&loop, &io->io);
+    quiet = (struct log){LOG_WARN_LEVEL, false, log_clock, NULL, log_nothing, NULL};
+    frontend = frontend_new(&loop, &quiet, &config);
+    assert_non_null(frontend);
+    assert_int_equal(frontend_listen(frontend, &address, -1), 0);
+    for (size_t i = 0; i < sizeof value; i++)
+        value[i] = (char)('a' + (i + i / 26 * 7) % 26);
+    pass(SECOND);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    begin();
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    failing_stop();
+    frontend_destroy(frontend);
+    assert_int_equal(loop.timer_reserved, 0);
+    loop_free(&loop);
+    fake_io_destroy(io);
+    return 0;
+}
+
+/* Clients */
+
+struct reader {
+    int fd;
+    size_t at;
+};
+
+static struct reader reader_new(void)
+{
+    struct reader reader = {.fd = fake_connect(io, "10.0.0.9:5555")};
+    nodes.is_client[reader.fd] = true;
+    settle();
+    return reader;
+}
+
+static bool is_open(const struct reader *reader)
+{
+    const struct fake_socket *socket = fake_socket(io, reader->fd);
+    return socket->open && !socket->shut;
+}
+
+static void ask(const struct reader *reader, const char *text)
+{
+    say(reader->fd, text);
+    settle();
+}
+
+static enum answer_result next_answer(struct reader *reader, struct answer *answer)
+{
+    struct slice output = fake_output(io, reader->fd);
+    struct slice rest = {output.data + reader->at, output.len - reader->at};
+    enum answer_result result = answer_parse(&rest, false, !is_open(reader), answer);
+    if (result == ANSWER_OK)
+        reader->at = output.len - rest.len;
+    return result;
+}
+
+static void expect(struct reader *reader, unsigned status, const char *body)
+{
+    struct answer answer;
+    check(next_answer(reader, &answer) == ANSWER_OK, "no answer, but %u was due", status);
+    check(answer.status == status, "%u in place of %u: %.*s", answer.status, status,
+          (int)answer.body.len, answer.body.data);
+    if (body)
+        check_slice(answer.body, slice_of(body), "body");
+}
+
+static void expect_nothing(const struct reader *reader)
+{
+    assert_int_equal(fake_output(io, reader->fd).len, reader->at);
+}
+
+#define GET(key) "GET /" key " HTTP/1.1\r\nHost: h\r\n\r\n"
+#define PUT(key) "PUT /" key " HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nxyz"
+#define OK "HTTP/1.1 200 OK\r\nETag: \"1\"\r\nFog-Version: 7\r\nContent-Length: 0\r\n\r\n"
+
+static bool asked_has(unsigned i, const char *text)
+{
+    return i < nodes.count && strstr(nodes.asked[i].text, text) != NULL;
+}
+
+/* The number of the last request for a key. */
+static unsigned asked_for(const char *key)
+{
+    char line[100];
+    snprintf(line, sizeof line, " /%s HTTP/1.1\r\n", key);
+    for (unsigned i = nodes.count; i > 0; i--)
+        if (asked_has(i - 1, line))
+            return i - 1;
+    fail_msg("nobody was asked for %s", key);
+    return 0;
+}
+
+static void answer_value(const char *key, const char *text)
+{
+    char answer[300];
+    snprintf(answer, sizeof answer,
+             "HTTP/1.1 200 OK\r\nETag: \"%s\"\r\nFog-Version: 5\r\nContent-Length: %zu\r\n\r\n%s",
+             text, strlen(text), text);
+    say(nodes.asked[asked_for(key)].fd, answer);
+    settle();
+}
+
+static void lose(int fd)
+{
+    fake_break(io, fd, -ECONNRESET);
+    settle();
+}
+
+/* A long value: its head, and some of it. */
+static void answer_long(int fd, const char *etag, size_t from, size_t bytes)
+{
+    char head[200];
+    snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nETag: \"%s\"\r\nContent-Length: %d\r\n\r\n",
+             etag, VALUE_BYTES);
+    if (from == 0)
+        say(fd, head);
+    fake_feed(io, fd, (struct slice){value + from, bytes});
+    settle();
+}
+
+static void expect_long(struct reader *reader)
+{
+    struct answer answer;
+    check(next_answer(reader, &answer) == ANSWER_OK, "the long value");
+    assert_int_equal(answer.body.len, VALUE_BYTES);
+    assert_memory_equal(answer.body.data, value, VALUE_BYTES);
+}
+
+/* Pipelining */
+
+/* The nodes answer in any order, the client hears in its own. */
+static void test_answers_in_order(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, GET("a") GET("b") GET("c") GET("d") GET("e") GET("f"));
+    assert_int_equal(nodes.count, 6);
+    const char *keys[] = {"a", "b", "c", "d", "e", "f"};
+    for (unsigned node = 2; node-- > 0;) /* all that one was asked, then the other */
+        for (unsigned i = 0; i < COUNT(keys); i++)
+            if (node_of(nodes.asked[asked_for(keys[i])].fd) == node)
+                answer_value(keys[i], keys[i]);
+    for (unsigned i = 0; i < COUNT(keys); i++)
+        expect(&reader, 200, keys[i]);
+    expect_nothing(&reader);
+}
+
+/* What is not for a node waits for those before it. */
+static void test_others_wait(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader,
+        GET("a") GET("-/healthy") "PATCH /a HTTP/1.1\r\nHost: h\r\n\r\n" GET("%zz") GET("b"));
+    expect_nothing(&reader);
+    assert_int_equal(nodes.count, 1);
+    answer_value("a", "one");
+    expect(&reader, 200, "one");
+    expect(&reader, 200, "healthy\n");
+    expect(&reader, 405, NULL);
+    expect(&reader, 400, NULL);
+    answer_value("b", "two");
+    expect(&reader, 200, "two");
+}
+
+static void test_half_closed(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, GET("a") GET("b"));
+    fake_end(io, reader.fd);
+    settle();
+    answer_value("b", "two");
+    answer_value("a", "one");
+    expect(&reader, 200, "one");
+    expect(&reader, 200, "two");
+    assert_false(is_open(&reader));
+}
+
+static void test_client_leaves(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new(), other = reader_new();
+    ask(&reader, GET("a") GET("b") PUT("c"));
+    lose(reader.fd);
+    assert_int_equal(frontend->relays, 0);
+    ask(&other, GET("d"));
+    answer_value("a", "one"); /* to nobody */
+    answer_value("b", "two");
+    say(nodes.asked[asked_for("c")].fd, OK);
+    answer_value("d", "four");
+    expect(&other, 200, "four");
+}
+
+/* Tries */
+
+/* The first try must be carried out soon or never, the second has the first one's version. */
+static void test_write_again(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, PUT("a"));
+    unsigned first = asked_for("a");
+    assert_true(asked_has(first, "Fog-Before: "));
+    assert_false(asked_has(first, "Fog-Version: "));
+    unsigned node = node_of(nodes.asked[first].fd);
+    uint64_t clock_us = io->now_us + io->wall_ahead_us;
+    lose(nodes.asked[first].fd);
+    unsigned again = asked_for("a");
+    assert_int_not_equal(again, first);
+    assert_int_not_equal(node_of(nodes.asked[again].fd), node);
+    assert_false(asked_has(again, "Fog-Before: "));
+    const char *at = strstr(nodes.asked[again].text, "Fog-Version: ");
+    assert_non_null(at);
+    uint64_t version = strtoull(at + 13, NULL, 10);
+    assert_true(version <= clock_us && version + SECOND > clock_us);
+    say(nodes.asked[again].fd, OK);
+    settle();
+    expect(&reader, 200, "");
+}
+
+static void test_late_write(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, PUT("a"));
+    say(nodes.asked[asked_for("a")].fd, "HTTP/1.1 412 Late\r\nContent-Length: 0\r\n\r\n");
+    settle();
+    assert_int_equal(nodes.count, 2);
+    assert_true(asked_has(1, "Fog-Version: "));
+    say(nodes.asked[1].fd, OK);
+    settle();
+    expect(&reader, 200, "");
+}
+
+/* Who has seen a version writes with a larger one, and says so once. */
+static void test_write_after(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    char text[200];
+    unsigned long long ahead = io->now_us + io->wall_ahead_us + (uint64_t)3600 * SECOND;
+    snprintf(text, sizeof text,
+             "PUT /a HTTP/1.1\r\nHost: h\r\nFog-After: %llu\r\nContent-Length: 0\r\n\r\n", ahead);
+    ask(&reader, text);
+    const char *at = strstr(nodes.asked[0].text, "Fog-After: ");
+    assert_non_null(at);
+    unsigned long long after = strtoull(at + 11, NULL, 10);
+    assert_true(after >= ahead && after < ahead + 10);
+    assert_null(strstr(at + 1, "Fog-After: "));
+    say(nodes.asked[0].fd, OK);
+    settle();
+    expect(&reader, 200, "");
+}
+
+/* A version from the far future concerns its own key alone. */
+static void test_far_future(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, GET("a"));
+    say(nodes.asked[0].fd, "HTTP/1.1 200 OK\r\nFog-Version: 18446744073709551615\r\n"
+                           "ETag: \"1\"\r\nContent-Length: 0\r\n\r\n");
+    settle();
+    expect(&reader, 200, "");
+    ask(&reader, PUT("b"));
+    assert_false(asked_has(1, "Fog-After: "));
+    lose(nodes.asked[1].fd);
+    assert_false(asked_has(2, "Fog-Version: 18446744073709551615"));
+}
+
+/* 503 says that nothing was done: not when a first try may have been carried out. */
+static void test_unsure(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, PUT("a"));
+    lose(nodes.asked[0].fd);
+    for (unsigned i = 1; i < nodes.count && i < RELAY_TRIES_MAX; i++) {
+        say(nodes.asked[i].fd, "HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n");
+        settle();
+    }
+    expect(&reader, 502,
+           "The node did not answer: the write may or may not have been carried out.\n");
+}
+
+/* The connection of one request ends while the spare one stands: the request goes on with that. */
+static void test_spare_connection(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    nodes.closed_for[1] = true;
+    pass(3 * SECOND);
+    ask(&reader, GET("a"));
+    assert_int_equal(node_of(nodes.asked[0].fd), 0);
+    lose(nodes.asked[0].fd);
+    assert_int_equal(nodes.count, 2);
+    answer_value("a", "one");
+    expect(&reader, 200, "one");
+}
+
+/* Nobody is there: a request waits a moment for somebody. */
+static void test_parked(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new(), other = reader_new();
+    nodes.deaf = true;
+    pass(1400 * MS); /* they hang, and are left */
+    ask(&reader, GET("a") GET("b"));
+    assert_int_equal(frontend->partitions[0].parked_count, 2);
+    nodes.deaf = false;
+    pass(1200 * MS);
+    answer_value("b", "two");
+    answer_value("a", "one");
+    expect(&reader, 200, "one");
+    expect(&reader, 200, "two");
+    nodes.deaf = true;
+    ask(&other, GET("c"));
+    pass(5 * SECOND);
+    expect(&other, 503, "No node of this key's partition is ready; try again.\n");
+}
+
+static void test_misrouted(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, PUT("a"));
+    say(nodes.asked[0].fd, "HTTP/1.1 421 Not here\r\nContent-Length: 0\r\n\r\n");
+    settle();
+    expect(&reader, 502, NULL);
+    assert_int_equal(frontend->counters.misrouted, 1);
+    nodes.partition = "1/2";
+    pass(2 * SECOND);
+    ask(&reader, PUT("a"));
+    pass(2 * SECOND);
+    expect(&reader, 502, NULL);
+    assert_int_equal(nodes.count, 1);
+}
+
+/* Waiting */
+
+static void test_wait_again(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, "GET /a HTTP/1.1\r\nHost: h\r\nIf-None-Match: \"1\"\r\nPrefer: wait=10\r\n\r\n");
+    assert_true(asked_has(0, "Prefer: wait=10\r\n"));
+    pass(6 * SECOND);
+    lose(nodes.asked[0].fd);
+    assert_int_equal(nodes.count, 2);
+    assert_true(asked_has(1, "Prefer: wait=4\r\n"));
+    assert_true(asked_has(1, "If-None-Match: \"1\"\r\n"));
+    answer_value("a", "new");
+    expect(&reader, 200, "new");
+}
+
+/* Long values */
+
+/* The connection that brought the last part of a value while it was paused serves the next request. */
+static void test_stream_to_a_slow_client(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    fake_socket(io, reader.fd)->space = 20000;
+    ask(&reader, GET("a"));
+    int fd = nodes.asked[0].fd;
+    answer_long(fd, "v", 0, VALUE_BYTES);
+    for (int i = 0; i < 100; i++) {
+        fake_socket(io, reader.fd)->space = 20000;
+        settle();
+    }
+    fake_socket(io, reader.fd)->space = SIZE_MAX;
+    settle();
+    expect_long(&reader);
+    for (int i = 0; i < 8; i++) {
+        ask(&reader,
+            "GET /b HTTP/1.1\r\nHost: h\r\nIf-None-Match: \"1\"\r\nPrefer: wait=9\r\n\r\n");
+        answer_value("b", "next");
+        expect(&reader, 200, "next");
+    }
+}
+
+/* What is kept of a value whose client takes nothing is bounded, and others do not wait behind it. */
+static void test_stream_gives_way(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new(), other = reader_new();
+    nodes.closed_for[1] = true;
+    pass(3 * SECOND);
+    fake_socket(io, reader.fd)->space = 0;
+    ask(&reader, GET("a"));
+    ask(&other, GET("b"));
+    int fd = nodes.asked[0].fd;
+    assert_int_equal(nodes.asked[1].fd, fd);
+    answer_long(fd, "v", 0, VALUE_BYTES);
+    assert_true(fake_unread(io, fd) > 0);
+    assert_int_equal(nodes.count, 3); /* again, elsewhere */
+    assert_int_not_equal(nodes.asked[2].fd, fd);
+    answer_value("b", "two");
+    expect(&other, 200, "two");
+    fake_socket(io, reader.fd)->space = SIZE_MAX;
+    settle();
+    expect_long(&reader);
+}
+
+static void test_stream_goes_on_elsewhere(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, GET("a"));
+    answer_long(nodes.asked[0].fd, "v", 0, 123457);
+    lose(nodes.asked[0].fd);
+    assert_int_equal(nodes.count, 2);
+    answer_long(nodes.asked[1].fd, "v", 0, VALUE_BYTES);
+    expect_long(&reader);
+}
+
+/* Nobody is ready in the middle of it: it goes on once somebody is. */
+static void test_stream_is_parked(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, GET("a"));
+    answer_long(nodes.asked[0].fd, "v", 0, 123457);
+    nodes.deaf = true;
+    pass(1400 * MS);
+    assert_int_equal(frontend->partitions[0].parked_count, 1);
+    nodes.deaf = false;
+    pass(1200 * MS);
+    answer_long(nodes.asked[asked_for("a")].fd, "v", 0, VALUE_BYTES);
+    expect_long(&reader);
+}
+
+static void test_stream_is_lost(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, GET("a"));
+    answer_long(nodes.asked[0].fd, "v", 0, 123457);
+    nodes.deaf = true;
+    pass(6 * SECOND);
+    assert_false(is_open(&reader));
+    assert_int_equal(frontend->relays, 0);
+}
+
+/* The value has changed meanwhile: what went out is not completed with something else. */
+static void test_stream_of_another_value(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, GET("a"));
+    answer_long(nodes.asked[0].fd, "v", 0, 123457);
+    lose(nodes.asked[0].fd);
+    answer_long(nodes.asked[1].fd, "w", 0, VALUE_BYTES);
+    assert_false(is_open(&reader));
+    assert_true(fake_output(io, reader.fd).len < VALUE_BYTES);
+}
+
+/* Two requests at once, to two nodes. */
+static void ask_both(struct reader *reader)
+{
+    for (int i = 0; i < 40; i++) {
+        nodes.count = 0;
+        ask(reader, GET("a") GET("b"));
+        if (nodes.asked[asked_for("a")].fd != nodes.asked[asked_for("b")].fd)
+            return;
+        answer_value("a", "no");
+        answer_value("b", "no");
+        expect(reader, 200, "no");
+        expect(reader, 200, "no");
+    }
+    fail_msg("all goes to one node");
+}
+
+/* It is not its turn yet: then the new value is as good. */
+static void test_stream_begins_anew(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask_both(&reader);
+    answer_long(nodes.asked[asked_for("b")].fd, "v", 0, 123457);
+    lose(nodes.asked[asked_for("b")].fd);
+    answer_value("a", "one");
+    answer_value("b", "short");
+    expect(&reader, 200, "one");
+    expect(&reader, 200, "short");
+}
+
+/* On one connection: a value of which nothing is taken for now, and behind it another one that began elsewhere. Returns the
+ * connection. */
+static int two_streams(const struct reader *first, const struct reader *second)
+{
+    nodes.closed_for[1] = true;
+    pass(3 * SECOND);
+    fake_socket(io, first->fd)->space = fake_socket(io, second->fd)->space = 0;
+    ask(second, GET("b"));
+    int fd = nodes.asked[asked_for("b")].fd;
+    answer_long(fd, "w", 0, VALUE_BYTES); /* it gives way */
+    pass(SECOND);
+    ask(first, GET("a"));
+    int shared = nodes.asked[asked_for("a")].fd;
+    assert_int_not_equal(shared, fd);
+    answer_long(shared, "v", 0, 70000);
+    lose(fd);
+    assert_int_equal(nodes.asked[asked_for("b")].fd, shared);
+    return shared;
+}
+
+static void test_stream_gives_way_to_a_stream(void **state)
+{
+    (void)state;
+    struct reader first = reader_new(), second = reader_new();
+    int fd = two_streams(&first, &second);
+    answer_long(fd, "v", 70000, VALUE_BYTES - 70000);
+    pass(SECOND);
+    int other = nodes.asked[asked_for("b")].fd;
+    assert_int_not_equal(other, fd);
+    answer_long(other, "w", 0, VALUE_BYTES);
+    fake_socket(io, first.fd)->space = fake_socket(io, second.fd)->space = SIZE_MAX;
+    settle();
+    expect_long(&first);
+    expect_long(&second);
+}
+
+static void test_leaver_behind_a_stream(void **state)
+{
+    (void)state;
+    struct reader first = reader_new(), second = reader_new();
+    int fd = two_streams(&first, &second);
+    lose(second.fd);
+    assert_true(fake_socket(io, fd)->open);
+    fake_socket(io, first.fd)->space = SIZE_MAX;
+    answer_long(fd, "v", 70000, VALUE_BYTES - 70000);
+    expect_long(&first);
+    assert_int_equal(nodes.count, 3); /* none was asked again but the lost one */
+}
+
+/* Draining */
+
+static void test_drain_behind_a_stream(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    fake_socket(io, reader.fd)->space = 20000;
+    ask(&reader, GET("a") GET("b"));
+    answer_long(nodes.asked[asked_for("a")].fd, "v", 0, VALUE_BYTES);
+    frontend_drain(frontend);
+    settle();
+    fake_socket(io, reader.fd)->space = SIZE_MAX;
+    settle();
+    answer_value("b", "two");
+    expect_long(&reader);
+    expect(&reader, 200, "two");
+    assert_false(is_open(&reader));
+}
+
+/* Uploads */
+
+static void upload_begin_by(const struct reader *reader, size_t bytes)
+{
+    char head[200];
+    snprintf(head, sizeof head, "PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: %zu\r\n\r\n", bytes);
+    ask(reader, head);
+}
+
+static void upload_some(const struct reader *reader, size_t from, size_t bytes)
+{
+    fake_feed(io, reader->fd, (struct slice){value + from, bytes});
+    settle();
+}
+
+static void test_upload(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    upload_begin_by(&reader, VALUE_BYTES);
+    for (size_t at = 0; at < VALUE_BYTES; at += PIECE_BYTES)
+        upload_some(&reader, at, PIECE_BYTES);
+    int fd = nodes.asked[0].fd;
+    struct slice sent = fake_output(io, fd);
+    assert_true(sent.len > VALUE_BYTES);
+    assert_memory_equal(sent.data + sent.len - VALUE_BYTES, value, VALUE_BYTES);
+    say(fd, OK);
+    settle();
+    expect(&reader, 200, "");
+}
+
+static void test_upload_is_lost(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    upload_begin_by(&reader, VALUE_BYTES);
+    upload_some(&reader, 0, 100000);
+    lose(nodes.asked[0].fd);
+    expect(&reader, 502, "The node was lost before it had the whole value; nothing has changed.\n");
+    assert_false(is_open(&reader));
+}
+
+static void test_upload_is_misrouted(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    upload_begin_by(&reader, VALUE_BYTES);
+    upload_some(&reader, 0, 100000);
+    say(nodes.asked[0].fd, "HTTP/1.1 421 Not here\r\nContent-Length: 0\r\n\r\n");
+    settle();
+    expect(&reader, 502, NULL);
+    assert_int_equal(frontend->counters.misrouted, 1);
+}
+
+/* A node that takes nothing stops the client, too. */
+static void test_upload_has_backpressure(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    upload_begin_by(&reader, VALUE_BYTES);
+    upload_some(&reader, 0, PIECE_BYTES);
+    fake_socket(io, nodes.asked[0].fd)->space = 0;
+    upload_some(&reader, PIECE_BYTES, VALUE_BYTES - PIECE_BYTES);
+    assert_true(fake_unread(io, reader.fd) > VALUE_BYTES / 4);
+    fake_socket(io, nodes.asked[0].fd)->space = SIZE_MAX;
+    settle();
+    assert_int_equal(fake_unread(io, reader.fd), 0);
+    say(nodes.asked[0].fd, OK);
+    settle();
+    expect(&reader, 200, "");
+}
+
+/* Out of memory, at each allocation in turn: an answer comes, or the connection ends; then all is well again. */
+
+static void try_all(struct reader *reader)
+{
+    ask(reader, GET("a") PUT("b") "DELETE /c HTTP/1.1\r\nHost: h\r\n\r\n");
+    for (unsigned i = 0; i < nodes.count; i++)
+        say(nodes.asked[i].fd, OK);
+    nodes.count = 0;
+    settle();
+    ask(reader,
+        "POST /d HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n");
+    ask(reader, "GET /e HTTP/1.1\r\nHost: h\r\nIf-None-Match: \"1\"\r\nPrefer: wait=1\r\n\r\n");
+    for (unsigned i = 0; i < nodes.count; i++)
+        say(nodes.asked[i].fd, OK);
+    nodes.count = 0;
+    settle();
+    ask(reader, GET("f"));
+    for (unsigned i = 0; i < nodes.count; i++)
+        answer_long(nodes.asked[i].fd, "v", 0, VALUE_BYTES);
+    nodes.count = 0;
+    upload_begin_by(reader, 100000);
+    if (is_open(reader))
+        upload_some(reader, 0, 100000);
+    for (unsigned i = 0; i < nodes.count; i++)
+        say(nodes.asked[i].fd, OK);
+    nodes.count = 0;
+    settle();
+}
+
+static void test_without_memory(void **state)
+{
+    (void)state;
+    unsigned nth = 1;
+    for (unsigned more = 1; more; nth++) {
+        struct reader reader = reader_new(), well = reader_new();
+        failing_start(nth, false);
+        try_all(&reader);
+        more = failing_stop();
+        check(nth < 2000, "there is no end to it");
+        fake_end(io, reader.fd);
+        pass(200 * MS);
+        nodes.count = 0;
+        ask(&well, GET("z"));
+        pass(300 * MS);
+        answer_value("z", "well");
+        expect(&well, 200, "well");
+        fake_end(io, well.fd);
+        pass(2 * SECOND);
+        check(frontend->relays == 0, "%u requests are left, allocation %u", frontend->relays, nth);
+        if (io->count > FILES_MAX - 60) {
+            tear_down(NULL);
+            begin();
+        }
+    }
+    assert_true(nth > 10); /* memory is kept from one round to the next, so few are left */
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_answers_in_order),
+        TEST(test_others_wait),
+        TEST(test_half_closed),
+        TEST(test_client_leaves),
+        TEST(test_write_again),
+        TEST(test_late_write),
+        TEST(test_write_after),
+        TEST(test_far_future),
+        TEST(test_unsure),
+        TEST(test_spare_connection),
+        TEST(test_parked),
+        TEST(test_misrouted),
+        TEST(test_wait_again),
+        TEST(test_stream_to_a_slow_client),
+        TEST(test_stream_gives_way),
+        TEST(test_stream_goes_on_elsewhere),
+        TEST(test_stream_is_parked),
+        TEST(test_stream_is_lost),
+        TEST(test_stream_of_another_value),
+        TEST(test_stream_begins_anew),
+        TEST(test_stream_gives_way_to_a_stream),
+        TEST(test_leaver_behind_a_stream),
+        TEST(test_drain_behind_a_stream),
+        TEST(test_upload),
+        TEST(test_upload_is_lost),
+        TEST(test_upload_is_misrouted),
+        TEST(test_upload_has_backpressure),
+        TEST(test_without_memory),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
