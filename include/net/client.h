@@ -102,6 +102,7 @@ struct server {
     struct client *clients, *ready, **ready_end;
     struct client *answering; /* whose request the service has in hands */
     struct exchange *free_exchanges;
+    unsigned exchanges_free;
     uint32_t connections, held;
     struct request *requests[SERVER_BATCH_MAX];
     struct request pool[SERVER_BATCH_MAX];

@@ -20,9 +20,10 @@
 static struct exchange *exchange_new(struct server *server)
 {
     struct exchange *exchange = server->free_exchanges;
-    if (exchange)
+    if (exchange) {
         server->free_exchanges = exchange->next_free;
-    else
+        server->exchanges_free--;
+    } else
         exchange = malloc(sizeof *exchange);
     return exchange;
 }
@@ -39,8 +40,13 @@ void exchange_end(struct server *server, struct exchange *exchange)
 {
     request_end(&exchange->request);
     free(exchange->head);
+    if (server->exchanges_free >= SERVER_EXCHANGES_FREE_MAX) {
+        free(exchange);
+        return;
+    }
     exchange->next_free = server->free_exchanges;
     server->free_exchanges = exchange;
+    server->exchanges_free++;
 }
 
 static void exchange_free(struct client *client)

@@ -275,6 +275,7 @@ static void frontend_on_tick(struct loop_timer *timer)
     struct frontend *frontend =
         (struct frontend *)((char *)timer - offsetof(struct frontend, tick));
     loop_timer_set(frontend->loop, timer, frontend->loop->now_us + FRONTEND_TICK_US);
+    relays_trim(frontend);
     for (unsigned i = 0; i < frontend->config.cluster_count; i++)
         partition_tick(&frontend->partitions[i]);
     for (unsigned i = 0; i < frontend->config.previous_count; i++)

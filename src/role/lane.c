@@ -16,9 +16,10 @@
 static struct attempt *attempt_new(struct frontend *frontend)
 {
     struct attempt *attempt = frontend->free_attempts;
-    if (attempt)
+    if (attempt) {
         frontend->free_attempts = attempt->next;
-    else
+        frontend->attempts_free--;
+    } else
         attempt = malloc(sizeof *attempt);
     return attempt;
 }
@@ -60,8 +61,13 @@ static void attempt_free(struct attempt *attempt)
     struct frontend *frontend = attempt->lane->backend->partition->frontend;
     attempt_uncount(attempt);
     attempt_remove(attempt);
+    if (frontend->attempts_free >= RELAYS_FREE_MAX) {
+        free(attempt);
+        return;
+    }
     attempt->next = frontend->free_attempts;
     frontend->free_attempts = attempt;
+    frontend->attempts_free++;
 }
 
 static unsigned lanes_idle(const struct backend *backend)
@@ -249,8 +255,9 @@ struct lane *lane_take(struct backend *backend)
 static struct relay *lane_take_relays(struct lane *lane)
 {
     struct relay *relays = NULL, **end = &relays;
-    for (struct attempt *attempt = lane->first->next; attempt; attempt = attempt->next) {
+    for (struct attempt *attempt = lane->first->next, *next; attempt; attempt = next) {
         struct relay *relay = attempt->relay;
+        next = attempt->next;
         if (!relay)
             continue;
         attempt_detach(attempt);

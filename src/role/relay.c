@@ -281,6 +281,14 @@ static void relay_set_wait(struct relay *relay, uint64_t seconds)
     relay->wait_until_us = until_us;
 }
 
+void relays_trim(struct frontend *frontend)
+{
+    unsigned keep = RELAYS_KEPT_MIN + frontend->relays;
+    unsigned spare = frontend->relays_free > keep ? (frontend->relays_free - keep) / 8 + 1 : 0;
+    while (spare-- > 0)
+        free(relay_take(frontend));
+}
+
 struct relay *relay_new(struct frontend *frontend, struct request *request)
 {
     struct frontend_work *work = frontend_work_of(request);
