@@ -29,7 +29,8 @@ struct config {
     bool listen_given, memory_max_given, connections_max_given;
     bool reuse_port; /* others of the same user may listen there too */
     enum log_level log_level;
-    bool on_command_line, names_on_command_line; /* what is parsed now; where names are from */
+    bool on_command_line; /* what is parsed now */
+    unsigned replaced;    /* lists of names that the command line has, by which */
     unsigned names_bytes, seed_count;
     char names[CONFIG_NAMES_BYTES_MAX];  /* what node.joins and seeds point into */
     const char *seeds[CONFIG_SEEDS_MAX]; /* what clusters point into */

@@ -148,16 +148,17 @@ static const char *keep_name(struct config *config, struct slice name)
     return copy;
 }
 
+enum names { NAMES_JOIN = 1, NAMES_CLUSTERS = 2, NAMES_OTHER = 4 };
+
 /* The names of the command line replace those of the environment. */
-static void begin_names(struct config *config)
+static void begin_names(struct config *config, enum names which, unsigned *count)
 {
-    if (!config->on_command_line || config->names_on_command_line)
+    if (!config->on_command_line || config->replaced & which)
         return;
-    config->names_on_command_line = true;
-    config->names_bytes = config->seed_count = 0;
-    config->node.join_count = config->frontend.cluster_count = 0;
-    config->frontend.previous_count = 0;
-    config->previous_given = config->next_given = false;
+    config->replaced |= which;
+    *count = 0;
+    if (which == NAMES_OTHER)
+        config->previous_given = config->next_given = false;
 }
 
 /* One HOST:PORT, or several with commas between them, to `names`. Returns how many there are then, or -EINVAL. */
@@ -180,7 +181,7 @@ static int add_names(struct config *config, struct slice value, const char **nam
 
 static int set_join(struct config *config, const char *value)
 {
-    begin_names(config);
+    begin_names(config, NAMES_JOIN, &config->node.join_count);
     int count = add_names(config, slice_of(value), config->node.joins, config->node.join_count,
                           NODE_JOINS_MAX);
     config->node.join_count = count < 0 ? config->node.join_count : (unsigned)count;
@@ -207,7 +208,8 @@ static int add_clusters(struct config *config, const char *value, struct fronten
                         unsigned *count)
 {
     static const char blanks[] = " \t\n";
-    begin_names(config);
+    bool own = clusters == config->clusters;
+    begin_names(config, own ? NAMES_CLUSTERS : NAMES_OTHER, count);
     for (;; value++) {
         value += strspn(value, blanks);
         do {

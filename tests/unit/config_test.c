@@ -119,6 +119,8 @@ static uint64_t value_of(const struct config *config, const char *name)
         {"advertise", config->node.advertise ? strlen(config->node.advertise) : 0},
         {"cluster-name", config->node.cluster_name ? strlen(config->node.cluster_name) : 0},
         {"cluster", (uint64_t)config->frontend.cluster_count << 32 | config->seed_count},
+        {"next-cluster", (uint64_t)config->frontend.previous_count << 32 | config->seed_count},
+        {"previous-cluster", (uint64_t)config->frontend.previous_count << 32 | config->seed_count},
         {"read-from", config->frontend.read_home},
         {"reuse-port", config->reuse_port},
     };
@@ -136,9 +138,14 @@ static void variable_setting(char *out, size_t room, const char *name, const cha
         *at = *at == '-' ? '_' : (char)(*at >= 'a' && *at <= 'z' ? *at - 32 : *at);
 }
 
+static bool is_of_moving(const char *name)
+{
+    return strcmp(name, "next-cluster") == 0 || strcmp(name, "previous-cluster") == 0;
+}
+
 static bool is_of_frontend(const char *name)
 {
-    return strcmp(name, "cluster") == 0 || strcmp(name, "read-from") == 0 ||
+    return strcmp(name, "cluster") == 0 || strcmp(name, "read-from") == 0 || is_of_moving(name) ||
            strcmp(name, "reuse-port") == 0;
 }
 
@@ -381,12 +388,25 @@ static void test_bad_values(void **state)
 static void test_empty_values(void **state)
 {
     (void)state;
-    static const char *const names[] = {"listen",          "allow",           "memory-max",
-                                        "value-max",       "connections-max", "idle-timeout",
-                                        "request-timeout", "drain-time",      "grace",
-                                        "log-level",       "forget-after",    "join",
-                                        "advertise",       "cluster-name",    "partition",
-                                        "read-from",       "reuse-port"};
+    static const char *const names[] = {"listen",
+                                        "allow",
+                                        "memory-max",
+                                        "value-max",
+                                        "connections-max",
+                                        "idle-timeout",
+                                        "request-timeout",
+                                        "drain-time",
+                                        "grace",
+                                        "log-level",
+                                        "forget-after",
+                                        "join",
+                                        "advertise",
+                                        "cluster-name",
+                                        "partition",
+                                        "next-cluster",
+                                        "previous-cluster",
+                                        "read-from",
+                                        "reuse-port"};
     for (size_t i = 0; i < COUNT(names); i++) {
         struct config config;
         check(parse_way(&config, 0, names[i], "") == -EINVAL, "--%s ''", names[i]);
@@ -549,6 +569,14 @@ static void test_wrong_arguments(void **state)
         {{"frontend"}, "--cluster"},
         {{"frontend", "--log-level", "warn"}, "--cluster"},
         {{"frontend", "--cluster"}, "velour-fog frontend --help"},
+        {{"frontend", "--previous-cluster", "a:1"}, "--cluster"},
+        {{"frontend", "--from", "a:1"}, "velour-fog reshard"},
+        {{"reshard"}, "--from"},
+        {{"reshard", "--from", "a:1"}, "--to"},
+        {{"reshard", "--to", "a:1"}, "--from"},
+        {{"reshard", "--from"}, "velour-fog reshard --help"},
+        {{"reshard", "--cluster", "a:1"}, "velour-fog frontend"},
+        {{"reshard", "--listen", "8000"}, "--listen"},
         {{"frontend", "node"}, "node"},
         {{"node", "frontend"}, "frontend"},
         {{"--cluster", "a:1", "frontend"}, "--cluster"},
@@ -610,14 +638,18 @@ static void test_actions(void **state)
         {{"--version", "--help"}, CONFIG_VERSION},
         {{"frontend", "--help"}, CONFIG_HELP},
         {{"frontend", "--cluster", "a:1", "-h"}, CONFIG_HELP},
+        {{"reshard", "--help"}, CONFIG_HELP},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
         struct config config;
         set_environment(NULL);
         check(parse(&config, rows[i].arguments) == 0, "%s", rows[i].arguments[0]);
         check(config.action == rows[i].action, "%s", rows[i].arguments[0]);
-        bool of_frontend = strcmp(rows[i].arguments[0], "frontend") == 0;
-        check(config.role == (of_frontend ? CONFIG_FRONTEND : CONFIG_NODE), "the role");
+        const char *word = rows[i].arguments[0];
+        enum config_role role = strcmp(word, "frontend") == 0  ? CONFIG_FRONTEND
+                                : strcmp(word, "reshard") == 0 ? CONFIG_RESHARD
+                                                               : CONFIG_NODE;
+        check(config.role == role, "the role");
     }
 }
 
@@ -780,6 +812,42 @@ static void test_clusters_of_the_command_line(void **state)
     check_sentence(&config, "VELOUR_FOG_CLUSTER");
 }
 
+/* Those that have the keys and those that shall have them are lists of their own. */
+static void test_clusters_of_a_move(void **state)
+{
+    (void)state;
+    struct config config;
+    struct frontend_config *frontend = &config.frontend;
+    set_environment("VELOUR_FOG_CLUSTER=a:1 b:2");
+    assert_int_equal(PARSE(&config, "frontend", "--next-cluster", "c:3;d:4", "--next-cluster=e:5"),
+                     0);
+    assert_int_equal(frontend->cluster_count, 2);
+    assert_int_equal(frontend->previous_count, 3);
+    assert_string_equal(frontend->clusters[1].seeds[0], "b:2");
+    assert_string_equal(frontend->previous[0].seeds[0], "c:3");
+    assert_string_equal(frontend->previous[2].seeds[0], "e:5");
+    set_environment("VELOUR_FOG_PREVIOUS_CLUSTER=a:1");
+    assert_int_equal(PARSE(&config, "frontend", "--cluster", "b:2", "--next-cluster", "c:3"), 0);
+    assert_int_equal(frontend->previous_count, 1);
+    assert_string_equal(frontend->previous[0].seeds[0], "c:3");
+    set_environment(NULL);
+    assert_int_equal(PARSE(&config, "frontend", "--cluster", "b:2"), 0);
+    assert_int_equal(frontend->previous_count, 0);
+    assert_int_equal(PARSE(&config, "frontend", "--cluster", "b:2", "--next-cluster", "c:3",
+                           "--previous-cluster", "d:4"),
+                     -EINVAL);
+    check_sentence(&config, "--next-cluster");
+    assert_int_equal(PARSE(&config, "reshard", "--from", "a:1,b:1", "--to", "c:3", "--to", "d:4",
+                           "--rate", "2M"),
+                     0);
+    assert_int_equal(config.reshard.from_count, 1);
+    assert_int_equal(config.reshard.from[0].seed_count, 2);
+    assert_string_equal(config.reshard.from[0].seeds[1], "b:1");
+    assert_int_equal(config.reshard.to_count, 2);
+    assert_string_equal(config.reshard.to[1].seeds[0], "d:4");
+    assert_int_equal(config.reshard.rate, 2 << 20);
+}
+
 static size_t add_seeds(char *list, size_t room, size_t used, unsigned count, const char *name)
 {
     for (unsigned i = 0; i < count; i++)
@@ -856,6 +924,7 @@ int main(void)
         cmocka_unit_test(test_frontends_allow_private_networks),
         cmocka_unit_test(test_options_of_another_role),
         cmocka_unit_test(test_clusters_of_the_command_line),
+        cmocka_unit_test(test_clusters_of_a_move),
         cmocka_unit_test(test_cluster_lists_are_full_at_their_ends),
         cmocka_unit_test(test_names_of_clusters_fill_their_room),
     };
