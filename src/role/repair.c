@@ -89,14 +89,19 @@ static void repair_unlease(struct cluster *cluster, uint64_t with)
 
 /* The end of one */
 
+static void repair_drop_todo(struct repair *repair)
+{
+    free(repair->todo);
+    repair->todo = NULL;
+    repair->todo_count = repair->todo_at = repair->todo_next = 0;
+}
+
 static void repair_reset(struct repair *repair)
 {
     if (repair->pulling || repair->intake.store)
         intake_free(&repair->intake);
     repair->intake.store = NULL;
-    free(repair->todo);
-    repair->todo = NULL;
-    repair->todo_count = repair->todo_at = repair->todo_next = 0;
+    repair_drop_todo(repair);
     repair->pulling = repair->pushing = repair->failed = false;
     repair->step = REPAIR_IDLE;
 }
@@ -181,10 +186,12 @@ static void ask_shards(struct peer *peer, struct slice groups)
 /* No shard is left. What came may have revived deletes that the other one has to be told of now: then all begins anew. */
 static void repair_on_last(struct peer *peer)
 {
-    if (store_counts(peer->cluster->store).revived != peer->repair.revived)
-        ask_groups(peer);
-    else
+    if (store_counts(peer->cluster->store).revived == peer->repair.revived) {
         repair_end(peer, true);
+        return;
+    }
+    repair_drop_todo(&peer->repair);
+    ask_groups(peer);
 }
 
 /* The digests of the records of the next shards on the list. */
