@@ -26,7 +26,7 @@ enum {
     FLEET_DEPTH_MAX = 80,   /* requests of one client at a time: more than a front-end looks at */
     FLEET_VERSIONS_MAX = 8, /* of one write: it may be tried several times */
     FLEET_VALUE_BYTES_MAX = 900 * 1000,
-    FLEET_REPLIES_MIN = 20, /* with less a seed has shown nothing */
+    FLEET_REPLIES_MIN = 10, /* with less a seed has shown nothing */
 };
 
 /* A PUT, POST or DELETE. */

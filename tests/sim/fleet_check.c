@@ -15,6 +15,7 @@ enum {
     STRICT_CALLS = 60,
     STRICT_US_MAX = 900 * SECOND, /* slow clients have large values to read */
     STOP_US_MAX = 3 * SECOND,
+    LEFT_US_MAX = 6 * SECOND,    /* a write whose client has left may still wait for its copies */
     KEPT_BYTES_MAX = 512 * 1024, /* of one request in a front-end, all in all */
 };
 
@@ -283,7 +284,7 @@ static void check_rest(struct fleet *fleet)
     struct world *world = &fleet->world;
     for (unsigned i = 0; i < fleet->client_count; i++)
         fleet_client_free(&fleet->clients[i]);
-    pass_time(fleet, STOP_US_MAX);
+    pass_time(fleet, LEFT_US_MAX);
     for (unsigned i = 0; i < fleet->frontend_count && !world->failed; i++) {
         struct process *process = &fleet_frontend(fleet, i)->process;
         if (process->frontend->relays || server_connections(process->frontend->server))
