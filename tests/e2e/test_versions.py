@@ -59,7 +59,9 @@ def a_write_after_a_version_has_a_larger_one():
     for method in ("PUT", "POST", "DELETE"):
         ahead += 10 ** 6
         written = node.call(method, "/" + key, b"x", (f"Fog-After: {ahead}",))
-        equal(written.fog_version(), ahead + 1, f"the version of {method}")
+        version = written.fog_version()
+        # A front-end counts on from what it has seen of others.
+        check(ahead < version < ahead + 10 ** 6, f"the version of {method} is {version}, after {ahead}")
     early = node.call("PUT", "/" + key, b"x", ("Fog-After: 1",))
     check(early.fog_version() > ahead + 1, "a version that is past says nothing")
     equal(node.call("PUT", "/" + key, b"x", ("Fog-After: -1",)).status, 400, "a version that is none")
