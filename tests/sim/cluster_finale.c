@@ -54,6 +54,22 @@ static unsigned ask_key(struct sim_cluster *cluster, unsigned i, unsigned key, c
     return 0;
 }
 
+/* Connections whose other ends have gone without a word fill a node that may have few, until they have been idle for long enough: so
+ * long it refuses others with 503, as it should. */
+static void check_connections(struct sim_cluster *cluster)
+{
+    const struct limits *limits = &cluster->limits;
+    uint64_t until_us = cluster->world.now_us + limits->stall_us + limits->idle_us;
+    for (unsigned i = 0; i < cluster->node_count && !cluster->world.failed; i++)
+        while (is_there(cluster, i) && !cluster->world.failed &&
+               server_connections(cluster->nodes[i].process.node->server) >=
+                   limits->connections_max)
+            if (cluster->world.now_us > until_us)
+                world_fail(&cluster->world, "n%u is full of connections that nobody uses", i);
+            else
+                wait_for(cluster, SECOND / 2);
+}
+
 /* Digests */
 
 static bool digests_are_equal(struct sim_cluster *cluster)
@@ -226,6 +242,7 @@ static void check_rewrite(struct sim_cluster *cluster, unsigned key)
 
 void cluster_finale(struct sim_cluster *cluster)
 {
+    check_connections(cluster);
     check_digests(cluster);
     check_keys(cluster);
     check_ttls(cluster);
