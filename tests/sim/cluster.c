@@ -13,6 +13,9 @@ enum {
     MORE_CALLS = 10,  /* of each client, when too little has happened */
     WATCH_US = 250 * 1000,
     FOREVER_S = 1000 * 1000,
+    MEMORY_BYTES_MIN =
+        256 * 1024, /* whose reserve is a page, without which no delete could go on */
+    MEMORY_BYTES_MAX = 448 * 1024,
 };
 
 bool cluster_forgets(const struct sim_cluster *cluster)
@@ -83,7 +86,7 @@ static void limits_choose(struct sim_cluster *cluster)
                         ? rng_spread(rng, SECOND, 20 * SECOND)
                         : 86400ULL * SECOND,
         .value_max = SIM_VALUE_BYTES_MAX,
-        .memory_max = cluster->tight ? rng_between(rng, 200 * 1024, 400 * 1024) : 0,
+        .memory_max = cluster->tight ? rng_between(rng, MEMORY_BYTES_MIN, MEMORY_BYTES_MAX) : 0,
         .connections_max = rng_chance(rng, 100000) && !cluster->gentle
                                ? (uint32_t)rng_between(rng, 4 * cluster->node_count, 40)
                                : 1000,
