@@ -273,8 +273,10 @@ static bool is_past_grace(const struct store *store, const struct record *record
 
 bool store_lists(const struct store *store, uint32_t shard, const struct record *record)
 {
+    if (is_buried(record))
+        return false;
     if (!store->agreement || !is_past_grace(store, record, 0))
-        return !is_buried(record);
+        return true;
     return record->flags & RECORD_REVIVED &&
            store->revived_at[shard] == store->agreement->horizon_us(store->agreement);
 }
@@ -357,6 +359,7 @@ static void bury(struct store *store, uint32_t shard, struct record *record, boo
 {
     digest_change(store, shard, record_digest(record));
     record->flags ^= RECORD_BURIED;
+    record->flags &= (uint8_t)~RECORD_REVIVED;
     store->counts.buried += buried ? 1 : UINT64_MAX;
 }
 

@@ -9,6 +9,7 @@ struct in {
     struct store_agreement agreement; /* first */
     struct store *store;
     uint64_t clock_us, agreed_us, horizon_us;
+    struct slice key; /* that the test is about just now */
 };
 
 static struct in in;
@@ -32,8 +33,10 @@ static uint64_t horizon_us(struct store_agreement *agreement)
 static int begin(void **state)
 {
     (void)state;
-    in = (struct in){
-        .agreement = {clock_us, agreed_us, horizon_us}, .clock_us = 100, .horizon_us = HORIZON_US};
+    in = (struct in){.agreement = {clock_us, agreed_us, horizon_us},
+                     .clock_us = 100,
+                     .horizon_us = HORIZON_US,
+                     .key = SLICE("key")};
     in.store = store_new(0, GRACE_US, 7);
     assert_non_null(in.store);
     store_agree(in.store, &in.agreement);
@@ -49,12 +52,12 @@ static int end(void **state)
 
 static struct store_key place(void)
 {
-    return store_key(in.store, SLICE("key"));
+    return store_key(in.store, in.key);
 }
 
 static struct record *made(uint64_t version, bool tombstone)
 {
-    struct said said = {.key = SLICE("key"), .version = version, .tombstone = tombstone};
+    struct said said = {.key = in.key, .version = version, .tombstone = tombstone};
     if (!tombstone)
         said.value = SLICE("value");
     return said_record(store_heap(in.store), &said);
@@ -133,6 +136,37 @@ static void test_who_does_not_know_an_old_delete_hears_of_it(void **state)
     assert_int_equal(store_counts(in.store).revived, 1); /* that is no news any more */
 }
 
+/* Another key of the shard. */
+static struct slice neighbour(char room[16])
+{
+    uint32_t shard = place().shard;
+    for (unsigned i = 0;; i++) {
+        struct slice name = {room, (size_t)snprintf(room, 16, "%u", i)};
+        if (store_key(in.store, name).shard == shard)
+            return name;
+    }
+}
+
+/* What is no part of the digest stands in no listing either: otherwise two nodes whose digests differ find nothing that does. */
+static void test_one_that_was_buried_again_is_not_listed_with_its_neighbour(void **state)
+{
+    (void)state;
+    char room[16];
+    assert_int_equal(put(store_adopt, 100, true), STORE_APPLIED);
+    assert_int_equal(put(store_merge, 50, false), STORE_STALE);
+    assert_int_equal(listed(false), 1);
+    in.horizon_us += GRACE_US;
+    sweep();
+    assert_int_equal(listed(false), 0);
+    assert_int_equal(store_digest(in.store), 0);
+    in.key = neighbour(room);
+    assert_int_equal(put(store_adopt, 100, true), STORE_APPLIED);
+    assert_int_equal(put(store_merge, 50, false), STORE_STALE);
+    assert_int_equal(listed(true), 2);
+    assert_int_equal(listed(false), 1);
+    assert_int_equal(store_digest(in.store), record_digest(present()));
+}
+
 static void test_it_goes_once_all_were_seen_to_agree_after_it_was_buried(void **state)
 {
     (void)state;
@@ -167,6 +201,8 @@ int main(void)
                                         begin, end),
         cmocka_unit_test_setup_teardown(test_who_does_not_know_an_old_delete_hears_of_it, begin,
                                         end),
+        cmocka_unit_test_setup_teardown(
+            test_one_that_was_buried_again_is_not_listed_with_its_neighbour, begin, end),
         cmocka_unit_test_setup_teardown(
             test_it_goes_once_all_were_seen_to_agree_after_it_was_buried, begin, end),
         cmocka_unit_test_setup_teardown(test_a_copy_has_what_is_newer_too, begin, end),
