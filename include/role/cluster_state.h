@@ -94,6 +94,7 @@ struct repair {
     struct call pull;     /* of records */
     struct intake intake; /* of these */
     bool pulling, pushing, failed, full;
+    bool deletes; /* only these are told: the last repair found no room for all */
     uint16_t pull_status;
     uint64_t started_us;
     uint16_t *todo; /* shards that differ */
@@ -119,10 +120,11 @@ struct peer {
     uint64_t round_trip_us;
     uint64_t hello_digest; /* ours, as it was told */
     int64_t skew_us;
-    bool up;           /* it answers hellos */
-    bool skewed;       /* and that was reported */
-    bool told_goodbye; /* by the last hello */
-    bool knows_us;     /* it has told that we are a member */
+    bool up;            /* it answers hellos */
+    bool skewed;        /* and that was reported */
+    bool tells_goodbye; /* the last hello that was sent */
+    bool told_goodbye;  /* and that was answered */
+    bool knows_us;      /* it has told that we are a member */
     bool agrees;
 
     /* push */

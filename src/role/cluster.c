@@ -375,8 +375,10 @@ static bool others_have_all(struct cluster *cluster)
         if (!peer || member->phase == PHASE_LEAVING)
             continue;
         if (!peer->up) { /* it may be about to come up */
+            uint64_t since_us =
+                peer->answered_us > cluster->leave_us ? peer->answered_us : cluster->leave_us;
             done = done && (member_is_down(cluster, member) ||
-                            cluster->loop->now_us > cluster->leave_us + CLUSTER_DEAD_US);
+                            cluster->loop->now_us > since_us + CLUSTER_DEAD_US);
             continue;
         }
         someone = true;
@@ -401,18 +403,27 @@ static void goodbye(struct cluster *cluster)
     }
 }
 
+/* Whether the member answers, or did just now, so that its connection is worth another attempt. */
+static bool peer_is_near(const struct peer *peer)
+{
+    const struct cluster *cluster = peer->cluster;
+    uint64_t now_us = cluster->loop->now_us;
+    return peer->up || (!member_is_down(cluster, peer->member) && now_us >= peer->quiet_us &&
+                        peer->answered_us > 0 && now_us <= peer->answered_us + CLUSTER_DEAD_US);
+}
+
 /* Whether all that hear us have heard the goodbye. */
 static bool goodbye_is_heard(const struct cluster *cluster)
 {
     for (unsigned i = 1; i < cluster->members.count; i++) {
         const struct peer *peer = cluster->members.list[i]->peer;
-        if (peer && peer->up && (peer->hello.busy || !peer->told_goodbye))
+        if (peer && !peer->told_goodbye && peer_is_near(peer))
             return false;
     }
     return true;
 }
 
-/* Others have a second to hear that this node leaves, so that nobody sends it anything any more when it ends. */
+/* Others have some time to hear that this node leaves, so that nobody sends it anything any more when it ends. */
 static void leave_tick(struct cluster *cluster)
 {
     if (!cluster->leaving || cluster->left)

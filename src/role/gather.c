@@ -46,17 +46,21 @@ static struct member *pick_donor(struct cluster *cluster)
     return picked;
 }
 
-/* Whether a member is there that may yet turn out to have something. */
+/* Whether a member is there that may yet turn out to have something. One that stops refuses connections, too, but gives what it has to
+ * who stays: so an address that refuses says nothing of a member that was ready and was heard of just now. */
 static bool someone_is_coming(const struct cluster *cluster)
 {
-    uint64_t waited_us = cluster->loop->now_us - cluster->started_us;
+    uint64_t now_us = cluster->loop->now_us, waited_us = now_us - cluster->started_us;
     for (unsigned i = 1; i < cluster->members.count; i++) {
         const struct member *member = cluster->members.list[i];
-        bool known = member->state == MEMBER_HERE && !member_is_down(cluster, member);
-        if (known && member->peer && !member->peer->up && waited_us < CLUSTER_DEAD_US)
+        bool up = member->peer && member->peer->up;
+        if (member->state != MEMBER_HERE || now_us > member->heard_us + CLUSTER_DEAD_US ||
+            members_at(&cluster->members, &member->address) != member)
+            continue;
+        if (up ? member->phase == PHASE_LEAVING : member->phase != PHASE_JOINING)
             return true;
-        if (known && member->peer && member->peer->up && member->phase == PHASE_LEAVING)
-            return true; /* it gives what it has to who stays */
+        if (!up && member->refused_us <= member->heard_us && waited_us < CLUSTER_DEAD_US)
+            return true;
     }
     return false;
 }

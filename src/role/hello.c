@@ -419,6 +419,7 @@ static void hello_on_done(struct fetch *fetch, unsigned status, struct slice bod
     struct hello hello;
     if (status == 0)
         return; /* the connection's end says the rest */
+    peer->told_goodbye = peer->tells_goodbye;
     if (status != 200) {
         told_no(peer, status, body);
         return;
@@ -447,7 +448,7 @@ void hello_send(struct peer *peer)
                                    {.data = body.data, .len = body.len}};
     peer->hello.on_done = hello_on_done;
     peer->hello.body_max = HELLO_BYTES_MAX;
-    peer->told_goodbye = cluster->goodbye;
+    peer->tells_goodbye = cluster->goodbye;
     peer->hello_us = cluster->loop->now_us;
     peer->hello_wall_us = cluster->loop->wall_us;
     peer->hello_digest = store_digest(cluster->store);

@@ -9,7 +9,10 @@
  *
  * Nothing of this is remembered between two steps but the shards that are left: what differs is found anew from the table as it is
  * when an answer comes, so writes may go on all the time. What is on its way by push looks like a difference too, for a moment: then
- * a record comes twice. */
+ * a record comes twice.
+ *
+ * When one of the two has no room for a value, the next repair between them tells deletes only, of all shards: they make room, and would
+ * otherwise never come when they stand behind that value. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -114,7 +117,7 @@ static void repair_end(struct peer *peer, bool whole)
     uint64_t pause_us = repair->full ? REPAIR_FULL_PAUSE_US : REPAIR_PAUSE_US;
     if (repair->step == REPAIR_IDLE)
         return;
-    bool full = repair->full;
+    bool full = repair->full, deletes = repair->deletes;
     repair->next_us = cluster->loop->now_us + (whole && !full ? 0 : pause_us);
     if (whole && (repair->pulled || repair->pushed))
         log_event(cluster->log, LOG_INFO_LEVEL, "repaired",
@@ -124,7 +127,7 @@ static void repair_end(struct peer *peer, bool whole)
                   (double)(cluster->loop->now_us - repair->started_us) / 1e6);
     repair_reset(repair);
     repair_unlease(cluster, peer->member->id);
-    if (!whole || full)
+    if (!whole || full || deletes)
         return;
     if (repair->started_us > peer->missed_us)
         peer->missed = false;
@@ -229,8 +232,10 @@ struct round {
 static void round_give(struct round *round, uint32_t shard, const uint64_t *theirs, unsigned count)
 {
     struct store *store = round->peer->cluster->store;
+    bool deletes = round->peer->repair.deletes;
     for (struct record *at = store_first(store, shard); at; at = store_after(at)) {
-        if (!store_lists(store, shard, at) || digests_have(theirs, count, record_digest(at)))
+        if (!store_lists(store, shard, at) || digests_have(theirs, count, record_digest(at)) ||
+            (deletes && !record_is_tombstone(at)))
             continue;
         if (batch_is_full(round->batch)) {
             round->full = true;
@@ -272,7 +277,8 @@ static bool round_shard(struct round *round, uint32_t shard, uint64_t *theirs, u
     digests_sort(round->own, own_count);
     digests_sort(theirs, count);
     round_give(round, shard, theirs, count);
-    round_want(round, shard, theirs, count, own_count);
+    if (!round->peer->repair.deletes)
+        round_want(round, shard, theirs, count, own_count);
     return true;
 }
 
@@ -523,6 +529,7 @@ void repair_start(struct peer *peer)
     repair->fetch.on_done = repair_on_done;
     repair->fetch.body_max = REPAIR_ANSWER_BYTES_MAX;
     repair->pulled = repair->pushed = 0;
+    repair->deletes = repair->full;
     repair->full = false;
     repair->started_us = cluster->loop->now_us;
     repair->step = REPAIR_CONNECTING;

@@ -1,4 +1,6 @@
 /* What a node makes of what it knows of its fellows: whether deletes may be forgotten, whether it may be ready, who has a copy. */
+#include <errno.h>
+
 #include "net/conn.h"
 #include "role/cluster_state.h"
 
@@ -137,6 +139,91 @@ static void test_a_member_that_was_restarted_is_not_waited_for(void **state)
     assert_true(cluster_is_ready(in.cluster));
 }
 
+/* It refuses connections, too, but gives what it has to who stays. */
+static void test_a_newcomer_waits_for_a_member_that_may_be_stopping(void **state)
+{
+    (void)state;
+    struct member *donor = meet(2);
+    in.cluster->started_us = in.loop.now_us;
+    in.loop.now_us += 3600ULL * SECOND;
+    donor->heard_us = in.loop.now_us;
+    in.loop.now_us += SECOND;
+    donor->refused_us = in.loop.now_us;
+    gather_tick(in.cluster);
+    assert_false(cluster_is_ready(in.cluster));
+    in.loop.now_us += CLUSTER_DEAD_US;
+    gather_tick(in.cluster);
+    assert_true(cluster_is_ready(in.cluster));
+}
+
+static bool has_bytes(struct slice bytes, const char *part)
+{
+    return memmem(bytes.data, bytes.len, part, strlen(part)) != NULL;
+}
+
+/* Leaving */
+
+static void test_who_leaves_waits_for_a_connection_that_broke_just_now(void **state)
+{
+    (void)state;
+    struct member *stays = meet(2);
+    struct peer *peer = stays->peer;
+    peer->up = true;
+    cluster_leave(in.cluster);
+    in.loop.now_us += 2 * CLUSTER_DEAD_US;
+    stays->heard_us = peer->answered_us = in.loop.now_us;
+    peer_down(peer, "test");
+    assert_false(cluster_has_left(in.cluster));
+    in.loop.now_us += CLUSTER_DEAD_US + 1;
+    assert_true(cluster_has_left(in.cluster));
+}
+
+/* Feeds what the member 2 answers to a hello. Returns what it was asked, up to then. */
+static struct slice answer_hello(struct peer *peer)
+{
+    static const char answer[] = "protocol 1\ncluster fog\npartition -\njoined 1\nclock 1\nhorizon "
+                                 "0\ndigest 0000000000000000\nrecords 0\n"
+                                 "member 10.0.0.2:8000 ready 0000000000000002 1 0 0\n";
+    char text[512];
+    int bytes = snprintf(text, sizeof text, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n%s",
+                         sizeof answer - 1, answer);
+    int fd = ((struct conn *)peer->control)->fd;
+    struct slice asked = fake_output(in.io, fd);
+    fake_feed(in.io, fd, (struct slice){text, (size_t)bytes});
+    loop_turn(&in.loop, 0);
+    return asked;
+}
+
+static void connect_upstream(struct upstream *upstream, const struct peer *peer)
+{
+    assert_int_equal(upstream_connect(upstream, &peer->member->address), 0);
+    loop_turn(&in.loop, 0);
+    loop_turn(&in.loop, 0);
+}
+
+static void test_a_goodbye_that_was_lost_is_said_again(void **state)
+{
+    (void)state;
+    struct peer *peer = meet(2)->peer;
+    connect_upstream(peer->control, peer);
+    answer_hello(peer);
+    assert_true(peer->up);
+    cluster_leave(in.cluster);
+    free(peer->lag); /* it has everything */
+    peer->lag = NULL;
+    peer->push_state = PUSH_LIVE;
+    peer->missed = false;
+    assert_false(cluster_has_left(in.cluster));
+    assert_true(peer->tells_goodbye);
+    fake_break(in.io, ((struct conn *)peer->control)->fd, -ECONNRESET);
+    loop_turn(&in.loop, 0);
+    assert_false(peer->up);
+    assert_false(cluster_has_left(in.cluster));
+    connect_upstream(peer->control, peer);
+    assert_true(has_bytes(answer_hello(peer), " left "));
+    assert_true(cluster_has_left(in.cluster));
+}
+
 static void no_matter(void *owner)
 {
     ++*(unsigned *)owner;
@@ -204,6 +291,75 @@ static void test_a_batch_that_failed_is_not_confirmed_by_the_next_one(void **sta
     cluster_forget_copies(in.cluster, copies);
 }
 
+/* Repair */
+
+static void put_number(char *at, uint64_t number, unsigned bytes)
+{
+    while (bytes--) {
+        at[bytes] = (char)number;
+        number >>= 8;
+    }
+}
+
+static void answer_repair(const struct peer *peer, const char *body, size_t bytes)
+{
+    char head[64];
+    int fd = ((struct conn *)peer->bulk)->fd;
+    fake_forget(in.io, fd);
+    snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", bytes);
+    fake_feed(in.io, fd, slice_of(head));
+    fake_feed(in.io, fd, (struct slice){body, bytes});
+    loop_turn(&in.loop, 0);
+}
+
+/* The member has none of two records, of which one is a delete. */
+static struct slice given_in_a_repair(struct peer *peer)
+{
+    char groups[2], shards[4], records[12] = {0};
+    struct store_key keys[2] = {store_key(in.store, SLICE("key0")),
+                                store_key(in.store, SLICE("key1"))};
+    for (unsigned i = 0; i < 2; i++) {
+        groups[i] = (char)(keys[i].shard / STORE_SHARDS_PER_GROUP);
+        put_number(shards + (size_t)2 * i, keys[i].shard, 2);
+        put_number(records + (size_t)6 * i, keys[i].shard, 2);
+    }
+    repair_start(peer);
+    loop_turn(&in.loop, 0);
+    loop_turn(&in.loop, 0);
+    answer_repair(peer, groups, sizeof groups);
+    answer_repair(peer, shards, sizeof shards);
+    answer_repair(peer, records, sizeof records);
+    return fake_output(in.io, ((struct conn *)peer->bulk)->fd);
+}
+
+/* Otherwise the delete would never come when it stands behind a value for which there is no room. */
+static void test_a_full_member_is_told_deletes_alone(void **state)
+{
+    (void)state;
+    struct peer *peer = meet(2)->peer;
+    peer->up = true;
+    write_key(0, 100);
+    struct said said = {.key = SLICE("key1"), .version = 1, .tombstone = true};
+    struct record *gone = said_record(store_heap(in.store), &said);
+    struct store_key key = store_key(in.store, record_key(gone));
+    assert_int_equal(store_write(in.store, &key, gone, 1), STORE_APPLIED);
+    struct slice given = given_in_a_repair(peer);
+    assert_true(has_bytes(given, "POST /-/merge"));
+    assert_true(has_bytes(given, "key0"));
+    assert_true(has_bytes(given, "key1"));
+    fake_feed(in.io, ((struct conn *)peer->bulk)->fd,
+              SLICE("HTTP/1.1 507 No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"));
+    loop_turn(&in.loop, 0);
+    loop_turn(&in.loop, 0);
+    assert_int_equal(peer->repair.step, REPAIR_IDLE);
+    in.loop.now_us = in.io->now_us += REPAIR_FULL_PAUSE_US;
+    peer->member->heard_us = in.loop.now_us;
+    given = given_in_a_repair(peer);
+    assert_true(has_bytes(given, "POST /-/merge"));
+    assert_false(has_bytes(given, "key0"));
+    assert_true(has_bytes(given, "key1"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -213,6 +369,12 @@ int main(void)
                                         begin, end),
         cmocka_unit_test_setup_teardown(test_a_member_that_was_restarted_is_not_waited_for, begin,
                                         end),
+        cmocka_unit_test_setup_teardown(test_a_newcomer_waits_for_a_member_that_may_be_stopping,
+                                        begin, end),
+        cmocka_unit_test_setup_teardown(test_who_leaves_waits_for_a_connection_that_broke_just_now,
+                                        begin, end),
+        cmocka_unit_test_setup_teardown(test_a_goodbye_that_was_lost_is_said_again, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_full_member_is_told_deletes_alone, begin, end),
         cmocka_unit_test_setup_teardown(test_a_write_made_alone_is_not_confirmed_by_the_next_batch,
                                         begin, end),
         cmocka_unit_test_setup_teardown(test_a_batch_that_failed_is_not_confirmed_by_the_next_one,
