@@ -25,6 +25,7 @@ enum {
 
 /* One life of a node. */
 struct sim_boot {
+    uint64_t id; /* as a member */
     unsigned node;
     bool was_ready;
     uint64_t from_us, until_us;

@@ -241,6 +241,16 @@ static void check_key(struct sim_cluster *cluster, struct node *node, unsigned k
         check_gone(cluster, key, last);
 }
 
+static bool is_taken(const struct sim_cluster *cluster, const struct address *address)
+{
+    for (unsigned i = 0; i < cluster->node_count; i++) {
+        const struct sim_node *node = &cluster->nodes[i];
+        if (node->running && memcmp(node->process.address.ip, address->ip, 16) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* Whether a member that a node counts is one: up, or dead without a goodbye and not replaced. */
 static bool member_is_right(const struct sim_cluster *cluster, const struct cluster *own,
                             const struct member *member, unsigned *up)
@@ -251,12 +261,10 @@ static bool member_is_right(const struct sim_cluster *cluster, const struct clus
         ++*up;
         return true;
     }
-    for (unsigned i = 0; i < cluster->node_count; i++) {
-        const struct sim_node *node = &cluster->nodes[i];
-        if (!node->running && memcmp(node->process.address.ip, member->address.ip, 16) == 0)
-            return cluster->boots[node->boot].died;
-    }
-    return cluster->troubles.moves; /* it died at an address where it is no more */
+    for (unsigned i = 0; i < cluster->boot_count; i++)
+        if (cluster->boots[i].id == member->id)
+            return cluster->boots[i].died && !is_taken(cluster, &member->address);
+    return false;
 }
 
 /* Who has gone is gone for all, and who is there is known to all. */

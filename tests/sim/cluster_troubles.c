@@ -138,6 +138,7 @@ static void node_boot(struct sim_cluster *cluster, struct sim_node *node)
         (struct sim_boot){.node = number, .from_us = cluster->world.now_us};
     world_trace(&cluster->world, node->process.host.name, "starts");
     process_boot(&node->process, &cluster->cables, &config, number, ++node->boots);
+    cluster->boots[node->boot].id = members_self(cluster_list(node->process.node->cluster))->id;
     node->running = true;
     node->draining = false;
     node->start_us = node->thaw_us = 0;
