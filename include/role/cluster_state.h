@@ -69,6 +69,7 @@ struct sending {
     uint64_t from,
         to; /* once it is answered, the member has all batches of these numbers, `to` not included */
     size_t bytes;
+    uint64_t sent_us;
     uint16_t status;
 };
 
@@ -136,6 +137,7 @@ struct peer {
     struct sending sendings[PUSH_BATCHES_MAX]; /* a ring */
     unsigned sending_first, sending_count;
     size_t sending_bytes;
+    struct histogram push_us; /* from the sending of a batch to its answer */
 
     struct repair repair;
     bool gather_checked; /* compared with since it knows us */

@@ -42,6 +42,7 @@ struct peer_figures cluster_peer_figures(const struct cluster *cluster, const st
     if (!peer)
         return (struct peer_figures){.is_up = member->is_self, .agrees = member->is_self};
     return (struct peer_figures){
+        .push_us = &peer->push_us,
         .is_up = !member_is_down(cluster, member),
         .skew_us = peer->skew_us,
         .lag_shards = peer->lag ? peer->lag->count : 0,
