@@ -112,7 +112,8 @@ struct peer_figures {
     bool is_up;
     int64_t skew_us; /* its clock less ours */
     uint64_t lag_shards, in_flight, round_trip_us;
-    bool agrees; /* its table was the same as ours, as of the last hello */
+    unsigned gathered_permille; /* how much of everything it has, as it says; of this node too */
+    bool agrees;                /* its table was the same as ours, as of the last hello */
 };
 struct peer_figures cluster_peer_figures(const struct cluster *cluster,
                                          const struct member *member);

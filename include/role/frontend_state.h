@@ -15,7 +15,9 @@
 #include "net/reply.h"
 #include "net/resolver.h"
 #include "role/frontend.h"
+#include "role/history.h"
 #include "role/key.h"
+#include "role/members.h"
 
 enum {
     FRONTEND_TICK_US = 50 * 1000,     /* how often all this is looked after */
@@ -198,6 +200,9 @@ struct backend {
     bool usable;                 /* requests can be sent there now */
     bool leaving;                /* to be forgotten */
     char says[40];               /* its partition, as it says */
+    enum member_phase phase;     /* what it is doing, the same */
+    uint64_t records;            /* what it has, deletes too, the same */
+    unsigned gathered_permille;  /* how much of everything that is, the same */
     uint64_t requests, failures; /* so far */
 };
 
@@ -258,6 +263,7 @@ struct frontend {
     struct frontend_counters counters;
     struct histogram
         latency_us; /* from the read of a request to its answer; not of those that wait by wish */
+    struct history history;
     char scrap[16 * 1024]; /* where bodies go that nobody wants */
 };
 
@@ -458,11 +464,14 @@ bool partition_may_retry(struct partition *partition);
 /* What keeps it from being used, for a client; static. */
 struct http_error partition_trouble(const struct partition *partition);
 
-/* frontend_status.c, frontend_metrics.c, frontend_page.c and frontend_figures.c: each writes a whole reply. */
+/* For /-/history. */
+void frontend_take_sample(struct frontend *frontend);
+
+/* frontend_status.c, frontend_metrics.c, frontend_lines.c and frontend_figures.c: each writes a whole reply. */
 
 void frontend_reply_status(struct frontend *frontend, struct request *request);
 void frontend_reply_metrics(struct frontend *frontend, struct request *request);
-void frontend_reply_page(struct frontend *frontend, struct request *request);
+void frontend_reply_front(struct frontend *frontend, struct request *request);
 void frontend_reply_ready(struct frontend *frontend, struct request *request);
 
 #endif

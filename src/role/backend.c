@@ -60,6 +60,11 @@ void backend_down(struct backend *backend, const char *why)
 
 /* What it says */
 
+static struct slice after(struct slice line, size_t bytes)
+{
+    return (struct slice){line.data + bytes, line.len - bytes};
+}
+
 /* "-" is good enough while there is one partition. */
 static bool is_ours(const struct partition *partition, struct slice said)
 {
@@ -101,17 +106,26 @@ static void take_partition(struct backend *backend, struct slice said)
 }
 
 /* The first member in the list is who speaks. */
-static void take_id(struct backend *backend, struct slice line)
+static void take_speaker(struct backend *backend, struct slice line)
 {
-    struct slice word = {0};
-    uint64_t id;
-    for (int i = 0; i < 4; i++)
-        if (!slice_next(&line, ' ', &word))
-            return;
-    if (!slice_hex(word, &id) || id == backend->id)
+    struct member said;
+    if (member_parse(line, loop_of(backend)->now_us, &said) != 0)
         return;
-    backend->id = id;
+    backend->phase = said.phase;
+    if (said.id == backend->id)
+        return;
+    backend->id = said.id;
     partition_update(backend->partition);
+}
+
+/* Figures for people; what is no number stays as it was. */
+static void take_progress(struct backend *backend, struct slice line)
+{
+    unsigned long long number;
+    if (slice_starts(line, SLICE("records ")) && slice_number(after(line, 8), UINT64_MAX, &number))
+        backend->records = number;
+    else if (slice_starts(line, SLICE("gathered ")) && slice_number(after(line, 9), 1000, &number))
+        backend->gathered_permille = (unsigned)number;
 }
 
 /* The least that its clock can say is the most of what follows from all hellos so far: the quickest of them is the most exact. One that
@@ -132,11 +146,6 @@ uint64_t backend_clock_us(const struct backend *backend)
     return backend->clock_us + (loop_of(backend)->now_us - backend->clock_at_us);
 }
 
-static struct slice after(struct slice line, size_t bytes)
-{
-    return (struct slice){line.data + bytes, line.len - bytes};
-}
-
 /* Returns whether it is a hello. */
 static bool take_hello(struct backend *backend, struct slice body)
 {
@@ -145,13 +154,14 @@ static bool take_hello(struct backend *backend, struct slice body)
     while (!met && slice_next(&rest, '\n', &line)) {
         met = slice_starts(line, SLICE("member "));
         if (met)
-            take_id(backend, line);
+            take_speaker(backend, line);
         else if (slice_starts(line, SLICE("clock ")))
             take_clock(backend, after(line, 6));
         else if (slice_starts(line, SLICE("partition "))) {
             take_partition(backend, after(line, 10));
             placed = true;
-        }
+        } else
+            take_progress(backend, line);
     }
     if (met && placed && !backend->wrong && backend->is_ready)
         partition_take_list(backend->partition, body);

@@ -40,7 +40,10 @@ struct peer_figures cluster_peer_figures(const struct cluster *cluster, const st
 {
     const struct peer *peer = member->peer;
     if (!peer)
-        return (struct peer_figures){.is_up = member->is_self, .agrees = member->is_self};
+        return (struct peer_figures){.is_up = member->is_self,
+                                     .agrees = member->is_self,
+                                     .gathered_permille =
+                                         member->is_self ? cluster_gathered_permille(cluster) : 0};
     return (struct peer_figures){
         .push_us = &peer->push_us,
         .is_up = !member_is_down(cluster, member),
@@ -49,6 +52,7 @@ struct peer_figures cluster_peer_figures(const struct cluster *cluster, const st
         .in_flight = peer->sending_count,
         .round_trip_us = peer->round_trip_us,
         .agrees = peer->agrees,
+        .gathered_permille = member->gathered_permille,
     };
 }
 

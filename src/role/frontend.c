@@ -19,12 +19,18 @@ static void reply_healthy(struct frontend *frontend, struct request *request)
     reply_text(request, 200, "healthy");
 }
 
+static void reply_history(struct frontend *frontend, struct request *request)
+{
+    history_reply(&frontend->history, request);
+}
+
 static const struct operation operations[] = {
-    {{"/", 1}, frontend_reply_page},
+    {{"/", 1}, frontend_reply_front},
     {{"/-/healthy", 10}, reply_healthy},
     {{"/-/ready", 8}, frontend_reply_ready},
     {{"/-/status", 9}, frontend_reply_status},
     {{"/-/metrics", 10}, frontend_reply_metrics},
+    {{"/-/history", 10}, reply_history},
 };
 
 enum { OPERATIONS = sizeof operations / sizeof *operations };
@@ -275,6 +281,8 @@ static void frontend_on_tick(struct loop_timer *timer)
     struct frontend *frontend =
         (struct frontend *)((char *)timer - offsetof(struct frontend, tick));
     loop_timer_set(frontend->loop, timer, frontend->loop->now_us + FRONTEND_TICK_US);
+    if (history_is_due(&frontend->history, frontend->loop->now_us - frontend->started_us))
+        frontend_take_sample(frontend);
     relays_trim(frontend);
     for (unsigned i = 0; i < frontend->config.cluster_count; i++)
         partition_tick(&frontend->partitions[i]);

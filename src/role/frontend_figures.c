@@ -185,6 +185,28 @@ static struct figures common_of(const struct frontend *frontend)
     };
 }
 
+/* As far as it is known: each node of a partition has the same, or is about to. */
+static uint64_t partition_records(const struct partition *partition)
+{
+    uint64_t most = 0;
+    for (unsigned i = 0; i < partition->backend_count; i++) {
+        const struct backend *backend = partition->backends[i];
+        if (backend->usable && backend->records > most)
+            most = backend->records;
+    }
+    return most;
+}
+
+void frontend_take_sample(struct frontend *frontend)
+{
+    struct figures figures = common_of(frontend);
+    uint64_t records = 0;
+    for (unsigned i = 0; i < frontend->config.cluster_count; i++)
+        records += partition_records(&frontend->partitions[i]);
+    figures_gather(&figures);
+    history_take(&frontend->history, &figures, NULL, records);
+}
+
 /* Returns 0 or -ENOMEM. */
 static int figures_init(struct frontend_figures *figures, const struct frontend *frontend)
 {

@@ -8,7 +8,7 @@
 #include "role/cluster_state.h"
 
 struct hello {
-    uint64_t protocol, clock, digest, records, horizon;
+    uint64_t protocol, clock, digest, records, horizon, gathered;
     struct slice cluster, partition;
     struct address you;
     bool has_you, joined, knows_us;
@@ -56,6 +56,7 @@ static void put_hello(struct cluster *cluster, const struct address *you, struct
              (unsigned long long)cluster->horizon_us,
              (unsigned long long)store_digest(cluster->store),
              (unsigned long long)(counts.keys + counts.tombstones - counts.buried));
+    text_add(text, "gathered %u\n", cluster_gathered_permille(cluster));
     if (you)
         text_add(text, "you %s\n", address_format(you, address));
     for (unsigned i = 0; i < cluster->members.count; i++)
@@ -110,6 +111,8 @@ static bool read_line(struct slice name, struct slice value, struct hello *hello
         return read_number(value, &hello->horizon);
     else if (slice_equal(name, SLICE("records")))
         return read_number(value, &hello->records);
+    else if (slice_equal(name, SLICE("gathered")))
+        return read_number(value, &hello->gathered);
     else if (slice_equal(name, SLICE("you")))
         return hello->has_you = address_parse(value, &hello->you) == 0;
     return true;
@@ -245,6 +248,18 @@ static const char *hello_refusal(struct cluster *cluster, const struct hello *he
     return NULL;
 }
 
+/* What a member says of itself alone. Returns it; NULL when it is not known. */
+static struct member *take_self(struct cluster *cluster, const struct hello *hello)
+{
+    struct member *member = members_find(&cluster->members, hello->who.id);
+    if (!member)
+        return NULL;
+    member->heard_us = cluster->loop->now_us;
+    member->phase = hello->who.phase;
+    member->gathered_permille = (unsigned)(hello->gathered < 1000 ? hello->gathered : 1000);
+    return member;
+}
+
 /* Requests */
 
 static void greet(struct cluster *cluster, struct request *request, struct hello *hello)
@@ -259,11 +274,7 @@ static void greet(struct cluster *cluster, struct request *request, struct hello
     take_member(cluster, &hello->who);
     if (hello->who.phase == PHASE_READY)
         cluster_take_horizon(cluster, hello->horizon);
-    struct member *member = members_find(&cluster->members, hello->who.id);
-    if (member) {
-        member->heard_us = cluster->loop->now_us;
-        member->phase = hello->who.phase;
-    }
+    struct member *member = take_self(cluster, hello);
     if (member && member->peer) {
         member->peer->knows_us |= hello->knows_us;
         if (hello->digest == store_digest(cluster->store))
@@ -337,11 +348,7 @@ static enum hello_result take_answer(struct cluster *cluster, struct slice body,
     take_member(cluster, &hello.who);
     if (hello.who.phase == PHASE_READY)
         cluster_take_horizon(cluster, hello.horizon);
-    struct member *member = members_find(&cluster->members, hello.who.id);
-    if (member) {
-        member->heard_us = cluster->loop->now_us;
-        member->phase = hello.who.phase;
-    }
+    struct member *member = take_self(cluster, &hello);
     if (member && member->peer)
         member->peer->knows_us = hello.knows_us;
     cluster_sync_peers(cluster);

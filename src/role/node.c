@@ -1,4 +1,4 @@
-#include "role/node_state.h"
+#include "role/node_figures.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -161,9 +161,19 @@ static void node_on_turn_end(struct loop_hook *hook)
     node_stop_when_drained(node);
 }
 
+static void node_take_sample(struct node *node)
+{
+    struct node_figures figures;
+    node_figures_gather(node, &figures);
+    history_take(&node->history, &figures.common, &cluster_counters(node->cluster)->push_us,
+                 figures.store.keys);
+}
+
 static void node_on_tick(struct loop_timer *timer)
 {
     struct node *node = (struct node *)((char *)timer - offsetof(struct node, tick));
+    if (history_is_due(&node->history, node->loop->now_us - node->started_us))
+        node_take_sample(node);
     bool more = store_expire(node->store, node->loop->wall_us, NODE_TICK_STEPS);
     if (store_counts(node->store).tombstones > 0 || store_is_sparse(node->store))
         store_sweep(node->store, node->loop->wall_us, NODE_TICK_STEPS);
