@@ -118,6 +118,9 @@ struct peer_figures {
 struct peer_figures cluster_peer_figures(const struct cluster *cluster,
                                          const struct member *member);
 
+/* What hellos say from now on of how long pushes have taken of late, in µs; UINT64_MAX when there were none. */
+void cluster_tell_push(struct cluster *cluster, uint64_t p50_us, uint64_t p99_us);
+
 /* How far gathering has come: 0 to 1000. 1000 too when there is nothing to gather. */
 unsigned cluster_gathered_permille(const struct cluster *cluster);
 uint64_t cluster_gathered_records(const struct cluster *cluster);

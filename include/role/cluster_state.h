@@ -226,7 +226,8 @@ struct cluster {
     struct batch batch; /* of this turn */
     struct batch spare; /* for all others; empty between two uses */
     uint64_t batch_number;
-    bool changed; /* something was written in this turn */
+    uint64_t push_p50_us, push_p99_us; /* see cluster_tell_push */
+    bool changed;                      /* something was written in this turn */
 
     uint64_t repairing_with, repairing_until_us; /* a member's number, see REPAIR_LEASE_US */
     struct gather gather;

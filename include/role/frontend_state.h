@@ -196,13 +196,15 @@ struct backend {
     bool in_list;       /* the same, of a list that is being read */
     bool up;            /* it answers */
     bool is_ready;
-    bool wrong;                  /* it is of another partition */
-    bool usable;                 /* requests can be sent there now */
-    bool leaving;                /* to be forgotten */
-    char says[40];               /* its partition, as it says */
-    enum member_phase phase;     /* what it is doing, the same */
-    uint64_t records;            /* what it has, deletes too, the same */
-    unsigned gathered_permille;  /* how much of everything that is, the same */
+    bool wrong;                 /* it is of another partition */
+    bool usable;                /* requests can be sent there now */
+    bool leaving;               /* to be forgotten */
+    char says[40];              /* its partition, as it says */
+    enum member_phase phase;    /* what it is doing, the same */
+    uint64_t records;           /* what it has, deletes too, the same */
+    unsigned gathered_permille; /* how much of everything that is, the same */
+    uint64_t push_p50_us,
+        push_p99_us; /* how long its pushes took of late, the same; HISTORY_NONE when there were none */
     uint64_t requests, failures; /* so far */
 };
 

@@ -24,6 +24,7 @@ enum history_column {
     HISTORY_PUSH_P99,
     HISTORY_RESIDENT_BYTES,
     HISTORY_KEYS,
+    HISTORY_RECORDS, /* keys and tombstones */
     HISTORY_COLUMNS,
 };
 
@@ -39,11 +40,16 @@ struct history {
 /* Whether it is time for a sample; of a loop's tick. */
 bool history_is_due(const struct history *history, uint64_t uptime_us);
 
-/* Takes one. `push_us` is NULL where nothing is pushed; `keys` and the resident bytes may be HISTORY_NONE or 0. */
-void history_take(struct history *history, const struct figures *figures,
-                  const struct histogram *push_us, uint64_t keys);
+/* Takes one, and returns it: what only its owner knows is HISTORY_NONE, for the owner to set. */
+uint64_t *history_take(struct history *history, const struct figures *figures);
 
-/* Replies with the samples from number `since` of the query on ("since=N"), as JSON. */
+/* The same for what has been pushed: all that was so far. */
+void history_take_push(struct history *history, const struct histogram *push_us, uint64_t *sample);
+
+/* The number of the first sample to tell who asks for this target: what "?since=N" says as long as that is kept, or else the oldest. */
+uint64_t history_first(const struct history *history, struct slice target);
+
+/* Replies with the samples from there on, as JSON. */
 void history_reply(const struct history *history, struct request *request);
 
 #endif

@@ -124,7 +124,7 @@ function listItem(line) {
 }
 
 /* The first lines, at most LISTED_MAX and one. */
-async function linesOf(response) {
+async function firstLines(response) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = '', lines = [];
   for (;;) {
@@ -143,7 +143,7 @@ async function listKeys(prefix) {
     at('found').replaceChildren();
     return say('listed', `${response.status}: ${(await response.text()).trim()}`);
   }
-  const lines = await linesOf(response), more = lines.length > LISTED_MAX;
+  const lines = await firstLines(response), more = lines.length > LISTED_MAX;
   at('found').replaceChildren(...lines.slice(0, LISTED_MAX).sort().map(listItem));
   say('listed', more ? `${LISTED_MAX} of them are shown; there are more.` : lines.length ? plural(lines.length, 'key') : 'No key begins so.');
 }

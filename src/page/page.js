@@ -20,7 +20,7 @@ const FIGURES = [
 ];
 
 const NOW = ['requests.total', 'requests.status_4xx', 'requests.status_5xx', 'latency_seconds.max', 'connections.open',
-  'tombstones', 'relays.retries', 'bytes.received', 'bytes.sent'];
+  'memory.limit_bytes', 'relays.retries', 'bytes.received', 'bytes.sent'];
 
 function stateOf({draining, ready, cluster, partitions}) {
   if (draining) return 'stopping';
@@ -61,7 +61,12 @@ function showFigures(status) {
 }
 
 function show(status, history) {
+  if (status.started !== started) forgetHistory();
+  started = status.started;
+  answered = new Date();
   document.querySelector('main').hidden = false;
+  document.body.classList.remove('stale');
+  say('lost', '');
   showHeader(status);
   showProblems(status.problems);
   showCluster(status);
@@ -70,30 +75,30 @@ function show(status, history) {
   drawPlots();
 }
 
+function showLost() {
+  say('lost', `There is no answer from ${location.host}. What stands here is of ${answered.toLocaleTimeString('en-GB')}.`);
+  say('state', 'no answer');
+  at('state').className = 'bad';
+  document.body.classList.add('stale');
+}
+
+/* null when there is no answer. */
 async function ask(path) {
-  const response = await fetch(path, {cache: 'no-store', signal: AbortSignal.timeout(PATIENCE_MS)});
-  if (!response.ok) throw new Error(`${path}: ${response.status}`);
-  return response.json();
+  try {
+    const response = await fetch(path, {cache: 'no-store', signal: AbortSignal.timeout(PATIENCE_MS)});
+    return response.ok ? await response.json() : null;
+  } catch {
+    return null;
+  }
 }
 
 let started = null, answered = new Date(), timer = 0;
 async function renew() {
   if (document.hidden) return;
   const began = performance.now();
-  try {
-    const status = await ask('/-/status');
-    if (status.started !== started) forgetHistory();
-    started = status.started;
-    show(status, await ask(`/-/history?since=${series.next}`));
-    answered = new Date();
-    say('lost', '');
-    document.body.classList.remove('stale');
-  } catch {
-    say('lost', `There is no answer from ${location.host}. What stands here is of ${answered.toLocaleTimeString('en-GB')}.`);
-    say('state', 'no answer');
-    at('state').className = 'bad';
-    document.body.classList.add('stale');
-  }
+  const [status, history] = await Promise.all([ask('/-/status'), ask(`/-/history?since=${past.next}`)]);
+  if (status && history) show(status, history);
+  else showLost();
   renewIn(Math.max(RENEW_MS / 4, RENEW_MS - (performance.now() - began)));
 }
 

@@ -18,7 +18,7 @@ function skewText(seconds) {
 
 function memberOf(name, word, permille, skew, cells, own = false) {
   const gathers = word === 'joining';
-  const state = {ready: 'ready', alias: 'ready', down: 'down', 'wrong partition': 'wrong'}[word] ?? 'busy';
+  const state = word.startsWith('wrong') ? 'wrong' : {ready: 'ready', alias: 'ready', down: 'down'}[word] ?? 'busy';
   const text = gathers ? `gathering ${Math.floor(permille / 10)} %` : word;
   return {name, state, text, part: gathers ? permille / 1000 : undefined, own, cells,
     skew: state === 'down' ? '' : skewText(skew)};
@@ -32,7 +32,8 @@ function groupsOfNode({cluster}) {
 }
 
 function wordOf(node) {
-  if (node.state !== 'unready') return node.state.replace('_', ' ');
+  if (node.state === 'wrong_partition') return `wrong partition ${node.says}`;
+  if (node.state !== 'unready') return node.state;
   return node.phase === 'ready' || node.phase === '' ? 'not ready' : node.phase;
 }
 

@@ -13,25 +13,32 @@ const PLOTS = [
     series: [['push_p50_seconds', 'half within'], ['push_p99_seconds', '99 %']]},
   {id: 'memory', title: 'Memory of the process', unit: '', format: units.bytes, binary: true,
     series: [['process_resident_bytes', '']]},
-  {id: 'keys', title: 'Keys', unit: '', format: units.count, series: [['keys', '']]},
+  {id: 'keys', title: 'Keys', unit: '', format: units.count, series: [['keys', 'with a value'], ['records', 'deleted ones too']]},
 ];
 
-const series = {samples: [], columns: {}, next: 0, cursor: null};
+const past = {samples: [], columns: {}, next: 0, cursor: null};
 
 /* The samples of an answer, behind those that are here already unless something lies between. */
 function takeHistory({columns, first, next, samples, samples_max: most}) {
-  series.columns = Object.fromEntries(columns.map((name, i) => [name, i]));
-  if (first !== series.next) series.samples = [];
-  series.samples = [...series.samples, ...samples].slice(-most);
-  series.next = next;
+  past.columns = Object.fromEntries(columns.map((name, i) => [name, i]));
+  if (first !== past.next) past.samples = [];
+  past.samples = [...past.samples, ...samples].slice(-most);
+  past.next = next;
 }
 
 function forgetHistory() {
-  series.samples = [];
-  series.next = 0;
+  past.samples = [];
+  past.next = 0;
 }
 
-const valueOf = (sample, name) => sample[series.columns[name]];
+const valueOf = (sample, name) => sample[past.columns[name]];
+
+/* A plot's lines, but none that never has a value while others have: a front-end does not know all that a node does. */
+function linesOf(plot) {
+  const lines = plot.series.map(([name, label], i) => ({name, label, style: `s${i}`}));
+  const known = lines.filter(({name}) => past.samples.some(sample => valueOf(sample, name) !== null));
+  return known.length ? known : lines;
+}
 
 /* Scales */
 
@@ -47,15 +54,15 @@ function linear(most, binary) {
 
 function logarithmic(least, most) {
   const low = Math.floor(Math.log10(Math.max(least, 1e-6))), high = Math.max(low + 1, Math.ceil(Math.log10(Math.max(most, 1e-6))));
-  const ticks = [];
-  for (let power = low; power <= high; power++) ticks.push(10 ** power);
+  const ticks = [], step = Math.ceil((high - low) / 4);
+  for (let power = low; power <= high; power += step) ticks.push(10 ** power);
   return {ticks, part: value => (Math.log10(Math.max(value, 1e-6)) - low) / (high - low)};
 }
 
-function scaleOf(plot) {
+function scaleOf(plot, lines) {
   let least = Infinity, most = 0;
-  for (const sample of series.samples)
-    for (const [name] of plot.series) {
+  for (const sample of past.samples)
+    for (const {name} of lines) {
       const value = valueOf(sample, name);
       if (value === null) continue;
       least = Math.min(least, value);
@@ -69,7 +76,7 @@ function scaleOf(plot) {
 
 function line(name, x, y) {
   let path = '', last = null;
-  for (const sample of series.samples) {
+  for (const sample of past.samples) {
     const value = valueOf(sample, name), time = sample[0];
     if (value === null) {
       last = null;
@@ -88,6 +95,7 @@ function axes(plot, scale, width, x, y, now) {
     g.append(svg('path', {d: `M${MARGIN.left} ${y(tick)}H${width - MARGIN.right}`}),
       svg('text', {x: MARGIN.left - 8, y: y(tick) + 4, 'text-anchor': 'end'}, plot.format(tick)));
   for (let minutes = 5; minutes >= 0; minutes--) {
+    if (minutes === 4 && width < 340) continue;
     const anchor = minutes === 5 ? 'start' : minutes ? 'middle' : 'end';
     g.append(svg('text', {x: x(now - minutes * 60), y: bottom + 16, 'text-anchor': anchor},
       minutes ? `−${minutes}${minutes === 5 ? ' min' : ''}` : 'now'));
@@ -95,47 +103,49 @@ function axes(plot, scale, width, x, y, now) {
   return g;
 }
 
-function cursorAt(plot, sample, x, y) {
+function cursorAt(lines, sample, x, y) {
   const g = svg('g', {class: 'cursor'});
   g.append(svg('path', {d: `M${x(sample[0])} ${MARGIN.top}V${HEIGHT - MARGIN.bottom}`}));
-  plot.series.forEach(([name], i) => {
+  for (const {name, style} of lines) {
     const value = valueOf(sample, name);
-    if (value !== null) g.append(svg('circle', {class: `s${i}`, cx: x(sample[0]), cy: y(value), r: 3.5}));
-  });
+    if (value !== null) g.append(svg('circle', {class: style, cx: x(sample[0]), cy: y(value), r: 3.5}));
+  }
   return g;
 }
 
 /* What stands beside the title: the values now, or those under the cursor. */
-function showValues(plot, sample) {
-  at(`${plot.id}-values`).replaceChildren(...plot.series.map(([name, label], i) => {
-    const value = sample ? valueOf(sample, name) : null;
-    const key = plot.series.length > 1 ? [svg('svg', {class: 'key', width: 16, height: 8, 'aria-hidden': true},
-      svg('path', {class: `s${i}`, d: 'M1 4h14'})), `${label} `] : [];
+function showValues(plot, lines, sample) {
+  at(`${plot.id}-values`).replaceChildren(...lines.map(({name, label, style}) => {
+    const value = valueOf(sample, name);
+    const key = label ? [svg('svg', {class: 'key', width: 16, height: 8, 'aria-hidden': true},
+      svg('path', {class: style, d: 'M1 4h14'})), `${label} `] : [];
     return html('span', {}, ...key, html('b', {}, value === null ? '–' : plot.format(value)));
   }));
 }
 
+/* For who does not see it. */
+function describePlot({title, format}, lines, last, most) {
+  const now = lines.map(({name, label}) => {
+    const value = valueOf(last, name);
+    return `${label} now ${value === null ? 'none' : format(value)}`.trim();
+  });
+  return `${title}: ${now.join(', ')}${most ? `; at most ${format(most)} in the last five minutes` : ''}.`;
+}
+
 function drawPlot(plot) {
-  const place = at(`${plot.id}-plot`), width = Math.floor(place.clientWidth), samples = series.samples;
-  const figure = at(`${plot.id}-figure`);
-  figure.hidden = samples.length > 0 && plot.series.every(([name]) => series.columns[name] === undefined);
-  if (!samples.length || width === 0) return;
-  const now = samples.at(-1)[0], scale = scaleOf(plot), bottom = HEIGHT - MARGIN.bottom;
+  const place = at(`${plot.id}-plot`), width = Math.floor(place.clientWidth), last = past.samples.at(-1);
+  if (!last || width === 0) return;
+  const now = last[0], lines = linesOf(plot), scale = scaleOf(plot, lines), bottom = HEIGHT - MARGIN.bottom;
   const x = time => width - MARGIN.right - (now - time) / WINDOW_SECONDS * (width - MARGIN.left - MARGIN.right);
   const y = value => bottom - scale.part(value) * (bottom - MARGIN.top);
-  const sample = samples.find(s => s[0] === series.cursor) ?? null;
-  const last = samples.at(-1);
-  const label = `${plot.title}. ` + plot.series.map(([name, said]) =>
-    `${said} now ${valueOf(last, name) === null ? 'none' : plot.format(valueOf(last, name))}`).join(', ') +
-    (scale.most ? `; at most ${plot.format(scale.most)} in the last five minutes` : '');
-  const picture = svg('svg', {width, height: HEIGHT, viewBox: `0 0 ${width} ${HEIGHT}`, role: 'img', 'aria-label': label.trim()},
-    axes(plot, scale, width, x, y, now));
-  if (!plot.log && plot.series.length === 1)
-    picture.append(svg('path', {class: 'area', d: area(plot.series[0][0], x, y, bottom)}));
-  plot.series.forEach(([name], i) => picture.append(svg('path', {class: `line s${i}`, d: line(name, x, y)})));
-  if (sample) picture.append(cursorAt(plot, sample, x, y));
+  const sample = past.samples.find(s => s[0] === past.cursor);
+  const picture = svg('svg', {width, height: HEIGHT, viewBox: `0 0 ${width} ${HEIGHT}`, role: 'img',
+    'aria-label': describePlot(plot, lines, last, scale.most)}, axes(plot, scale, width, x, y, now));
+  if (!plot.log && lines.length === 1) picture.append(svg('path', {class: 'area', d: area(lines[0].name, x, y, bottom)}));
+  for (const {name, style} of lines) picture.append(svg('path', {class: `line ${style}`, d: line(name, x, y)}));
+  if (sample) picture.append(cursorAt(lines, sample, x, y));
   place.replaceChildren(picture);
-  showValues(plot, sample ?? last);
+  showValues(plot, lines, sample ?? last);
 }
 
 /* What lies under a line, piece by piece. */
@@ -153,26 +163,26 @@ function drawPlots() {
 /* The cursor */
 
 function putCursor(time) {
-  series.cursor = time;
-  const now = series.samples.at(-1)?.[0];
+  past.cursor = time;
+  const now = past.samples.at(-1)?.[0];
   say('reading', time === null || now === undefined ? '' : `as of ${units.span(now - time)} ago`);
   drawPlots();
 }
 
 function onPointer(event) {
   const bounds = event.currentTarget.getBoundingClientRect(), wide = bounds.width - MARGIN.left - MARGIN.right;
-  const part = (bounds.right - MARGIN.right - event.clientX) / wide, now = series.samples.at(-1)?.[0];
+  const part = (bounds.right - MARGIN.right - event.clientX) / wide, now = past.samples.at(-1)?.[0];
   if (now === undefined) return;
   const time = now - part * WINDOW_SECONDS;
-  putCursor(series.samples.reduce((a, b) => Math.abs(b[0] - time) < Math.abs(a[0] - time) ? b : a)[0]);
+  putCursor(past.samples.reduce((a, b) => Math.abs(b[0] - time) < Math.abs(a[0] - time) ? b : a)[0]);
 }
 
 function onKey(event) {
-  const step = {ArrowLeft: -1, ArrowRight: 1, PageUp: -30, PageDown: 30}[event.key], samples = series.samples;
+  const step = {ArrowLeft: -1, ArrowRight: 1, PageUp: -30, PageDown: 30}[event.key], samples = past.samples;
   if (event.key === 'Escape') putCursor(null);
   if (!step || !samples.length) return;
   event.preventDefault();
-  const from = samples.findIndex(s => s[0] === series.cursor);
+  const from = samples.findIndex(s => s[0] === past.cursor);
   putCursor(samples[Math.max(0, Math.min(samples.length - 1, (from < 0 ? samples.length - 1 : from) + step))][0]);
 }
 

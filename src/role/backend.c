@@ -118,14 +118,27 @@ static void take_speaker(struct backend *backend, struct slice line)
     partition_update(backend->partition);
 }
 
+static void take_push(struct backend *backend, struct slice said)
+{
+    struct slice word;
+    unsigned long long p50_us, p99_us;
+    if (!slice_next(&said, ' ', &word) || !slice_number(word, UINT64_MAX, &p50_us) ||
+        !slice_number(said, UINT64_MAX, &p99_us))
+        return;
+    backend->push_p50_us = p50_us;
+    backend->push_p99_us = p99_us;
+}
+
 /* Figures for people; what is no number stays as it was. */
-static void take_progress(struct backend *backend, struct slice line)
+static void take_figures(struct backend *backend, struct slice line)
 {
     unsigned long long number;
     if (slice_starts(line, SLICE("records ")) && slice_number(after(line, 8), UINT64_MAX, &number))
         backend->records = number;
     else if (slice_starts(line, SLICE("gathered ")) && slice_number(after(line, 9), 1000, &number))
         backend->gathered_permille = (unsigned)number;
+    else if (slice_starts(line, SLICE("push ")))
+        take_push(backend, after(line, 5));
 }
 
 /* The least that its clock can say is the most of what follows from all hellos so far: the quickest of them is the most exact. One that
@@ -151,6 +164,7 @@ static bool take_hello(struct backend *backend, struct slice body)
 {
     struct slice rest = body, line;
     bool met = false, placed = false;
+    backend->push_p50_us = backend->push_p99_us = HISTORY_NONE;
     while (!met && slice_next(&rest, '\n', &line)) {
         met = slice_starts(line, SLICE("member "));
         if (met)
@@ -161,7 +175,7 @@ static bool take_hello(struct backend *backend, struct slice body)
             take_partition(backend, after(line, 10));
             placed = true;
         } else
-            take_progress(backend, line);
+            take_figures(backend, line);
     }
     if (met && placed && !backend->wrong && backend->is_ready)
         partition_take_list(backend->partition, body);

@@ -56,6 +56,12 @@ struct peer_figures cluster_peer_figures(const struct cluster *cluster, const st
     };
 }
 
+void cluster_tell_push(struct cluster *cluster, uint64_t p50_us, uint64_t p99_us)
+{
+    cluster->push_p50_us = p50_us;
+    cluster->push_p99_us = p99_us;
+}
+
 /* Requests and replies */
 
 struct slice request_head(const struct cluster *cluster, char room[REQUEST_HEAD_BYTES_MAX],

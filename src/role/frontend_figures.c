@@ -185,26 +185,34 @@ static struct figures common_of(const struct frontend *frontend)
     };
 }
 
-/* As far as it is known: each node of a partition has the same, or is about to. */
-static uint64_t partition_records(const struct partition *partition)
+static uint64_t worse(uint64_t a, uint64_t b)
+{
+    return a == HISTORY_NONE || (b != HISTORY_NONE && b > a) ? b : a;
+}
+
+/* Of all nodes the slowest pushes, and of each partition the node with most: the others have as much, or are about to. */
+static void sample_partition(const struct partition *partition, uint64_t *sample)
 {
     uint64_t most = 0;
     for (unsigned i = 0; i < partition->backend_count; i++) {
         const struct backend *backend = partition->backends[i];
-        if (backend->usable && backend->records > most)
-            most = backend->records;
+        if (!backend->usable)
+            continue;
+        most = backend->records > most ? backend->records : most;
+        sample[HISTORY_PUSH_P50] = worse(sample[HISTORY_PUSH_P50], backend->push_p50_us);
+        sample[HISTORY_PUSH_P99] = worse(sample[HISTORY_PUSH_P99], backend->push_p99_us);
     }
-    return most;
+    sample[HISTORY_RECORDS] += most;
 }
 
 void frontend_take_sample(struct frontend *frontend)
 {
     struct figures figures = common_of(frontend);
-    uint64_t records = 0;
-    for (unsigned i = 0; i < frontend->config.cluster_count; i++)
-        records += partition_records(&frontend->partitions[i]);
     figures_gather(&figures);
-    history_take(&frontend->history, &figures, NULL, records);
+    uint64_t *sample = history_take(&frontend->history, &figures);
+    sample[HISTORY_RECORDS] = 0;
+    for (unsigned i = 0; i < frontend->config.cluster_count; i++)
+        sample_partition(&frontend->partitions[i], sample);
 }
 
 /* Returns 0 or -ENOMEM. */

@@ -57,6 +57,9 @@ static void put_hello(struct cluster *cluster, const struct address *you, struct
              (unsigned long long)store_digest(cluster->store),
              (unsigned long long)(counts.keys + counts.tombstones - counts.buried));
     text_add(text, "gathered %u\n", cluster_gathered_permille(cluster));
+    if (cluster->push_p50_us != UINT64_MAX)
+        text_add(text, "push %llu %llu\n", (unsigned long long)cluster->push_p50_us,
+                 (unsigned long long)cluster->push_p99_us);
     if (you)
         text_add(text, "you %s\n", address_format(you, address));
     for (unsigned i = 0; i < cluster->members.count; i++)

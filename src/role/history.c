@@ -10,8 +10,9 @@ bool history_is_due(const struct history *history, uint64_t uptime_us)
 /* Taking */
 
 static void take_quantiles(const struct histogram *now, struct histogram *before, uint64_t *out,
-                           const double *parts, unsigned count)
+                           unsigned count)
 {
+    static const double parts[] = {0.5, 0.99, 1};
     struct histogram since = histogram_since(now, before);
     bool any = histogram_count(&since) > 0;
     for (unsigned i = 0; i < count; i++)
@@ -19,25 +20,26 @@ static void take_quantiles(const struct histogram *now, struct histogram *before
     *before = *now;
 }
 
-void history_take(struct history *history, const struct figures *figures,
-                  const struct histogram *push_us, uint64_t keys)
+uint64_t *history_take(struct history *history, const struct figures *figures)
 {
-    static const double parts[] = {0.5, 0.99, 1};
     uint64_t *sample = history->samples[history->count++ % HISTORY_SAMPLES_MAX];
     uint64_t span_us = figures->uptime_us - history->taken_us;
     uint64_t requests = figures->requests - history->requests;
     sample[HISTORY_UPTIME] = figures->uptime_us;
     sample[HISTORY_REQUESTS] = (uint64_t)((double)requests * 1e6 / (double)span_us + 0.5);
-    take_quantiles(figures->latency_us, &history->latency_us, &sample[HISTORY_LATENCY_P50], parts,
-                   3);
-    sample[HISTORY_PUSH_P50] = sample[HISTORY_PUSH_P99] = HISTORY_NONE;
-    if (push_us)
-        take_quantiles(push_us, &history->push_us, &sample[HISTORY_PUSH_P50], parts, 2);
-    sample[HISTORY_RESIDENT_BYTES] =
-        figures->process_resident_bytes ? figures->process_resident_bytes : HISTORY_NONE;
-    sample[HISTORY_KEYS] = keys;
+    take_quantiles(figures->latency_us, &history->latency_us, &sample[HISTORY_LATENCY_P50], 3);
+    for (unsigned i = HISTORY_PUSH_P50; i < HISTORY_COLUMNS; i++)
+        sample[i] = HISTORY_NONE;
+    if (figures->process_resident_bytes)
+        sample[HISTORY_RESIDENT_BYTES] = figures->process_resident_bytes;
     history->taken_us = figures->uptime_us;
     history->requests = figures->requests;
+    return sample;
+}
+
+void history_take_push(struct history *history, const struct histogram *push_us, uint64_t *sample)
+{
+    take_quantiles(push_us, &history->push_us, &sample[HISTORY_PUSH_P50], 2);
 }
 
 /* Telling */
@@ -55,6 +57,7 @@ static const struct {
     [HISTORY_PUSH_P99] = {"push_p99_seconds", true},
     [HISTORY_RESIDENT_BYTES] = {"process_resident_bytes", false},
     [HISTORY_KEYS] = {"keys", false},
+    [HISTORY_RECORDS] = {"records", false},
 };
 
 static void put_columns(struct json *json)
@@ -79,8 +82,7 @@ static void put_sample(struct text *text, const uint64_t *sample)
     text_add(text, "]");
 }
 
-/* The number of the first sample to tell: that of the query, as long as it is kept, or all. */
-static uint64_t first_of(const struct history *history, struct slice target)
+uint64_t history_first(const struct history *history, struct slice target)
 {
     const char *query = memmem(target.data, target.len, "?since=", 7);
     uint64_t count = history->count;
@@ -96,7 +98,7 @@ void history_reply(const struct history *history, struct request *request)
 {
     char room[FIGURES_TEXT_BYTES];
     struct json json = json_in(text_in(room, sizeof room));
-    uint64_t first = first_of(history, request->head.target);
+    uint64_t first = history_first(history, request->head.target);
     json_open(&json, NULL);
     json_seconds(&json, "step_seconds", HISTORY_STEP_US);
     json_number(&json, "samples_max", HISTORY_SAMPLES_MAX);

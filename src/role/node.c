@@ -165,8 +165,11 @@ static void node_take_sample(struct node *node)
 {
     struct node_figures figures;
     node_figures_gather(node, &figures);
-    history_take(&node->history, &figures.common, &cluster_counters(node->cluster)->push_us,
-                 figures.store.keys);
+    uint64_t *sample = history_take(&node->history, &figures.common);
+    history_take_push(&node->history, &cluster_counters(node->cluster)->push_us, sample);
+    sample[HISTORY_KEYS] = figures.store.keys;
+    sample[HISTORY_RECORDS] = figures.store.keys + figures.store.tombstones - figures.store.buried;
+    cluster_tell_push(node->cluster, sample[HISTORY_PUSH_P50], sample[HISTORY_PUSH_P99]);
 }
 
 static void node_on_tick(struct loop_timer *timer)

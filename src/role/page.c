@@ -20,6 +20,13 @@ static bool page_is_wanted(const struct http_head *head)
     return false;
 }
 
+/* It is the program's own. */
+static void keep(void *context, void *owner)
+{
+    (void)context;
+    (void)owner;
+}
+
 bool page_reply(struct request *request)
 {
     if (!page_is_wanted(&request->head))
@@ -31,6 +38,7 @@ bool page_reply(struct request *request)
     reply_field(request, SLICE("Content-Security-Policy"), slice_of(page_policy));
     reply_field(request, SLICE("X-Content-Type-Options"), SLICE("nosniff"));
     reply_field(request, SLICE("Referrer-Policy"), SLICE("no-referrer"));
-    reply_body_ref(request, (struct conn_piece){.data = page_file, .len = page_file_bytes});
+    reply_body_ref(request,
+                   (struct conn_piece){.data = page_file, .len = page_file_bytes, .release = keep});
     return true;
 }

@@ -518,15 +518,11 @@ static void operations(void)
     static const struct {
         const char *target, *fields, *part;
     } rows[] = {
-        {"/-/healthy", "", "healthy"},
-        {"/-/ready", "", "ready"},
-        {"/-/status", "", "\"keys\": "},
-        {"/-/metrics", "", "velour_fog_keys "},
-        {"/-/digest", "", "all "},
-        {"/-/digest/07", "", "07/00 "},
-        {"/-/digest/07/08", "", ""},
-        {"/-/keys?prefix=none", "", ""},
-        {"/", "", ""},
+        {"/-/healthy", "", "healthy"},           {"/-/ready", "", "ready"},
+        {"/-/status", "", "\"keys\": "},         {"/-/metrics", "", "velour_fog_keys "},
+        {"/-/history", "", "\"samples\": "},     {"/-/digest", "", "all "},
+        {"/-/digest/07", "", "07/00 "},          {"/-/digest/07/08", "", ""},
+        {"/-/keys?prefix=none", "", ""},         {"/", "", ""},
         {"/", "Accept: text/html\r\n", "<html"},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
