@@ -13,7 +13,8 @@ const FRONT = {width: 232, height: 52, gap: 44};
 
 function skewText(seconds) {
   if (!(Math.abs(seconds) > SKEW_SECONDS)) return '';
-  return `clock ${seconds > 0 ? '+' : '−'}${units.time(Math.abs(seconds))}`;
+  const off = Math.abs(seconds);
+  return `clock ${seconds > 0 ? '+' : '−'}${off < 60 ? units.time(off) : units.span(off)}`;
 }
 
 function memberOf(name, word, permille, skew, cells, own = false) {
