@@ -43,7 +43,14 @@ enum {
     RELAY_LATE_US = 500 * 1000,  /* so late a node may carry out the first try of a write */
     RELAY_PARK_US = 1500 * 1000, /* a request waits so long for a member that is ready */
     RELAY_ASK_AGAIN_US =
-        500 * 1000,     /* while keys move, a request that waits is asked anew so often */
+        500 * 1000,         /* while keys move, a request that waits is asked anew so often */
+    SEARCHES_MAX = 16,      /* lists of keys that are made at a time */
+    SEARCH_KEYS_MAX = 1000, /* of one of them; a sentence in search.c says so */
+    SEARCH_BYTES_MAX =
+        13 * 1024 * 1024, /* what a node may answer: SEARCH_KEYS_MAX of the longest keys */
+    SEARCH_ANSWER_US =
+        30 * 1000 * 1000, /* a node that looks for keys must say something within it */
+
     PARKED_MAX = 65536, /* requests that wait so, of one partition */
     RETRY_TOKENS_MAX =
         20000, /* retries that may be made at once; each request earns a tenth of one */
@@ -263,6 +270,7 @@ struct frontend {
     struct histogram
         latency_us; /* from the read of a request to its answer; not of those that wait by wish */
     struct history history;
+    unsigned searches;     /* under way */
     char scrap[16 * 1024]; /* where bodies go that nobody wants */
 };
 
@@ -459,6 +467,13 @@ bool partition_may_retry(struct partition *partition);
 
 /* What keeps it from being used, for a client; static. */
 struct http_error partition_trouble(const struct partition *partition);
+
+/* search.c: /-/keys. Its head is looked at first, and refused when the query is wrong. */
+
+struct search;
+void search_on_head(struct request *request, struct slice query);
+void search_on_request(struct frontend *frontend, struct request *request, struct slice query);
+void search_free(struct search *search);
 
 /* For /-/history. */
 void frontend_take_sample(struct frontend *frontend);

@@ -123,27 +123,13 @@ function listItem(line) {
   return html('li', {}, button);
 }
 
-/* The first lines, at most LISTED_MAX and one. */
-async function firstLines(response) {
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  let text = '', lines = [];
-  for (;;) {
-    const {done, value} = await reader.read();
-    text += value ?? '';
-    lines = text.split('\n').slice(0, -1);
-    if (done || lines.length > LISTED_MAX) break;
-  }
-  reader.cancel().catch(() => {});
-  return lines.slice(0, LISTED_MAX + 1);
-}
-
 async function listKeys(prefix) {
-  const response = await fetch(`/-/keys?prefix=${encodeURIComponent(prefix)}`, {cache: 'no-store'});
+  const response = await fetch(`/-/keys?limit=${LISTED_MAX + 1}&prefix=${encodeURIComponent(prefix)}`, {cache: 'no-store'});
   if (!response.ok) {
     at('found').replaceChildren();
     return say('listed', `${response.status}: ${(await response.text()).trim()}`);
   }
-  const lines = await firstLines(response), more = lines.length > LISTED_MAX;
+  const lines = (await response.text()).split('\n').slice(0, -1), more = lines.length > LISTED_MAX;
   at('found').replaceChildren(...lines.slice(0, LISTED_MAX).sort().map(listItem));
   say('listed', more ? `${LISTED_MAX} of them are shown; there are more.` : lines.length ? plural(lines.length, 'key') : 'No key begins so.');
 }

@@ -12,7 +12,7 @@ const PLOTS = [
   {id: 'push', title: 'Propagation to a member', unit: 'logarithmic', format: units.time, log: true,
     series: [['push_p50_seconds', 'half within'], ['push_p99_seconds', '99 %']]},
   {id: 'memory', title: 'Memory of the process', unit: '', format: units.bytes, binary: true,
-    series: [['process_resident_bytes', '']]},
+    series: [['resident_bytes', '']]},
   {id: 'keys', title: 'Keys', unit: '', format: units.count, series: [['keys', 'with a value'], ['records', 'deleted ones too']]},
 ];
 

@@ -55,7 +55,7 @@ static const struct {
     [HISTORY_LATENCY_ALL] = {"latency_max_seconds", true},
     [HISTORY_PUSH_P50] = {"push_p50_seconds", true},
     [HISTORY_PUSH_P99] = {"push_p99_seconds", true},
-    [HISTORY_RESIDENT_BYTES] = {"process_resident_bytes", false},
+    [HISTORY_RESIDENT_BYTES] = {"resident_bytes", false},
     [HISTORY_KEYS] = {"keys", false},
     [HISTORY_RECORDS] = {"records", false},
 };

@@ -349,7 +349,7 @@ def history_tells_what_was_done():
     reply = _history(node)
     check(sum(_column(reply, "requests_per_second")) >= 7, f"few requests: {reply}")
     equal((_column(reply, "keys")[-1], _column(reply, "records")[-1]), (6, 7), "keys, and deleted ones too")
-    check(_column(reply, "process_resident_bytes")[-1] > 1e6, f"little memory: {reply}")
+    check(_column(reply, "resident_bytes")[-1] > 1e6, f"little memory: {reply}")
     check(any(value for value in _column(reply, "latency_p99_seconds")), f"no time to answer: {reply}")
     equal(set(_column(reply, "push_p50_seconds")), {None}, "there is nobody to push to")
     times = _column(reply, "uptime_seconds")
