@@ -20,7 +20,7 @@ const FIGURES = [
 ];
 
 const NOW = ['requests.total', 'requests.status_4xx', 'requests.status_5xx', 'latency_seconds.max', 'connections.open',
-  'memory.limit_bytes', 'relays.retries', 'bytes.received', 'bytes.sent'];
+  'relays.retries', 'bytes.received', 'bytes.sent'];
 
 function stateOf({draining, ready, cluster, partitions}) {
   if (draining) return 'stopping';

@@ -4,7 +4,7 @@
 const SKEW_SECONDS = 1; /* a clock that differs by more is told */
 const LABELLED_MAX = 64; /* members; more than that are small squares */
 const BOX = {width: 232, gap: 16, pad: 12, head: 38};
-const TILE = {width: 188, height: 52, gap: 8};
+const TILE = {width: 188, most: 400, height: 52, gap: 8};
 const SQUARE = {width: 18, height: 18, gap: 4};
 const FRONT = {width: 232, height: 52, gap: 44};
 
@@ -102,7 +102,7 @@ function boxLayout(group, width, labelled) {
   const most = Math.max(1, Math.floor((inner + size.gap) / (size.width + size.gap)));
   const columns = Math.max(1, Math.min(most, group.members.length));
   const rows = Math.max(1, Math.ceil(group.members.length / columns));
-  const stretched = Math.min((inner - size.gap * (columns - 1)) / columns, 300);
+  const stretched = Math.min((inner - size.gap * (columns - 1)) / columns, TILE.most);
   return {columns, labelled, width: labelled ? stretched : size.width, size,
     height: BOX.head + rows * (size.height + size.gap) - size.gap + BOX.pad};
 }

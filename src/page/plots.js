@@ -7,10 +7,10 @@ const GAP_SECONDS = 3; /* samples further apart are not joined */
 
 const PLOTS = [
   {id: 'requests', title: 'Requests', unit: 'a second', format: units.count, series: [['requests_per_second', '']]},
-  {id: 'latency', title: 'Time to answer', unit: 'logarithmic', format: units.time, log: true,
-    series: [['latency_p50_seconds', 'half within'], ['latency_p99_seconds', '99 %'], ['latency_max_seconds', 'all']]},
-  {id: 'push', title: 'Propagation to a member', unit: 'logarithmic', format: units.time, log: true,
-    series: [['push_p50_seconds', 'half within'], ['push_p99_seconds', '99 %']]},
+  {id: 'latency', title: 'Time to answer', unit: 'within, logarithmic', format: units.time, log: true,
+    series: [['latency_p50_seconds', 'half'], ['latency_p99_seconds', '99 %'], ['latency_max_seconds', 'all']]},
+  {id: 'push', title: 'Propagation to a member', unit: 'within, logarithmic', format: units.time, log: true,
+    series: [['push_p50_seconds', 'half'], ['push_p99_seconds', '99 %']]},
   {id: 'memory', title: 'Memory of the process', unit: '', format: units.bytes, binary: true,
     series: [['resident_bytes', '']]},
   {id: 'keys', title: 'Keys', unit: '', format: units.count, series: [['keys', 'with a value'], ['records', 'deleted ones too']]},
@@ -19,10 +19,11 @@ const PLOTS = [
 const past = {samples: [], columns: {}, next: 0, cursor: null};
 
 /* The samples of an answer, behind those that are here already unless something lies between. */
-function takeHistory({columns, first, next, samples, samples_max: most}) {
+function takeHistory({columns, first, next, samples}) {
   past.columns = Object.fromEntries(columns.map((name, i) => [name, i]));
   if (first !== past.next) past.samples = [];
-  past.samples = [...past.samples, ...samples].slice(-most);
+  const all = [...past.samples, ...samples], newest = all.at(-1)?.[0];
+  past.samples = all.filter(([time]) => newest - time <= WINDOW_SECONDS);
   past.next = next;
 }
 
@@ -142,7 +143,7 @@ function drawPlot(plot) {
   const picture = svg('svg', {width, height: HEIGHT, viewBox: `0 0 ${width} ${HEIGHT}`, role: 'img',
     'aria-label': describePlot(plot, lines, last, scale.most)}, axes(plot, scale, width, x, y, now));
   if (!plot.log && lines.length === 1) picture.append(svg('path', {class: 'area', d: area(lines[0].name, x, y, bottom)}));
-  for (const {name, style} of lines) picture.append(svg('path', {class: `line ${style}`, d: line(name, x, y)}));
+  for (const {name, style} of [...lines].reverse()) picture.append(svg('path', {class: `line ${style}`, d: line(name, x, y)}));
   if (sample) picture.append(cursorAt(lines, sample, x, y));
   place.replaceChildren(picture);
   showValues(plot, lines, sample ?? last);
@@ -198,7 +199,7 @@ function makePlots() {
       html('h3', {id: `${id}-title`}, title, ...unit ? [html('small', {}, ` ${unit}`)] : []),
       html('div', {id: `${id}-values`, class: 'values'})), place));
   }
-  at('plots').append(html('figure', {id: 'now-figure'}, html('figcaption', {}, html('h3', {}, 'Since the start')), html('dl', {id: 'now'})));
+  at('plots').append(html('figure', {id: 'now-figure'}, html('figcaption', {}, html('h3', {}, 'In figures')), html('dl', {id: 'now'})));
   at('plots').append(html('p', {id: 'plot-help', class: 'unseen'}, 'The arrow keys read single seconds.'));
   new ResizeObserver(drawPlots).observe(at('plots'));
 }
