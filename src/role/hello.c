@@ -211,6 +211,12 @@ static void take_own_address(struct cluster *cluster, const struct address *said
               address_format(&self->address, text));
 }
 
+/* Of another protocol only this much must be understood, so that each can say that it is another one. */
+static bool hello_is_foreign(const struct hello *hello)
+{
+    return hello->protocol != 0 && hello->protocol != HELLO_PROTOCOL;
+}
+
 /* Says why the two are not to be one cluster, or NULL. */
 static const char *hello_refusal(struct cluster *cluster, const struct hello *hello)
 {
@@ -218,7 +224,7 @@ static const char *hello_refusal(struct cluster *cluster, const struct hello *he
     const struct member *known = members_find(&cluster->members, hello->who.id);
     uint64_t wall_us = cluster->loop->wall_us, keep_us = cluster->config->forget_us;
     partition_text(cluster, partition);
-    if (hello->protocol != HELLO_PROTOCOL) {
+    if (hello_is_foreign(hello)) {
         snprintf(cluster->sentence, sizeof cluster->sentence,
                  "The two nodes speak different protocols (%llu and %d): run one version of "
                  "Velour Fog.",
@@ -300,7 +306,7 @@ void cluster_reply_members(struct cluster *cluster, struct request *request, str
         reply_content(request, 200, SLICE("text/plain; charset=utf-8"), hello_to(cluster, NULL));
         return;
     }
-    if (!hello_parse(cluster, body, &hello, NULL)) {
+    if (!hello_parse(cluster, body, &hello, NULL) && !hello_is_foreign(&hello)) {
         reply_hello_broken(cluster, request);
         return;
     }
@@ -308,6 +314,8 @@ void cluster_reply_members(struct cluster *cluster, struct request *request, str
         hello.who.id == self_of(cluster)->id ? NULL : hello_refusal(cluster, &hello);
     if (refusal) {
         cluster->counters.refused++;
+        if (hello.who.id == 0)
+            request_remote(request, &hello.who.address);
         tell_refused(cluster, &hello.who.address, refusal);
         reply_text(request, 409, refusal);
         return;
@@ -342,16 +350,23 @@ void cluster_reply_drop(struct cluster *cluster, struct request *request, struct
 
 /* Calls */
 
+/* *why gets a sentence when it is broken. */
 static enum hello_result take_answer(struct cluster *cluster, struct slice body,
-                                     struct hello *answer)
+                                     struct hello *answer, const char **why)
 {
-    if (!hello_parse(cluster, body, answer, NULL) || hello_refusal(cluster, answer))
+    *why = "What answers there is no node of Velour Fog.";
+    if (!hello_parse(cluster, body, answer, NULL) && !hello_is_foreign(answer))
+        return HELLO_BROKEN;
+    *why = hello_refusal(cluster, answer);
+    if (*why)
         return HELLO_BROKEN;
     if (answer->who.id == self_of(cluster)->id)
         return HELLO_SELF;
     struct hello hello;
-    if (!hello_parse(cluster, body, &hello, take_line))
+    if (!hello_parse(cluster, body, &hello, take_line)) {
+        *why = "Its hello cannot be read to its end.";
         return HELLO_BROKEN;
+    }
     if (hello.has_you)
         take_own_address(cluster, &hello.you);
     hello.who.heard_us = cluster->loop->now_us;
@@ -369,10 +384,11 @@ static enum hello_result take_answer(struct cluster *cluster, struct slice body,
     return HELLO_FINE;
 }
 
-enum hello_result hello_take(struct cluster *cluster, struct slice body, uint64_t *id)
+enum hello_result hello_take(struct cluster *cluster, struct slice body, uint64_t *id,
+                             const char **why)
 {
     struct hello answer;
-    enum hello_result result = take_answer(cluster, body, &answer);
+    enum hello_result result = take_answer(cluster, body, &answer, why);
     *id = answer.who.id;
     return result;
 }
@@ -437,8 +453,10 @@ static void hello_on_done(struct fetch *fetch, unsigned status, struct slice bod
         told_no(peer, status, body);
         return;
     }
-    if (take_answer(cluster, body, &hello) != HELLO_FINE || hello.who.id != peer->member->id) {
-        peer_down(peer, "another node answers at its address");
+    const char *why;
+    if (take_answer(cluster, body, &hello, &why) != HELLO_FINE ||
+        hello.who.id != peer->member->id) {
+        peer_down(peer, why ? why : "another node answers at its address");
         peer->quiet_us = cluster->loop->now_us + CLUSTER_RETRY_US;
         return;
     }

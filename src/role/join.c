@@ -58,9 +58,10 @@ static void probe_on_done(struct fetch *fetch, unsigned status, struct slice bod
     struct probe *probe = probe_of(fetch);
     struct cluster *cluster = probe->cluster;
     uint64_t id = 0;
+    const char *why;
     bool own = is_own_address(cluster, &probe->address);
     if (status == 200) {
-        switch (hello_take(cluster, body, &id)) {
+        switch (hello_take(cluster, body, &id, &why)) {
         case HELLO_SELF:
             own_address(probe);
             break;
@@ -70,6 +71,7 @@ static void probe_on_done(struct fetch *fetch, unsigned status, struct slice bod
             cluster_hurry(cluster);
             break;
         case HELLO_BROKEN:
+            log_refusal(cluster, "join-refused", &probe->address, status, slice_of(why));
             break;
         }
     } else if (status) {

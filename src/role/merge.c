@@ -47,8 +47,8 @@ static void tell_broken(struct node *node, const struct request *request, const 
     char text[ADDRESS_TEXT_BYTES];
     request_remote(request, &remote);
     log_condition(node->log, LOG_WARN_LEVEL, "merge-refused", reason,
-                  "address=%s msg=\"%s\" do=\"look at who sends it: a backup that is cut, or a "
-                  "connection that damages bytes\"",
+                  "address=%s msg=\"%s\" do=\"look at who sends it: a backup that is cut, a "
+                  "connection that damages bytes, or another version\"",
                   address_format(&remote, text), reason);
 }
 
