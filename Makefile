@@ -134,7 +134,7 @@ test: ## install what is missing, then run every test; the last line counts them
 tests: all $(UNIT:%=build/unit/%) $(UNIT:%=build/asan/unit/%) build/asan/velour-fog $(FUZZ:%=build/fuzz/%_fuzz) \
 	$(if $(SIM),build/sim/sim build/asan/sim/sim) $(patsubst tests/%.c,build/%,$(wildcard tests/bench/*.c))
 
-check: ## the static checks alone: floors, style, cppcheck, clang-tidy, formatting, units, man page
+check: ## the static checks alone: floors, style, analysers, formatting, units, man pages, completion, hardening
 	+@MAKE='$(MAKE)' scripts/test check
 
 format: ## format the source
