@@ -179,7 +179,7 @@ void fleet_call_compose(struct fleet_client *client, struct fleet_call *call)
     call->key = (unsigned)rng_below(&client->rng, fleet->key_count);
     call->begun_us = fleet->world.now_us;
     const struct fleet_key *key = &fleet->keys[call->key];
-    call->disturbed = fleet->disturbed[key->partition];
+    call->disturbed = fleet_key_disturbed(fleet, key);
     call->everywhere = key->everywhere_disturbed == call->disturbed ? key->everywhere : 0;
     if (call->kind == FLEET_SET)
         compose_set(client, call);
@@ -199,7 +199,7 @@ void fleet_call_compose(struct fleet_client *client, struct fleet_call *call)
 static bool must_succeed(const struct fleet_client *client, const struct fleet_call *call)
 {
     const struct fleet *fleet = client->fleet;
-    uint64_t born_us = fleet->born_us[fleet->keys[call->key].partition];
+    uint64_t born_us = fleet_key_born_us(fleet, &fleet->keys[call->key]);
     if (fleet->strict)
         return true;
     return fleet->gentle && !call->streams && born_us && call->begun_us > born_us + KNOWN_US;
@@ -222,7 +222,7 @@ static void check_everywhere(struct fleet_client *client, const struct fleet_cal
 {
     struct fleet *fleet = client->fleet;
     const struct fleet_key *key = &fleet->keys[call->key];
-    if (call->everywhere > version && fleet->disturbed[key->partition] == call->disturbed &&
+    if (call->everywhere > version && fleet_key_disturbed(fleet, key) == call->disturbed &&
         (version || !key->may_be_absent))
         world_fail(&fleet->world, "%s reads version %llu of key %u, but all nodes had %llu before",
                    client->host.name, (ull)version, call->key, (ull)call->everywhere);
@@ -293,11 +293,11 @@ static void judge_absence(struct fleet_client *client, const struct fleet_call *
     check_everywhere(client, call, response->has_version ? response->version : 0);
 }
 
-static unsigned nodes_up(const struct fleet *fleet, unsigned partition)
+static unsigned nodes_up(const struct fleet *fleet, unsigned cluster)
 {
     unsigned up = 0;
     for (unsigned i = 0; i < FLEET_NODES_MAX; i++)
-        up += fleet->processes[i].running && fleet->processes[i].partition == partition;
+        up += fleet->processes[i].running && fleet->processes[i].cluster == cluster;
     return up;
 }
 
@@ -306,13 +306,15 @@ static void note_everywhere(struct fleet_client *client, const struct fleet_call
     struct fleet *fleet = client->fleet;
     struct fleet_key *key = &fleet->keys[call->key];
     const struct response *response = &client->response;
-    unsigned have, of, p = key->partition;
+    const struct fleet_process *frontend = fleet_frontend(fleet, client->frontend);
+    unsigned have, of, home = key->home[fleet_stage_side(frontend->booted_stage)];
+    uint64_t quiet_us = fleet_key_quiet_us(fleet, key);
     bool told = sscanf(response->copies, "%u/%u", &have, &of) == 2;
     if (!told || have > of)
         world_fail(&fleet->world, "%s: Fog-Copies is %s", client->host.name, response->copies);
-    if (!told || have != of || have != nodes_up(fleet, p) || response->status != 200 ||
-        !fleet->quiet_us[p] || call->begun_us < fleet->quiet_us[p] + QUIET_US ||
-        fleet->disturbed[p] != call->disturbed)
+    if (!told || have != of || have != nodes_up(fleet, home) || response->status != 200 ||
+        !quiet_us || call->begun_us < quiet_us + QUIET_US || frontend->boots != client->boots ||
+        fleet_key_disturbed(fleet, key) != call->disturbed)
         return;
     if (key->everywhere_disturbed != call->disturbed)
         key->everywhere = 0;

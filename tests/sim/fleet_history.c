@@ -9,6 +9,7 @@
 enum {
     SECOND = 1000 * 1000,
     ESTIMATE_US = 2 * SECOND, /* how well a front-end knows its nodes' clock at worst */
+    SOUND_US = 5 * SECOND,    /* after it, all know that a node is well */
     LATE_US = 600 * 1000, /* a first try may be carried out so late, when another one has been */
 };
 
@@ -132,15 +133,22 @@ void fleet_write_acked(struct fleet *fleet, struct fleet_write *write, uint64_t 
     fleet_write_known(fleet, write, version, who);
 }
 
+static bool has(struct fleet *fleet, const struct fleet_process *process,
+                const struct fleet_write *write)
+{
+    const struct record *record = fleet_record_at(fleet, process, write->key);
+    return record && record->version >= latest_of(write);
+}
+
+/* Once keys have moved, only where they are now counts. */
 static bool someone_has(struct fleet *fleet, const struct fleet_process *but,
                         const struct fleet_write *write)
 {
+    const struct fleet_move *move = &fleet->move;
     for (unsigned i = 0; i < FLEET_NODES_MAX; i++) {
         const struct fleet_process *process = &fleet->processes[i];
-        if (process == but || !process->running)
-            continue;
-        const struct record *record = fleet_record_at(fleet, process, write->key);
-        if (record && record->version >= latest_of(write))
+        bool counts = !move->proven || fleet_side_of(fleet, process->cluster) == move->proven_side;
+        if (process != but && process->running && counts && has(fleet, process, write))
             return true;
     }
     return false;
@@ -148,10 +156,43 @@ static bool someone_has(struct fleet *fleet, const struct fleet_process *but,
 
 void fleet_history_death(struct fleet *fleet, const struct fleet_process *dying)
 {
+    unsigned side = fleet_side_of(fleet, dying->cluster);
     for (unsigned i = 0; i < fleet->write_count; i++) {
         struct fleet_write *write = fleet->writes[i];
-        if (fleet->keys[write->key].partition == dying->partition && !write->excused &&
+        if (fleet->keys[write->key].home[side] == dying->cluster && !write->excused &&
             !someone_has(fleet, dying, write))
             write->excused = true;
+    }
+}
+
+/* Somebody who could be asked, and for long enough. */
+static const struct fleet_process *sound_holder(struct fleet *fleet, unsigned side,
+                                                const struct fleet_write *write)
+{
+    for (unsigned i = 0; i < FLEET_NODES_MAX; i++) {
+        const struct fleet_process *process = &fleet->processes[i];
+        if (process->running && fleet_side_of(fleet, process->cluster) == side &&
+            process->sound_us && process->sound_us + SOUND_US < fleet->world.now_us &&
+            has(fleet, process, write))
+            return process;
+    }
+    return NULL;
+}
+
+void fleet_history_moved(struct fleet *fleet, unsigned to)
+{
+    fleet->move.proven = true;
+    fleet->move.proven_side = to;
+    for (unsigned i = 0; i < fleet->write_count; i++) {
+        struct fleet_write *write = fleet->writes[i];
+        if (write->excused || someone_has(fleet, NULL, write))
+            continue;
+        const struct fleet_process *holder =
+            write->acked ? sound_holder(fleet, 1 - to, write) : NULL;
+        if (holder)
+            world_fail(&fleet->world,
+                       "all keys are said to have moved, but write %u of key %u is on %s alone", i,
+                       write->key, holder->process.host.name);
+        write->excused = true;
     }
 }
