@@ -38,12 +38,13 @@ enum {
 /* A PUT, POST or DELETE. */
 struct fleet_write {
     unsigned key, id;
-    bool tombstone, expires;
+    bool tombstone;
     bool acked, refused;
     bool everywhere;      /* all copies were there when it was answered */
     bool excused;         /* it may be lost: who had it died */
     uint64_t bytes, fold; /* of its value */
-    uint64_t begun_us,
+    uint64_t ttl_us;      /* 0 for none */
+    uint64_t begun_us, acked_us,
         known_us; /* known: when somebody first heard that it was carried out; 0 before */
     uint64_t versions[FLEET_VERSIONS_MAX];
     unsigned version_count;

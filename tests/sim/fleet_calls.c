@@ -7,6 +7,7 @@
 enum {
     SECOND = 1000 * 1000,
     QUIET_US = 10 * SECOND, /* after trouble, until all count each other */
+    EXPIRY_US = 2 * SECOND, /* a write that is tried again may have begun to live so late */
     KNOWN_US = 3 * SECOND,  /* until front-ends know of a cluster */
 };
 
@@ -102,9 +103,11 @@ static void compose_set(struct fleet_client *client, struct fleet_call *call)
     put_value(fleet, write, &value);
     call->streams = write->bytes > 60000;
     put_line(client, call, rng_chance(rng, 500000) ? "PUT" : "POST");
-    if (rng_chance(rng, 50000)) {
-        write->expires = fleet->keys[call->key].may_be_absent = true;
-        bytes_print(&client->out, "Fog-TTL: %u\r\n", (unsigned)rng_between(rng, 1, 20));
+    if (rng_chance(rng, fleet->moves ? 150000 : 50000)) {
+        unsigned ttl_s = (unsigned)rng_between(rng, 1, fleet->moves ? 60 : 20);
+        write->ttl_us = ttl_s * (uint64_t)SECOND;
+        fleet->keys[call->key].may_be_absent = true;
+        bytes_print(&client->out, "Fog-TTL: %u\r\n", ttl_s);
     }
     if (rng_chance(rng, 200000))
         bytes_print(&client->out, "Content-Type: text/x%u\r\n", write->id % 10);
@@ -228,6 +231,17 @@ static void check_everywhere(struct fleet_client *client, const struct fleet_cal
                    client->host.name, (ull)version, call->key, (ull)call->everywhere);
 }
 
+/* By the nodes' clocks, which agree. */
+static void check_expiry(struct fleet_client *client, const struct fleet_call *call,
+                         const struct fleet_write *write)
+{
+    const struct fleet *fleet = client->fleet;
+    if (write->ttl_us && write->acked && !fleet->troubles.skewed &&
+        call->begun_us > write->acked_us + write->ttl_us + EXPIRY_US)
+        world_fail(&client->fleet->world, "%s gets write %u of key %u after it has expired",
+                   client->host.name, write->id, write->key);
+}
+
 static void judge_value(struct fleet_client *client, const struct fleet_call *call)
 {
     struct fleet *fleet = client->fleet;
@@ -253,6 +267,7 @@ static void judge_value(struct fleet_client *client, const struct fleet_call *ca
         world_fail(&fleet->world, "%s: a value without version or ETag", client->host.name);
     fleet_write_known(fleet, write, response->version, client->host.name);
     check_everywhere(client, call, response->version);
+    check_expiry(client, call, write);
     client->seen[call->key] = write;
     snprintf(client->etags[call->key], sizeof client->etags[0], "%s", response->etag);
 }
@@ -287,7 +302,7 @@ static void judge_absence(struct fleet_client *client, const struct fleet_call *
     const struct response *response = &client->response;
     struct fleet_write *write = write_of_version(client->fleet, call->key, response->version);
     client->fleet->world.counts.absent++;
-    if (response->has_version && write && !write->tombstone && !write->expires)
+    if (response->has_version && write && !write->tombstone && !write->ttl_us)
         world_fail(&client->fleet->world, "%s: key %u is absent with the version of a value",
                    client->host.name, call->key);
     check_everywhere(client, call, response->has_version ? response->version : 0);

@@ -116,15 +116,14 @@ uint64_t fleet_key_born_us(const struct fleet *fleet, const struct fleet_key *ke
     return !one_us || !other_us ? 0 : one_us > other_us ? one_us : other_us;
 }
 
-/* Whether others can reach a node, and it them. */
+/* Whether reshard can ask a node; its fellows need not reach it. */
 static void watch_soundness(struct fleet *fleet, struct fleet_process *process)
 {
     uint64_t now_us = fleet->world.now_us;
     bool sound = !process->draining && process->paused_until_us <= now_us &&
+                 process->cut_us[FLEET_RESHARD] <= now_us &&
+                 fleet->processes[FLEET_RESHARD].cut_us[process->number] <= now_us &&
                  cluster_is_ready(process->process.node->cluster);
-    for (unsigned other = 0; other < FLEET_PROCESSES_MAX; other++)
-        sound = sound && process->cut_us[other] <= now_us &&
-                fleet->processes[other].cut_us[process->number] <= now_us;
     if (!sound)
         process->sound_us = 0;
     else if (!process->sound_us)
@@ -283,7 +282,7 @@ static const struct fleet_write *explain(struct fleet *fleet, unsigned key,
         return fleet->writes[id];
     for (unsigned i = 0; record_is_tombstone(record) && i < fleet->write_count; i++) {
         const struct fleet_write *write = fleet->writes[i];
-        if (write->key == key && (write->tombstone || write->expires) && !write->refused)
+        if (write->key == key && (write->tombstone || write->ttl_us) && !write->refused)
             return write;
     }
     world_fail(&fleet->world, "key %u ends as version %llu (%s), which nobody wrote", key,

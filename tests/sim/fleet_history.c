@@ -130,6 +130,7 @@ void fleet_write_acked(struct fleet *fleet, struct fleet_write *write, uint64_t 
             "it began",
             who, write->id, write->key, (ull)version, (ull)floor);
     write->acked = true;
+    write->acked_us = fleet->world.now_us;
     fleet_write_known(fleet, write, version, who);
 }
 
@@ -179,10 +180,34 @@ static const struct fleet_process *sound_holder(struct fleet *fleet, unsigned si
     return NULL;
 }
 
+/* Of one version, both sides say the same: value, type, and when it expires. */
+static void check_same(struct fleet *fleet, unsigned key, const struct fleet_process *a,
+                       const struct fleet_process *b)
+{
+    const struct record *one = fleet_record_at(fleet, a, key);
+    const struct record *other = fleet_record_at(fleet, b, key);
+    if (one && other && one->version == other->version && !record_is_tombstone(one) &&
+        !record_is_tombstone(other) && record_compare(one, other) != 0)
+        world_fail(&fleet->world, "key %u of version %llu is not the same on %s and %s", key,
+                   (ull)one->version, a->process.host.name, b->process.host.name);
+}
+
+static void check_all_same(struct fleet *fleet)
+{
+    for (unsigned i = 0; i < FLEET_NODES_MAX; i++)
+        for (unsigned j = 0; j < i; j++)
+            for (unsigned key = 0; key < fleet->key_count; key++)
+                if (fleet->processes[i].running && fleet->processes[j].running &&
+                    fleet->processes[i].cluster != fleet->processes[j].cluster)
+                    check_same(fleet, key, &fleet->processes[i], &fleet->processes[j]);
+}
+
 void fleet_history_moved(struct fleet *fleet, unsigned to)
 {
     fleet->move.proven = true;
     fleet->move.proven_side = to;
+    if (!fleet->troubles.skewed)
+        check_all_same(fleet);
     for (unsigned i = 0; i < fleet->write_count; i++) {
         struct fleet_write *write = fleet->writes[i];
         if (write->excused || someone_has(fleet, NULL, write))

@@ -153,8 +153,8 @@ WRAP(void, server_answer_deferred, struct request *deferred,
 
 WRAP(enum reshard_result, reshard_result, const struct reshard *reshard)
 {
-    bool copied = reshard->step == RESHARD_BETWEEN;
-    return copied && mutates(MUTANT_EARLY_DONE, 1000000) ? RESHARD_DONE
+    bool copies = reshard->step == RESHARD_COPYING;
+    return copies && mutates(MUTANT_EARLY_DONE, 1000000) ? RESHARD_DONE
                                                          : __real_reshard_result(reshard);
 }
 

@@ -270,6 +270,24 @@ static void trouble_frontend(struct fleet *fleet)
     }
 }
 
+/* From whom a node is to be cut off while keys move. */
+static struct fleet_process *somebody(struct fleet *fleet, const struct fleet_process *node)
+{
+    struct rng *rng = &fleet->rng;
+    unsigned c = node->cluster;
+    switch (rng_below(rng, 4)) {
+    case 0:
+        return &fleet->processes[FLEET_RESHARD];
+    case 1:
+        return some_process(fleet, true);
+    case 2:
+        return some_process(fleet, false);
+    default:
+        return &fleet->processes[c * FLEET_CLUSTER_MAX +
+                                 (unsigned)rng_below(rng, fleet->cluster_size[c])];
+    }
+}
+
 static void trouble_node(struct fleet *fleet)
 {
     const struct fleet_troubles *t = &fleet->troubles;
@@ -287,8 +305,7 @@ static void trouble_node(struct fleet *fleet)
         step_clock(fleet, process);
     else if (rng_chance(rng, t->cut_ppm))
         cut(fleet, process,
-            fleet->moves && rng_chance(rng, 200000) ? &fleet->processes[FLEET_RESHARD]
-                                                    : some_process(fleet, rng_chance(rng, 500000)),
+            fleet->moves ? somebody(fleet, process) : some_process(fleet, rng_chance(rng, 500000)),
             fleet->world.now_us + rng_spread(rng, 1000, t->cut_us_max));
 }
 

@@ -69,14 +69,14 @@
     X(HASTY, "hasty", "a member that is not ready is asked")
 
 /* And while keys move (`sim --moves --mutants`). */
-#define MOVE_MUTANTS(X)                                                              \
-    X(EARLY_DONE, "early-done", "reshard says that it is done after its first pass") \
-    X(UNANSWERED, "unanswered",                                                      \
-      "what a new cluster has not answered, or refused, counts as copied")           \
-    X(DELETE_LEFT, "delete-left", "deletes are not carried over")                    \
-    X(TTL_LEFT, "ttl-left", "a value is carried over with an hour more to live")     \
-    X(ONLY_OWN, "only-own", "a front-end reads from its own clusters only")          \
-    X(OLD_PLACE, "old-place", "a front-end writes to the other clusters")            \
+#define MOVE_MUTANTS(X)                                                          \
+    X(EARLY_DONE, "early-done", "reshard says that it is done while it copies")  \
+    X(UNANSWERED, "unanswered",                                                  \
+      "what a new cluster has not answered, or refused, counts as copied")       \
+    X(DELETE_LEFT, "delete-left", "deletes are not carried over")                \
+    X(TTL_LEFT, "ttl-left", "a value is carried over with an hour more to live") \
+    X(ONLY_OWN, "only-own", "a front-end reads from its own clusters only")      \
+    X(OLD_PLACE, "old-place", "a front-end writes to the other clusters")        \
     X(NOT_ASKED, "not-asked", "a front-end does not ask the other clusters for their version")
 
 enum mutant {
