@@ -98,6 +98,14 @@ unsigned cluster_ends_since(const struct sim_cluster *cluster, uint64_t us)
     return count;
 }
 
+static unsigned deaths_since(const struct sim_cluster *cluster, uint64_t us)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < cluster->boot_count; i++)
+        count += cluster->boots[i].until_us >= us && cluster->boots[i].died;
+    return count;
+}
+
 unsigned cluster_holders(struct sim_cluster *cluster, const struct sim_node *but,
                          const struct sim_write *write)
 {
@@ -119,7 +127,7 @@ void cluster_check_death(struct sim_cluster *cluster, const struct sim_node *dyi
     for (unsigned i = 0; i < cluster->write_count; i++) {
         struct sim_write *write = cluster->writes[i];
         if (write->acked && !write->excused && cluster_holders(cluster, dying, write) == 0 &&
-            (told || cluster_ends_since(cluster, write->sent_us) >= write->have))
+            (told || deaths_since(cluster, write->sent_us) >= write->have))
             write->excused = true;
     }
 }

@@ -152,11 +152,12 @@ struct fleet_step {
 struct fleet_move {
     struct world_event tick;
     const struct fleet_step *script, *step;
-    uint64_t step_us; /* since when it has been under way */
-    uint64_t next_us; /* the operator looks again */
-    uint64_t run_us;  /* reshard was started last */
-    uint64_t kill_us; /* when it is killed; 0 for not */
-    unsigned kills_left, runs, failures;
+    uint64_t step_us;      /* since when it has been under way */
+    uint64_t next_us;      /* the operator looks again */
+    uint64_t apart_us_max; /* between two things that the operator does */
+    uint64_t run_us;       /* reshard was started last */
+    uint64_t kill_us;      /* when it is killed; 0 for not */
+    unsigned kills_left;
     bool proven; /* that all is on one side, which alone counts from then on: */
     unsigned proven_side;
     bool over;

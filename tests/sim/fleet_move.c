@@ -103,12 +103,24 @@ static bool roll(struct fleet *fleet, unsigned stage)
         if (!is_up(fleet, frontend) || frontend->booted_stage != stage)
             return false;
         if (i + 1 < fleet->frontend_count && fleet_frontend(fleet, i + 1)->stage != stage)
-            fleet->move.next_us = fleet->world.now_us + rng_spread(&fleet->rng, 1000, 5 * SECOND);
+            fleet->move.next_us =
+                fleet->world.now_us + rng_spread(&fleet->rng, 1000, fleet->move.apart_us_max);
     }
     return true;
 }
 
 /* Reshard */
+
+/* What it says is true now: later its nodes may have died. */
+static void on_stopped(struct process *process)
+{
+    struct fleet_process *reshard =
+        (struct fleet_process *)((char *)process - offsetof(struct fleet_process, process));
+    struct fleet *fleet =
+        (struct fleet *)((char *)(reshard - FLEET_RESHARD) - offsetof(struct fleet, processes));
+    if (reshard_result(process->reshard) == RESHARD_DONE && fleet->move.step->act == FLEET_COPY)
+        fleet_history_moved(fleet, fleet->move.step->to);
+}
 
 void fleet_move_boot(struct fleet *fleet, struct fleet_process *process)
 {
@@ -122,6 +134,7 @@ void fleet_move_boot(struct fleet *fleet, struct fleet_process *process)
     };
     process_boot_reshard(&process->process, &fleet->cables, &config, process->number,
                          ++process->boots);
+    process->process.on_stopped = on_stopped;
 }
 
 static void run_reshard(struct fleet *fleet)
@@ -130,7 +143,6 @@ static void run_reshard(struct fleet *fleet)
     uint64_t now_us = fleet->world.now_us;
     bool killed = fleet->move.step->act == FLEET_TRY || (!fleet->calm_us && move->kills_left);
     move->run_us = now_us;
-    move->runs++;
     move->kill_us = killed ? now_us + rng_spread(&fleet->rng, SECOND / 100, 4 * SECOND) : 0;
     if (killed && move->kills_left)
         move->kills_left--;
@@ -141,17 +153,8 @@ static void reshard_failed(struct fleet *fleet)
 {
     const char *why = reshard_of(fleet)->process.failure;
     world_trace(&fleet->world, "operator", "reshard fails: %s", why);
-    fleet->move.failures++;
     if (fleet->calm_us && fleet->move.run_us > fleet->calm_us + LOST_US)
         world_fail(&fleet->world, "reshard fails without any fault: %s", why);
-}
-
-/* Whatever it is told, one may look whether it is so. */
-static bool reshard_done(struct fleet *fleet)
-{
-    world_trace(&fleet->world, "operator", "reshard is done");
-    fleet_history_moved(fleet, fleet->move.step->to);
-    return true;
 }
 
 /* Runs it, again and again, until it says that it is done. */
@@ -173,8 +176,10 @@ static bool copy(struct fleet *fleet)
         return false;
     if (result == RESHARD_FAILED)
         reshard_failed(fleet);
+    if (result == RESHARD_DONE && !process->process.stopped_us) /* a mistake that was planted */
+        on_stopped(&process->process);
     fleet_kill(fleet, process); /* it has ended */
-    return result == RESHARD_DONE && (move->step->act == FLEET_TRY || reshard_done(fleet));
+    return result == RESHARD_DONE;
 }
 
 /* Old nodes */
@@ -256,7 +261,7 @@ static void on_tick(struct world_event *event)
         step_begin(fleet, move->script);
     else if (now_us >= move->next_us && move->step && step_go_on(fleet)) {
         step_begin(fleet, move->step + 1);
-        move->next_us = now_us + rng_spread(&fleet->rng, SECOND / 10, 10 * SECOND);
+        move->next_us = now_us + rng_spread(&fleet->rng, 1000, move->apart_us_max);
     }
     world_event_set(&fleet->world, event, now_us + LOOK_US);
 }
@@ -270,6 +275,7 @@ void fleet_move_begin(struct fleet *fleet)
                    : dice < 85 ? back_on_the_way
                                : back_at_the_end;
     move->tick.run = on_tick;
+    move->apart_us_max = rng_spread(&fleet->rng, SECOND / 10, 10 * SECOND);
     move->next_us = rng_spread(&fleet->rng, SECOND, 20 * SECOND);
     reshard_of(fleet)->retired = true; /* only the operator starts it */
     world_event_set(&fleet->world, &move->tick, LOOK_US);

@@ -345,7 +345,7 @@ void fleet_troubles_pick(struct fleet *fleet)
     t->apart_us_max = rng_spread(rng, SECOND, 20 * SECOND);
     t->down_us_max = rng_spread(rng, SECOND / 10, 20 * SECOND);
     t->pause_us_max = rng_spread(rng, SECOND / 10, 12 * SECOND);
-    t->cut_us_max = rng_spread(rng, SECOND / 10, 20 * SECOND);
+    t->cut_us_max = rng_spread(rng, SECOND / 10, (fleet->moves ? 60 : 20) * SECOND);
     t->one_way = rng_chance(rng, 500000);
     t->skewed = !fleet->gentle && rng_chance(rng, 250000);
     if (t->crash_ppm + t->goodbye_ppm + t->pause_ppm + t->cut_ppm == 0)

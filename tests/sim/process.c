@@ -76,6 +76,8 @@ static void on_turn(struct world_event *event)
     if (process->loop.stopped) {
         process->stopped_us = process->world->now_us;
         world_trace(process->world, process->host.name, "stopped");
+        if (process->on_stopped)
+            process->on_stopped(process);
         return;
     }
     process_be_busy(process);

@@ -27,6 +27,7 @@ struct process {
     uint64_t paused_us;       /* all in all */
     unsigned idle_turns;      /* in a row: with events, but nothing achieved */
     bool draining;
+    void (*on_stopped)(struct process *process); /* at once; NULL */
 };
 
 /* Starts a node, the `number`th process of the world, that listens on port PROCESS_PORT. */
