@@ -174,8 +174,10 @@ const char *cluster_excess(const struct sim_cluster *cluster, const struct sim_n
 
 /* cluster_check.c */
 
-/* A node dies: what nobody else has may be lost. When it was told to, while it knew of nobody, that goes for all copies. */
-void cluster_check_death(struct sim_cluster *cluster, const struct sim_node *dying, bool told);
+/* A node ends. When it died, what nobody else has may be lost, if as many have died since as had it; or, when it was `told` to stop and
+ * knew of nobody, in any case. A goodbye that was heard is no death, and loses nothing. */
+void cluster_check_end_of(struct sim_cluster *cluster, const struct sim_node *node, bool died,
+                          bool told);
 
 /* Whether a node that has told of `before` may show `after` then: never an older one. Once a delete is forgotten, what is written later
  * through a clock that is behind may have a smaller version. */

@@ -121,12 +121,32 @@ unsigned cluster_holders(struct sim_cluster *cluster, const struct sim_node *but
     return count;
 }
 
-/* Whoever has said goodbye has left its copies to one other at least, not to as many as had it before. */
-void cluster_check_death(struct sim_cluster *cluster, const struct sim_node *dying, bool told)
+/* Whoever says goodbye has left what it has to others before. */
+static void check_goodbye(struct sim_cluster *cluster, const struct sim_node *leaving)
 {
     for (unsigned i = 0; i < cluster->write_count; i++) {
+        const struct sim_write *write = cluster->writes[i];
+        const struct record *record = cluster_record_at(cluster, leaving->process.node, write->key);
+        bool forgotten = cluster_forgets(cluster) && record && record_is_tombstone(record);
+        if (write->acked && !write->excused && record && !forgotten &&
+            record->version >= write->version && cluster_holders(cluster, leaving, write) == 0)
+            world_fail(&cluster->world, "%s has left, and write %llu of key %u with it",
+                       leaving->process.host.name, (unsigned long long)write->id, write->key);
+    }
+}
+
+/* A node ends: by a goodbye that was heard, which is no death and loses nothing; or what nobody else has may be lost, if as many died as
+ * had it. */
+void cluster_check_end_of(struct sim_cluster *cluster, const struct sim_node *node, bool died,
+                          bool told)
+{
+    if (!died) {
+        check_goodbye(cluster, node);
+        return;
+    }
+    for (unsigned i = 0; i < cluster->write_count; i++) {
         struct sim_write *write = cluster->writes[i];
-        if (write->acked && !write->excused && cluster_holders(cluster, dying, write) == 0 &&
+        if (write->acked && !write->excused && cluster_holders(cluster, node, write) == 0 &&
             (told || deaths_since(cluster, write->sent_us) >= write->have))
             write->excused = true;
     }

@@ -152,8 +152,7 @@ void cluster_node_end(struct sim_cluster *cluster, struct sim_node *node, bool d
     world_trace(&cluster->world, node->process.host.name, died ? "dies" : "ends");
     boot->until_us = cluster->world.now_us;
     boot->died = died;
-    if (died)
-        cluster_check_death(cluster, node, node->draining);
+    cluster_check_end_of(cluster, node, died, node->draining);
     process_end(&node->process);
     node->running = node->draining = false;
 }

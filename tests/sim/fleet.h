@@ -231,6 +231,7 @@ void fleet_on_start(struct world_event *event);
 void fleet_on_trouble(struct world_event *event);
 bool fleet_is_cut(void *context, const struct cable_host *from, const struct cable_host *to);
 void fleet_calm(struct fleet *fleet);
+void fleet_part(struct fleet *fleet, unsigned cluster);              /* one node from its fellows */
 void fleet_stop(struct fleet *fleet, struct fleet_process *process); /* with SIGTERM */
 void fleet_kill(struct fleet *fleet,
                 struct fleet_process *process); /* to come back, unless it is retired */

@@ -207,6 +207,16 @@ static bool retire(struct fleet *fleet, unsigned side)
 
 /* Steps */
 
+/* What one node was told just before keys are copied, its fellows may not know. */
+static void part_some(struct fleet *fleet)
+{
+    if (fleet->gentle || fleet->calm_us || !fleet->troubles.cut_ppm)
+        return;
+    for (unsigned c = 0; c < fleet->cluster_count; c++)
+        if (rng_chance(&fleet->rng, 200000))
+            fleet_part(fleet, c);
+}
+
 static void step_begin(struct fleet *fleet, const struct fleet_step *step)
 {
     struct fleet_move *move = &fleet->move;
@@ -218,6 +228,8 @@ static void step_begin(struct fleet *fleet, const struct fleet_step *step)
     move->kills_left = (unsigned)rng_below(&fleet->rng, KILLS_MAX);
     if (step->act == FLEET_ROLL && (step->to == 1 || step->to == 2))
         move->proven = false;
+    if (step->act == FLEET_ROLL || step->act == FLEET_COPY)
+        part_some(fleet);
     if (step->act == FLEET_ROLL && (step->to == 0 || step->to == 3))
         note_turn(fleet);
     move->over = step->act == FLEET_ACT_END;

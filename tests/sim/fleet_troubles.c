@@ -309,6 +309,18 @@ static void trouble_node(struct fleet *fleet)
             fleet->world.now_us + rng_spread(rng, 1000, t->cut_us_max));
 }
 
+void fleet_part(struct fleet *fleet, unsigned cluster)
+{
+    unsigned size = fleet->cluster_size[cluster], first = cluster * FLEET_CLUSTER_MAX;
+    unsigned alone = (unsigned)rng_below(&fleet->rng, size);
+    uint64_t until_us =
+        fleet->world.now_us + rng_spread(&fleet->rng, SECOND, fleet->troubles.cut_us_max + SECOND);
+    for (unsigned i = 0; i < size; i++)
+        if (i != alone)
+            cut(fleet, &fleet->processes[first + alone], &fleet->processes[first + i], until_us);
+    fleet->troubles_made++;
+}
+
 void fleet_on_trouble(struct world_event *event)
 {
     struct fleet *fleet = of_event(event, offsetof(struct fleet, trouble));
