@@ -150,7 +150,8 @@ void source_free(struct source *source);
 void source_begin(struct source *source); /* a pass */
 void source_tick(struct source *source);
 
-/* Whether no member has what was not read: each was read whole in a pass from `clean_from` on, or has the same as one that was. */
+/* Whether no member that can be reached has what was not read: each was read whole in a pass from `clean_from` on, or has the same as
+ * one that was. */
 bool source_is_covered(const struct source *source, unsigned clean_from);
 
 /* reshard_target.c */

@@ -126,9 +126,19 @@ static bool is_same(const struct source *source, const struct backend *member)
     return false;
 }
 
+/* Whether it is not known yet if a member can be read. */
+static bool is_open(const struct backend *member)
+{
+    bool known = member->up ? !member->is_ready : member->backoff_us > 0;
+    return (member->listed || member->seed) && !member->usable && !member->leaving && !known;
+}
+
 bool source_is_covered(const struct source *source, unsigned clean_from)
 {
     const struct partition *partition = source->contact.partition;
+    for (unsigned i = 0; i < partition->backend_count; i++)
+        if (is_open(partition->backends[i]))
+            return false;
     for (unsigned i = 0; i < partition->usable_count; i++) {
         const struct backend *member = partition->usable[i];
         if (member->read_pass < clean_from && !is_same(source, member))

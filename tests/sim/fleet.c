@@ -68,7 +68,7 @@ static void put_seed(struct fleet *fleet, unsigned frontend, unsigned told, unsi
     fleet->seed_list[frontend][told][fleet->clusters[frontend][told].seed_count++] = text;
 }
 
-/* Some members of a cluster, and perhaps somebody who is never there. */
+/* Some members of a cluster, and perhaps somebody who is never there. Reshard is told all. */
 static void seeds_choose(struct fleet *fleet, unsigned frontend, unsigned told, unsigned cluster)
 {
     struct rng *rng = &fleet->rng;
@@ -76,7 +76,8 @@ static void seeds_choose(struct fleet *fleet, unsigned frontend, unsigned told, 
     unsigned sure = (unsigned)rng_below(rng, size);
     fleet->clusters[frontend][told].seeds = fleet->seed_list[frontend][told];
     for (unsigned i = 0; i < size; i++)
-        if (i == sure || fleet->gentle || rng_chance(rng, 300000))
+        if (i == sure || fleet->gentle || frontend == FLEET_FRONTENDS_MAX ||
+            rng_chance(rng, 300000))
             put_seed(fleet, frontend, told, first + i);
     if (rng_chance(rng, 200000))
         put_seed(fleet, frontend, told, 200);

@@ -213,7 +213,7 @@ static void part_some(struct fleet *fleet)
     if (fleet->gentle || fleet->calm_us || !fleet->troubles.cut_ppm)
         return;
     for (unsigned c = 0; c < fleet->cluster_count; c++)
-        if (rng_chance(&fleet->rng, 200000))
+        if (rng_chance(&fleet->rng, 300000))
             fleet_part(fleet, c);
 }
 

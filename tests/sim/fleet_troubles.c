@@ -21,7 +21,6 @@ static void disturb(struct fleet *fleet, const struct fleet_process *process)
         return;
     fleet->disturbed[process->cluster]++;
     fleet->quiet_us[process->cluster] = 0;
-    fleet->processes[process->number].sound_us = 0;
 }
 
 /* Ways */
@@ -135,6 +134,7 @@ static void process_up(struct fleet *fleet, struct fleet_process *process)
     clock_set(fleet, process);
     process->running = true;
     process->draining = false;
+    process->sound_us = 0;
     process->start_us = process->paused_until_us = 0;
     disturb(fleet, process);
 }
@@ -313,8 +313,7 @@ void fleet_part(struct fleet *fleet, unsigned cluster)
 {
     unsigned size = fleet->cluster_size[cluster], first = cluster * FLEET_CLUSTER_MAX;
     unsigned alone = (unsigned)rng_below(&fleet->rng, size);
-    uint64_t until_us =
-        fleet->world.now_us + rng_spread(&fleet->rng, SECOND, fleet->troubles.cut_us_max + SECOND);
+    uint64_t until_us = fleet->world.now_us + rng_spread(&fleet->rng, 5 * SECOND, 60 * SECOND);
     for (unsigned i = 0; i < size; i++)
         if (i != alone)
             cut(fleet, &fleet->processes[first + alone], &fleet->processes[first + i], until_us);
