@@ -283,8 +283,10 @@ struct slice hello_print(struct cluster *cluster, char *room, size_t room_bytes)
 
 enum hello_result { HELLO_FINE, HELLO_SELF, HELLO_BROKEN };
 
-/* Takes in what a member answered; its number to *id. */
-enum hello_result hello_take(struct cluster *cluster, struct slice body, uint64_t *id);
+/* Takes in what a member answered; its number to *id. When it is broken, *why is a sentence that says why not; else NULL. Valid until
+ * the next one. */
+enum hello_result hello_take(struct cluster *cluster, struct slice body, uint64_t *id,
+                             const char **why);
 
 /* join.c */
 

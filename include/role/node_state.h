@@ -101,6 +101,9 @@ struct conn_piece value_piece(struct node *node, struct record *record, struct s
 /* Answers those whose key has changed, NODE_WAKES_PER_TURN at most. */
 void value_wake(struct node *node);
 
+/* A write was refused for want of memory: to the log. */
+void node_tell_full(struct node *node);
+
 /* writes.c: what changes a key. A value that comes in parts goes straight into its record. */
 
 void write_on_request(struct node *node, struct request *request);

@@ -44,14 +44,15 @@ void backend_update(struct backend *backend)
     if (usable == backend->usable)
         return;
     backend->usable = usable;
-    log_backend(backend, LOG_INFO_LEVEL, usable ? "node-usable" : "node-unusable", "");
+    if (usable || backend->up) /* else it is down, which was told */
+        log_backend(backend, LOG_INFO_LEVEL, usable ? "node-usable" : "node-unusable", "");
     partition_update(backend->partition);
 }
 
 void backend_down(struct backend *backend, const char *why)
 {
-    if (backend->up)
-        log_backend(backend, LOG_WARN_LEVEL, "node-down", why);
+    if (backend->up) /* one that had said that it is not ready was expected to go */
+        log_backend(backend, backend->is_ready ? LOG_WARN_LEVEL : LOG_INFO_LEVEL, "node-down", why);
     backend->up = backend->is_ready = false;
     upstream_close(backend->control, -ECONNRESET);
     backend_update(backend);
@@ -171,6 +172,8 @@ static bool take_hello(struct backend *backend, struct slice body)
             take_speaker(backend, line);
         else if (slice_starts(line, SLICE("clock ")))
             take_clock(backend, after(line, 6));
+        else if (slice_starts(line, SLICE("digest ")))
+            slice_hex(after(line, 7), &backend->digest);
         else if (slice_starts(line, SLICE("partition "))) {
             take_partition(backend, after(line, 10));
             placed = true;

@@ -317,7 +317,9 @@ static void frontend_on_drain_end(struct loop_timer *timer)
 {
     struct frontend *frontend =
         (struct frontend *)((char *)timer - offsetof(struct frontend, drain_timer));
-    log_event(frontend->log, LOG_WARN_LEVEL, "drain-time-over", "connections=%u",
+    log_event(frontend->log, LOG_WARN_LEVEL, "drain-time-over",
+              "connections=%u msg=\"requests under way were cut off\" do=\"raise --drain-time and "
+              "TimeoutStopSec, if this happens again\"",
               server_connections(frontend->server));
     frontend->loop->stopped = true;
 }

@@ -30,7 +30,7 @@ def _count(node, method, status=200):
 
 def _usable(frontend, node):
     """Whether the front-end can ask a node now, by its log."""
-    lines = [line for line in frontend.lines if re.search(rf"event=node-(un)?usable .*node={re.escape(address(node))}$", line)]
+    lines = [line for line in frontend.lines if re.search(rf"event=node-(usable|unusable|down) .*node={re.escape(address(node))}( |$)", line)]
     return bool(lines) and "event=node-usable" in lines[-1]
 
 
