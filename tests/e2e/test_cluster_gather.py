@@ -77,7 +77,7 @@ def who_has_not_gathered_everything_says_so():
     told = status(newcomer)["cluster"]
     check(told["phase"] == "joining" and 100 <= told["gathered_permille"] < 1000 and told["gathered_records"] > 0, told)
     others = status(donor)["cluster"]
-    check((others["members"][newcomer.address], others["members_gathered_permille"][donor.address]) == ("joining", 1000) and
+    check((others["members"][newcomer.address], others["members_gathered_permille"][proxy.address]) == ("joining", 1000) and
           0 < others["members_gathered_permille"][newcomer.address] < 1000, f"what the donor says of it: {others}")
     newcomer.wait_log(r"event=gathering percent=\d+\.\d records=\d+ megabytes_per_second=\d", UP_SECONDS, "progress")
     until(lambda: is_ready(newcomer), 20, "it is ready at last")
