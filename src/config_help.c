@@ -2,7 +2,8 @@
 
 static const char node_help[] =
     "Usage: velour-fog [node] [OPTION]...\n"
-    "       velour-fog frontend|reshard|status|diff|backup|restore --help\n"
+    "       velour-fog COMMAND --help, of each of these commands:\n"
+    "       frontend, status, diff, backup, restore, reshard\n"
     "A key-value store in memory; curl is its client.\n"
     "\n"
     "  curl -d VALUE localhost:8000/KEY     sets\n"
@@ -79,8 +80,8 @@ static const char reshard_help[] =
 
 static const char status_help[] =
     "Usage: velour-fog status [HOST:PORT] [OPTION]...\n"
-    "Shows who is up, ready, gathering, down or has a wrong clock, and figures of each:\n"
-    "of a node's cluster, or of all partitions behind a front-end.\n"
+    "Shows who is up, ready, gathering, down or has a wrong clock, with figures of\n"
+    "each: of a node's cluster, or of all partitions behind a front-end.\n"
     "\n"
     "  velour-fog status 10.0.0.1:8000          once\n"
     "  velour-fog status --watch                again and again, until Ctrl-C\n"
@@ -93,7 +94,8 @@ static const char status_help[] =
     "\n"
     "Exit code: 0 when all is well, 1 when something is wrong, which the first lines\n"
     "say, 2 for a wrong command line, 3 when HOST:PORT does not answer. Colours are for\n"
-    "a terminal, and not when NO_COLOR is set. TIME: seconds, or with ms, s, m, h, d.\n";
+    "a terminal, and not when NO_COLOR is set. TIME: seconds, or with ms, s, m, h, d.\n"
+    "Each option may also come from the environment: VELOUR_FOG_INTERVAL=5.\n";
 
 static const char diff_help[] =
     "Usage: velour-fog diff HOST:PORT HOST:PORT [OPTION]...\n"
@@ -109,7 +111,8 @@ static const char diff_help[] =
     "\n"
     "Exit code: 0 when both hold the same, 1 when they differ, 2 for a wrong command\n"
     "line, 3 when one does not answer. There is no default port: name both, such as\n"
-    "10.0.0.1:8000. Front-ends hold nothing themselves, so name nodes.\n";
+    "10.0.0.1:8000. Front-ends hold nothing themselves, so name nodes.\n"
+    "The option may also come from the environment: VELOUR_FOG_LIMIT=100.\n";
 
 static const char backup_help[] =
     "Usage: velour-fog backup [HOST:PORT] FILE [OPTION]...\n"
@@ -127,7 +130,8 @@ static const char backup_help[] =
     "can be restored without it: curl -T FILE HOST:8000/-/merge (one partition).\n"
     "\n"
     "Exit code: 0 when it is done, 1 when it has failed, 2 for a wrong command line,\n"
-    "3 when HOST:PORT does not answer.\n";
+    "3 when HOST:PORT does not answer.\n"
+    "The option may also come from the environment: VELOUR_FOG_RESUME=yes.\n";
 
 static const char restore_help[] =
     "Usage: velour-fog restore [HOST:PORT] FILE [OPTION]...\n"
@@ -145,7 +149,8 @@ static const char restore_help[] =
     "write. Use --resume only if no node has lost what it was given meanwhile.\n"
     "\n"
     "Exit code: 0 when it is done, 1 when it has failed, 2 for a wrong command line,\n"
-    "3 when HOST:PORT does not answer.\n";
+    "3 when HOST:PORT does not answer.\n"
+    "The option may also come from the environment: VELOUR_FOG_RESUME=yes.\n";
 
 const char *config_help(enum config_role role)
 {

@@ -103,7 +103,7 @@ static bool role_new(struct world *world)
 
 static void role_destroy(struct world *world)
 {
-    if (world->command_state)
+    if (world->command_ops && world->command_state)
         world->command_ops->destroy(world->command_state);
     if (world->frontend)
         frontend_destroy(world->frontend);

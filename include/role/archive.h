@@ -29,6 +29,7 @@ struct archive_place {
     uint64_t records;   /* before it */
     uint64_t since_end; /* of these, behind the last end mark */
     uint64_t checksum;  /* of the frames before it */
+    uint64_t inside;    /* 1 between a first note and its last one, else 0 */
 };
 
 /* Writing: to PATH.part, which becomes PATH when it is whole. Errors are told as -errno, the first one for good: a caller may look at
@@ -83,7 +84,6 @@ struct archive_reader {
     size_t at, filled;
     struct archive_place place; /* behind the last whole frame */
     struct archive_head head;
-    bool open;          /* there was a first note, and no last one yet */
     const char *reason; /* a clause, static */
 };
 

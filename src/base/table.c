@@ -33,13 +33,13 @@ int table_add(struct table *table, bool is_title)
 
 void table_put(struct table *table, unsigned column, const char *colour, const char *format, ...)
 {
+    va_list arguments;
     assert(table->count > 0 && column < table->columns);
     struct table_cell *cell = &table->rows[table->count - 1].cells[column];
-    va_list arguments;
+    cell->colour = colour;
     va_start(arguments, format);
     vsnprintf(cell->text, sizeof cell->text, format, arguments);
     va_end(arguments);
-    cell->colour = colour;
 }
 
 static unsigned width_of(const struct table *table, unsigned column)

@@ -65,9 +65,9 @@ static enum archive_result take_note(struct archive_reader *reader,
     struct slice text = reader->wire.note, line = {0};
     slice_next(&text, '\n', &line);
     if (slice_equal(line, first_line)) {
-        if (reader->open || before->since_end > 0 || !read_head(reader, text))
+        if (before->inside || before->since_end > 0 || !read_head(reader, text))
             return broken(reader, "the note of its beginning makes no sense");
-        reader->open = true;
+        reader->place.inside = 1;
         reader->place.records = 0; /* several backups may stand in one file */
         reader->place.checksum = hash_seeded(reader->wire.head, WIRE_HEAD_BYTES, 0);
         return ARCHIVE_HEAD;
@@ -76,11 +76,11 @@ static enum archive_result take_note(struct archive_reader *reader,
         return ARCHIVE_NOTE;
     struct archive_place after = reader->place;
     reader->place = *before;
-    bool right = reader->open && before->since_end == 0 && read_tail(reader, text);
+    bool right = before->inside && before->since_end == 0 && read_tail(reader, text);
     if (!right)
         return broken(reader, "the note of its end does not fit what is before it");
     reader->place = after;
-    reader->open = false;
+    reader->place.inside = 0;
     return ARCHIVE_TAIL;
 }
 
@@ -104,7 +104,7 @@ static enum archive_result at_end(struct archive_reader *reader)
 {
     if (!wire_reader_at_end(&reader->wire))
         return broken(reader, "it is cut off there");
-    if (reader->open)
+    if (reader->place.inside)
         return broken(reader, "it is cut off there: the note of its end is missing");
     if (reader->place.offset == 0)
         return broken(reader, "it is empty");
@@ -170,7 +170,6 @@ int archive_reader_seek(struct archive_reader *reader, const struct archive_plac
     reader->wire.since_end = place->since_end;
     reader->place = *place;
     reader->at = reader->filled = 0;
-    reader->open = reader->head.partitions > 0 && place->offset > 0;
     return lseek(reader->fd, (off_t)place->offset, SEEK_SET) < 0 ? -errno : 0;
 }
 

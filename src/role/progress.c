@@ -42,9 +42,9 @@ int progress_write(const char *path, const struct progress_of *of,
     struct text text = text_in(room, sizeof room);
     char *name = name_of(path, ""), *anew = name_of(path, ".new");
     put_begin(&text, of);
-    text_add(&text, "at %llu %llu %llu %016llx\n", (unsigned long long)place->offset,
+    text_add(&text, "at %llu %llu %llu %llu %016llx\n", (unsigned long long)place->offset,
              (unsigned long long)place->records, (unsigned long long)place->since_end,
-             (unsigned long long)place->checksum);
+             (unsigned long long)place->inside, (unsigned long long)place->checksum);
     int error = !name || !anew ? -ENOMEM : write_file(anew, text_slice(&text));
     if (!error && rename(anew, name) != 0)
         error = -errno;
@@ -55,10 +55,11 @@ int progress_write(const char *path, const struct progress_of *of,
 
 static bool read_place(struct slice rest, struct archive_place *place)
 {
-    uint64_t *const numbers[] = {&place->offset, &place->records, &place->since_end};
+    uint64_t *const numbers[] = {&place->offset, &place->records, &place->since_end,
+                                 &place->inside};
     struct slice word;
     unsigned long long number;
-    for (unsigned i = 0; i < 3; i++) {
+    for (unsigned i = 0; i < 4; i++) {
         if (!slice_next(&rest, ' ', &word) || !slice_number(word, UINT64_MAX, &number))
             return false;
         *numbers[i] = number;
