@@ -93,8 +93,8 @@ static const char status_help[] =
     "  --help, --version\n"
     "\n"
     "Exit code: 0 when all is well, 1 when something is wrong, which the first lines\n"
-    "say, 2 for a wrong command line, 3 when HOST:PORT does not answer. Colours are for\n"
-    "a terminal, and not when NO_COLOR is set. TIME: seconds, or with ms, s, m, h, d.\n"
+    "say, 2 for a wrong command line, 3 when HOST:PORT does not answer. Colours are\n"
+    "for a terminal, unless NO_COLOR is set. TIME: seconds, or with ms, s, m, h, d.\n"
     "Each option may also come from the environment: VELOUR_FOG_INTERVAL=5.\n";
 
 static const char diff_help[] =
@@ -122,7 +122,8 @@ static const char backup_help[] =
     "  velour-fog backup 10.0.0.9:8000 fog.backup\n"
     "\n"
     "  HOST:PORT              whom to ask (default localhost:8000)\n"
-    "  --resume               go on with FILE.part of one that was stopped (default no)\n"
+    "  --rate SIZE            bytes to read in a second, at most (default no limit)\n"
+    "  --resume               go on with what FILE.part has (default no)\n"
     "  --help, --version\n"
     "\n"
     "FILE is there once it is whole; FILE.part before. When a node fails, another one\n"
@@ -131,7 +132,8 @@ static const char backup_help[] =
     "\n"
     "Exit code: 0 when it is done, 1 when it has failed, 2 for a wrong command line,\n"
     "3 when HOST:PORT does not answer.\n"
-    "The option may also come from the environment: VELOUR_FOG_RESUME=yes.\n";
+    "SIZE: bytes, or with K, M, G, T. Each may also come from the environment:\n"
+    "VELOUR_FOG_RATE=50M.\n";
 
 static const char restore_help[] =
     "Usage: velour-fog restore [HOST:PORT] FILE [OPTION]...\n"
@@ -141,16 +143,18 @@ static const char restore_help[] =
     "  velour-fog restore 10.0.0.9:8000 fog.backup\n"
     "\n"
     "  HOST:PORT              whom to ask (default localhost:8000)\n"
+    "  --rate SIZE            bytes to give in a second, at most (default no limit)\n"
     "  --resume               begin where FILE.progress says (default: at the start)\n"
     "  --help, --version\n"
     "\n"
     "The whole file is checked first: a damaged one changes nothing. A record goes in\n"
-    "if it is newer than what is there, so it may be restored twice, and while clients\n"
-    "write. Use --resume only if no node has lost what it was given meanwhile.\n"
+    "if it is newer than what is there, so it may be restored twice, and while\n"
+    "clients write. Use --resume only if no node has lost meanwhile what it was given.\n"
     "\n"
     "Exit code: 0 when it is done, 1 when it has failed, 2 for a wrong command line,\n"
     "3 when HOST:PORT does not answer.\n"
-    "The option may also come from the environment: VELOUR_FOG_RESUME=yes.\n";
+    "SIZE: bytes, or with K, M, G, T. Each may also come from the environment:\n"
+    "VELOUR_FOG_RATE=50M.\n";
 
 const char *config_help(enum config_role role)
 {

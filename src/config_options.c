@@ -245,7 +245,7 @@ static int set_next(struct config *config, const char *value)
 
 static int set_rate(struct config *config, const char *value)
 {
-    return parse_size(value, 1ULL << 50, &config->reshard.rate);
+    return parse_size(value, 1ULL << 50, &config->command.rate);
 }
 
 bool config_is_host_and_port(const char *text)
@@ -367,7 +367,7 @@ const struct config_option config_options[] = {
      "HOST:PORT of members of one cluster, commas between them"},
     {"from", RESHARD, set_previous, "HOST:PORT of members of one cluster, commas between them"},
     {"to", RESHARD, set_cluster, "HOST:PORT of members of one cluster, commas between them"},
-    {"rate", RESHARD, set_rate, "a size such as 50M: bytes in a second"},
+    {"rate", RESHARD | BACKUP | RESTORE, set_rate, "a size such as 50M: bytes in a second"},
     {"read-from", FRONTEND, set_read_from, "any or home"},
     {"reuse-port", FRONTEND, set_reuse_port, "yes or no"},
     {"watch", STATUS | CONFIG_ALONE, set_watch, "yes or no"},

@@ -27,6 +27,7 @@ struct command_options {
     bool watch, json, resume;
     uint64_t interval_us; /* of --watch */
     uint64_t limit;       /* of diff: keys that are named */
+    uint64_t rate; /* of reshard, backup and restore: bytes in a second, at most; 0 for no limit */
 };
 
 struct reshard_config;

@@ -12,7 +12,6 @@
 struct reshard_config {
     const struct frontend_cluster *from, *to; /* each in the order of partitions, 1 at least */
     unsigned from_count, to_count;
-    uint64_t rate; /* bytes in a second that are moved at most; 0 for no limit */
 };
 
 #endif

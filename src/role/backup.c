@@ -27,7 +27,8 @@ struct backup {
     bool hauls;                 /* haul_init was called */
     uint32_t partition, shard;  /* to go on with */
     struct archive_place begun; /* where that shard begins in the file */
-    uint64_t start_us, start_bytes, start_permille;
+    uint64_t start_us;
+    unsigned start_permille;
 };
 
 /* Printing */
@@ -82,13 +83,15 @@ static void on_record(struct source *source, const struct record *record)
         failed_to_write(backup, backup->writer.part);
 }
 
-static bool never_full(const struct haul *haul)
+static bool is_full(const struct haul *haul)
 {
-    (void)haul;
-    return false;
+    const struct command *command = haul->command;
+    const struct backup *backup = (const struct backup *)haul;
+    return haul_is_ahead(command->options.rate, haul->bytes,
+                         command->loop->now_us - backup->start_us);
 }
 
-static const struct haul_ops backup_haul_ops = {.is_full = never_full, .on_record = on_record};
+static const struct haul_ops backup_haul_ops = {.is_full = is_full, .on_record = on_record};
 
 static void finish(struct backup *backup)
 {
@@ -144,6 +147,7 @@ static void look(struct backup *backup)
         return;
     }
     backup->step = BACKUP_COPYING;
+    backup->start_us = backup->haul.command->loop->now_us;
     backup->haul.flowing = true;
     backup->start_permille = permille(backup);
     begin_partition(backup);

@@ -18,6 +18,11 @@ void haul_fail(struct haul *haul, const char *format, ...)
     command_fail(haul->command, COMMAND_WRONG, "%s", text);
 }
 
+bool haul_is_ahead(uint64_t rate, uint64_t bytes, uint64_t elapsed_us)
+{
+    return rate && bytes / rate * 1000000 + bytes % rate * 1000000 / rate > elapsed_us;
+}
+
 /* Contacts */
 
 int contact_init(struct contact *contact, struct haul *haul, struct partition *partition,

@@ -18,10 +18,9 @@ static struct reshard *reshard_of(struct haul *haul)
 static bool reshard_is_full(const struct haul *haul)
 {
     const struct reshard *reshard = (const struct reshard *)haul;
-    uint64_t rate = reshard->config->rate, bytes = haul->bytes - reshard->pass_bytes;
     uint64_t elapsed_us = haul->command->loop->now_us - reshard->pass_us;
     return haul->held_bytes >= HAUL_HELD_BYTES_MAX ||
-           (rate && bytes / rate * 1000000 + bytes % rate * 1000000 / rate > elapsed_us);
+           haul_is_ahead(haul->command->options.rate, haul->bytes - reshard->pass_bytes, elapsed_us);
 }
 
 /* Whether it says nothing that anybody still writes here. A value that has expired is a delete of the value's version from then on, in

@@ -14,7 +14,7 @@
 
 enum {
     CHECK_RECORDS = 20000,     /* between two turns of the loop */
-    NOTE_US = 2 * 1000 * 1000, /* between two notes of how far it has come */
+    NOTE_US = 1000 * 1000, /* between two notes of how far it has come */
 };
 
 enum restore_step {
@@ -127,13 +127,21 @@ static void give(struct restore *restore, const struct record *record)
         haul_fail(&restore->haul, "Out of memory.");
 }
 
+static bool is_full(const struct restore *restore)
+{
+    const struct command *command = restore->haul.command;
+    return restore->haul.held_bytes >= HAUL_HELD_BYTES_MAX ||
+           haul_is_ahead(command->options.rate,
+                         restore->reader.place.offset - restore->start_offset,
+                         command->loop->now_us - restore->start_us);
+}
+
 /* Reads on until too much is unanswered. */
 static void pump(struct restore *restore)
 {
     uint64_t from = restore->reader.place.offset;
     struct record *record;
-    while (!restore->read && !haul_is_over(&restore->haul) &&
-           restore->haul.held_bytes < HAUL_HELD_BYTES_MAX &&
+    while (!restore->read && !haul_is_over(&restore->haul) && !is_full(restore) &&
            restore->reader.place.offset - from < HAUL_HELD_BYTES_MAX) {
         enum archive_result result = archive_next(&restore->reader, &record);
         if (result == ARCHIVE_RECORD) {

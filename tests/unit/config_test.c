@@ -924,7 +924,7 @@ static void test_clusters_of_a_move(void **state)
     assert_string_equal(config.reshard.from[0].seeds[1], "b:1");
     assert_int_equal(config.reshard.to_count, 2);
     assert_string_equal(config.reshard.to[1].seeds[0], "d:4");
-    assert_int_equal(config.reshard.rate, 2 << 20);
+    assert_int_equal(config.command.rate, 2 << 20);
 }
 
 static size_t add_seeds(char *list, size_t room, size_t used, unsigned count, const char *name)
