@@ -4,6 +4,7 @@
 #define NET_CLIENT_H
 
 #include "base/date.h"
+#include "base/pool.h"
 #include "net/server.h"
 
 /* What the requests of one batch may take of the scratch memory. One read may use up as much again before the batch
@@ -25,7 +26,6 @@ enum client_state {
 /* A request that outlives its batch. */
 struct exchange {
     struct request request; /* first, so that a request that is detached leads here */
-    struct exchange *next_free;
     struct http_chunked chunked;
     struct exchange *next;                              /* of the deferred ones of its client */
     void (*answer)(struct service *, struct request *); /* deferred: NULL while there is none */
@@ -101,8 +101,8 @@ struct server {
     bool accepting, draining, accept_warned;
     struct client *clients, *ready, **ready_end;
     struct client *answering; /* whose request the service has in hands */
-    struct exchange *free_exchanges;
-    unsigned exchanges_free;
+    struct pool exchanges;
+    uint64_t trim_us; /* when they are trimmed next */
     uint32_t connections, held;
     struct request *requests[SERVER_BATCH_MAX];
     struct request pool[SERVER_BATCH_MAX];

@@ -36,8 +36,9 @@ enum {
     SERVER_LAST_US = 250 * 1000,    /* a stop waits so long for one more request of a busy client */
     SERVER_ACCEPT_PAUSE_US = 100 * 1000, /* out of file descriptors: when to try again */
     SERVER_BODY_BYTES_PER_S = 16 * 1024, /* a body may take 1 s longer for each of these */
-    SERVER_DEFERRED_MAX = 64,        /* requests of one connection that are deferred at a time */
-    SERVER_EXCHANGES_FREE_MAX = 512, /* memory of deferred requests, kept for later ones */
+    SERVER_DEFERRED_MAX = 64, /* requests of one connection that are deferred at a time */
+    SERVER_TRIM_US =
+        50 * 1000, /* how often the memory of deferred requests is looked at for what is spare */
 };
 
 struct server_config {

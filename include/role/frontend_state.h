@@ -10,6 +10,7 @@
 #ifndef ROLE_FRONTEND_STATE_H
 #define ROLE_FRONTEND_STATE_H
 
+#include "base/pool.h"
 #include "data/route.h"
 #include "net/fetch.h"
 #include "net/reply.h"
@@ -31,8 +32,6 @@ enum {
     LANES_IDLE_MAX =
         8, /* connections for one request at a time that are kept for later ones, of each member */
     LANES_MAX = 4096,        /* of each member */
-    RELAYS_FREE_MAX = 1024,  /* kept for later requests */
-    RELAYS_KEPT_MIN = 32,    /* of these, also when there are few requests */
     RELAY_ROOM_BYTES = 1024, /* of a request, and of an answer, without further memory */
     RELAY_WHOLE_BYTES_MAX =
         64 *
@@ -245,14 +244,12 @@ struct frontend {
     struct route *previous_route;
     struct partition *previous; /* NULL unless keys are moving to another number of partitions */
     struct relay *again_first, *again_last; /* to be asked anew, in this order */
-    struct relay *free_relays;
-    struct attempt *free_attempts;
+    struct pool relays, attempts;
     struct loop_hook hook;
     struct loop_timer tick, drain_timer;
     uint64_t chance;         /* the state of its dice */
     uint64_t latest_version; /* that any node has told */
     uint64_t started_us, started_wall_us;
-    unsigned relays, relays_free, attempts_free;
     unsigned waiting; /* relays whose clients want to hear of a change */
     bool draining;
     struct frontend_counters counters;
@@ -298,9 +295,6 @@ uint64_t frontend_version(struct frontend *frontend, uint64_t clock_us);
 /* Reads a request, whose slices are there. Returns NULL when out of memory. relay_free is its end. */
 struct relay *relay_new(struct frontend *frontend, struct request *request);
 void relay_free(struct relay *relay);
-
-/* Gives back memory that a burst of requests has left, a little at a time. */
-void relays_trim(struct frontend *frontend);
 
 /* Counts it, and sends it. */
 void relay_begin(struct relay *relay);

@@ -70,14 +70,15 @@ bool slice_number(struct slice s, unsigned long long max, unsigned long long *ou
 {
     unsigned long long value = 0;
     for (size_t i = 0; i < s.len; i++) {
-        unsigned long long digit = (unsigned char)(s.data[i] - '0');
-        if (digit > 9 || digit > max || value > (max - digit) / 10)
+        unsigned char digit = (unsigned char)(s.data[i] - '0');
+        if (digit > 9 || __builtin_mul_overflow(value, 10, &value) ||
+            __builtin_add_overflow(value, digit, &value))
             return false;
-        value = value * 10 + digit;
     }
-    if (s.len > 0)
-        *out = value;
-    return s.len > 0;
+    if (s.len == 0 || value > max)
+        return false;
+    *out = value;
+    return true;
 }
 
 static int hex_digit(char c)

@@ -15,18 +15,7 @@
 
 #include "net/reply.h"
 
-/* Exchanges: requests with memory of their own, kept for reuse. */
-
-static struct exchange *exchange_new(struct server *server)
-{
-    struct exchange *exchange = server->free_exchanges;
-    if (exchange) {
-        server->free_exchanges = exchange->next_free;
-        server->exchanges_free--;
-    } else
-        exchange = malloc(sizeof *exchange);
-    return exchange;
-}
+/* Exchanges: requests with memory of their own. */
 
 static void request_end(struct request *request)
 {
@@ -40,13 +29,7 @@ void exchange_end(struct server *server, struct exchange *exchange)
 {
     request_end(&exchange->request);
     free(exchange->head);
-    if (server->exchanges_free >= SERVER_EXCHANGES_FREE_MAX) {
-        free(exchange);
-        return;
-    }
-    exchange->next_free = server->free_exchanges;
-    server->free_exchanges = exchange;
-    server->exchanges_free++;
+    pool_give(&server->exchanges, exchange);
 }
 
 static void exchange_free(struct client *client)
@@ -64,7 +47,7 @@ struct exchange *request_detach(struct request *request)
     struct client *client = request->client;
     if (request->detached)
         return client->exchange;
-    struct exchange *exchange = exchange_new(client->server);
+    struct exchange *exchange = pool_take(&client->server->exchanges);
     if (!exchange)
         return NULL;
     exchange->request = *request;

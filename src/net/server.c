@@ -77,6 +77,10 @@ static void server_on_turn_end(struct loop_hook *hook)
         server_run_ready(server);
         server_run_batch(server);
     }
+    if (server->loop->now_us >= server->trim_us) {
+        pool_trim(&server->exchanges);
+        server->trim_us = server->loop->now_us + SERVER_TRIM_US;
+    }
     server->turn = server->loop->turns;
     if (server->ready)
         server->loop->again = true;
@@ -222,6 +226,7 @@ struct server *server_new(struct loop *loop, struct log *log, const struct serve
     server->config = *config;
     server->service = service;
     http_reader_init(&server->reader);
+    pool_init(&server->exchanges, sizeof(struct exchange));
     server->fd = -1;
     server->ready_end = &server->ready;
     server->listener.on_ready = server_on_listener;
@@ -247,15 +252,6 @@ static void server_stop_listening(struct server *server)
     loop_timer_clear(server->loop, &server->accept_timer);
 }
 
-static void exchanges_free(struct exchange *exchange)
-{
-    while (exchange) {
-        struct exchange *next = exchange->next_free;
-        free(exchange);
-        exchange = next;
-    }
-}
-
 void server_destroy(struct server *server)
 {
     server_stop_listening(server);
@@ -264,7 +260,7 @@ void server_destroy(struct server *server)
     loop_run_deferred(server->loop);
     loop_hook_remove(server->loop, &server->hook);
     loop_timer_release(server->loop, &server->accept_timer);
-    exchanges_free(server->free_exchanges);
+    pool_destroy(&server->exchanges);
     free(server->input);
     free(server->scratch);
     free(server->output.text);

@@ -275,7 +275,8 @@ static void frontend_on_tick(struct loop_timer *timer)
     struct frontend *frontend =
         (struct frontend *)((char *)timer - offsetof(struct frontend, tick));
     loop_timer_set(frontend->loop, timer, frontend->loop->now_us + FRONTEND_TICK_US);
-    relays_trim(frontend);
+    pool_trim(&frontend->relays);
+    pool_trim(&frontend->attempts);
     for (unsigned i = 0; i < frontend->config.cluster_count; i++)
         partition_tick(&frontend->partitions[i]);
     for (unsigned i = 0; i < frontend->config.previous_count; i++)
@@ -360,6 +361,8 @@ struct frontend *frontend_new(struct loop *loop, struct log *log,
     frontend->config = *config;
     frontend->started_us = loop->now_us;
     frontend->started_wall_us = loop->wall_us;
+    pool_init(&frontend->relays, sizeof(struct relay));
+    pool_init(&frontend->attempts, sizeof(struct attempt));
     frontend->hook.on_turn_end = frontend_on_turn_end;
     frontend->tick.on_time = frontend_on_tick;
     frontend->drain_timer.on_time = frontend_on_drain_end;
@@ -374,18 +377,6 @@ struct frontend *frontend_new(struct loop *loop, struct log *log,
     return NULL;
 }
 
-static void frontend_free_pools(struct frontend *frontend)
-{
-    for (struct relay *relay = frontend->free_relays, *next; relay; relay = next) {
-        next = relay->next;
-        free(relay);
-    }
-    for (struct attempt *attempt = frontend->free_attempts, *next; attempt; attempt = next) {
-        next = attempt->next;
-        free(attempt);
-    }
-}
-
 void frontend_destroy(struct frontend *frontend)
 {
     if (frontend->server)
@@ -396,7 +387,8 @@ void frontend_destroy(struct frontend *frontend)
         upstreams_destroy(frontend->upstreams);
     route_destroy(frontend->route);
     route_destroy(frontend->previous_route);
-    frontend_free_pools(frontend);
+    pool_destroy(&frontend->relays);
+    pool_destroy(&frontend->attempts);
     loop_hook_remove(frontend->loop, &frontend->hook);
     loop_timer_release(frontend->loop, &frontend->tick);
     loop_timer_release(frontend->loop, &frontend->drain_timer);

@@ -173,7 +173,7 @@ static void put_relays(struct text *text, const struct frontend *frontend)
 {
     const struct frontend_counters *counters = &frontend->counters;
     exposition_gauge(text, "velour_fog_frontend_requests_in_progress",
-                     "Requests on keys that are not answered yet.", frontend->relays);
+                     "Requests on keys that are not answered yet.", frontend->relays.used);
     exposition_counter(text, "velour_fog_frontend_retries_total",
                        "Tries that were made again, after one that failed.", counters->retries);
     exposition_counter(text, "velour_fog_frontend_retries_refused_total",

@@ -74,7 +74,7 @@ static void put_relays(struct json *json, const struct frontend *frontend)
 {
     const struct frontend_counters *counters = &frontend->counters;
     json_open(json, "relays");
-    json_number(json, "in_progress", frontend->relays);
+    json_number(json, "in_progress", frontend->relays.used);
     json_number(json, "retries", counters->retries);
     json_number(json, "retries_refused", counters->retries_refused);
     json_number(json, "parked", counters->parked);

@@ -115,7 +115,8 @@ static bool read_line(struct slice name, struct slice value, struct hello *hello
     return true;
 }
 
-/* Calls `take` for each line of a member, in order; the first is who speaks. Fills *hello. */
+/* Calls `take` for each line of a member, in order, but the first, which is who speaks; without `take` it reads no further than that.
+ * Fills *hello. Lines before one that makes no sense count, as each is a whole by itself. */
 static bool hello_parse(struct cluster *cluster, struct slice body, struct hello *hello,
                         void (*take)(struct cluster *, const struct member *))
 {
@@ -136,10 +137,12 @@ static bool hello_parse(struct cluster *cluster, struct slice body, struct hello
             return false;
         if (member.id == self_of(cluster)->id)
             hello->knows_us = member.state == MEMBER_HERE;
-        if (hello->who.id == 0)
-            hello->who = member;
-        else if (take)
+        if (hello->who.id != 0)
             take(cluster, &member);
+        else
+            hello->who = member;
+        if (!take)
+            break;
     }
     return hello->who.id != 0 && hello->protocol != 0;
 }
@@ -273,6 +276,12 @@ static void greet(struct cluster *cluster, struct request *request, struct hello
     reply_content(request, 200, SLICE("text/plain; charset=utf-8"), hello_to(cluster, &remote));
 }
 
+static void reply_hello_broken(struct cluster *cluster, struct request *request)
+{
+    cluster->counters.refused++;
+    reply_text(request, 400, "This is not how members say hello.");
+}
+
 void cluster_reply_members(struct cluster *cluster, struct request *request, struct slice body)
 {
     struct hello hello;
@@ -281,8 +290,7 @@ void cluster_reply_members(struct cluster *cluster, struct request *request, str
         return;
     }
     if (!hello_parse(cluster, body, &hello, NULL)) {
-        cluster->counters.refused++;
-        reply_text(request, 400, "This is not how members say hello.");
+        reply_hello_broken(cluster, request);
         return;
     }
     const char *refusal =
@@ -295,7 +303,10 @@ void cluster_reply_members(struct cluster *cluster, struct request *request, str
         reply_text(request, 409, refusal);
         return;
     }
-    hello_parse(cluster, body, &hello, take_line);
+    if (!hello_parse(cluster, body, &hello, take_line)) {
+        reply_hello_broken(cluster, request);
+        return;
+    }
     if (hello.who.id == self_of(cluster)->id)
         reply_content(request, 200, SLICE("text/plain; charset=utf-8"), hello_to(cluster, NULL));
     else
@@ -330,7 +341,8 @@ static enum hello_result take_answer(struct cluster *cluster, struct slice body,
     if (answer->who.id == self_of(cluster)->id)
         return HELLO_SELF;
     struct hello hello;
-    hello_parse(cluster, body, &hello, take_line);
+    if (!hello_parse(cluster, body, &hello, take_line))
+        return HELLO_BROKEN;
     if (hello.has_you)
         take_own_address(cluster, &hello.you);
     hello.who.heard_us = cluster->loop->now_us;

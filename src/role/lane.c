@@ -13,17 +13,6 @@
 
 /* Attempts */
 
-static struct attempt *attempt_new(struct frontend *frontend)
-{
-    struct attempt *attempt = frontend->free_attempts;
-    if (attempt) {
-        frontend->free_attempts = attempt->next;
-        frontend->attempts_free--;
-    } else
-        attempt = malloc(sizeof *attempt);
-    return attempt;
-}
-
 static void attempt_add(struct lane *lane, struct attempt *attempt)
 {
     attempt->lane = lane;
@@ -61,13 +50,7 @@ static void attempt_free(struct attempt *attempt)
     struct frontend *frontend = attempt->lane->backend->partition->frontend;
     attempt_uncount(attempt);
     attempt_remove(attempt);
-    if (frontend->attempts_free >= RELAYS_FREE_MAX) {
-        free(attempt);
-        return;
-    }
-    attempt->next = frontend->free_attempts;
-    frontend->free_attempts = attempt;
-    frontend->attempts_free++;
+    pool_give(&frontend->attempts, attempt);
 }
 
 static unsigned lanes_idle(const struct backend *backend)
@@ -138,7 +121,7 @@ static void lane_call(struct lane *lane, struct attempt *attempt)
 
 int lane_send(struct lane *lane, struct relay *relay)
 {
-    struct attempt *attempt = attempt_new(lane->backend->partition->frontend);
+    struct attempt *attempt = pool_take(&lane->backend->partition->frontend->attempts);
     if (!attempt)
         return -ENOMEM;
     const struct call_ops *ops = relay->asks_version ? &moving_call_ops : &relay_call_ops;

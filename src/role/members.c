@@ -192,14 +192,25 @@ static int phase_parse(struct slice word, struct member *said)
     return -EINVAL;
 }
 
+/* As slice_next, for words that have one blank between them and no quotes: a node reads some thousands of them a second. */
+static struct slice next_word(struct slice *rest)
+{
+    struct slice word = {rest->data, 0};
+    while (word.len < rest->len && word.data[word.len] != ' ')
+        word.len++;
+    size_t used = word.len + (word.len < rest->len);
+    rest->data += used;
+    rest->len -= used;
+    return word;
+}
+
 int member_parse(struct slice line, uint64_t now_us, struct member *said)
 {
     struct slice word[7];
     unsigned long long stamp, gone, ago_ms;
     *said = (struct member){0};
     for (unsigned i = 0; i < 7; i++)
-        if (!slice_next(&line, ' ', &word[i]))
-            return -EINVAL;
+        word[i] = next_word(&line);
     if (!slice_equal(word[0], SLICE("member")) || address_parse(word[1], &said->address) != 0 ||
         phase_parse(word[2], said) != 0 || !slice_hex(word[3], &said->id) || said->id == 0 ||
         !slice_number(word[4], UINT64_MAX, &stamp) || !slice_number(word[5], UINT64_MAX, &gone) ||

@@ -249,28 +249,11 @@ unsigned relay_pieces(struct relay *relay, struct conn_piece pieces[RELAY_PIECES
 
 /* Life */
 
-static struct relay *relay_take(struct frontend *frontend)
-{
-    struct relay *relay = frontend->free_relays;
-    if (!relay)
-        return malloc(sizeof *relay);
-    frontend->free_relays = relay->next;
-    frontend->relays_free--;
-    return relay;
-}
-
 static void relay_give_back(struct relay *relay)
 {
     struct frontend *frontend = relay->frontend;
-    frontend->relays--;
     frontend->waiting -= relay->waits;
-    if (frontend->relays_free >= RELAYS_FREE_MAX) {
-        free(relay);
-        return;
-    }
-    relay->next = frontend->free_relays;
-    frontend->free_relays = relay;
-    frontend->relays_free++;
+    pool_give(&frontend->relays, relay);
 }
 
 /* While keys move, a change may come about in either cluster: no node can wait for it. */
@@ -286,18 +269,10 @@ static void relay_set_wait(struct relay *relay, uint64_t seconds)
     relay->wait_until_us = until_us;
 }
 
-void relays_trim(struct frontend *frontend)
-{
-    unsigned keep = RELAYS_KEPT_MIN + frontend->relays;
-    unsigned spare = frontend->relays_free > keep ? (frontend->relays_free - keep) / 8 + 1 : 0;
-    while (spare-- > 0)
-        free(relay_take(frontend));
-}
-
 struct relay *relay_new(struct frontend *frontend, struct request *request)
 {
     struct frontend_work *work = frontend_work_of(request);
-    struct relay *relay = relay_take(frontend);
+    struct relay *relay = pool_take(&frontend->relays);
     if (!relay)
         return NULL;
     memset(relay, 0, offsetof(struct relay, sent));
@@ -320,7 +295,6 @@ struct relay *relay_new(struct frontend *frontend, struct request *request)
         relay_set_wait(relay, work->options.wait_seconds);
     relay_bytes_init(&relay->sent);
     relay_bytes_init(&relay->got);
-    frontend->relays++;
     frontend->waiting += relay->waits;
     if (relay_write(relay, request) == 0)
         return relay;

@@ -23,7 +23,8 @@ import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LOADGEN = ROOT / "build/bench/loadgen"
-GENERATORS = ("loadgen", "propagate")
+GENERATORS = ("loadgen", "propagate", "floor")
+FLOOR = ROOT / "build/bench/floor"
 BINARY = ROOT / "build/velour-fog"
 KEY_BYTES = 16
 START_SECONDS_MAX = 20
@@ -94,6 +95,7 @@ class Server:
     ops = ("get", "set")
     value_bytes_max = 1 << 30
     version_option = "--version"
+    shared_value = False  # one value for all keys
 
     def __init__(self, options=()):
         self.options = list(options)
@@ -233,6 +235,7 @@ class NginxReturn(Nginx):
     """nginx's `return 200`: HTTP and nothing behind it, one value for all keys."""
 
     name = "nginx-return"
+    shared_value = True
     value_bytes_max = 2048  # a line of its configuration holds no more
 
     def prepare(self, bench, folder, **values):
@@ -241,7 +244,31 @@ class NginxReturn(Nginx):
         self.location = f'return 200 "{value}";'
 
 
-KINDS = {kind.name: kind for kind in (VelourFog, Redis, Memcached, NginxReturn, Nginx)}
+class Floor(Server):
+    """A bare epoll loop with a constant reply: what a server that speaks this HTTP costs at the least."""
+
+    name = "floor"
+    value_bytes_max = 4096
+    shared_value = True
+
+    def path(self):
+        return str(FLOOR)
+
+    def version(self):
+        return "a bare epoll loop with a constant reply (tests/bench/floor.c)"
+
+    def prepare(self, bench, folder, **values):
+        (folder / "files").mkdir(exist_ok=True)
+        bench.loadgen(["--op", "files", "--directory", str(folder / "files"), *bench.arguments({**values, "keys": 1})])
+
+    def command(self, port, folder):
+        return [self.path(), str(port), str(next((folder / "files").iterdir()))]
+
+    def fill(self, bench, **options):
+        return None
+
+
+KINDS = {kind.name: kind for kind in (VelourFog, Redis, Memcached, NginxReturn, Nginx, Floor)}
 
 
 # ---- the bench ----
@@ -358,8 +385,7 @@ class Bench:
     def load(self, server, **options):
         """One bounded, checked load: the generator's line as a dict. Raises WrongReplies."""
         options.setdefault("cpu_pid", server.pid)
-        if isinstance(server, NginxReturn):
-            options["shared_value"] = True
+        options.setdefault("shared_value", server.shared_value)
         words = ["--protocol", server.protocol, "--address", server.address, *self.arguments(options)]
         try:
             return self.loadgen(words)

@@ -150,9 +150,9 @@ static void watch_frontend(struct fleet *fleet, const struct fleet_process *proc
         for (unsigned i = 0; i < partition->backend_count; i++)
             watch_backend(fleet, who, partition->backends[i]);
     }
-    if (frontend->relays != requests || parked > requests)
+    if (frontend->relays.used != requests || parked > requests)
         world_fail(&fleet->world, "%s has %u requests, %u of them parked, but %u are under way",
-                   who, frontend->relays, parked, requests);
+                   who, frontend->relays.used, parked, requests);
 }
 
 void fleet_on_watch(struct world_event *event)
@@ -287,9 +287,9 @@ static void check_rest(struct fleet *fleet)
     pass_time(fleet, LEFT_US_MAX);
     for (unsigned i = 0; i < fleet->frontend_count && !world->failed; i++) {
         struct process *process = &fleet_frontend(fleet, i)->process;
-        if (process->frontend->relays || server_connections(process->frontend->server))
+        if (process->frontend->relays.used || server_connections(process->frontend->server))
             world_fail(world, "%s keeps %u requests of %u clients, but all have gone",
-                       process->host.name, process->frontend->relays,
+                       process->host.name, process->frontend->relays.used,
                        server_connections(process->frontend->server));
         process_drain(process);
     }

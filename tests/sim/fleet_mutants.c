@@ -114,7 +114,7 @@ WRAP(void, upstream_pause, struct upstream *upstream, bool paused)
 WRAP(void, relay_free, struct relay *relay)
 {
     if (mutates(MUTANT_UNFREED, 1000) && !relay->attempt && relay->state == RELAY_ANSWERED)
-        relay->frontend->relays++;
+        relay->frontend->relays.used++;
     __real_relay_free(relay);
 }
 

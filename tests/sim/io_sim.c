@@ -140,6 +140,8 @@ static struct io_sim_socket *socket_add(struct io_sim *io, struct cable_end *end
         abort();
     *socket = (struct io_sim_socket){.io = io, .end = end, .fd = fd};
     io->sockets[fd] = socket;
+    if (fd >= io->top)
+        io->top = fd + 1;
     io->open_count++;
     io->progress++;
     if (end) {
@@ -151,9 +153,12 @@ static struct io_sim_socket *socket_add(struct io_sim *io, struct cable_end *end
 
 static void socket_remove(struct io_sim_socket *socket)
 {
-    socket->io->sockets[socket->fd] = NULL;
-    socket->io->open_count--;
-    socket->io->progress++;
+    struct io_sim *io = socket->io;
+    io->sockets[socket->fd] = NULL;
+    while (io->top > 0 && !io->sockets[io->top - 1])
+        io->top--;
+    io->open_count--;
+    io->progress++;
     free(socket);
 }
 
@@ -343,7 +348,7 @@ static unsigned socket_ready(const struct io_sim_socket *socket)
 
 bool io_sim_ready(const struct io_sim *io)
 {
-    for (int fd = IO_SIM_FILES_FIRST; fd < io->room; fd++)
+    for (int fd = IO_SIM_FILES_FIRST; fd < io->top; fd++)
         if (socket_ready(io->sockets[fd]))
             return true;
     return false;
@@ -379,7 +384,7 @@ static int sim_wait(struct io *io, struct io_event *events, int max, int64_t tim
         sim->world->counts.interrupted++;
         return 0;
     }
-    for (int fd = IO_SIM_FILES_FIRST; fd < sim->room && count < max; fd++) {
+    for (int fd = IO_SIM_FILES_FIRST; fd < sim->top && count < max; fd++) {
         struct io_sim_socket *socket = sim->sockets[fd];
         if (!socket || !socket->watched)
             continue;
@@ -391,6 +396,7 @@ static int sim_wait(struct io *io, struct io_event *events, int max, int64_t tim
         socket_mutate(sim, socket);
     }
     events_shuffle(sim, events, count);
+    sim->reported = count > 0;
     return count;
 }
 

@@ -34,6 +34,8 @@ struct io_sim {
     uint64_t frozen_us;             /* where the wall clock stands still; 0 while it goes */
     struct io_sim_socket **sockets; /* by number */
     int room;
+    int top;       /* all sockets are below it */
+    bool reported; /* whether the last wait had anything to report */
     unsigned open_count;
     uint64_t
         progress; /* counts what calls achieved, so that a loop that turns for nothing is noticed */

@@ -70,7 +70,7 @@ static void on_turn(struct world_event *event)
 {
     struct process *process = process_of(event);
     uint64_t progress = process->io.progress;
-    bool had_events = process->loop.again || io_sim_ready(&process->io);
+    bool again = process->loop.again;
     process->world->counts.turns++;
     loop_turn(&process->loop, 0);
     if (process->loop.stopped) {
@@ -79,7 +79,7 @@ static void on_turn(struct world_event *event)
         return;
     }
     process_be_busy(process);
-    process_watch_idling(process, progress, had_events);
+    process_watch_idling(process, progress, again || process->io.reported);
     process_plan(process);
 }
 

@@ -2,6 +2,7 @@
 
 #include <stddef.h>
 
+#include "base/pool.h"
 #include "data/heap.h"
 
 static struct {
@@ -60,11 +61,13 @@ void *__real_malloc(size_t bytes) __attribute__((weak));
 void *__real_calloc(size_t count, size_t bytes) __attribute__((weak));
 void *__real_realloc(void *old, size_t bytes) __attribute__((weak));
 void *__real_heap_alloc(struct heap *heap, size_t bytes, enum heap_use use) __attribute__((weak));
+void *__real_pool_take(struct pool *pool) __attribute__((weak));
 
 void *__wrap_malloc(size_t bytes);
 void *__wrap_calloc(size_t count, size_t bytes);
 void *__wrap_realloc(void *old, size_t bytes);
 void *__wrap_heap_alloc(struct heap *heap, size_t bytes, enum heap_use use);
+void *__wrap_pool_take(struct pool *pool);
 
 void *__wrap_malloc(size_t bytes)
 {
@@ -84,4 +87,9 @@ void *__wrap_realloc(void *old, size_t bytes)
 void *__wrap_heap_alloc(struct heap *heap, size_t bytes, enum heap_use use)
 {
     return fails() ? NULL : __real_heap_alloc(heap, bytes, use);
+}
+
+void *__wrap_pool_take(struct pool *pool)
+{
+    return fails() ? NULL : __real_pool_take(pool);
 }

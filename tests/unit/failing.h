@@ -1,4 +1,4 @@
-/* Allocations that fail when a test wants it: malloc, calloc, realloc and heap_alloc. Only in tests
+/* Allocations that fail when a test wants it: malloc, calloc, realloc, heap_alloc and pool_take. Only in tests
  * that are linked with --wrap for the functions that they want (those that have a __wrap_ here); in others it does
  * nothing. */
 #ifndef UNIT_FAILING_H

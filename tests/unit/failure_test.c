@@ -3,7 +3,7 @@
  * answer is right, or says 503 or 507, or the connection is closed; and afterwards a new connection
  * works and finds all that was acknowledged.
  *
- * Linked with --wrap for malloc, calloc, realloc and heap_alloc: see failing.h. */
+ * Linked with --wrap for malloc, calloc, realloc, heap_alloc and pool_take: see failing.h. */
 #include "answer.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* A front-end over a fake io, in virtual time; the test plays its clients and the two nodes of its one cluster. Linked with --wrap for
- * malloc, calloc and realloc: see failing.h. */
+ * malloc, calloc, realloc and pool_take: see failing.h. */
 #include "role/frontend.h"
 
 #include <errno.h>
@@ -353,7 +353,7 @@ static void test_client_leaves(void **state)
     struct reader reader = reader_new(), other = reader_new();
     ask(&reader, GET("a") GET("b") PUT("c"));
     lose(reader.fd);
-    assert_int_equal(frontend->relays, 0);
+    assert_int_equal(frontend->relays.used, 0);
     ask(&other, GET("d"));
     answer_value("a", "one"); /* to nobody */
     answer_value("b", "two");
@@ -627,7 +627,7 @@ static void test_stream_is_lost(void **state)
     nodes.deaf = true;
     pass(6 * SECOND);
     assert_false(is_open(&reader));
-    assert_int_equal(frontend->relays, 0);
+    assert_int_equal(frontend->relays.used, 0);
 }
 
 /* The value has changed meanwhile: what went out is not completed with something else. */
@@ -861,7 +861,8 @@ static void test_without_memory(void **state)
         expect(&well, 200, "well");
         fake_end(io, well.fd);
         pass(2 * SECOND);
-        check(frontend->relays == 0, "%u requests are left, allocation %u", frontend->relays, nth);
+        check(frontend->relays.used == 0, "%u requests are left, allocation %u",
+              frontend->relays.used, nth);
         if (io->count > FILES_MAX - 60) {
             tear_down(NULL);
             begin();
