@@ -18,6 +18,7 @@
 enum {
     HAUL_TICK_US = 50 * 1000,          /* how often all this is looked after */
     HAUL_LOST_US = 60 * 1000 * 1000,   /* a cluster of which nobody is ready for so long */
+    HAUL_PATIENCE_US = 1000 * 1000,    /* the same, until that is told */
     HAUL_RETRY_US = 250 * 1000,        /* until another member is tried */
     HAUL_CONNECT_US = 1000 * 1000,     /* a connection must stand after it */
     HAUL_ANSWER_US = 10 * 1000 * 1000, /* a member that says nothing for so long is left */

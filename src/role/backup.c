@@ -42,6 +42,16 @@ static unsigned permille(const struct backup *backup)
     return (unsigned)((partition * STORE_SHARDS + shard) * 1000 / (of * STORE_SHARDS));
 }
 
+/* A terminal's line has to fit it. */
+static void put_figures(const struct backup *backup, struct text *text)
+{
+    if (!backup->haul.command->terminal)
+        text_add(text, "partition %u of %u, %llu records, ", backup->partition, backup->depot.count,
+                 (unsigned long long)backup->writer.place.records);
+    text_add(text, "%.1f MB, %.1f MB/s", (double)backup->writer.place.offset / 1e6,
+             (double)backup->haul.bar.rate / 1e6);
+}
+
 static void tell(struct backup *backup)
 {
     char line[BAR_LINE_BYTES];
@@ -53,15 +63,12 @@ static void tell(struct backup *backup)
     text_add(&text, "backup: ");
     if (haul->command->terminal)
         bar_put(&text, done);
-    text_add(&text, "%u.%u %%", done / 10, done % 10);
-    if (backup->depot.count > 1)
-        text_add(&text, ", partition %u of %u", backup->partition, backup->depot.count);
-    text_add(&text, ", %llu records, %.1f MB, %.1f MB/s",
-             (unsigned long long)backup->writer.place.records,
-             (double)backup->writer.place.offset / 1e6, (double)haul->bar.rate / 1e6);
+    text_add(&text, "%u.%u %%, ", done / 10, done % 10);
     if (*haul->waiting)
-        text_add(&text, ", waits for %s", haul->waiting);
-    else if (done > backup->start_permille)
+        text_add(&text, "waits for %s", haul->waiting);
+    else
+        put_figures(backup, &text);
+    if (!*haul->waiting && done > backup->start_permille)
         bar_put_left(&text, haul->command->loop->now_us - backup->start_us, done);
     bar_tell(&haul->bar, line);
 }
@@ -98,6 +105,8 @@ static void finish(struct backup *backup)
     char of[48];
     struct haul *haul = &backup->haul;
     struct archive_place place = backup->writer.place;
+    if (haul->command->terminal)
+        bar_tell(&haul->bar, "backup: waits for the disk");
     if (archive_finish(&backup->writer) != 0) {
         failed_to_write(backup, backup->writer.part);
         return;

@@ -77,7 +77,8 @@ static void contact_lost(struct contact *contact)
     uint64_t now_us = haul->command->loop->now_us;
     if (!contact->lost_us)
         contact->lost_us = now_us;
-    snprintf(haul->waiting, sizeof haul->waiting, "a node of %s that is ready", contact->name);
+    if (now_us - contact->lost_us >= HAUL_PATIENCE_US)
+        snprintf(haul->waiting, sizeof haul->waiting, "a node of %s that is ready", contact->name);
     if (now_us - contact->lost_us >= HAUL_LOST_US)
         haul_fail(haul, "No node of %s is ready. %s", contact->name, haul->repeat);
 }

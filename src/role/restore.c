@@ -13,7 +13,7 @@
 #include "role/progress.h"
 
 enum {
-    CHECK_RECORDS = 20000,     /* between two turns of the loop */
+    CHECK_RECORDS = 20000, /* between two turns of the loop */
     NOTE_US = 1000 * 1000, /* between two notes of how far it has come */
 };
 
@@ -50,6 +50,18 @@ static unsigned permille(const struct restore *restore)
     return bytes ? (unsigned)(restore->reader.place.offset * 1000 / bytes) : 0;
 }
 
+/* A terminal's line has to fit it. */
+static void put_figures(const struct restore *restore, struct text *text)
+{
+    const struct archive_place *place = &restore->reader.place;
+    if (!restore->haul.command->terminal)
+        text_add(text, "%llu records, ", (unsigned long long)place->records);
+    if (restore->step >= RESTORE_COPYING)
+        text_add(text, "%llu new, ", (unsigned long long)restore->fresh);
+    text_add(text, "%.1f MB, %.1f MB/s", (double)place->offset / 1e6,
+             (double)restore->haul.bar.rate / 1e6);
+}
+
 static void tell(struct restore *restore, const char *doing)
 {
     char line[BAR_LINE_BYTES];
@@ -61,14 +73,12 @@ static void tell(struct restore *restore, const char *doing)
     text_add(&text, "%s: ", doing);
     if (haul->command->terminal)
         bar_put(&text, done);
-    text_add(&text, "%u.%u %%, %llu records", done / 10, done % 10,
-             (unsigned long long)restore->reader.place.records);
-    if (restore->step >= RESTORE_COPYING)
-        text_add(&text, ", %llu new", (unsigned long long)restore->fresh);
-    text_add(&text, ", %.1f MB/s", (double)haul->bar.rate / 1e6);
+    text_add(&text, "%u.%u %%, ", done / 10, done % 10);
     if (*haul->waiting)
-        text_add(&text, ", waits for %s", haul->waiting);
-    else if (restore->reader.place.offset > restore->start_offset)
+        text_add(&text, "waits for %s", haul->waiting);
+    else
+        put_figures(restore, &text);
+    if (!*haul->waiting && restore->reader.place.offset > restore->start_offset)
         bar_put_left(&text, haul->command->loop->now_us - restore->start_us, done);
     bar_tell(&haul->bar, line);
 }

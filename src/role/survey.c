@@ -259,6 +259,8 @@ static void survey_destroy(void *state)
 static void survey_stop(void *state)
 {
     struct survey *survey = state;
+    if (survey->command->terminal)
+        command_print(survey->command, "\n"); /* the terminal has echoed ^C */
     command_end(survey->command, survey->problem_count ? COMMAND_WRONG : COMMAND_FINE);
 }
 

@@ -356,12 +356,12 @@ def a_bar_on_a_terminal():
     _fill(node, 3_000_000)
     code, seen = on_terminal("backup", name(node), _file(), "--rate", "3M")
     equal(code, 0, "the exit code")
-    check(re.search(r"\rbackup: \[#+-+\] \d+\.\d %, \d+ records, \d+\.\d MB, \d+\.\d MB/s, \d+ s left\x1b\[K", seen),
+    check(re.search(r"\rbackup: \[#+-+\] \d+\.\d %, \d+\.\d MB, \d+\.\d MB/s, \d+ s left\x1b\[K", seen),
           repr(seen))
     check(seen.count("\n") == 2 and "\nDone: 30 records" in seen, repr(seen))
     code, seen = on_terminal("restore", name(node), _file(), "--rate", "3M")
     equal(code, 0, "the exit code")
-    check(re.search(r"\rrestore: \[#+-+\] \d+\.\d %, \d+ records, 0 new, \d+\.\d MB/s, \d+ s left\x1b\[K", seen), repr(seen))
+    check(re.search(r"\rrestore: \[#+-+\] \d+\.\d %, 0 new, \d+\.\d MB, \d+\.\d MB/s, \d+ s left\x1b\[K", seen), repr(seen))
 
 
 @test
@@ -370,5 +370,5 @@ def lines_elsewhere():
     _fill(node, 3_000_000)
     said, _ = run("backup", name(node), _file(), "--rate", "1M")
     lines = said.splitlines()
-    check(len(lines) >= 3 and all(re.match(r"backup: \d+\.\d %, \d+ records", line) for line in lines[:-1]), said)
+    check(len(lines) >= 3 and all(re.match(r"backup: \d+\.\d %, partition 0 of 1, \d+ records, ", line) for line in lines[:-1]), said)
     check("\x1b" not in said and "\r" not in said and "[" not in said, said)
