@@ -281,7 +281,7 @@ static void frontend_on_tick(struct loop_timer *timer)
         partition_tick(&frontend->partitions[i]);
     for (unsigned i = 0; i < frontend->config.previous_count; i++)
         partition_tick(&frontend->previous[i]);
-    moving_tick(frontend);
+    relays_tick(frontend);
 }
 
 static void frontend_on_drain_end(struct loop_timer *timer)
