@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-enum { NUMBER_BYTES_MAX = 40 }; /* that are looked at */
+enum { NUMBER_BYTES = 40 }; /* that are looked at */
 
 /* Each skip returns where what it stands on has ended, or NULL when it makes no sense. */
 
@@ -201,8 +201,8 @@ bool json_find(struct slice object, const char *path, struct slice *value)
 
 double json_to_number(struct slice value, double otherwise)
 {
-    char text[NUMBER_BYTES_MAX + 1];
-    size_t len = value.len < NUMBER_BYTES_MAX ? value.len : NUMBER_BYTES_MAX;
+    char text[NUMBER_BYTES + 1];
+    size_t len = value.len < NUMBER_BYTES ? value.len : NUMBER_BYTES;
     if (len == 0 || (*value.data != '-' && !is_digit(*value.data)))
         return otherwise;
     memcpy(text, value.data, len);
