@@ -141,7 +141,8 @@ int haul_init(struct haul *haul, const struct frontend_config *clusters)
 {
     struct loop *loop = haul->command->loop;
     haul->bar = (struct bar){.command = haul->command, .told_us = loop->now_us};
-    haul->log = (struct log){LOG_ERROR_LEVEL, false, no_clock, NULL, log_nothing, NULL};
+    haul->log = (struct log){
+        .level = LOG_ERROR_LEVEL, .journald = false, .wall_us = no_clock, .write = log_nothing};
     haul->heap = heap_new(0);
     haul->frontend = frontend_new(loop, &haul->log, clusters);
     if (!haul->heap || !haul->frontend)

@@ -160,7 +160,8 @@ static void begin(void)
     io = fake_io_new();
     io->may_connect = true;
     loop_init(&loop, &io->io);
-    quiet = (struct log){LOG_WARN_LEVEL, false, log_clock, NULL, log_nothing, NULL};
+    quiet = (struct log){
+        .level = LOG_WARN_LEVEL, .journald = false, .wall_us = log_clock, .write = log_nothing};
     frontend = frontend_new(&loop, &quiet, &config);
     assert_non_null(frontend);
     assert_int_equal(frontend_listen(frontend, &address, -1), 0);
