@@ -2,8 +2,7 @@
 
 static const char node_help[] =
     "Usage: velour-fog [node] [OPTION]...\n"
-    "       velour-fog COMMAND --help, of each of these commands:\n"
-    "       frontend, status, diff, backup, restore, reshard\n"
+    "       velour-fog frontend|reshard|status|diff|backup|restore --help\n"
     "A key-value store in memory; curl is its client.\n"
     "\n"
     "  curl -d VALUE localhost:8000/KEY     sets\n"

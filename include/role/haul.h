@@ -98,7 +98,10 @@ struct source {
     uint64_t settled; /* resharding's: deletes up to this version are settled */
     uint32_t shard;   /* that it has come to */
     unsigned damaged; /* streams, one after the other */
+    unsigned pass;    /* source_begin was called so often */
+    uint64_t digest;  /* of the member's table, when this pass began with it */
     bool calling, good, paused, done;
+    bool broken;         /* more than one member was read in this pass */
     const char *trouble; /* why the stream was left; static */
 };
 
@@ -108,6 +111,7 @@ struct target {
     struct batch *open[2];      /* being filled: by batch->counts */
     struct batch *queue, **end; /* to be sent */
     unsigned in_flight;
+    bool broken; /* more than one member was given what came since target_turn */
 };
 
 /* haul.c */
@@ -147,9 +151,13 @@ int source_init(struct source *source, struct haul *haul, struct partition *part
                 const char *name);
 void source_free(struct source *source);
 
-/* All records from a shard on. */
+/* All records from a shard on: another pass. */
 void source_begin(struct source *source, uint32_t shard);
 void source_tick(struct source *source);
+
+/* Whether no member that can be reached has what was not read: each was read whole in a pass from `clean_from` on, or has the same as
+ * one that was. */
+bool source_is_covered(const struct source *source, unsigned clean_from);
 
 /* The shard of a record, which is the same on all nodes. */
 uint32_t source_shard_of(const struct record *record);

@@ -38,6 +38,7 @@ struct reshard {
     struct loop_timer tick;
     enum reshard_step step;
     unsigned pass;
+    unsigned clean_from; /* passes have brought nothing new since this one */
     uint64_t pass_us;    /* when this pass began; loop time */
     uint64_t pass_bytes; /* of haul.bytes, before it */
     uint64_t counted;    /* records of this pass that were new and count */

@@ -49,16 +49,11 @@ void contact_closed(struct contact *contact, int error)
     contact->turn++;
 }
 
-static bool same_address(const struct address *a, const struct address *b)
-{
-    return a->port == b->port && memcmp(a->ip, b->ip, sizeof a->ip) == 0;
-}
-
 static bool is_usable(const struct contact *contact)
 {
     const struct partition *partition = contact->partition;
     for (unsigned i = 0; i < partition->usable_count; i++)
-        if (same_address(&partition->usable[i]->address, &contact->address))
+        if (address_equal(&partition->usable[i]->address, &contact->address))
             return true;
     return false;
 }

@@ -128,24 +128,55 @@ static bool all_copied(struct reshard *reshard)
     return true;
 }
 
+/* Whether everything that was read was there already, at one member of each new cluster: what one had and another one had not yet
+ * may have been lost with it. */
+static bool pass_is_clean(const struct reshard *reshard)
+{
+    bool broken = false;
+    for (unsigned i = 0; i < reshard->config->to_count; i++)
+        broken = broken || reshard->targets[i].broken;
+    return reshard->counted == 0 && !broken;
+}
+
+static bool all_covered(const struct reshard *reshard)
+{
+    for (unsigned i = 0; i < reshard->config->from_count; i++)
+        if (!source_is_covered(&reshard->sources[i], reshard->clean_from))
+            return false;
+    return true;
+}
+
+static void reshard_give_up(struct reshard *reshard)
+{
+    if (reshard->counted)
+        haul_fail(&reshard->haul,
+                  "The old clusters are still written to: restart all front-ends with "
+                  "--cluster NEW --previous-cluster OLD, and run this again.");
+    else
+        haul_fail(&reshard->haul,
+                  "Connections broke in every pass, or nodes of an old cluster do not "
+                  "agree and could not all be read: run this again when they are well.");
+}
+
 static void reshard_end_pass(struct reshard *reshard)
 {
     unsigned from = reshard->config->from_count, to = reshard->config->to_count;
     struct haul *haul = &reshard->haul;
     reshard->step = RESHARD_BETWEEN;
     haul->flowing = false;
+    if (!pass_is_clean(reshard))
+        reshard->clean_from = reshard->pass + 1;
     bar_say(&haul->bar, "pass %u: %llu records, %llu of them were new; %.1f s\n", reshard->pass,
             (unsigned long long)reshard->records, (unsigned long long)reshard->fresh,
             (double)(haul->command->loop->now_us - reshard->pass_us) / 1e6);
-    if (reshard->counted == 0) {
+    if (pass_is_clean(reshard) && all_covered(reshard)) {
         bar_say(&haul->bar,
                 "Done: every key of the %u old cluster%s is in the %u new one%s. Now restart "
                 "the front-ends without --previous-cluster, then stop the old nodes.\n",
                 from, from == 1 ? "" : "s", to, to == 1 ? "" : "s");
         command_end(haul->command, COMMAND_FINE);
     } else if (reshard->pass == RESHARD_PASSES_MAX) {
-        haul_fail(haul, "The old clusters are still written to: restart all front-ends with "
-                        "--cluster NEW --previous-cluster OLD, and run this again.");
+        reshard_give_up(reshard);
     }
 }
 
@@ -241,6 +272,7 @@ static void *reshard_start(struct command *command)
     reshard->haul.repeat = "What was copied so far stays; run this again when one is.";
     reshard->config = command->reshard;
     reshard->tick.on_time = on_tick;
+    reshard->clean_from = 1;
     if (reshard_init(reshard) != 0) {
         reshard_destroy(reshard);
         return NULL;

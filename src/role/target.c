@@ -190,6 +190,7 @@ static void on_open(struct upstream *upstream)
 static void on_closed(struct upstream *upstream, int error)
 {
     struct target *target = upstream_owner(upstream);
+    target->broken = target->broken || error;
     contact_closed(&target->contact, error);
 }
 
@@ -218,6 +219,7 @@ void target_turn(struct target *target)
         upstream_close(target->contact.upstream, 0);
     else
         target->contact.turn++;
+    target->broken = false;
 }
 
 void target_tick(struct target *target)
