@@ -48,7 +48,8 @@ DAEMON_asan  := $(SANITIZE)
 # the tests that is not itself a test). A test that defines __wrap_f gets --wrap=f of the linker;
 # LDFLAGS_name is what else a test may need.
 SRC   := $(sort $(wildcard src/*.c src/*/*.c))
-LIB   := $(LLHTTP) $(patsubst %.c,%,$(filter-out src/main.c,$(SRC)))
+PAGE  := build/page/page_file
+LIB   := $(LLHTTP) $(PAGE) $(patsubst %.c,%,$(filter-out src/main.c,$(SRC)))
 named   = $(patsubst %.c,%,$(wildcard tests/$(1)/*$(2).c))
 helpers = $(filter-out $(call named,$(1),$(2)),$(call named,$(1)))
 UNIT  := $(notdir $(call named,unit,_test))
@@ -99,6 +100,10 @@ $(eval $(call flavour,fuzz,build/fuzz))
 build/fuzz/%_fuzz: build/fuzz/obj/tests/fuzz/%_fuzz.o $(patsubst %,build/fuzz/obj/%.o,$(call helpers,fuzz,_fuzz) $(LIB))
 	$(SAY) LINK $@
 	$(Q)$(CC_fuzz) $(LINK) $(LINK_fuzz) -fsanitize=fuzzer $(LDFLAGS) $(LDFLAGS_$*_fuzz) $(WRAP) $^ -o $@ $(LIBS)
+
+$(PAGE).c: scripts/page $(wildcard src/page/*)
+	$(SAY) PAGE $@
+	$(Q)scripts/page src/page/page.html $@
 
 build/bench/%: tests/bench/%.c build/flags
 	$(SAY) CC $@

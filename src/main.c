@@ -201,9 +201,11 @@ static int world_start(struct world *world)
     world->io = io_epoll_new();
     if (!world->io)
         return -ENOMEM;
-    world->log = (struct log){world->config.log_level, io_epoll_stderr_is_journal(),
-                              world_wall_us,           world->io,
-                              log_write_stderr,        NULL};
+    world->log = (struct log){.level = world->config.log_level,
+                              .journald = io_epoll_stderr_is_journal(),
+                              .wall_us = world_wall_us,
+                              .clock = world->io,
+                              .write = log_write_stderr};
     if (world->config.reuse_port)
         io_epoll_reuse_ports(world->io);
     loop_init(&world->loop, world->io);

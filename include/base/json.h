@@ -23,6 +23,9 @@ void json_close(struct json *json);
 void json_list_open(struct json *json, const char *name);
 void json_list_close(struct json *json);
 
+/* The place of a value that the caller writes, JSON in one line. */
+struct text *json_place(struct json *json, const char *name);
+
 void json_number(struct json *json, const char *name, uint64_t value);
 
 /* As json_number, but 0 means that there is none: null. */

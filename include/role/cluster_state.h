@@ -69,6 +69,7 @@ struct sending {
     uint64_t from,
         to; /* once it is answered, the member has all batches of these numbers, `to` not included */
     size_t bytes;
+    uint64_t sent_us;
     uint16_t status;
 };
 
@@ -136,6 +137,7 @@ struct peer {
     struct sending sendings[PUSH_BATCHES_MAX]; /* a ring */
     unsigned sending_first, sending_count;
     size_t sending_bytes;
+    struct histogram push_us; /* from the sending of a batch to its answer */
 
     struct repair repair;
     bool gather_checked; /* compared with since it knows us */
@@ -224,7 +226,8 @@ struct cluster {
     struct batch batch; /* of this turn */
     struct batch spare; /* for all others; empty between two uses */
     uint64_t batch_number;
-    bool changed; /* something was written in this turn */
+    uint64_t push_p50_us, push_p99_us; /* see cluster_tell_push */
+    bool changed;                      /* something was written in this turn */
 
     uint64_t repairing_with, repairing_until_us; /* a member's number, see REPAIR_LEASE_US */
     struct gather gather;
@@ -280,8 +283,10 @@ struct slice hello_print(struct cluster *cluster, char *room, size_t room_bytes)
 
 enum hello_result { HELLO_FINE, HELLO_SELF, HELLO_BROKEN };
 
-/* Takes in what a member answered; its number to *id. */
-enum hello_result hello_take(struct cluster *cluster, struct slice body, uint64_t *id);
+/* Takes in what a member answered; its number to *id. When it is broken, *why is a sentence that says why not; else NULL. Valid until
+ * the next one. */
+enum hello_result hello_take(struct cluster *cluster, struct slice body, uint64_t *id,
+                             const char **why);
 
 /* join.c */
 

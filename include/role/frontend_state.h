@@ -16,7 +16,9 @@
 #include "net/reply.h"
 #include "net/resolver.h"
 #include "role/frontend.h"
+#include "role/history.h"
 #include "role/key.h"
+#include "role/members.h"
 
 enum {
     FRONTEND_TICK_US = 50 * 1000,     /* how often all this is looked after */
@@ -38,10 +40,17 @@ enum {
         1024, /* a body up to this is taken whole before it is passed on; a larger one streams */
     RELAY_STREAM_BYTES = 256 * 1024, /* of a streaming answer that its client has not taken */
     RELAY_TRIES_MAX = 6,
-    RELAY_LATE_US = 500 * 1000,  /* so late a node may carry out the first try of a write */
+    RELAY_LATE_US = 250 * 1000,  /* so late a node may carry out the first try of a write */
     RELAY_PARK_US = 1500 * 1000, /* a request waits so long for a member that is ready */
     RELAY_ASK_AGAIN_US =
-        500 * 1000,     /* while keys move, a request that waits is asked anew so often */
+        500 * 1000,         /* while keys move, a request that waits is asked anew so often */
+    SEARCHES_MAX = 16,      /* lists of keys that are made at a time */
+    SEARCH_KEYS_MAX = 1000, /* of one of them; a sentence in search.c says so */
+    SEARCH_BYTES_MAX =
+        13 * 1024 * 1024, /* what a node may answer: SEARCH_KEYS_MAX of the longest keys */
+    SEARCH_ANSWER_US =
+        30 * 1000 * 1000, /* a node that looks for keys must say something within it */
+
     PARKED_MAX = 65536, /* requests that wait so, of one partition */
     RETRY_TOKENS_MAX =
         20000, /* retries that may be made at once; each request earns a tenth of one */
@@ -82,7 +91,7 @@ enum relay_state {
     RELAY_UPLOADING, /* its body comes in parts */
     RELAY_SENDING,   /* it is on its way, or about to be sent again */
     RELAY_PARKED,    /* nobody is ready */
-    RELAY_WAITING,   /* while keys move: nothing has changed yet, it is asked anew soon */
+    RELAY_WAITING,   /* it is asked anew soon, see relay_wait */
     RELAY_ANSWERED,  /* what can be known of the answer is known */
 };
 
@@ -95,6 +104,10 @@ struct upload {
     uint64_t bytes; /* so far */
 };
 
+struct relay_list {
+    struct relay *first, *last;
+};
+
 /* One request. */
 struct relay {
     struct frontend *frontend;
@@ -103,13 +116,16 @@ struct relay {
     struct request *request;       /* deferred, or with a body under way */
     struct attempt *attempt;       /* NULL between two */
     struct backend *avoid;         /* where the last try failed */
-    struct relay *previous, *next; /* of those that are parked, or free */
+    struct relay *previous, *next; /* of those that are parked, or wait */
+    struct relay_list *list;       /* that it waits in */
     uint64_t key_hash;
     uint64_t version; /* of the first try; 0 before */
     uint64_t after;   /* what it is to be at least, as its client wants it */
     uint64_t
         before_us; /* its client wants it carried out before that time of the node's clock; or 0 */
-    uint64_t late_us;       /* the first try shall be, by that of the first node */
+    uint64_t late_us; /* the first try shall be, by that of the first node */
+    uint64_t
+        settled_us; /* the same by the time of this loop: then it was carried out, or never will be */
     uint64_t other_version; /* of the key in the other clusters; 0 when they know nothing of it */
     uint64_t
         held_until_us; /* a node may keep it so long, as its client says; 0: it does not wait */
@@ -193,10 +209,15 @@ struct backend {
     bool in_list;       /* the same, of a list that is being read */
     bool up;            /* it answers */
     bool is_ready;
-    bool wrong;                  /* it is of another partition */
-    bool usable;                 /* requests can be sent there now */
-    bool leaving;                /* to be forgotten */
-    char says[40];               /* its partition, as it says */
+    bool wrong;                 /* it is of another partition */
+    bool usable;                /* requests can be sent there now */
+    bool leaving;               /* to be forgotten */
+    char says[40];              /* its partition, as it says */
+    enum member_phase phase;    /* what it is doing, the same */
+    uint64_t records;           /* what it has, deletes too, the same */
+    unsigned gathered_permille; /* how much of everything that is, the same */
+    uint64_t push_p50_us,
+        push_p99_us; /* how long its pushes took of late, the same; HISTORY_NONE when there were none */
     uint64_t requests, failures; /* so far */
 };
 
@@ -243,7 +264,8 @@ struct frontend {
     struct partition *partitions;
     struct route *previous_route;
     struct partition *previous; /* NULL unless keys are moving to another number of partitions */
-    struct relay *again_first, *again_last; /* to be asked anew, in this order */
+    struct relay_list settling,
+        asking; /* those that wait: for the end of a first try; while keys move, for a change */
     struct pool relays, attempts;
     struct loop_hook hook;
     struct loop_timer tick, drain_timer;
@@ -255,6 +277,8 @@ struct frontend {
     struct frontend_counters counters;
     struct histogram
         latency_us; /* from the read of a request to its answer; not of those that wait by wish */
+    struct history history;
+    unsigned searches;     /* under way */
     char scrap[16 * 1024]; /* where bodies go that nobody wants */
 };
 
@@ -305,11 +329,21 @@ void relay_start(struct relay *relay, struct request *deferred);
 /* Sends it, or parks it. */
 void relay_send(struct relay *relay);
 
-/* Its attempt has ended without an answer. `lost`: the node may have carried it out. */
+/* Sends it once more. `lost`: the node that it was sent to may have carried it out, or still do so. */
+void relay_send_again(struct relay *relay, bool lost);
+
+/* Its attempt has ended without an answer, so it is sent again, if that is allowed. `lost` as above. */
 void relay_failed(struct relay *relay, bool lost);
 
 /* Its client should not be kept waiting any more. */
 void relay_hurry(struct relay *relay);
+
+/* It is sent anew at that time of the loop, or some ticks after it when others in the list, which is one of the front-end's, have later
+ * times. */
+void relay_wait(struct relay *relay, struct relay_list *list, uint64_t until_us);
+
+/* Sends those whose time has come. */
+void relays_tick(struct frontend *frontend);
 
 /* The pieces of the request, for this try; `room` is for the lines between them. Returns how many. */
 enum { RELAY_PIECES_MAX = 3, RELAY_LINES_BYTES = 192 };
@@ -341,8 +375,6 @@ void moving_look_there(struct relay *relay);
 
 /* A whole answer is there: whether its client rather waits for another one. Then it is asked anew in a moment. */
 bool moving_wait(struct relay *relay);
-void moving_tick(struct frontend *frontend);
-void moving_forget(struct relay *relay);
 
 /* relay_answer.c: the answer to it. */
 
@@ -452,11 +484,21 @@ bool partition_may_retry(struct partition *partition);
 /* What keeps it from being used, for a client; static. */
 struct http_error partition_trouble(const struct partition *partition);
 
-/* frontend_status.c, frontend_metrics.c, frontend_page.c and frontend_figures.c: each writes a whole reply. */
+/* search.c: /-/keys. Its head is looked at first, and refused when the query is wrong. */
+
+struct search;
+void search_on_head(struct request *request, struct slice query);
+void search_on_request(struct frontend *frontend, struct request *request, struct slice query);
+void search_free(struct search *search);
+
+/* For /-/history. */
+void frontend_take_sample(struct frontend *frontend);
+
+/* frontend_status.c, frontend_metrics.c, frontend_lines.c and frontend_figures.c: each writes a whole reply. */
 
 void frontend_reply_status(struct frontend *frontend, struct request *request);
 void frontend_reply_metrics(struct frontend *frontend, struct request *request);
-void frontend_reply_page(struct frontend *frontend, struct request *request);
+void frontend_reply_front(struct frontend *frontend, struct request *request);
 void frontend_reply_ready(struct frontend *frontend, struct request *request);
 
 #endif

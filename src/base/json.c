@@ -52,6 +52,12 @@ void json_list_close(struct json *json)
     put_end(json, "]");
 }
 
+struct text *json_place(struct json *json, const char *name)
+{
+    put_place(json, name);
+    return &json->text;
+}
+
 void json_number(struct json *json, const char *name, uint64_t value)
 {
     put_place(json, name);

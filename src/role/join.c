@@ -42,7 +42,8 @@ static void foreign_address(struct probe *probe)
     if (cluster->refused)
         return;
     cluster->refused = "Another node has this node's address (--advertise): stop one of the two.";
-    log_event(cluster->log, LOG_ERROR_LEVEL, "refused", "address=%s msg=\"%s\"",
+    log_event(cluster->log, LOG_ERROR_LEVEL, "refused",
+              "address=%s msg=\"%s\" do=\"stop one of the two, or give it another --advertise\"",
               address_format(&probe->address, text), cluster->refused);
 }
 
@@ -57,9 +58,10 @@ static void probe_on_done(struct fetch *fetch, unsigned status, struct slice bod
     struct probe *probe = probe_of(fetch);
     struct cluster *cluster = probe->cluster;
     uint64_t id = 0;
+    const char *why;
     bool own = is_own_address(cluster, &probe->address);
     if (status == 200) {
-        switch (hello_take(cluster, body, &id)) {
+        switch (hello_take(cluster, body, &id, &why)) {
         case HELLO_SELF:
             own_address(probe);
             break;
@@ -69,6 +71,7 @@ static void probe_on_done(struct fetch *fetch, unsigned status, struct slice bod
             cluster_hurry(cluster);
             break;
         case HELLO_BROKEN:
+            log_refusal(cluster, "join-refused", &probe->address, status, slice_of(why));
             break;
         }
     } else if (status) {
@@ -186,7 +189,9 @@ static void target_on_answer(struct lookup *lookup, const struct address *addres
     struct target *target = (struct target *)((char *)lookup - offsetof(struct target, lookup));
     struct cluster *cluster = target->cluster;
     if (count == 0)
-        log_event(cluster->log, LOG_WARN_LEVEL, "name-unknown", "name=%s", target->host);
+        log_condition(cluster->log, LOG_WARN_LEVEL, "name-unknown", target->host,
+                      "name=%s do=\"correct %s, or the name server; it is asked again every 10 s\"",
+                      target->host, target->is_advertise ? "--advertise" : "--join");
     target->asking = false;
     target->answered = true;
     target->next_us = cluster->loop->now_us + JOIN_LOOKUP_AGAIN_US;
@@ -219,7 +224,9 @@ static void target_add(struct cluster *cluster, const char *text, bool is_advert
     struct target *target = &cluster->targets[cluster->target_count];
     *target = (struct target){.cluster = cluster, .is_advertise = is_advertise};
     if (target_parse(target, text) != 0) {
-        log_event(cluster->log, LOG_ERROR_LEVEL, "bad-address", "address=%s", text);
+        log_event(cluster->log, LOG_ERROR_LEVEL, "bad-address",
+                  "address=%s do=\"write %s as HOST:PORT\"", text,
+                  is_advertise ? "--advertise" : "--join");
         return;
     }
     cluster->target_count++;

@@ -269,7 +269,7 @@ void lane_yield(struct lane *lane)
     while (relays) {
         struct relay *relay = relays;
         relays = relay->next;
-        relay_send(relay);
+        relay_send_again(relay, true);
     }
 }
 

@@ -143,6 +143,11 @@ void members_forget(struct members *members, uint64_t before_us)
 static const char *const phases[] = {"joining", "ready", "leaving"};
 static const char *const states[] = {"here", "left", "dropped"};
 
+const char *phase_name(enum member_phase phase)
+{
+    return phases[phase];
+}
+
 const char *member_phase_name(const struct member *member)
 {
     return member->state == MEMBER_HERE ? phases[member->phase] : states[member->state];

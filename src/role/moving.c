@@ -98,40 +98,8 @@ bool moving_wait(struct relay *relay)
     struct frontend *frontend = relay->frontend;
     if (relay->status != 304 || frontend->loop->now_us >= relay->wait_until_us)
         return false;
-    relay->again_us = frontend->loop->now_us + RELAY_ASK_AGAIN_US;
-    if (relay->again_us > relay->wait_until_us)
-        relay->again_us = relay->wait_until_us;
-    relay->state = RELAY_WAITING;
-    relay->next = NULL;
-    relay->previous = frontend->again_last;
-    if (relay->previous)
-        relay->previous->next = relay;
-    else
-        frontend->again_first = relay;
-    frontend->again_last = relay;
+    uint64_t again_us = frontend->loop->now_us + RELAY_ASK_AGAIN_US;
+    relay_wait(relay, &frontend->asking,
+               again_us < relay->wait_until_us ? again_us : relay->wait_until_us);
     return true;
-}
-
-void moving_forget(struct relay *relay)
-{
-    struct frontend *frontend = relay->frontend;
-    if (relay->previous)
-        relay->previous->next = relay->next;
-    else
-        frontend->again_first = relay->next;
-    if (relay->next)
-        relay->next->previous = relay->previous;
-    else
-        frontend->again_last = relay->previous;
-    relay->state = RELAY_SENDING;
-}
-
-/* They stand in the order in which they came, save for those whose time is over before: these may be late by a moment. */
-void moving_tick(struct frontend *frontend)
-{
-    while (frontend->again_first && frontend->again_first->again_us <= frontend->loop->now_us) {
-        struct relay *relay = frontend->again_first;
-        moving_forget(relay);
-        moving_ask_version(relay);
-    }
 }

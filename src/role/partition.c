@@ -40,7 +40,8 @@ static void log_reached(struct partition *partition)
                   partition->number);
     else
         log_event(log, LOG_ERROR_LEVEL, "partition-lost",
-                  "%s=%u msg=\"no node of it is ready; requests for its keys get 503\"",
+                  "%s=%u msg=\"no node of it is ready; requests for its keys get 503\" do=\"start "
+                  "its nodes, or mend the network to them\"",
                   partition->name, partition->number);
 }
 
@@ -334,8 +335,12 @@ static void seed_on_answer(struct lookup *lookup, const struct address *addresse
 {
     struct seed *seed = (struct seed *)((char *)lookup - offsetof(struct seed, lookup));
     seed->asking = false;
-    if (count > 0) /* else the name servers may just be out of reach */
+    if (count > 0)
         seed_name(seed, addresses, count);
+    else /* the name servers may just be out of reach */
+        log_condition(seed->partition->frontend->log, LOG_WARN_LEVEL, "name-unknown", seed->host,
+                      "name=%s do=\"correct --cluster, or the name server; it is asked again\"",
+                      seed->host);
 }
 
 /* A name is asked for again and again, since others may stand behind it later. */

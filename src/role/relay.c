@@ -1,14 +1,16 @@
 /* One request on its way:
  *
  *   UPLOADING ──body is whole──► SENDING ──whole answer, or a refusal──► ANSWERED
- *                                 │   ▲
- *                     nobody is   ▼   │
- *                     ready      PARKED
+ *                                │ ▲  ▲ │
+ *                     nobody is  ▼ │  │ ▼ it must not be
+ *                     ready   PARKED  WAITING  sent anew yet
  *
  * A long answer is passed on from its head on (`streaming`); another try goes on with it.
  *
  * A try that ends without an answer is followed by one at another member. A write that is tried again carries the time of its first
- * try as its version, so that it cannot overwrite what came after that. */
+ * try as its version, so that it cannot overwrite what came after that. The first try has its version from the node, which is later; so
+ * it is refused there after a while (Fog-Before), and the next one is not sent before that. Else the first one, when it was held
+ * up on its way, could come back over what was written once the next one was seen. */
 #include "role/frontend_state.h"
 
 #include <assert.h>
@@ -302,6 +304,42 @@ struct relay *relay_new(struct frontend *frontend, struct request *request)
     return NULL;
 }
 
+/* Waiting */
+
+void relay_wait(struct relay *relay, struct relay_list *list, uint64_t until_us)
+{
+    relay->again_us = until_us;
+    relay->state = RELAY_WAITING;
+    relay->list = list;
+    relay->next = NULL;
+    relay->previous = list->last;
+    *(list->last ? &list->last->next : &list->first) = relay;
+    list->last = relay;
+}
+
+static void relay_stop_waiting(struct relay *relay)
+{
+    struct relay_list *list = relay->list;
+    *(relay->previous ? &relay->previous->next : &list->first) = relay->next;
+    *(relay->next ? &relay->next->previous : &list->last) = relay->previous;
+    relay->state = RELAY_SENDING;
+}
+
+static void list_tick(struct relay_list *list, uint64_t now_us, void (*send)(struct relay *))
+{
+    while (list->first && list->first->again_us <= now_us) {
+        struct relay *relay = list->first;
+        relay_stop_waiting(relay);
+        send(relay);
+    }
+}
+
+void relays_tick(struct frontend *frontend)
+{
+    list_tick(&frontend->settling, frontend->loop->now_us, relay_send);
+    list_tick(&frontend->asking, frontend->loop->now_us, moving_ask_version);
+}
+
 void relay_free(struct relay *relay)
 {
     if (relay->attempt)
@@ -309,7 +347,7 @@ void relay_free(struct relay *relay)
     if (relay->state == RELAY_PARKED)
         partition_unpark(relay->partition, relay);
     if (relay->state == RELAY_WAITING)
-        moving_forget(relay);
+        relay_stop_waiting(relay);
     relay_blocks_free(relay);
     relay_bytes_free(&relay->sent);
     relay_bytes_free(&relay->got);
@@ -357,10 +395,26 @@ static void relay_stamp(struct relay *relay, const struct backend *backend)
         relay->version = relay->after;
     relay->ahead = relay->version > clock_us || relay->other;
     relay->late_us = clock_us + RELAY_LATE_US;
+    relay->settled_us = frontend->loop->now_us + RELAY_LATE_US;
+}
+
+/* When it may be sent; 0 for now. A write whose first try may still be carried out waits for the end of that; a read behind such a write
+ * waits with it, since it shall see it. */
+static uint64_t settled_us(const struct relay *relay)
+{
+    const struct relay *last = relay->frontend->settling.last;
+    if (relay->write)
+        return relay->lost && !relay->versioned ? relay->settled_us : 0;
+    return last && relay->again_us == 0 && request_follows_write(relay->request) ? last->again_us
+                                                                                 : 0;
 }
 
 void relay_send(struct relay *relay)
 {
+    if (settled_us(relay) > relay->frontend->loop->now_us) {
+        relay_wait(relay, &relay->frontend->settling, settled_us(relay));
+        return;
+    }
     struct backend *backend = partition_choose(relay->partition, relay);
     if (!backend) {
         partition_park(relay->partition, relay);
@@ -382,12 +436,19 @@ static void relay_unanswered(struct relay *relay)
     relay_refuse(relay, 503, "No node of this key's partition has answered; try again.");
 }
 
+void relay_send_again(struct relay *relay, bool lost)
+{
+    relay->lost |= lost && !relay->asks_version;
+    relay_send(relay);
+}
+
 void relay_failed(struct relay *relay, bool lost)
 {
     const struct upload *upload = relay->upload;
     bool given =
         upload && upload->streams && upload->begun && !relay->asks_version; /* and not kept */
-    relay->lost |= lost && (!given || upload->whole);
+    lost &= !given || upload->whole;
+    relay->lost |= lost && !relay->asks_version;
     relay_rewind(relay);
     if (given) {
         relay_refuse(relay, 502,
@@ -403,23 +464,24 @@ void relay_failed(struct relay *relay, bool lost)
         return;
     }
     relay->frontend->counters.retries++;
-    relay_send(relay);
+    relay_send_again(relay, lost);
 }
 
 void relay_hurry(struct relay *relay)
 {
     relay->wait_until_us = 0;
-    if (relay->state == RELAY_WAITING) {
-        moving_forget(relay);
+    if (relay->write)
+        return;
+    if (relay->state == RELAY_WAITING && relay->list == &relay->frontend->asking) {
+        relay_stop_waiting(relay);
         relay_answer(relay);
         return;
     }
-    if (!relay->alone || relay->write || relay->state == RELAY_ANSWERED || relay->hurried ||
-        relay->streaming)
+    if (!relay->alone || relay->state == RELAY_ANSWERED || relay->hurried || relay->streaming)
         return;
     relay->hurried = true;
     relay->alone = false;
-    if (relay->state == RELAY_PARKED)
+    if (relay->state == RELAY_PARKED || relay->state == RELAY_WAITING)
         return;
     if (relay->attempt)
         attempt_give_up(relay->attempt);

@@ -291,7 +291,8 @@ static int reshard_init(struct reshard *reshard)
         .previous_count = config->from_count,
         .resolver = config->resolver,
     };
-    reshard->log = (struct log){LOG_ERROR_LEVEL, false, no_clock, NULL, log_nothing, NULL};
+    reshard->log = (struct log){
+        .level = LOG_ERROR_LEVEL, .journald = false, .wall_us = no_clock, .write = log_nothing};
     reshard->heap = heap_new(0);
     reshard->frontend = frontend_new(reshard->loop, &reshard->log, &inner);
     reshard->sources = calloc(config->from_count, sizeof *reshard->sources);

@@ -9,7 +9,6 @@
 enum {
     SECOND = 1000 * 1000,
     ESTIMATE_US = 2 * SECOND, /* how well a front-end knows its nodes' clock at worst */
-    LATE_US = 600 * 1000, /* a first try may be carried out so late, when another one has been */
 };
 
 typedef unsigned long long ull;
@@ -85,7 +84,7 @@ static void check_unique(struct fleet *fleet, const struct fleet_write *write, u
 static void check_not_revived(struct fleet *fleet, const struct fleet_write *write,
                               uint64_t version, const char *who)
 {
-    if (!write->known_us || version < fleet->offset_us + write->known_us + LATE_US)
+    if (!write->known_us || version < fleet->offset_us + write->known_us)
         return;
     for (unsigned i = 0; i < fleet->write_count; i++) {
         const struct fleet_write *later = fleet->writes[i];

@@ -204,6 +204,38 @@ static void test_a_batch_that_failed_is_not_confirmed_by_the_next_one(void **sta
     cluster_forget_copies(in.cluster, copies);
 }
 
+/* Both the member's figure and that of all: 700 µs from the sending to the answer. A batch that failed counts for nothing. */
+static void test_the_time_of_a_push_is_that_until_its_answer(void **state)
+{
+    (void)state;
+    enum { PUSH_US = 700 };
+    static const char *const answers[] = {"HTTP/1.1 507 No\r\nContent-Length: 0\r\n\r\n",
+                                          "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"};
+    struct member *member = meet(2);
+    struct peer *peer = member->peer;
+    const struct histogram *push_us = cluster_peer_figures(in.cluster, member).push_us;
+    peer->up = true;
+    push_start(peer);
+    assert_int_equal(upstream_connect(peer->push, &peer->member->address), 0);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(histogram_count(push_us), 0);
+        write_key(i, 1);
+        push_turn_end(in.cluster);
+        loop_turn(&in.loop, 0);
+        push_turn_end(in.cluster);
+        loop_turn(&in.loop, 0);
+        assert_int_equal(peer->sending_count, 1);
+        in.io->now_us += PUSH_US;
+        fake_feed(in.io, ((struct conn *)peer->push)->fd, slice_of(answers[i]));
+        loop_turn(&in.loop, 0);
+        assert_int_equal(peer->sending_count, 0);
+    }
+    assert_int_equal(histogram_count(push_us), 1);
+    assert_int_equal(push_us->max_us, PUSH_US);
+    assert_int_equal(histogram_count(&cluster_counters(in.cluster)->push_us), 1);
+    assert_null(cluster_peer_figures(in.cluster, in.cluster->members.list[0]).push_us);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -217,6 +249,8 @@ int main(void)
                                         begin, end),
         cmocka_unit_test_setup_teardown(test_a_batch_that_failed_is_not_confirmed_by_the_next_one,
                                         begin, end),
+        cmocka_unit_test_setup_teardown(test_the_time_of_a_push_is_that_until_its_answer, begin,
+                                        end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -160,7 +160,8 @@ static void begin(void)
     io = fake_io_new();
     io->may_connect = true;
     loop_init(&loop, &io->io);
-    quiet = (struct log){LOG_WARN_LEVEL, false, log_clock, NULL, log_nothing, NULL};
+    quiet = (struct log){
+        .level = LOG_WARN_LEVEL, .journald = false, .wall_us = log_clock, .write = log_nothing};
     frontend = frontend_new(&loop, &quiet, &config);
     assert_non_null(frontend);
     assert_int_equal(frontend_listen(frontend, &address, -1), 0);
@@ -364,7 +365,7 @@ static void test_client_leaves(void **state)
 
 /* Tries */
 
-/* The first try must be carried out soon or never, the second has the first one's version. */
+/* The first try must be carried out soon or never; the second comes after that, and has the first one's version. */
 static void test_write_again(void **state)
 {
     (void)state;
@@ -375,7 +376,12 @@ static void test_write_again(void **state)
     assert_false(asked_has(first, "Fog-Version: "));
     unsigned node = node_of(nodes.asked[first].fd);
     uint64_t clock_us = io->now_us + io->wall_ahead_us;
+    uint64_t before_us = strtoull(strstr(nodes.asked[first].text, "Fog-Before: ") + 12, NULL, 10);
+    assert_true(before_us <= clock_us + RELAY_LATE_US);
     lose(nodes.asked[first].fd);
+    pass(RELAY_LATE_US - FRONTEND_TICK_US);
+    assert_int_equal(asked_for("a"), first);
+    pass(2 * FRONTEND_TICK_US);
     unsigned again = asked_for("a");
     assert_int_not_equal(again, first);
     assert_int_not_equal(node_of(nodes.asked[again].fd), node);
@@ -385,6 +391,26 @@ static void test_write_again(void **state)
     uint64_t version = strtoull(at + 13, NULL, 10);
     assert_true(version <= clock_us && version + SECOND > clock_us);
     say(nodes.asked[again].fd, OK);
+    settle();
+    expect(&reader, 200, "");
+}
+
+/* What its client asks behind it sees it. */
+static void test_read_behind_write_again(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, PUT("a"));
+    ask(&reader, GET("a"));
+    unsigned count = nodes.count;
+    lose(nodes.asked[asked_for("a")].fd);
+    ask(&reader, GET("b"));
+    pass(RELAY_LATE_US - FRONTEND_TICK_US);
+    assert_int_equal(nodes.count, count);
+    pass(2 * FRONTEND_TICK_US);
+    assert_int_equal(nodes.count, count + 3);
+    assert_true(asked_has(count, "Fog-Version: "));
+    say(nodes.asked[count].fd, OK);
     settle();
     expect(&reader, 200, "");
 }
@@ -446,6 +472,7 @@ static void test_unsure(void **state)
     struct reader reader = reader_new();
     ask(&reader, PUT("a"));
     lose(nodes.asked[0].fd);
+    pass(RELAY_LATE_US + FRONTEND_TICK_US);
     for (unsigned i = 1; i < nodes.count && i < RELAY_TRIES_MAX; i++) {
         say(nodes.asked[i].fd, "HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n");
         settle();
@@ -881,6 +908,7 @@ int main(void)
         TEST(test_half_closed),
         TEST(test_client_leaves),
         TEST(test_write_again),
+        TEST(test_read_behind_write_again),
         TEST(test_late_write),
         TEST(test_write_after),
         TEST(test_far_future),
