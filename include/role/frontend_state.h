@@ -202,6 +202,8 @@ struct backend {
     uint64_t hello_due_us, retry_us, backoff_us;
     uint64_t asked_us;              /* when the hello under way was */
     uint64_t clock_us, clock_at_us; /* its wall clock was this at that loop time, or more */
+    uint64_t digest;                /* of its table, as it last said */
+    unsigned read_pass;             /* of reshard, that last read all of it */
     unsigned lane_count;
     unsigned in_flight; /* requests on shared lanes */
     struct seed *seed;  /* that named it, or a name of which it is an address; NULL for none */

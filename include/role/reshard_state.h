@@ -71,7 +71,9 @@ struct source {
     uint64_t settled; /* deletes up to this version are settled */
     uint32_t shard;   /* that it has come to */
     unsigned damaged; /* streams, one after the other */
+    uint64_t digest;  /* of the member's table, when this pass began with it */
     bool calling, good, paused, done;
+    bool broken;         /* more than one member was read in this pass */
     const char *trouble; /* why the stream was left; static */
 };
 
@@ -82,6 +84,7 @@ struct target {
     struct batch *open[2];      /* being filled: by batch->counts */
     struct batch *queue, **end; /* to be sent */
     unsigned in_flight;
+    bool broken; /* more than one member was given what this pass has read */
 };
 
 enum reshard_step { RESHARD_LOOKING, RESHARD_COPYING, RESHARD_BETWEEN, RESHARD_OVER };
@@ -108,6 +111,7 @@ struct reshard {
     enum reshard_step step;
     enum reshard_result result;
     unsigned pass;
+    unsigned clean_from;                /* passes have brought nothing new since this one */
     uint64_t pass_us;                   /* when this pass began; loop time */
     uint64_t counted;                   /* records of this pass that were new and count */
     uint64_t records, bytes, fresh;     /* of this pass */
@@ -145,6 +149,10 @@ int source_init(struct source *source, struct reshard *reshard, struct partition
 void source_free(struct source *source);
 void source_begin(struct source *source); /* a pass */
 void source_tick(struct source *source);
+
+/* Whether no member that can be reached has what was not read: each was read whole in a pass from `clean_from` on, or has the same as
+ * one that was. */
+bool source_is_covered(const struct source *source, unsigned clean_from);
 
 /* reshard_target.c */
 

@@ -172,6 +172,8 @@ static bool take_hello(struct backend *backend, struct slice body)
             take_speaker(backend, line);
         else if (slice_starts(line, SLICE("clock ")))
             take_clock(backend, after(line, 6));
+        else if (slice_starts(line, SLICE("digest ")))
+            slice_hex(after(line, 7), &backend->digest);
         else if (slice_starts(line, SLICE("partition "))) {
             take_partition(backend, after(line, 10));
             placed = true;

@@ -218,15 +218,10 @@ static void refuse_parked(struct partition *partition)
 
 /* Whom it has */
 
-static bool same_address(const struct address *a, const struct address *b)
-{
-    return a->port == b->port && memcmp(a->ip, b->ip, sizeof a->ip) == 0;
-}
-
 static struct backend *partition_find(struct partition *partition, const struct address *address)
 {
     for (unsigned i = 0; i < partition->backend_count; i++)
-        if (same_address(&partition->backends[i]->address, address))
+        if (address_equal(&partition->backends[i]->address, address))
             return partition->backends[i];
     return NULL;
 }

@@ -73,16 +73,11 @@ void contact_closed(struct reshard *reshard, struct contact *contact, int error)
     contact->turn++;
 }
 
-static bool same_address(const struct address *a, const struct address *b)
-{
-    return a->port == b->port && memcmp(a->ip, b->ip, sizeof a->ip) == 0;
-}
-
 static bool is_usable(const struct contact *contact)
 {
     const struct partition *partition = contact->partition;
     for (unsigned i = 0; i < partition->usable_count; i++)
-        if (same_address(&partition->usable[i]->address, &contact->address))
+        if (address_equal(&partition->usable[i]->address, &contact->address))
             return true;
     return false;
 }
@@ -218,22 +213,52 @@ static bool all_copied(struct reshard *reshard)
     return true;
 }
 
+/* Whether everything that was read was there already, at one member of each new cluster: what one had and another one had not yet
+ * may have been lost with it. */
+static bool pass_is_clean(const struct reshard *reshard)
+{
+    bool broken = false;
+    for (unsigned i = 0; i < reshard->config.to_count; i++)
+        broken = broken || reshard->targets[i].broken;
+    return reshard->counted == 0 && !broken;
+}
+
+static bool all_covered(const struct reshard *reshard)
+{
+    for (unsigned i = 0; i < reshard->config.from_count; i++)
+        if (!source_is_covered(&reshard->sources[i], reshard->clean_from))
+            return false;
+    return true;
+}
+
+static void reshard_give_up(struct reshard *reshard)
+{
+    if (reshard->counted)
+        reshard_fail(reshard, "The old clusters are still written to: restart all front-ends with "
+                              "--cluster NEW --previous-cluster OLD, and run this again.");
+    else
+        reshard_fail(reshard,
+                     "Connections broke in every pass, or nodes of an old cluster do not "
+                     "agree and could not all be read: run this again when they are well.");
+}
+
 static void reshard_end_pass(struct reshard *reshard)
 {
     unsigned from = reshard->config.from_count, to = reshard->config.to_count;
     reshard->step = RESHARD_BETWEEN;
+    if (!pass_is_clean(reshard))
+        reshard->clean_from = reshard->pass + 1;
     reshard_say(reshard, "pass %u: %llu records, %llu of them were new; %.1f s\n", reshard->pass,
                 (unsigned long long)reshard->records, (unsigned long long)reshard->fresh,
                 (double)(reshard->loop->now_us - reshard->pass_us) / 1e6);
-    if (reshard->counted == 0) {
+    if (pass_is_clean(reshard) && all_covered(reshard)) {
         reshard_say(reshard,
                     "Done: every key of the %u old cluster%s is in the %u new one%s. Now restart "
                     "the front-ends without --previous-cluster, then stop the old nodes.\n",
                     from, from == 1 ? "" : "s", to, to == 1 ? "" : "s");
         reshard_end(reshard, RESHARD_DONE);
     } else if (reshard->pass == RESHARD_PASSES_MAX) {
-        reshard_fail(reshard, "The old clusters are still written to: restart all front-ends with "
-                              "--cluster NEW --previous-cluster OLD, and run this again.");
+        reshard_give_up(reshard);
     }
 }
 
@@ -318,6 +343,7 @@ struct reshard *reshard_new(struct loop *loop, const struct reshard_config *conf
     reshard->loop = loop;
     reshard->config = *config;
     reshard->tick.on_time = on_tick;
+    reshard->clean_from = 1;
     if (reshard_init(reshard) != 0) {
         reshard_destroy(reshard);
         return NULL;

@@ -95,6 +95,58 @@ static void on_body(struct call *call, struct slice bytes)
         source_pause(source);
 }
 
+static struct backend *source_member(const struct source *source)
+{
+    const struct partition *partition = source->contact.partition;
+    for (unsigned i = 0; i < partition->usable_count; i++)
+        if (address_equal(&partition->usable[i]->address, &source->contact.address))
+            return partition->usable[i];
+    return NULL;
+}
+
+/* All of one member, from the beginning to the end? */
+static void source_read(struct source *source)
+{
+    struct backend *member = source_member(source);
+    source->done = true;
+    source->damaged = 0;
+    if (member && !source->broken)
+        member->read_pass = source->reshard->pass;
+}
+
+/* Two tables that are the same now, and one of them as it was when it was begun to be read. */
+static bool is_same(const struct source *source, const struct backend *member)
+{
+    const struct partition *partition = source->contact.partition;
+    for (unsigned i = 0; i < partition->usable_count; i++) {
+        const struct backend *other = partition->usable[i];
+        if (other->read_pass == source->reshard->pass && other->digest == source->digest)
+            return member->digest == source->digest;
+    }
+    return false;
+}
+
+/* Whether it is not known yet if a member can be read. */
+static bool is_open(const struct backend *member)
+{
+    bool known = member->up ? !member->is_ready : member->backoff_us > 0;
+    return (member->listed || member->seed) && !member->usable && !member->leaving && !known;
+}
+
+bool source_is_covered(const struct source *source, unsigned clean_from)
+{
+    const struct partition *partition = source->contact.partition;
+    for (unsigned i = 0; i < partition->backend_count; i++)
+        if (is_open(partition->backends[i]))
+            return false;
+    for (unsigned i = 0; i < partition->usable_count; i++) {
+        const struct backend *member = partition->usable[i];
+        if (member->read_pass < clean_from && !is_same(source, member))
+            return false;
+    }
+    return true;
+}
+
 static void on_end(struct call *call, enum call_result result)
 {
     struct source *source = source_of_call(call);
@@ -105,11 +157,11 @@ static void on_end(struct call *call, enum call_result result)
     if (source->reshard->step == RESHARD_OVER)
         return;
     if (whole) {
-        source->done = true;
-        source->damaged = 0;
+        source_read(source);
         upstream_close(source->contact.upstream, 0);
         return;
     }
+    source->broken = true;
     source->damaged = source->trouble ? source->damaged + 1 : source->damaged;
     upstream_close(source->contact.upstream, -ECONNRESET);
 }
@@ -128,6 +180,9 @@ static void source_call(struct source *source)
     struct conn_piece piece = {.data = head, .len = (size_t)len};
     if (source->calling || source->done || source->reshard->step != RESHARD_COPYING)
         return;
+    const struct backend *member = source_member(source);
+    if (!source->broken)
+        source->digest = member ? member->digest : 0;
     wire_reader_init(&source->reader, source->reshard->heap, RECORD_VALUE_BYTES_MAX);
     source->trouble = NULL;
     source->good = false;
@@ -157,7 +212,7 @@ void source_begin(struct source *source)
     source->settled = source->newest > RESHARD_SETTLED_US ? source->newest - RESHARD_SETTLED_US : 0;
     source->newest = 0;
     source->shard = 0;
-    source->done = false;
+    source->done = source->broken = false;
 }
 
 void source_tick(struct source *source)

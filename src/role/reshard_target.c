@@ -197,6 +197,7 @@ static void on_open(struct upstream *upstream)
 static void on_closed(struct upstream *upstream, int error)
 {
     struct target *target = upstream_owner(upstream);
+    target->broken = target->broken || error;
     contact_closed(target->reshard, &target->contact, error);
 }
 
@@ -226,6 +227,7 @@ void target_begin(struct target *target)
         upstream_close(target->contact.upstream, 0);
     else
         target->contact.turn++;
+    target->broken = false;
 }
 
 void target_tick(struct target *target)
