@@ -213,6 +213,7 @@ struct backend {
     bool is_ready;
     bool wrong;                 /* it is of another partition */
     bool usable;                /* requests can be sent there now */
+    bool told;                  /* the same, as the log says it */
     bool leaving;               /* to be forgotten */
     char says[40];              /* its partition, as it says */
     enum member_phase phase;    /* what it is doing, the same */
