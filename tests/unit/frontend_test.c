@@ -856,6 +856,10 @@ static void test_keys(void **state)
     settle();
     expect(&reader, 200, "a1\na2\n");
     expect(&reader, 200, "value");
+    ask(&reader, GET(KEYS));
+    say(nodes.asked[asked_for(KEYS)].fd, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    settle();
+    expect(&reader, 200, "");
     assert_int_equal(frontend->searches, 0);
 }
 
