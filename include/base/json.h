@@ -42,4 +42,7 @@ void json_bool(struct json *json, const char *name, bool value);
 /* Any bytes; those that are not of ASCII come out as the characters of Latin-1. */
 void json_string(struct json *json, const char *name, struct slice value);
 
+/* A value that is JSON already; blanks at its end are left out. */
+void json_raw(struct json *json, const char *name, struct slice value);
+
 #endif

@@ -105,3 +105,11 @@ void json_string(struct json *json, const char *name, struct slice value)
     }
     text_add(&json->text, "\"");
 }
+
+void json_raw(struct json *json, const char *name, struct slice value)
+{
+    while (value.len > 0 && (unsigned char)value.data[value.len - 1] <= ' ')
+        value.len--;
+    put_place(json, name);
+    text_add_slice(&json->text, value);
+}

@@ -38,22 +38,30 @@ struct lane *backend_lane(struct backend *backend)
     return lane_is_open(backend->shared) ? backend->shared : NULL;
 }
 
+/* A connection that has ended is told as the node's end, if it is that, and else not at all. */
+static void tell_usable(struct backend *backend)
+{
+    bool refuses = backend->up && (!backend->is_ready || backend->wrong);
+    if (backend->usable == backend->told || (backend->told && !refuses))
+        return;
+    backend->told = backend->usable;
+    log_backend(backend, LOG_INFO_LEVEL, backend->told ? "node-usable" : "node-unusable", "");
+}
+
 void backend_update(struct backend *backend)
 {
-    bool usable = is_usable(backend);
-    if (usable == backend->usable)
-        return;
+    bool usable = is_usable(backend), changed = usable != backend->usable;
     backend->usable = usable;
-    if (usable || backend->up) /* else it is down, which was told */
-        log_backend(backend, LOG_INFO_LEVEL, usable ? "node-usable" : "node-unusable", "");
-    partition_update(backend->partition);
+    tell_usable(backend);
+    if (changed)
+        partition_update(backend->partition);
 }
 
 void backend_down(struct backend *backend, const char *why)
 {
     if (backend->up) /* one that had said that it is not ready was expected to go */
         log_backend(backend, backend->is_ready ? LOG_WARN_LEVEL : LOG_INFO_LEVEL, "node-down", why);
-    backend->up = backend->is_ready = false;
+    backend->up = backend->is_ready = backend->told = false;
     upstream_close(backend->control, -ECONNRESET);
     backend_update(backend);
     lanes_close(backend);

@@ -118,7 +118,7 @@ static void on_stopped(struct process *process)
         (struct fleet_process *)((char *)process - offsetof(struct fleet_process, process));
     struct fleet *fleet =
         (struct fleet *)((char *)(reshard - FLEET_RESHARD) - offsetof(struct fleet, processes));
-    if (reshard_result(process->reshard) == RESHARD_DONE && fleet->move.step->act == FLEET_COPY)
+    if (process->command.exit == COMMAND_FINE && fleet->move.step->act == FLEET_COPY)
         fleet_history_moved(fleet, fleet->move.step->to);
 }
 
@@ -151,7 +151,7 @@ static void run_reshard(struct fleet *fleet)
 
 static void reshard_failed(struct fleet *fleet)
 {
-    const char *why = reshard_of(fleet)->process.failure;
+    const char *why = reshard_of(fleet)->process.command.failure;
     world_trace(&fleet->world, "operator", "reshard fails: %s", why);
     if (fleet->calm_us && fleet->move.run_us > fleet->calm_us + LOST_US)
         world_fail(&fleet->world, "reshard fails without any fault: %s", why);
@@ -167,19 +167,18 @@ static bool copy(struct fleet *fleet)
             run_reshard(fleet);
         return false;
     }
-    enum reshard_result result = reshard_result(process->process.reshard);
-    if (result == RESHARD_RUNNING && move->kill_us && fleet->world.now_us >= move->kill_us) {
+    const struct command *command = &process->process.command;
+    if (!command->over && move->kill_us && fleet->world.now_us >= move->kill_us) {
         fleet_kill(fleet, process);
         return move->step->act == FLEET_TRY;
     }
-    if (result == RESHARD_RUNNING || process->draining)
+    if (!command->over || process->draining)
         return false;
-    if (result == RESHARD_FAILED)
+    bool done = command->exit == COMMAND_FINE;
+    if (!done)
         reshard_failed(fleet);
-    if (result == RESHARD_DONE && !process->process.stopped_us) /* a mistake that was planted */
-        on_stopped(&process->process);
     fleet_kill(fleet, process); /* it has ended */
-    return result == RESHARD_DONE;
+    return done;
 }
 
 /* Old nodes */

@@ -89,7 +89,7 @@ static void on_signal(struct loop_timer *timer)
 {
     struct process *process = (struct process *)((char *)timer - offsetof(struct process, signal));
     if (process->reshard)
-        reshard_stop(process->reshard);
+        reshard_command.stop(process->reshard);
     else if (process->frontend)
         frontend_drain(process->frontend);
     else
@@ -219,17 +219,20 @@ static void on_print(void *context, const char *text)
 void process_boot_reshard(struct process *process, struct cables *cables,
                           const struct reshard_config *config, unsigned number, unsigned boot)
 {
-    struct reshard_config own = *config;
-    own.print = on_print;
-    own.context = process;
-    own.failure = process->failure;
-    *process->failure = 0;
+    process->reshard_config = *config;
+    process->command = (struct command){
+        .loop = &process->loop,
+        .reshard = &process->reshard_config,
+        .print = on_print,
+        .context = process,
+        .exit = COMMAND_WRONG,
+    };
     process_begin(process, cables, number, boot);
-    process->reshard = reshard_new(&process->loop, &own);
+    process->reshard = reshard_command.start(&process->command);
     if (process->reshard)
         process_go(process, 0);
     else
-        world_fail(process->world, "reshard_new failed");
+        world_fail(process->world, "reshard does not start");
 }
 
 void process_start(struct process *process, struct cables *cables, const struct limits *limits,
@@ -255,7 +258,7 @@ void process_end(struct process *process)
     if (process->frontend)
         frontend_destroy(process->frontend);
     if (process->reshard)
-        reshard_destroy(process->reshard);
+        reshard_command.destroy(process->reshard);
     process->node = NULL;
     process->frontend = NULL;
     process->reshard = NULL;

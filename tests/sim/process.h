@@ -3,6 +3,7 @@
 #define SIM_PROCESS_H
 
 #include "io_sim.h"
+#include "role/command.h"
 #include "role/frontend.h"
 #include "role/node.h"
 #include "role/reshard.h"
@@ -15,8 +16,9 @@ struct process {
     struct log log;
     struct node *node;         /* or */
     struct frontend *frontend; /* or */
-    struct reshard *reshard;   /* the others are NULL */
-    char failure[RESHARD_FAILURE_BYTES];
+    void *reshard;             /* of reshard_command; the others are NULL */
+    struct command command;
+    struct reshard_config reshard_config;
     struct world *world;
     struct cable_host host;
     struct address address;
@@ -46,7 +48,7 @@ void process_move(struct process *process, unsigned time);
 void process_boot_frontend(struct process *process, struct cables *cables,
                            const struct frontend_config *config, unsigned number, unsigned boot);
 
-/* And for keys on the move: config->print and what follows are filled in here. */
+/* And for keys on the move; `config` is copied. */
 void process_boot_reshard(struct process *process, struct cables *cables,
                           const struct reshard_config *config, unsigned number, unsigned boot);
 
