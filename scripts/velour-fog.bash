@@ -36,8 +36,8 @@ _velour_fog() {
     words=("${words[@]:1}")
 
     help=$("$1" --help 2>/dev/null </dev/null) || return
-    commands=$(sed -nE '/^$/q; s/^/ /; s/velour-fog ([a-z|]+) --help/\n\1\n/g; p' <<<"$help" | grep -E '^[a-z|]+$' | tr '|\n' '  ')
-    commands="node $commands"
+    # Those that are named in the first lines, as 'velour-fog one --help' or after a colon.
+    commands="node $(sed -nE '/^$/q; /^ / { s/velour-fog|--help|^.*:|[,|]/ /g; p; }' <<<"$help" | xargs)"
     offered=$commands
     if [ "${#words[@]}" -gt 0 ]; then
         offered=
@@ -51,7 +51,7 @@ _velour_fog() {
             takes[--${BASH_REMATCH[1]}]=${BASH_REMATCH[3]}
         fi
     done <<<"$help"
-    read -ra places < <(sed -nE '1 { s/^Usage: velour-fog [^ ]+//; s/\[OPTION\].*//; s/--[a-z-]+ [^ ]+//g; y/[]/  /; p; }' <<<"$help")
+    read -ra places < <(sed -nE '1 { s/^Usage: velour-fog [^ ]+//; s/\[OPTION\].*//; s/--[a-z-]+ [^ ]+//g; p; }' <<<"$help")
 
     # What the word that is typed stands for: an option's value, or the next of the places.
     place=0
@@ -74,17 +74,19 @@ _velour_fog() {
     else
         wanted=${places[place]-}
         offered="$offered ${!takes[*]} --help --version"
+        # One that may be left out: then it is the next one already.
+        if [[ $wanted == \[*\] ]]; then wanted="${wanted//[\[\]]/} ${places[place + 1]-}"; fi
     fi
 
     # Of several addresses, it is the last one.
-    if [[ $wanted == MEMBERS || $wanted == HOST:PORT ]] && [[ $typed == *,* ]]; then
+    if [[ $wanted == MEMBERS* || $wanted == HOST:PORT* ]] && [[ $typed == *,* ]]; then
         lead=${typed%,*},
         typed=${typed##*,}
     fi
-    if [ "$wanted" = FILE ]; then compopt -o filenames 2>/dev/null; fi
+    if [[ $wanted == *FILE ]]; then compopt -o filenames 2>/dev/null; fi
     mapfile -t COMPREPLY < <(
         compgen -P "$lead" -W "$offered" -- "$typed"
-        _velour_fog_values "$wanted" "$typed" | while IFS= read -r word; do
+        for word in $wanted; do _velour_fog_values "$word" "$typed"; done | while IFS= read -r word; do
             if [[ $word == "$typed"* ]]; then printf '%s\n' "$lead$word"; fi
         done
     )

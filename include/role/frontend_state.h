@@ -43,13 +43,13 @@ enum {
     RELAY_LATE_US = 250 * 1000,  /* so late a node may carry out the first try of a write */
     RELAY_PARK_US = 1500 * 1000, /* a request waits so long for a member that is ready */
     RELAY_ASK_AGAIN_US =
-        500 * 1000,         /* while keys move, a request that waits is asked anew so often */
-    SEARCHES_MAX = 16,      /* lists of keys that are made at a time */
-    SEARCH_KEYS_MAX = 1000, /* of one of them; a sentence in search.c says so */
-    SEARCH_BYTES_MAX =
-        13 * 1024 * 1024, /* what a node may answer: SEARCH_KEYS_MAX of the longest keys */
-    SEARCH_ANSWER_US =
-        30 * 1000 * 1000, /* a node that looks for keys must say something within it */
+        500 * 1000, /* while keys move, a request that waits is asked anew so often */
+    /* Lists of keys: how many are made at a time, of how many keys (a sentence in search.c says so, too), what one node may answer,
+     * and how soon it must say something. */
+    SEARCHES_MAX = 16,
+    SEARCH_KEYS_MAX = 1000,
+    SEARCH_BYTES_MAX = 13 * 1024 * 1024,
+    SEARCH_ANSWER_US = 30 * 1000 * 1000,
 
     PARKED_MAX = 65536, /* requests that wait so, of one partition */
     RETRY_TOKENS_MAX =

@@ -8,8 +8,9 @@ const TILE = {width: 188, most: 400, height: 52, gap: 8};
 const SQUARE = {width: 18, height: 18, gap: 4};
 const FRONT = {width: 232, height: 52, gap: 44};
 
-/* What /-/status says, of either role: [{title, note, bad, members: [{name, state, text, part, own, cells}]}].
-   `state` is ready, busy (gathers or leaves), down or wrong; `part` how much is gathered, or undefined. */
+/* What /-/status says, of either role: [{title, bad, ready, total, members: [{name, state, text, part, own, skew, cells}]}]. Of very many
+   members only some are told one by one. `state` is ready, busy (gathers or leaves), down or wrong; `part` how much is gathered, or
+   undefined. */
 
 function skewText(seconds) {
   if (!(Math.abs(seconds) > SKEW_SECONDS)) return '';
@@ -29,7 +30,7 @@ function groupsOfNode({cluster}) {
   const members = Object.entries(cluster.members).map(([name, word], i) => memberOf(
     name, word, cluster.members_gathered_permille[name], cluster.clock_skew_seconds[name], [], i === 0));
   const partition = cluster.partition === '-' ? 'Cluster' : `Partition ${cluster.partition}, cluster`;
-  return [{title: `${partition} ${cluster.name}`, bad: false, members}];
+  return [{title: `${partition} ${cluster.name}`, bad: false, members, ready: readyIn(members), total: members.length}];
 }
 
 function wordOf(node) {
@@ -43,7 +44,8 @@ function groupOfPartition(name, partition) {
     address, wordOf(node), node.gathered_permille, node.clock_skew_seconds,
     [node.in_flight, node.requests, node.failures].map(units.count)));
   members.sort((a, b) => a.name.localeCompare(b.name, 'en', {numeric: true}));
-  return {title: `${name} ${partition.number}`, bad: !partition.reached, members};
+  const counts = partition.node_counts, total = Object.values(counts).reduce((sum, count) => sum + count, 0);
+  return {title: `${name} ${partition.number}`, bad: !partition.reached, members, ready: counts.ready + counts.alias, total};
 }
 
 function groupsOf(status) {
@@ -108,12 +110,12 @@ function boxLayout(group, width, labelled) {
 }
 
 function box(group, layout, x, y, width, height) {
-  const ready = readyIn(group.members), all = group.members.length;
+  const {ready, total, members} = group, some = total > members.length ? `, ${members.length} shown` : '';
   const g = svg('g', {class: `box${group.bad ? ' bad' : ''}`, transform: `translate(${x} ${y})`},
     svg('rect', {class: 'frame', width, height, rx: 12}),
     svg('text', {class: 'heading', x: BOX.pad + 2, y: 24}, fitted(group.title, width - 110, 7.6)),
-    svg('text', {class: 'count', x: width - BOX.pad - 2, y: 24, 'text-anchor': 'end'}, `${ready} of ${all} ready`));
-  group.members.forEach((member, i) => {
+    svg('text', {class: 'count', x: width - BOX.pad - 2, y: 24, 'text-anchor': 'end'}, `${ready} of ${total} ready${some}`));
+  members.forEach((member, i) => {
     const column = i % layout.columns, row = Math.floor(i / layout.columns);
     const left = BOX.pad + column * (layout.width + layout.size.gap);
     const top = BOX.head + row * (layout.size.height + layout.size.gap);
@@ -159,9 +161,9 @@ function draw(groups, isFront, width) {
 }
 
 function describe(groups) {
-  return groups.map(({title, members}) => {
+  return groups.map(({title, members, ready, total}) => {
     const rest = members.filter(m => m.state !== 'ready' || m.skew).map(m => `${m.name} ${[m.text, m.skew].filter(Boolean).join(', ')}`);
-    return `${title}: ${readyIn(members)} of ${members.length} ready${rest.length ? '; ' + rest.join('; ') : ''}.`;
+    return `${title}: ${ready} of ${total} ready${rest.length ? '; ' + rest.join('; ') : ''}.`;
   }).join(' ');
 }
 
@@ -198,14 +200,13 @@ function showPicture() {
 }
 
 function showCluster(status) {
-  const groups = groupsOf(status), isFront = status.role !== 'node';
-  const members = groups.flatMap(g => g.members);
+  const groups = groupsOf(status), isFront = status.role !== 'node', sum = name => groups.reduce((n, g) => n + g[name], 0);
   shown = {groups, isFront};
   showPicture();
   tabulate(groups, isFront);
   tellNews(groups);
   const partitions = isFront ? `${plural(status.partitions.length, 'partition')}, ` : '';
-  say('summary', `${partitions}${readyIn(members)} of ${plural(members.length, 'member')} ready`);
+  say('summary', `${partitions}${units.count(sum('ready'))} of ${plural(sum('total'), 'member')} ready`);
 }
 
 new ResizeObserver(showPicture).observe(at('picture'));

@@ -98,7 +98,10 @@ static void frontend_tell(struct fleet *fleet, unsigned i)
 static void host_of(struct fleet *fleet, unsigned place, unsigned number, const char *letter)
 {
     struct fleet_process *process = &fleet->processes[place];
-    process_host(&process->process, &fleet->cables, place);
+    process->host_number = place;
+    if (!fleet->moves && place >= FLEET_NODES_MAX)
+        process->host_number -= FLEET_NODES_MAX / FLEET_SIDES;
+    process_host(&process->process, &fleet->cables, process->host_number);
     snprintf(process->process.host.name, sizeof process->process.host.name, "%s%u", letter, number);
     process->number = place;
 }

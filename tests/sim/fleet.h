@@ -71,6 +71,8 @@ struct fleet_process {
     bool wrong;   /* a front-end that was told nonsense */
     bool retired; /* it does not come back */
     unsigned number, cluster, boots;
+    unsigned
+        host_number; /* of its address and its chance: in fleets without a move, front-ends come right after the nodes of one side */
     unsigned stage,
         booted_stage;  /* of a front-end, while keys move: to be started with; last was */
     uint64_t sound_us; /* of a node: since when nothing has been wrong with it; 0: is */

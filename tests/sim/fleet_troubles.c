@@ -104,7 +104,7 @@ static void frontend_boot(struct fleet *fleet, struct fleet_process *process)
     if (fleet->moves)
         frontend_config_moving(fleet, process, &config);
     process->booted_stage = process->stage;
-    process_boot_frontend(&process->process, &fleet->cables, &config, process->number,
+    process_boot_frontend(&process->process, &fleet->cables, &config, process->host_number,
                           ++process->boots);
 }
 
