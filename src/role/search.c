@@ -92,7 +92,9 @@ static void search_next(struct search *search)
 
 static bool search_add(struct search *search, struct slice lines)
 {
-    char *keys = realloc(search->keys, search->bytes + lines.len + 1);
+    if (lines.len == 0)
+        return true;
+    char *keys = realloc(search->keys, search->bytes + lines.len);
     if (!keys)
         return false;
     search->keys = keys;

@@ -73,6 +73,7 @@ struct fleet_process {
     unsigned number, cluster, boots;
     unsigned
         host_number; /* of its address and its chance: in fleets without a move, front-ends come right after the nodes of one side */
+    unsigned unfreed; /* requests of a front-end that a planted mistake has not freed */
     unsigned stage,
         booted_stage;  /* of a front-end, while keys move: to be started with; last was */
     uint64_t sound_us; /* of a node: since when nothing has been wrong with it; 0: is */

@@ -114,11 +114,34 @@ WRAP(void, upstream_pause, struct upstream *upstream, bool paused)
         __real_upstream_pause(upstream, paused);
 }
 
+static unsigned *unfreed_of(const struct frontend *frontend)
+{
+    for (unsigned i = 0; i < fleet->frontend_count; i++)
+        if (fleet_frontend(fleet, i)->process.frontend == frontend)
+            return &fleet_frontend(fleet, i)->unfreed;
+    return NULL;
+}
+
 WRAP(void, relay_free, struct relay *relay)
 {
-    if (mutates(MUTANT_UNFREED, 1000) && !relay->attempt && relay->state == RELAY_ANSWERED)
+    unsigned *unfreed = mutates(MUTANT_UNFREED, 1000) ? unfreed_of(relay->frontend) : NULL;
+    if (unfreed && !relay->attempt && relay->state == RELAY_ANSWERED) {
         relay->frontend->relays.used++;
+        ++*unfreed;
+    }
     __real_relay_free(relay);
+}
+
+/* Its pool has to be empty then. */
+WRAP(void, frontend_destroy, struct frontend *frontend)
+{
+    unsigned *unfreed =
+        fleet && fleet->world.mutant == MUTANT_UNFREED ? unfreed_of(frontend) : NULL;
+    if (unfreed) {
+        frontend->relays.used -= *unfreed;
+        *unfreed = 0;
+    }
+    __real_frontend_destroy(frontend);
 }
 
 WRAP(void, relay_refuse, struct relay *relay, unsigned status, const char *sentence)
