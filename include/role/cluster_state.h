@@ -154,6 +154,8 @@ struct probe {
     struct upstream *upstream;
     struct fetch fetch;
     uint64_t next_us;
+    uint64_t
+        named_us; /* when it was last said that a member may be there; UINT64_MAX: as an address of --join, so it stays */
     bool used;
     bool busy;
     bool tried; /* once, whatever came of it */

@@ -125,26 +125,46 @@ static void probe_start(struct probe *probe)
         probe_result(probe);
 }
 
-static void probe_add(struct cluster *cluster, const struct address *address)
+static bool is_same(const struct address *a, const struct address *b)
 {
+    return memcmp(a->ip, b->ip, sizeof a->ip) == 0 && a->port == b->port;
+}
+
+/* The one of that address, else one that is free, else the one that was not named for the longest time, as the addresses behind a name
+ * come and go. NULL: all were named now, or are being asked. */
+static struct probe *probe_place(struct cluster *cluster, const struct address *address)
+{
+    struct probe *oldest = NULL;
     for (unsigned i = 0; i < JOIN_ADDRESSES_MAX; i++) {
         struct probe *probe = &cluster->probes[i];
-        if (!probe->used) {
-            probe->used = true;
-            probe->cluster = cluster;
-            probe->address = *address;
-            return;
-        }
-        if (memcmp(&probe->address.ip, address->ip, sizeof address->ip) == 0 &&
-            probe->address.port == address->port)
-            return;
+        if (!probe->used || is_same(&probe->address, address))
+            return probe;
+        if (!probe->busy && (!oldest || probe->named_us < oldest->named_us))
+            oldest = probe;
     }
+    return oldest && oldest->named_us < cluster->loop->now_us ? oldest : NULL;
+}
+
+static void probe_add(struct cluster *cluster, const struct address *address, uint64_t named_us)
+{
+    struct probe *probe = probe_place(cluster, address);
+    if (!probe)
+        return;
+    if (!probe->used || !is_same(&probe->address, address)) {
+        probe->used = true;
+        probe->cluster = cluster;
+        probe->address = *address;
+        probe->next_us = probe->named_us = 0;
+        probe->tried = probe->own = false;
+    }
+    if (named_us > probe->named_us)
+        probe->named_us = named_us;
 }
 
 void join_check_self(struct cluster *cluster)
 {
     const struct address *own = &self_of(cluster)->address;
-    probe_add(cluster, own);
+    probe_add(cluster, own, cluster->loop->now_us);
     for (unsigned i = 0; i < JOIN_ADDRESSES_MAX && cluster->probes[i].used; i++)
         if (is_own_address(cluster, &cluster->probes[i].address))
             cluster->probes[i].own = false; /* to be asked again */
@@ -175,7 +195,8 @@ static void target_has(struct target *target, struct address address)
     struct cluster *cluster = target->cluster;
     address.port = target->port;
     if (!target->is_advertise)
-        probe_add(cluster, &address);
+        probe_add(cluster, &address,
+                  target->next_us == UINT64_MAX ? UINT64_MAX : cluster->loop->now_us);
     else if (!is_own_address(cluster, &address)) {
         struct member *self = self_of(cluster);
         self->address = address;
