@@ -1,11 +1,9 @@
-/* The inside of `velour-fog status`, shared by survey.c (asking all), survey_judge.c (what is wrong), survey_table.c (for a person) and
- * survey_json.c (for a program). Nobody else includes this.
+/* The inside of `velour-fog status`, shared by survey.c (asking all), survey_judge.c (what is wrong), survey_recent.c (what was
+ * measured of late), survey_table.c (for a person) and survey_json.c (for a program). Nobody else includes this.
  *
- *   census: whom does it consist of? ──► each node at once: /-/status, /-/members ──► judge ──► print ──┐
+ *   census: whom does it consist of? ──► each node at once: /-/status, /-/history, /-/members ──► judge ──► print ──┐
  *      ▲                                       └── names members that were not known yet                │
- *      └──────────────────────────────── a while later, with --watch ◄──────────────────────────────────┘
- *
- * There are two rounds at least, as requests a second are counted between them. */
+ *      └──────────────────────────────── a while later, with --watch ◄──────────────────────────────────┘ */
 #ifndef ROLE_SURVEY_STATE_H
 #define ROLE_SURVEY_STATE_H
 
@@ -13,12 +11,12 @@
 #include "role/command.h"
 
 enum {
-    SURVEY_PROBLEMS_MAX = 64,    /* that are told; more are counted */
-    SURVEY_PROBLEM_BYTES = 320,  /* one of them */
-    SURVEY_SAMPLE_US = 1000000,  /* between the first two rounds */
-    SURVEY_SKEW_US = 1000000,    /* a clock that is off by more is a problem */
-    SURVEY_MEMORY_PERCENT = 95,  /* a table that has used more of its memory is one, too */
-    SURVEY_STATUS_BYTES = 65536, /* a node's answer of /-/status */
+    SURVEY_PROBLEMS_MAX = 64,     /* that are told; more are counted */
+    SURVEY_PROBLEM_BYTES = 320,   /* one of them */
+    SURVEY_SKEW_US = 1000000,     /* a clock that is off by more is a problem */
+    SURVEY_MEMORY_PERCENT = 95,   /* a table that has used more of its memory is one, too */
+    SURVEY_STATUS_BYTES = 65536,  /* a node's answer of /-/status */
+    SURVEY_HISTORY_BYTES = 65536, /* and of /-/history */
 };
 
 enum survey_state {
@@ -30,12 +28,14 @@ enum survey_state {
     SURVEY_STATES,
 };
 
-/* Requests at two times. */
-struct survey_sample {
-    double requests;
-    uint64_t at_us;
-    double per_second; /* below 0: not known yet */
+/* What was measured in the last five seconds; below 0 where nothing is known, as in a second without requests. */
+struct survey_recent {
+    double requests; /* a second */
+    double p50, p99; /* latency, in the slowest of these seconds */
+    double push;     /* propagation, 99 % of it, in the slowest one */
 };
+
+extern const struct survey_recent survey_nothing_recent;
 
 /* Who is asked, and what it said in this round. */
 struct survey_node {
@@ -46,7 +46,7 @@ struct survey_node {
     bool listed;         /* somebody names it in this round */
     char *status;        /* NULL: it does not answer, trouble says why */
     const char *trouble; /* static */
-    struct survey_sample sample;
+    struct survey_recent recent;
     char missed_by[ADDRESS_TEXT_BYTES]; /* a member that hears nothing of it, or empty */
 };
 
@@ -54,8 +54,8 @@ struct survey {
     struct command *command;
     struct upstreams *upstreams;
     struct census census;
-    struct survey_node **nodes; /* in order of partitions, and of their names in it */
-    struct survey_sample frontend;
+    struct survey_node **nodes;    /* in order of partitions, and of their names in it */
+    struct survey_recent frontend; /* of that itself */
     unsigned count, room;
     unsigned pending; /* nodes that have not answered in this round */
     unsigned round;   /* from 1 */
@@ -67,6 +67,9 @@ struct survey {
     unsigned problem_count;
     char problems[SURVEY_PROBLEMS_MAX][SURVEY_PROBLEM_BYTES];
 };
+
+/* survey_recent.c: out of an answer of /-/history, whatever it is. */
+struct survey_recent survey_read_recent(struct slice history);
 
 enum survey_state survey_state_of(const struct survey_node *node);
 

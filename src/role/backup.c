@@ -260,6 +260,8 @@ static void begin(struct backup *backup)
                     ? archive_reader_open(&backup->reader, backup->haul.heap, part)
                     : -ENOENT;
     backup->partition = backup->depot.first;
+    if (error && part && backup->haul.command->options.resume)
+        archive_reader_close(&backup->reader);
     if (error == -ENOENT)
         create(backup);
     else if (error)

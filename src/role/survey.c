@@ -22,18 +22,6 @@ double survey_number(const struct survey_node *node, const char *path, double ot
     return json_to_number(value, otherwise);
 }
 
-static void sample_take(struct survey_sample *sample, struct slice status, uint64_t now_us)
-{
-    struct slice value;
-    double requests = json_find(status, "requests.total", &value) ? json_to_number(value, -1) : -1;
-    bool known = sample->at_us && sample->requests >= 0 && requests >= sample->requests;
-    sample->per_second = known && now_us > sample->at_us ? (requests - sample->requests) * 1e6 /
-                                                               (double)(now_us - sample->at_us)
-                                                         : -1;
-    sample->requests = requests;
-    sample->at_us = now_us;
-}
-
 /* Nodes */
 
 static struct survey_node *node_find(const struct survey *survey, struct slice name,
@@ -141,14 +129,13 @@ static void survey_print(struct survey *survey)
 static void survey_end_round(struct survey *survey)
 {
     struct command *command = survey->command;
-    uint64_t wait_us = survey->round == 1 ? SURVEY_SAMPLE_US : command->options.interval_us;
     survey_forget(survey);
-    if (survey->round > 1)
-        survey_print(survey);
-    if (survey->round > 1 && !command->options.watch)
-        command_end(command, survey->problem_count ? COMMAND_WRONG : COMMAND_FINE);
+    survey_print(survey);
+    if (command->options.watch)
+        loop_timer_set(command->loop, &survey->again,
+                       command->loop->now_us + command->options.interval_us);
     else
-        loop_timer_set(command->loop, &survey->again, command->loop->now_us + wait_us);
+        command_end(command, survey->problem_count ? COMMAND_WRONG : COMMAND_FINE);
 }
 
 static void node_done(struct survey_node *node)
@@ -178,6 +165,12 @@ static void on_members(struct ask *ask, unsigned status, struct slice body)
     node_done(node);
 }
 
+static void on_history(struct ask *ask, unsigned status, struct slice body)
+{
+    node_of(ask)->recent = status == 200 ? survey_read_recent(body) : survey_nothing_recent;
+    ask_get(ask, "/-/members", CENSUS_MEMBERS_BYTES_MAX, on_members);
+}
+
 static void on_status(struct ask *ask, unsigned status, struct slice body)
 {
     struct survey_node *node = node_of(ask);
@@ -189,8 +182,7 @@ static void on_status(struct ask *ask, unsigned status, struct slice body)
         node_done(node);
         return;
     }
-    sample_take(&node->sample, body, ask->loop->now_us);
-    ask_get(ask, "/-/members", CENSUS_MEMBERS_BYTES_MAX, on_members);
+    ask_get(ask, "/-/history", SURVEY_HISTORY_BYTES, on_history);
 }
 
 static void node_ask(struct survey_node *node)
@@ -199,23 +191,36 @@ static void node_ask(struct survey_node *node)
     ask_get(&node->ask, "/-/status", SURVEY_STATUS_BYTES, on_status);
 }
 
+static struct survey *survey_of(struct census *census)
+{
+    return (struct survey *)(void *)((char *)census - offsetof(struct survey, census));
+}
+
+static void on_frontend_history(struct ask *ask, unsigned status, struct slice body)
+{
+    struct survey *survey = survey_of((struct census *)ask);
+    survey->frontend = status == 200 ? survey_read_recent(body) : survey_nothing_recent;
+    if (--survey->pending == 0)
+        survey_end_round(survey);
+}
+
 static void on_census(struct census *census)
 {
-    struct survey *survey =
-        (struct survey *)(void *)((char *)census - offsetof(struct survey, census));
+    struct survey *survey = survey_of(census);
     survey->lost = census->failed;
     if (census->failed && survey->round == 1) {
         command_fail(survey->command, COMMAND_UNREACHED, "%s", census->failure);
         return;
     }
     survey->pending = 1; /* so that nothing ends before all are asked */
-    if (census->failed)
-        for (unsigned i = 0; i < survey->count; i++) {
-            survey->nodes[i]->listed = true;
-            node_ask(survey->nodes[i]);
-        }
-    else if (census->is_frontend)
-        sample_take(&survey->frontend, slice_of(census->status), survey->command->loop->now_us);
+    for (unsigned i = 0; census->failed && i < survey->count; i++) {
+        survey->nodes[i]->listed = true;
+        node_ask(survey->nodes[i]);
+    }
+    if (!census->failed && census->is_frontend) {
+        survey->pending++;
+        ask_get(&census->ask, "/-/history", SURVEY_HISTORY_BYTES, on_frontend_history);
+    }
     for (unsigned i = 0; !census->failed && i < census->count; i++)
         node_list(survey, slice_of(census->places[i].name), census->places[i].partition);
     if (--survey->pending == 0)
@@ -275,7 +280,6 @@ static void *survey_start(struct command *command)
     }
     survey->command = command;
     survey->again.on_time = on_again;
-    survey->frontend.per_second = -1;
     survey->upstreams = upstreams_new(command->loop);
     if (!survey->upstreams || census_init(&survey->census, command->loop, survey->upstreams,
                                           command->resolver, name) != 0) {

@@ -15,6 +15,23 @@ static void flush(struct survey *survey, struct json *json)
     json->text.data[0] = 0;
 }
 
+/* What is not known is left out. */
+static void put_recent(struct json *json, const struct survey_recent *recent)
+{
+    const struct {
+        const char *name;
+        double value;
+    } figures[] = {
+        {"requests_per_second", recent->requests},
+        {"latency_p50_seconds", recent->p50},
+        {"latency_p99_seconds", recent->p99},
+        {"push_p99_seconds", recent->push},
+    };
+    for (unsigned i = 0; i < sizeof figures / sizeof *figures; i++)
+        if (figures[i].value >= 0)
+            json_seconds(json, figures[i].name, (uint64_t)(figures[i].value * 1e6));
+}
+
 static void put_node(struct json *json, const struct survey *survey, const struct survey_node *node)
 {
     static const char *const names[SURVEY_STATES] = {
@@ -28,8 +45,8 @@ static void put_node(struct json *json, const struct survey *survey, const struc
     json_string(json, "state", slice_of(names[survey_state_of(node)]));
     if (!node->status)
         json_string(json, "trouble", slice_of(node->trouble));
-    if (node->sample.per_second >= 0 && node->status)
-        json_seconds(json, "requests_per_second", (uint64_t)(node->sample.per_second * 1e6));
+    if (node->status)
+        put_recent(json, &node->recent);
     if (survey_skew(survey, node, &seconds))
         json_seconds_signed(json, "clock_skew_seconds", (int64_t)(seconds * 1e6));
     if (node->status)

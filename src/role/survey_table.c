@@ -9,7 +9,7 @@
 
 static const char bold[] = "1", dim[] = "2", red[] = "31", green[] = "32", yellow[] = "33";
 
-enum column { NAME, STATE, KEYS, MEMORY, RATE, P50, P99, CLOCK, UP, COLUMNS };
+enum column { NAME, STATE, KEYS, MEMORY, RATE, P50, P99, PUSH, CLOCK, UP, COLUMNS };
 
 enum { LEFT = 1 << NAME | 1 << STATE };
 
@@ -56,18 +56,16 @@ static void put_memory(struct table *table, struct slice status)
     if (bytes < 0)
         table_put(table, MEMORY, dim, "-");
     else if (limit > 0)
-        table_put(table, MEMORY, bytes * 100 >= limit * SURVEY_MEMORY_PERCENT ? red : NULL,
-                  "%s of %s", bytes_text(bytes, used), bytes_text(limit, of));
+        table_put(table, MEMORY, bytes * 100 >= limit * SURVEY_MEMORY_PERCENT ? red : NULL, "%s/%s",
+                  bytes_text(bytes, used), bytes_text(limit, of));
     else
         table_put(table, MEMORY, NULL, "%s", bytes_text(bytes, used));
 }
 
-static void put_milliseconds(struct table *table, enum column column, struct slice status,
-                             const char *path)
+static void put_milliseconds(struct table *table, enum column column, double seconds)
 {
-    struct slice value;
-    double ms = json_find(status, path, &value) ? json_to_number(value, -1) * 1000 : -1;
-    if (ms < 0)
+    double ms = seconds * 1000;
+    if (seconds < 0)
         table_put(table, column, dim, "-");
     else
         table_put(table, column, NULL, "%.*f", ms < 10 ? 2 : ms < 100 ? 1 : 0, ms);
@@ -82,10 +80,10 @@ static void put_up(struct table *table, struct slice status)
         table_put(table, UP, NULL, "%" PRIu64 "s", s);
     else if (s < 3600)
         table_put(table, UP, NULL, "%" PRIu64 "m", s / 60);
-    else if (s < 86400)
-        table_put(table, UP, NULL, "%" PRIu64 "h%02" PRIu64 "m", s / 3600, s / 60 % 60);
+    else if (s < 2 * 86400)
+        table_put(table, UP, NULL, "%" PRIu64 "h", s / 3600);
     else
-        table_put(table, UP, NULL, "%" PRIu64 "d%02" PRIu64 "h", s / 86400, s / 3600 % 24);
+        table_put(table, UP, NULL, "%" PRIu64 "d", s / 86400);
 }
 
 static void put_rate(struct table *table, double per_second)
@@ -96,12 +94,13 @@ static void put_rate(struct table *table, double per_second)
         put_count(table, RATE, per_second);
 }
 
-static void put_server(struct table *table, struct slice status, double per_second)
+static void put_server(struct table *table, struct slice status, const struct survey_recent *recent)
 {
     put_memory(table, status);
-    put_rate(table, per_second);
-    put_milliseconds(table, P50, status, "latency_seconds.p50");
-    put_milliseconds(table, P99, status, "latency_seconds.p99");
+    put_rate(table, recent->requests);
+    put_milliseconds(table, P50, recent->p50);
+    put_milliseconds(table, P99, recent->p99);
+    put_milliseconds(table, PUSH, recent->push);
     put_up(table, status);
 }
 
@@ -109,8 +108,8 @@ static void put_server(struct table *table, struct slice status, double per_seco
 
 static void put_heads(struct table *table)
 {
-    static const char *const names[COLUMNS] = {"MEMBER", "STATE",  "KEYS",    "MEMORY", "REQ/S",
-                                               "P50 ms", "P99 ms", "CLOCK s", "UP"};
+    static const char *const names[COLUMNS] = {"MEMBER", "STATE", "KEYS",   "MEMORY", "REQ/S",
+                                               "P50ms",  "P99ms", "PUSHms", "CLOCK",  "UP"};
     if (table_add(table, false) != 0)
         return;
     for (unsigned i = 0; i < COLUMNS; i++)
@@ -151,7 +150,7 @@ static void put_clock(struct table *table, const struct survey *survey,
     if (!survey_skew(survey, node, &seconds))
         table_put(table, CLOCK, dim, "-");
     else
-        table_put(table, CLOCK, fabs(seconds) * 1e6 > SURVEY_SKEW_US ? red : NULL, "%+.1f",
+        table_put(table, CLOCK, fabs(seconds) * 1e6 > SURVEY_SKEW_US ? red : NULL, "%+.1fs",
                   fabs(seconds) < 0.05 ? 0 : seconds);
 }
 
@@ -167,7 +166,7 @@ static void put_node(struct table *table, const struct survey *survey,
     if (!node->status)
         return;
     put_count(table, KEYS, survey_number(node, "keys", -1));
-    put_server(table, slice_of(node->status), node->sample.per_second);
+    put_server(table, slice_of(node->status), &node->recent);
     put_clock(table, survey, node);
 }
 
@@ -194,7 +193,7 @@ static void put_frontend(struct table *table, const struct survey *survey)
     table_put(table, STATE, ready ? green : red, ready ? "ready" : "not ready");
     table_put(table, KEYS, dim, "-");
     table_put(table, CLOCK, dim, "-");
-    put_server(table, status, survey->frontend.per_second);
+    put_server(table, status, &survey->frontend);
 }
 
 /* Lines */
@@ -283,7 +282,7 @@ void survey_print_table(struct survey *survey)
         put_frontend(&table, survey);
     put_partitions(&table, survey);
     if (over)
-        command_print(survey->command, "%s", survey->round == 2 ? "\033[H\033[2J" : "\033[H");
+        command_print(survey->command, "%s", survey->round == 1 ? "\033[H\033[2J" : "\033[H");
     print_sum(survey);
     print_problems(survey);
     print_line(survey, "");

@@ -27,6 +27,7 @@ def status_of_a_node_alone():
     equal(complaint, "", "stderr")
     lines = said.splitlines()
     equal(lines[0], "All is well: 1 member, 1 ready.", "the first line")
+    check(lines[2].split()[:5] == ["MEMBER", "STATE", "KEYS", "MEMORY", "REQ/S"] and "PUSHms" in lines[2], said)
     check(re.search(rf"^  {re.escape(name(node))}  ready +1 ", said, re.M), said)
     check("\x1b" not in said and max(map(len, lines)) <= 100, said)
 
@@ -149,6 +150,9 @@ def status_as_json():
     seen = json.loads(said)
     equal((seen["well"], seen["problems"], seen["asked"]), (True, [], name(frontend)), "the head of it")
     equal(seen["frontend"]["role"], "frontend", "the front-end's own status")
+    until(lambda: run("status", "--json", name(frontend))[0].count('"requests_per_second"') == 2, 5,
+          "it is known what was measured")
+    seen = json.loads(run("status", "--json", name(frontend))[0])
     members = [part["members"] for part in seen["partitions"]]
     equal([[member["address"] for member in part] for part in members], [[name(group[0])] for group in groups],
           "the addresses")
