@@ -48,7 +48,8 @@ DAEMON_asan  := $(SANITIZE)
 # the tests that is not itself a test). A test that defines __wrap_f gets --wrap=f of the linker;
 # LDFLAGS_name is what else a test may need.
 SRC   := $(sort $(wildcard src/*.c src/*/*.c))
-LIB   := $(LLHTTP) $(patsubst %.c,%,$(filter-out src/main.c,$(SRC)))
+PAGE  := build/page/page_file
+LIB   := $(LLHTTP) $(PAGE) $(patsubst %.c,%,$(filter-out src/main.c,$(SRC)))
 named   = $(patsubst %.c,%,$(wildcard tests/$(1)/*$(2).c))
 helpers = $(filter-out $(call named,$(1),$(2)),$(call named,$(1)))
 UNIT  := $(notdir $(call named,unit,_test))
@@ -60,7 +61,7 @@ SAY = @printf '  %-5s %s\n'
 Q   := $(if $(V),,@)
 JOBS = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc 2>/dev/null || echo 1))
 
-.PHONY: all run setup test tests check format sim fuzz bench install uninstall clean help
+.PHONY: all run setup test tests check format sim fuzz bench dist deb test-deb test-image install uninstall clean help
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -100,6 +101,10 @@ build/fuzz/%_fuzz: build/fuzz/obj/tests/fuzz/%_fuzz.o $(patsubst %,build/fuzz/ob
 	$(SAY) LINK $@
 	$(Q)$(CC_fuzz) $(LINK) $(LINK_fuzz) -fsanitize=fuzzer $(LDFLAGS) $(LDFLAGS_$*_fuzz) $(WRAP) $^ -o $@ $(LIBS)
 
+$(PAGE).c: scripts/page $(wildcard src/page/*)
+	$(SAY) PAGE $@
+	$(Q)scripts/page src/page/page.html $@
+
 build/bench/%: tests/bench/%.c build/flags
 	$(SAY) CC $@
 	@mkdir -p $(@D)
@@ -134,7 +139,7 @@ test: ## install what is missing, then run every test; the last line counts them
 tests: all $(UNIT:%=build/unit/%) $(UNIT:%=build/asan/unit/%) build/asan/velour-fog $(FUZZ:%=build/fuzz/%_fuzz) \
 	$(if $(SIM),build/sim/sim build/asan/sim/sim) $(patsubst tests/%.c,build/%,$(wildcard tests/bench/*.c))
 
-check: ## the static checks alone: floors, style, cppcheck, clang-tidy, formatting, units, man page
+check: ## the static checks alone: floors, style, analysers, formatting, units, man pages, completion, hardening
 	+@MAKE='$(MAKE)' scripts/test check
 
 format: ## format the source
@@ -149,25 +154,43 @@ fuzz: ## fuzz each target for SECONDS=60
 bench: all $(patsubst tests/%.c,build/%,$(wildcard tests/bench/*.c)) ## measure this node beside others (see docs/performance.md)
 	tests/bench/run
 
+dist: ## make the source archive, build/velour-fog-VERSION.tar.gz: the same source, the same bytes
+	@scripts/dist
+
+deb: ## install what is missing, and build the Debian package
+	@scripts/setup package
+	@scripts/deb
+
+test-deb: deb ## test the package in a whole Debian of its own (as root; RELEASE=trixie for another one)
+	@tests/packages/chroot $(RELEASE)
+
+test-image: ## carry out scripts/Containerfile by hand, and run what comes about (as root)
+	@scripts/setup package
+	@tests/packages/image
+
 BINDIR  = $(PREFIX)/bin
 UNITDIR = $(PREFIX)/lib/systemd/system
-MANDIR  = $(PREFIX)/share/man/man1
+MANDIR  = $(PREFIX)/share/man
+BASHDIR = $(PREFIX)/share/bash-completion/completions
 UNITS   = velour-fog.service velour-fog.socket velour-fog@.service \
 	velour-fog-frontend.service velour-fog-frontend@.service velour-fog-frontend@.socket
 
 install: all ## install to PREFIX=/usr/local, under DESTDIR
-	$(INSTALL) -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(UNITDIR) $(DESTDIR)$(MANDIR)
+	$(INSTALL) -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(UNITDIR) $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man7 $(DESTDIR)$(BASHDIR)
 	$(INSTALL) -m 755 build/velour-fog $(DESTDIR)$(BINDIR)/velour-fog
-	$(INSTALL) -m 644 docs/velour-fog.1 $(DESTDIR)$(MANDIR)/velour-fog.1
+	$(INSTALL) -m 644 docs/velour-fog.1 $(DESTDIR)$(MANDIR)/man1/velour-fog.1
+	$(INSTALL) -m 644 docs/velour-fog.7 $(DESTDIR)$(MANDIR)/man7/velour-fog.7
+	$(INSTALL) -m 644 scripts/velour-fog.bash $(DESTDIR)$(BASHDIR)/velour-fog
 	@for unit in $(UNITS); do echo "sed 's|/usr/local/bin/|$(BINDIR)/|' scripts/$$unit >$(DESTDIR)$(UNITDIR)/$$unit"; \
 		sed 's|/usr/local/bin/|$(BINDIR)/|' "scripts/$$unit" >"$(DESTDIR)$(UNITDIR)/$$unit" && \
 		chmod 644 "$(DESTDIR)$(UNITDIR)/$$unit" || exit 1; done
 
 uninstall: ## remove what install put there
-	rm -f $(DESTDIR)$(BINDIR)/velour-fog $(DESTDIR)$(MANDIR)/velour-fog.1 $(UNITS:%=$(DESTDIR)$(UNITDIR)/%)
+	rm -f $(DESTDIR)$(BINDIR)/velour-fog $(DESTDIR)$(MANDIR)/man1/velour-fog.1 $(DESTDIR)$(MANDIR)/man7/velour-fog.7 \
+		$(DESTDIR)$(BASHDIR)/velour-fog $(UNITS:%=$(DESTDIR)$(UNITDIR)/%)
 
 clean: ## remove build/
 	rm -rf build
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile

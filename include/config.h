@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "net/resolver.h"
+#include "role/command.h"
 #include "role/frontend.h"
 #include "role/node.h"
 #include "role/reshard.h"
@@ -11,7 +12,15 @@
 enum config_action { CONFIG_RUN, CONFIG_HELP, CONFIG_VERSION };
 
 /* What the process is; bits, since an option may be for both. */
-enum config_role { CONFIG_NODE = 1, CONFIG_FRONTEND = 2, CONFIG_RESHARD = 4 };
+enum config_role {
+    CONFIG_NODE = 1,
+    CONFIG_FRONTEND = 2,
+    CONFIG_RESHARD = 4,
+    CONFIG_STATUS = 8,
+    CONFIG_DIFF = 16,
+    CONFIG_BACKUP = 32,
+    CONFIG_RESTORE = 64,
+};
 
 /* Of the addresses of --join, or of all --cluster. */
 enum {
@@ -25,6 +34,7 @@ struct config {
     struct node_config node;
     struct frontend_config frontend; /* when that is the role; what both have is in `node`, too */
     struct reshard_config reshard;
+    struct command_options command; /* of the others; its words are whole: none is left out */
     struct address listen;
     bool listen_given, memory_max_given, connections_max_given;
     bool reuse_port; /* others of the same user may listen there too */

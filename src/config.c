@@ -13,6 +13,8 @@ static void config_init(struct config *config)
     config->role = CONFIG_NODE;
     config->listen.port = 8000;
     config->log_level = LOG_INFO_LEVEL;
+    config->command.interval_us = 2 * 1000000;
+    config->command.limit = 1000;
     config->node.value_max = 64 << 20;
     config->node.grace_us = 86400ULL * 1000000;
     config->node.drain_us = 10 * 1000000;
@@ -24,17 +26,45 @@ static void config_init(struct config *config)
     config->frontend.previous = config->reshard.from = config->previous;
 }
 
-static const char *role_name(unsigned role)
+/* The commands, and what they take beside options: the last words; what is left out of them is the default address. */
+struct command_form {
+    const char *name;
+    enum config_role role;
+    unsigned words_min, words_max;
+    const char *wants; /* when it gets something else */
+};
+
+static const struct command_form commands[] = {
+    {"node", CONFIG_NODE, 0, 0, NULL},
+    {"frontend", CONFIG_FRONTEND, 0, 0, NULL},
+    {"reshard", CONFIG_RESHARD, 0, 0, NULL},
+    {"status", CONFIG_STATUS, 0, 1, "status takes HOST:PORT of a node or a front-end, or nothing."},
+    {"diff", CONFIG_DIFF, 2, 2, "diff takes HOST:PORT of two nodes."},
+    {"backup", CONFIG_BACKUP, 1, 2, "backup takes HOST:PORT, or nothing for it, and a file."},
+    {"restore", CONFIG_RESTORE, 1, 2, "restore takes HOST:PORT, or nothing for it, and a file."},
+    {NULL, 0, 0, 0, NULL},
+};
+
+/* The form of the first of these roles. */
+static const struct command_form *command_of(unsigned roles)
 {
-    return role == CONFIG_RESHARD ? "reshard" : role == CONFIG_FRONTEND ? "frontend" : "node";
+    const struct command_form *form = commands;
+    while (!(form->role & roles))
+        form++;
+    return form;
+}
+
+static const char *role_name(unsigned roles)
+{
+    return command_of(roles)->name;
 }
 
 /* The command, which may be left out. Returns how many arguments it took. */
 static int parse_role(struct config *config, int argc, char *const *argv)
 {
-    for (unsigned role = CONFIG_NODE; argc > 1 && role <= CONFIG_RESHARD; role *= 2)
-        if (strcmp(argv[1], role_name(role)) == 0) {
-            config->role = role;
+    for (const struct command_form *form = commands; argc > 1 && form->name; form++)
+        if (strcmp(argv[1], form->name) == 0) {
+            config->role = form->role;
             return 1;
         }
     return 0;
@@ -93,14 +123,24 @@ static int parse_option(struct config *config, int left, char *const *argv)
                  role_name(option->roles), role_name(config->role));
         return -EINVAL;
     }
-    const char *value = equals ? equals + 1 : left > 1 ? argv[1] : NULL;
+    bool stands_alone = option->roles & CONFIG_ALONE, alone = equals || stands_alone;
+    const char *value = equals ? equals + 1 : stands_alone ? "yes" : left > 1 ? argv[1] : NULL;
     if (!value)
         return usage_error(config, "This option needs a value", argv[0]);
     if (option->set(config, value) == 0)
-        return equals ? 1 : 2;
+        return alone ? 1 : 2;
     snprintf(config->error, sizeof config->error, "--%s is \"%.60s\", but takes %s.", option->name,
              value, option->wants);
     return -EINVAL;
+}
+
+/* Returns how many arguments it took, or -EINVAL. */
+static int parse_word(struct config *config, const char *word)
+{
+    if (config->command.word_count == command_of(config->role)->words_max || word[0] == '-')
+        return usage_error(config, "This was not expected", word);
+    config->command.words[config->command.word_count++] = word;
+    return 1;
 }
 
 static enum config_action action_of(const char *argument)
@@ -121,9 +161,9 @@ static int parse_arguments(struct config *config, int argc, char *const *argv)
         config->action = action_of(argv[at]);
         if (config->action != CONFIG_RUN)
             return 0;
-        if (strncmp(argv[at], "--", 2) != 0)
-            return usage_error(config, "This was not expected", argv[at]);
-        int taken = parse_option(config, argc - at, argv + at);
+        bool option = strncmp(argv[at], "--", 2) == 0;
+        int taken =
+            option ? parse_option(config, argc - at, argv + at) : parse_word(config, argv[at]);
         if (taken < 0)
             return taken;
         at += taken;
@@ -162,8 +202,36 @@ static int finish_reshard(struct config *config)
     return -EINVAL;
 }
 
+/* Words that are left out are put in; all but a file's name are addresses. */
+static int finish_command(struct config *config)
+{
+    struct command_options *command = &config->command;
+    const struct command_form *form = command_of(config->role);
+    bool has_file = config->role == CONFIG_BACKUP || config->role == CONFIG_RESTORE;
+    config->log_level = LOG_WARN_LEVEL;
+    if (command->word_count < form->words_min) {
+        snprintf(config->error, sizeof config->error, "%s See velour-fog %s --help.", form->wants,
+                 form->name);
+        return -EINVAL;
+    }
+    if (command->word_count < form->words_max) {
+        command->words[1] = command->words[0];
+        command->words[0] = "localhost:8000";
+        command->word_count++;
+    }
+    for (unsigned i = 0; i + has_file < command->word_count; i++)
+        if (!config_is_host_and_port(command->words[i])) {
+            snprintf(config->error, sizeof config->error,
+                     "\"%.60s\" is no HOST:PORT, such as 10.0.0.5:8000.", command->words[i]);
+            return -EINVAL;
+        }
+    return 0;
+}
+
 static int finish(struct config *config)
 {
+    if (config->role >= CONFIG_STATUS)
+        return finish_command(config);
     if (config->role == CONFIG_RESHARD)
         return finish_reshard(config);
     return config->role == CONFIG_FRONTEND ? finish_frontend(config) : 0;

@@ -2,8 +2,7 @@
 
 static const char node_help[] =
     "Usage: velour-fog [node] [OPTION]...\n"
-    "       velour-fog frontend --help, velour-fog reshard --help\n"
-    "       velour-fog reshard --help\n"
+    "       velour-fog frontend|reshard|status|diff|backup|restore --help\n"
     "A key-value store in memory; curl is its client.\n"
     "\n"
     "  curl -d VALUE localhost:8000/KEY     sets\n"
@@ -78,9 +77,100 @@ static const char reshard_help[] =
     "SIZE: bytes, or with K, M, G, T. Each may also come from the environment:\n"
     "VELOUR_FOG_FROM='10.0.0.1:8000 10.0.1.1:8000'.\n";
 
+static const char status_help[] =
+    "Usage: velour-fog status [HOST:PORT] [OPTION]...\n"
+    "Shows who is up, ready, gathering, down or has a wrong clock, with figures of\n"
+    "each: of a node's cluster, or of all partitions behind a front-end.\n"
+    "\n"
+    "  velour-fog status 10.0.0.1:8000          once\n"
+    "  velour-fog status --watch                again and again, until Ctrl-C\n"
+    "\n"
+    "  HOST:PORT              whom to ask first (default localhost:8000)\n"
+    "  --watch                show it again, every two seconds (default no)\n"
+    "  --interval TIME        between two times with --watch (default 2s)\n"
+    "  --json                 print one JSON object (default no)\n"
+    "  --help, --version\n"
+    "\n"
+    "Exit code: 0 when all is well, 1 when something is wrong, which the first lines\n"
+    "say, 2 for a wrong command line, 3 when HOST:PORT does not answer. Colours are\n"
+    "for a terminal, unless NO_COLOR is set. TIME: seconds, or with ms, s, m, h, d.\n"
+    "Each option may also come from the environment: VELOUR_FOG_INTERVAL=5.\n";
+
+static const char diff_help[] =
+    "Usage: velour-fog diff HOST:PORT HOST:PORT [OPTION]...\n"
+    "Names the keys that two nodes differ in, percent-encoded, and what each has.\n"
+    "\n"
+    "  velour-fog diff 10.0.0.1:8000 10.0.0.2:8000\n"
+    "\n"
+    "  --limit N              keys to name, at most (default 1000)\n"
+    "  --help, --version\n"
+    "\n"
+    "It looks at everything that differs twice, a second apart, and names what has\n"
+    "stayed as it was: keys that are being written are only counted.\n"
+    "\n"
+    "Exit code: 0 when both hold the same, 1 when they differ, 2 for a wrong command\n"
+    "line, 3 when one does not answer. There is no default port: name both, such as\n"
+    "10.0.0.1:8000. Front-ends hold nothing themselves, so name nodes.\n"
+    "The option may also come from the environment: VELOUR_FOG_LIMIT=100.\n";
+
+static const char backup_help[] =
+    "Usage: velour-fog backup [HOST:PORT] FILE [OPTION]...\n"
+    "Saves all records, deletes and times to live too, in one file: of a node's\n"
+    "cluster, or of all partitions behind a front-end. Writes go on meanwhile.\n"
+    "\n"
+    "  velour-fog backup 10.0.0.9:8000 fog.backup\n"
+    "\n"
+    "  HOST:PORT              whom to ask (default localhost:8000)\n"
+    "  --rate SIZE            bytes to read in a second, at most (default no limit)\n"
+    "  --resume               go on with what FILE.part has (default no)\n"
+    "  --help, --version\n"
+    "\n"
+    "FILE is there once it is whole; FILE.part before. When a node fails, another one\n"
+    "goes on where it was. The file is checked as a whole by velour-fog restore, and\n"
+    "can be restored without it: curl -T FILE HOST:8000/-/merge (one partition).\n"
+    "\n"
+    "Exit code: 0 when it is done, 1 when it has failed, 2 for a wrong command line,\n"
+    "3 when HOST:PORT does not answer.\n"
+    "SIZE: bytes, or with K, M, G, T. Each may also come from the environment:\n"
+    "VELOUR_FOG_RATE=50M.\n";
+
+static const char restore_help[] =
+    "Usage: velour-fog restore [HOST:PORT] FILE [OPTION]...\n"
+    "Brings back what velour-fog backup (or curl from /-/records) has saved, through\n"
+    "a node, or through a front-end to any number of partitions.\n"
+    "\n"
+    "  velour-fog restore 10.0.0.9:8000 fog.backup\n"
+    "\n"
+    "  HOST:PORT              whom to ask (default localhost:8000)\n"
+    "  --rate SIZE            bytes to give in a second, at most (default no limit)\n"
+    "  --resume               begin where FILE.progress says (default no)\n"
+    "  --help, --version\n"
+    "\n"
+    "The whole file is checked first: a damaged one changes nothing. A record goes in\n"
+    "if it is newer than what is there: so it may be restored twice, and while\n"
+    "clients write. Use --resume only if no node has lost what it was given since.\n"
+    "\n"
+    "Exit code: 0 when it is done, 1 when it has failed, 2 for a wrong command line,\n"
+    "3 when HOST:PORT does not answer.\n"
+    "SIZE: bytes, or with K, M, G, T. Each may also come from the environment:\n"
+    "VELOUR_FOG_RATE=50M.\n";
+
 const char *config_help(enum config_role role)
 {
-    return role == CONFIG_RESHARD    ? reshard_help
-           : role == CONFIG_FRONTEND ? frontend_help
-                                     : node_help;
+    switch (role) {
+    case CONFIG_FRONTEND:
+        return frontend_help;
+    case CONFIG_RESHARD:
+        return reshard_help;
+    case CONFIG_STATUS:
+        return status_help;
+    case CONFIG_DIFF:
+        return diff_help;
+    case CONFIG_BACKUP:
+        return backup_help;
+    case CONFIG_RESTORE:
+        return restore_help;
+    default:
+        return node_help;
+    }
 }

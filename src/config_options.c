@@ -245,7 +245,12 @@ static int set_next(struct config *config, const char *value)
 
 static int set_rate(struct config *config, const char *value)
 {
-    return parse_size(value, 1ULL << 50, &config->reshard.rate);
+    return parse_size(value, 1ULL << 50, &config->command.rate);
+}
+
+bool config_is_host_and_port(const char *text)
+{
+    return is_host_and_port(slice_of(text));
 }
 
 /* Whether the value is the one word or the other. */
@@ -263,6 +268,35 @@ static int set_read_from(struct config *config, const char *value)
 static int set_reuse_port(struct config *config, const char *value)
 {
     return parse_choice(value, "yes", "no", &config->reuse_port);
+}
+
+static int set_watch(struct config *config, const char *value)
+{
+    return parse_choice(value, "yes", "no", &config->command.watch);
+}
+
+static int set_json(struct config *config, const char *value)
+{
+    return parse_choice(value, "yes", "no", &config->command.json);
+}
+
+static int set_resume(struct config *config, const char *value)
+{
+    return parse_choice(value, "yes", "no", &config->command.resume);
+}
+
+static int set_interval(struct config *config, const char *value)
+{
+    return parse_time(value, &config->command.interval_us);
+}
+
+static int set_limit(struct config *config, const char *value)
+{
+    unsigned long long number;
+    if (!slice_number(slice_of(value), 1000000000, &number) || number == 0)
+        return -EINVAL;
+    config->command.limit = number;
+    return 0;
 }
 
 static int set_advertise(struct config *config, const char *value)
@@ -301,6 +335,10 @@ enum {
     FRONTEND = CONFIG_FRONTEND,
     BOTH = CONFIG_NODE | CONFIG_FRONTEND,
     RESHARD = CONFIG_RESHARD,
+    STATUS = CONFIG_STATUS,
+    DIFF = CONFIG_DIFF,
+    BACKUP = CONFIG_BACKUP,
+    RESTORE = CONFIG_RESTORE,
 };
 
 const struct config_option config_options[] = {
@@ -329,8 +367,13 @@ const struct config_option config_options[] = {
      "HOST:PORT of members of one cluster, commas between them"},
     {"from", RESHARD, set_previous, "HOST:PORT of members of one cluster, commas between them"},
     {"to", RESHARD, set_cluster, "HOST:PORT of members of one cluster, commas between them"},
-    {"rate", RESHARD, set_rate, "a size such as 50M: bytes in a second"},
+    {"rate", RESHARD | BACKUP | RESTORE, set_rate, "a size such as 50M: bytes in a second"},
     {"read-from", FRONTEND, set_read_from, "any or home"},
     {"reuse-port", FRONTEND, set_reuse_port, "yes or no"},
+    {"watch", STATUS | CONFIG_ALONE, set_watch, "yes or no"},
+    {"json", STATUS | CONFIG_ALONE, set_json, "yes or no"},
+    {"interval", STATUS, set_interval, "a time such as 2 or 500ms"},
+    {"limit", DIFF, set_limit, "a number of keys, from 1 to 1000000000"},
+    {"resume", BACKUP | RESTORE | CONFIG_ALONE, set_resume, "yes or no"},
     {NULL, 0, NULL, NULL},
 };

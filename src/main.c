@@ -28,8 +28,9 @@ struct world {
     struct resolver *resolver;
     struct node *node; /* this, or one of the next two, by the role */
     struct frontend *frontend;
-    struct reshard *reshard;
-    char failure[RESHARD_FAILURE_BYTES];
+    struct command command; /* or a command, which ends by itself */
+    const struct command_ops *command_ops;
+    void *command_state;
     struct loop_watcher signals;
     struct loop_timer watchdog, status;
 };
@@ -42,32 +43,68 @@ static uint64_t world_wall_us(void *clock)
 
 static void print(void *context, const char *text)
 {
-    (void)context;
+    struct world *world = context;
     fputs(text, stdout);
-    fflush(stdout);
+    if (fflush(stdout) != 0 && errno == EPIPE) /* nobody reads it any more */
+        world->loop.stopped = true;
 }
 
 /* The role's own part of each step of a life. */
 
+static const struct command_ops *command_ops_of(enum config_role role)
+{
+    switch (role) {
+    case CONFIG_RESHARD:
+        return &reshard_command;
+    case CONFIG_STATUS:
+        return &survey_command;
+    case CONFIG_DIFF:
+        return &diff_command;
+    case CONFIG_BACKUP:
+        return &backup_command;
+    case CONFIG_RESTORE:
+        return &restore_command;
+    default:
+        return NULL;
+    }
+}
+
+static bool command_new(struct world *world)
+{
+    bool terminal = isatty(STDOUT_FILENO);
+    const char *no_color = getenv("NO_COLOR"); /* https://no-color.org */
+    world->command = (struct command){
+        .loop = &world->loop,
+        .resolver = world->resolver,
+        .options = world->config.command,
+        .reshard = &world->config.reshard,
+        .terminal = terminal,
+        .colours = terminal && !(no_color && *no_color),
+        .print = print,
+        .context = world,
+        .exit = COMMAND_WRONG,
+    };
+    world->command_state = world->command_ops->start(&world->command);
+    return world->command_state;
+}
+
 static bool role_new(struct world *world)
 {
     struct config *config = &world->config;
-    config->reshard.print = print;
-    config->reshard.terminal = isatty(STDOUT_FILENO);
-    config->reshard.failure = world->failure;
-    if (config->role == CONFIG_RESHARD)
-        world->reshard = reshard_new(&world->loop, &config->reshard);
-    else if (config->role == CONFIG_FRONTEND)
+    world->command_ops = command_ops_of(config->role);
+    if (world->command_ops)
+        return command_new(world);
+    if (config->role == CONFIG_FRONTEND)
         world->frontend = frontend_new(&world->loop, &world->log, &config->frontend);
     else
         world->node = node_new(&world->loop, &world->log, &config->node);
-    return world->reshard || world->frontend || world->node;
+    return world->frontend || world->node;
 }
 
 static void role_destroy(struct world *world)
 {
-    if (world->reshard)
-        reshard_destroy(world->reshard);
+    if (world->command_ops && world->command_state)
+        world->command_ops->destroy(world->command_state);
     if (world->frontend)
         frontend_destroy(world->frontend);
     if (world->node)
@@ -82,8 +119,8 @@ static int role_listen(struct world *world, struct address *address, int inherit
 
 static void role_drain(struct world *world)
 {
-    if (world->reshard)
-        reshard_stop(world->reshard);
+    if (world->command_ops)
+        world->command_ops->stop(world->command_state);
     else if (world->frontend)
         frontend_drain(world->frontend);
     else
@@ -92,7 +129,7 @@ static void role_drain(struct world *world)
 
 static bool role_is_draining(const struct world *world)
 {
-    if (world->reshard)
+    if (world->command_ops)
         return false;
     return world->frontend ? frontend_is_draining(world->frontend) : node_is_draining(world->node);
 }
@@ -201,9 +238,11 @@ static int world_start(struct world *world)
     world->io = io_epoll_new();
     if (!world->io)
         return -ENOMEM;
-    world->log = (struct log){world->config.log_level, io_epoll_stderr_is_journal(),
-                              world_wall_us,           world->io,
-                              log_write_stderr,        NULL};
+    world->log = (struct log){.level = world->config.log_level,
+                              .journald = io_epoll_stderr_is_journal(),
+                              .wall_us = world_wall_us,
+                              .clock = world->io,
+                              .write = log_write_stderr};
     if (world->config.reuse_port)
         io_epoll_reuse_ports(world->io);
     loop_init(&world->loop, world->io);
@@ -218,7 +257,6 @@ static int world_start(struct world *world)
     if (!world->resolver)
         return -ENOMEM;
     world->config.node.resolver = world->config.frontend.resolver = world->resolver;
-    world->config.reshard.resolver = world->resolver;
     if (!role_new(world))
         return -ENOMEM;
     return io_epoll_watch_signals(world->io, &world->signals);
@@ -235,14 +273,14 @@ static void world_serve(struct world *world)
     log_event(&world->log, LOG_INFO_LEVEL, "stopped", "%s", "");
 }
 
-/* It serves nobody, and ends by itself. */
-static int world_reshard(struct world *world)
+/* It serves nobody, and ends by itself. Returns the exit code. */
+static int world_command(struct world *world)
 {
-    loop_run(&world->loop);
-    if (reshard_result(world->reshard) == RESHARD_DONE)
-        return 0;
-    fprintf(stderr, "velour-fog: %s\n", world->failure);
-    return -ECANCELED;
+    if (!world->command.over)
+        loop_run(&world->loop);
+    if (*world->command.failure)
+        fprintf(stderr, "velour-fog: %s\n", world->command.failure);
+    return (int)world->command.exit;
 }
 
 static void world_end(struct world *world)
@@ -258,17 +296,17 @@ static void world_end(struct world *world)
 
 static int world_run(struct world *world)
 {
-    int error = world_start(world);
+    int error = world_start(world), code = EXIT_SUCCESS;
     if (error)
         fprintf(stderr, "velour-fog: cannot start: %s.\n", strerror(-error));
-    else if (world->reshard)
-        error = world_reshard(world);
+    else if (world->command_ops)
+        code = world_command(world);
     else
         error = world_listen(world);
-    if (!error && !world->reshard)
+    if (!error && !world->command_ops)
         world_serve(world);
     world_end(world);
-    return error ? EXIT_FAILURE : EXIT_SUCCESS;
+    return error ? EXIT_FAILURE : code;
 }
 
 int main(int argc, char **argv)

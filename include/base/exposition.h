@@ -22,4 +22,9 @@ void exposition_histogram(struct text *text, const char *name, const char *help,
 void exposition_head(struct text *text, const char *name, const char *type, const char *help);
 void exposition_sample(struct text *text, const char *name, struct slice labels, uint64_t value);
 
+/* The samples of one histogram, which may have no labels. Of its buckets each `step`th is told, and the last one: fewer of them for what
+ * there are many of. */
+void exposition_buckets(struct text *text, const char *name, struct slice labels,
+                        const struct histogram *histogram, unsigned step);
+
 #endif

@@ -28,6 +28,9 @@ static inline void histogram_add(struct histogram *h, uint64_t us, uint64_t coun
 
 uint64_t histogram_count(const struct histogram *h);
 
+/* What was added since `before`, an earlier state of the same one. Its max_us is that of the whole time. */
+struct histogram histogram_since(const struct histogram *h, const struct histogram *before);
+
 /* The upper end in µs of the bucket in which the fraction `part` (0 to 1) of all values is reached;
  * 0 when there are none. */
 uint64_t histogram_quantile(const struct histogram *h, double part);

@@ -23,6 +23,9 @@ void json_close(struct json *json);
 void json_list_open(struct json *json, const char *name);
 void json_list_close(struct json *json);
 
+/* The place of a value that the caller writes, JSON in one line. */
+struct text *json_place(struct json *json, const char *name);
+
 void json_number(struct json *json, const char *name, uint64_t value);
 
 /* As json_number, but 0 means that there is none: null. */
@@ -38,5 +41,8 @@ void json_bool(struct json *json, const char *name, bool value);
 
 /* Any bytes; those that are not of ASCII come out as the characters of Latin-1. */
 void json_string(struct json *json, const char *name, struct slice value);
+
+/* A value that is JSON already; blanks at its end are left out. */
+void json_raw(struct json *json, const char *name, struct slice value);
 
 #endif

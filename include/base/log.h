@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/log_limit.h"
+
 enum log_level { LOG_ERROR_LEVEL, LOG_WARN_LEVEL, LOG_INFO_LEVEL, LOG_DEBUG_LEVEL };
 
 struct log {
@@ -18,12 +20,19 @@ struct log {
     void *clock;
     void (*write)(void *sink, const char *line, unsigned bytes);
     void *sink;
+    struct log_limit limit; /* zeroes at first */
 };
 
 /* `event` is a word; `format` makes the "key=value …" that follow ("" for none). A line over 1,000 bytes
- * is cut. Newlines and other control characters in the values come out as spaces. */
+ * is cut. Newlines and other control characters in the values come out as spaces. Of one event only so many lines are told
+ * (log_limit.h); "left_out=N" is how many were not, before this one. */
 void log_event(struct log *log, enum log_level level, const char *event, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+
+/* The same for a condition that lasts or comes back: told once for each `key` ("" when there is one only), and every LOG_AGAIN_US while it
+ * goes on. "times=N" is how often it was so since the line before. */
+void log_condition(struct log *log, enum log_level level, const char *event, const char *key,
+                   const char *format, ...) __attribute__((format(printf, 5, 6)));
 
 /* "error", "warn", "info", "debug". Returns 0 or -EINVAL. */
 int log_level_parse(const char *name, enum log_level *out);

@@ -39,6 +39,8 @@ int address_parse(struct slice text, struct address *out);
 /* As address_parse reads it; mapped addresses as IPv4. Returns `out`. */
 char *address_format(const struct address *address, char out[ADDRESS_TEXT_BYTES]);
 
+bool address_equal(const struct address *a, const struct address *b);
+
 bool address_is_ipv4(const struct address *address);
 
 /* "10.0.0.0/8", "fd00::/8", or one address. Bits beyond the prefix must be 0. Returns 0 or -EINVAL. */

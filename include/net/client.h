@@ -98,7 +98,7 @@ struct server {
     struct loop_timer accept_timer;
     struct loop_hook hook;
     int fd; /* of the listener, -1 while there is none */
-    bool accepting, draining, accept_warned;
+    bool accepting, draining;
     struct client *clients, *ready, **ready_end;
     struct client *answering; /* whose request the service has in hands */
     struct pool exchanges;

@@ -11,7 +11,9 @@ struct fetch {
     /* Once for each fetch_start, never from inside it. `status` is 0 when there is no whole answer (the connection broke, or the
      * body was over body_max); the body lives until it returns. */
     void (*on_done)(struct fetch *fetch, unsigned status, struct slice body);
-    size_t body_max; /* bytes */
+    size_t body_max;         /* bytes */
+    bool head_only;          /* the request is a HEAD: the owner says so */
+    uint64_t content_length; /* that the answer's head tells */
     char *body;
     size_t len, room;
     uint16_t status;

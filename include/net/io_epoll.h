@@ -16,7 +16,7 @@ void io_epoll_destroy(struct io *io);
  * spreads connections over them (SO_REUSEPORT, socket(7)). */
 void io_epoll_reuse_ports(struct io *io);
 
-/* From now on SIGTERM, SIGINT and SIGHUP are events that carry `data`, and SIGPIPE is ignored.
+/* From now on SIGTERM, SIGINT and SIGHUP are events that carry `data`, and SIGPIPE and SIGXFSZ are ignored.
  * Returns 0 or -errno. */
 int io_epoll_watch_signals(struct io *io, void *data);
 

@@ -9,6 +9,7 @@
 #ifndef ROLE_CLUSTER_H
 #define ROLE_CLUSTER_H
 
+#include "base/histogram.h"
 #include "data/store.h"
 #include "net/server.h"
 #include "role/members.h"
@@ -33,6 +34,7 @@ struct cluster_counters {
     uint64_t repairs, repair_pulled, repair_pushed;
     uint64_t refused; /* requests of members, or of who says to be one */
     uint64_t gathered;
+    struct histogram push_us; /* as in struct peer_figures, of all members */
 };
 
 /* `config` and `store` outlive it. Adds a hook to the loop: the server's must be there already, so that what a batch of requests has
@@ -103,13 +105,21 @@ const struct cluster_counters *cluster_counters(const struct cluster *cluster);
 
 /* What is known of a member beside the list; zeroes for this node itself. */
 struct peer_figures {
+    /* How long a batch of records took, in µs, from when it was sent to the member to its answer that it has them: how long a write
+     * took to be on that member, as long as that keeps up. Counted once for each batch that was answered with 200. What a member
+     * that lags waits for before it is sent is not in it. Owned by the cluster, until its next tick; NULL for this node itself. */
+    const struct histogram *push_us;
     bool is_up;
     int64_t skew_us; /* its clock less ours */
     uint64_t lag_shards, in_flight, round_trip_us;
-    bool agrees; /* its table was the same as ours, as of the last hello */
+    unsigned gathered_permille; /* how much of everything it has, as it says; of this node too */
+    bool agrees;                /* its table was the same as ours, as of the last hello */
 };
 struct peer_figures cluster_peer_figures(const struct cluster *cluster,
                                          const struct member *member);
+
+/* What hellos say from now on of how long pushes have taken of late, in µs; UINT64_MAX when there were none. */
+void cluster_tell_push(struct cluster *cluster, uint64_t p50_us, uint64_t p99_us);
 
 /* How far gathering has come: 0 to 1000. 1000 too when there is nothing to gather. */
 unsigned cluster_gathered_permille(const struct cluster *cluster);

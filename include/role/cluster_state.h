@@ -69,6 +69,7 @@ struct sending {
     uint64_t from,
         to; /* once it is answered, the member has all batches of these numbers, `to` not included */
     size_t bytes;
+    uint64_t sent_us;
     uint16_t status;
 };
 
@@ -138,6 +139,7 @@ struct peer {
     struct sending sendings[PUSH_BATCHES_MAX]; /* a ring */
     unsigned sending_first, sending_count;
     size_t sending_bytes;
+    struct histogram push_us; /* from the sending of a batch to its answer */
 
     struct repair repair;
     bool gather_checked; /* compared with since it knows us */
@@ -154,6 +156,8 @@ struct probe {
     struct upstream *upstream;
     struct fetch fetch;
     uint64_t next_us;
+    uint64_t
+        named_us; /* when it was last said that a member may be there; UINT64_MAX: as an address of --join, so it stays */
     bool used;
     bool busy;
     bool tried; /* once, whatever came of it */
@@ -226,7 +230,8 @@ struct cluster {
     struct batch batch; /* of this turn */
     struct batch spare; /* for all others; empty between two uses */
     uint64_t batch_number;
-    bool changed; /* something was written in this turn */
+    uint64_t push_p50_us, push_p99_us; /* see cluster_tell_push */
+    bool changed;                      /* something was written in this turn */
 
     uint64_t repairing_with, repairing_until_us; /* a member's number, see REPAIR_LEASE_US */
     struct gather gather;
@@ -282,8 +287,10 @@ struct slice hello_print(struct cluster *cluster, char *room, size_t room_bytes)
 
 enum hello_result { HELLO_FINE, HELLO_SELF, HELLO_BROKEN };
 
-/* Takes in what a member answered; its number to *id. */
-enum hello_result hello_take(struct cluster *cluster, struct slice body, uint64_t *id);
+/* Takes in what a member answered; its number to *id. When it is broken, *why is a sentence that says why not; else NULL. Valid until
+ * the next one. */
+enum hello_result hello_take(struct cluster *cluster, struct slice body, uint64_t *id,
+                             const char **why);
 
 /* join.c */
 

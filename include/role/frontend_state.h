@@ -16,7 +16,9 @@
 #include "net/reply.h"
 #include "net/resolver.h"
 #include "role/frontend.h"
+#include "role/history.h"
 #include "role/key.h"
+#include "role/members.h"
 
 enum {
     FRONTEND_TICK_US = 50 * 1000,     /* how often all this is looked after */
@@ -41,7 +43,14 @@ enum {
     RELAY_LATE_US = 250 * 1000,  /* so late a node may carry out the first try of a write */
     RELAY_PARK_US = 1500 * 1000, /* a request waits so long for a member that is ready */
     RELAY_ASK_AGAIN_US =
-        500 * 1000,     /* while keys move, a request that waits is asked anew so often */
+        500 * 1000, /* while keys move, a request that waits is asked anew so often */
+    /* Lists of keys: how many are made at a time, of how many keys (a sentence in search.c says so, too), what one node may answer,
+     * and how soon it must say something. */
+    SEARCHES_MAX = 16,
+    SEARCH_KEYS_MAX = 1000,
+    SEARCH_BYTES_MAX = 13 * 1024 * 1024,
+    SEARCH_ANSWER_US = 30 * 1000 * 1000,
+
     PARKED_MAX = 65536, /* requests that wait so, of one partition */
     RETRY_TOKENS_MAX =
         20000, /* retries that may be made at once; each request earns a tenth of one */
@@ -193,6 +202,8 @@ struct backend {
     uint64_t hello_due_us, retry_us, backoff_us;
     uint64_t asked_us;              /* when the hello under way was */
     uint64_t clock_us, clock_at_us; /* its wall clock was this at that loop time, or more */
+    uint64_t digest;                /* of its table, as it last said */
+    unsigned read_pass;             /* of reshard, that last read all of it */
     unsigned lane_count;
     unsigned in_flight; /* requests on shared lanes */
     struct seed *seed;  /* that named it, or a name of which it is an address; NULL for none */
@@ -200,10 +211,16 @@ struct backend {
     bool in_list;       /* the same, of a list that is being read */
     bool up;            /* it answers */
     bool is_ready;
-    bool wrong;                  /* it is of another partition */
-    bool usable;                 /* requests can be sent there now */
-    bool leaving;                /* to be forgotten */
-    char says[40];               /* its partition, as it says */
+    bool wrong;                 /* it is of another partition */
+    bool usable;                /* requests can be sent there now */
+    bool told;                  /* the same, as the log says it */
+    bool leaving;               /* to be forgotten */
+    char says[40];              /* its partition, as it says */
+    enum member_phase phase;    /* what it is doing, the same */
+    uint64_t records;           /* what it has, deletes too, the same */
+    unsigned gathered_permille; /* how much of everything that is, the same */
+    uint64_t push_p50_us,
+        push_p99_us; /* how long its pushes took of late, the same; HISTORY_NONE when there were none */
     uint64_t requests, failures; /* so far */
 };
 
@@ -263,6 +280,8 @@ struct frontend {
     struct frontend_counters counters;
     struct histogram
         latency_us; /* from the read of a request to its answer; not of those that wait by wish */
+    struct history history;
+    unsigned searches;     /* under way */
     char scrap[16 * 1024]; /* where bodies go that nobody wants */
 };
 
@@ -468,11 +487,21 @@ bool partition_may_retry(struct partition *partition);
 /* What keeps it from being used, for a client; static. */
 struct http_error partition_trouble(const struct partition *partition);
 
-/* frontend_status.c, frontend_metrics.c, frontend_page.c and frontend_figures.c: each writes a whole reply. */
+/* search.c: /-/keys. Its head is looked at first, and refused when the query is wrong. */
+
+struct search;
+void search_on_head(struct request *request, struct slice query);
+void search_on_request(struct frontend *frontend, struct request *request, struct slice query);
+void search_free(struct search *search);
+
+/* For /-/history. */
+void frontend_take_sample(struct frontend *frontend);
+
+/* frontend_status.c, frontend_metrics.c, frontend_lines.c and frontend_figures.c: each writes a whole reply. */
 
 void frontend_reply_status(struct frontend *frontend, struct request *request);
 void frontend_reply_metrics(struct frontend *frontend, struct request *request);
-void frontend_reply_page(struct frontend *frontend, struct request *request);
+void frontend_reply_front(struct frontend *frontend, struct request *request);
 void frontend_reply_ready(struct frontend *frontend, struct request *request);
 
 #endif

@@ -42,6 +42,8 @@ struct member {
         refused_us; /* loop time at which its address last refused a connection: nobody is there */
     enum member_state state;
     enum member_phase phase; /* as last told */
+    unsigned
+        gathered_permille; /* the same: how much of everything it has; 0 when it was not told */
     bool is_self;
     struct peer *peer; /* the cluster's */
 };
@@ -84,6 +86,9 @@ void member_print(const struct member *member, bool is_down, uint64_t now_us, st
 /* Reads such a line, without its newline. Returns 0 or -EINVAL. */
 int member_parse(struct slice line, uint64_t now_us, struct member *said);
 
+const char *phase_name(enum member_phase phase);
+
+/* The same, or "left" or "dropped". */
 const char *member_phase_name(const struct member *member);
 
 #endif

@@ -1,5 +1,5 @@
 /* The inside of the node room, shared by node.c (life), values.c and writes.c (requests on keys), operations.c and listing.c (what is under /-/),
- * merge.c, metrics.c and status.c. Nobody else includes this. */
+ * merge.c, metrics.c, status.c and node_lines.c. Nobody else includes this. */
 #ifndef ROLE_NODE_STATE_H
 #define ROLE_NODE_STATE_H
 
@@ -10,6 +10,7 @@
 #include "data/watch.h"
 #include "net/reply.h"
 #include "role/cluster.h"
+#include "role/history.h"
 #include "role/key.h"
 #include "role/node.h"
 
@@ -74,6 +75,7 @@ struct node {
     struct {
         uint64_t merged, merge_stale, merge_refused; /* records; requests */
     } counters;
+    struct history history;
     char scrap[16 * 1024]; /* where bodies go that nobody wants */
 };
 
@@ -98,6 +100,9 @@ struct conn_piece value_piece(struct node *node, struct record *record, struct s
 
 /* Answers those whose key has changed, NODE_WAKES_PER_TURN at most. */
 void value_wake(struct node *node);
+
+/* A write was refused for want of memory: to the log. */
+void node_tell_full(struct node *node);
 
 /* writes.c: what changes a key. A value that comes in parts goes straight into its record. */
 

@@ -38,19 +38,46 @@ void exposition_seconds(struct text *text, const char *name, const char *type, c
     text_add(text, "\n");
 }
 
+/* "NAME SUFFIX{LABELS,MORE} ", braces only where there is something between them. */
+static void put_name(struct text *text, const char *name, const char *suffix, struct slice labels,
+                     const char *more)
+{
+    text_add(text, "%s%s", name, suffix);
+    if (labels.len || *more)
+        text_add(text, "{%.*s%s%s}", (int)labels.len, labels.data, labels.len && *more ? "," : "",
+                 more);
+    text_add(text, " ");
+}
+
+void exposition_buckets(struct text *text, const char *name, struct slice labels,
+                        const struct histogram *histogram, unsigned step)
+{
+    char end[32];
+    uint64_t count = 0;
+    for (unsigned i = 0; i < HISTOGRAM_BUCKETS - 1; i++) {
+        count += histogram->counts[i];
+        if (i % step)
+            continue;
+        struct text le = text_in(end, sizeof end);
+        text_add(&le, "le=\"");
+        text_add_seconds(&le, 1ULL << i);
+        text_add(&le, "\"");
+        put_name(text, name, "_bucket", labels, end);
+        text_add(text, "%" PRIu64 "\n", count);
+    }
+    count += histogram->counts[HISTOGRAM_BUCKETS - 1];
+    put_name(text, name, "_bucket", labels, "le=\"+Inf\"");
+    text_add(text, "%" PRIu64 "\n", count);
+    put_name(text, name, "_sum", labels, "");
+    text_add_seconds(text, histogram->sum_us);
+    text_add(text, "\n");
+    put_name(text, name, "_count", labels, "");
+    text_add(text, "%" PRIu64 "\n", count);
+}
+
 void exposition_histogram(struct text *text, const char *name, const char *help,
                           const struct histogram *histogram)
 {
-    uint64_t count = 0;
     exposition_head(text, name, "histogram", help);
-    for (unsigned i = 0; i < HISTOGRAM_BUCKETS - 1; i++) {
-        count += histogram->counts[i];
-        text_add(text, "%s_bucket{le=\"", name);
-        text_add_seconds(text, 1ULL << i);
-        text_add(text, "\"} %" PRIu64 "\n", count);
-    }
-    count += histogram->counts[HISTOGRAM_BUCKETS - 1];
-    text_add(text, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n%s_sum ", name, count, name);
-    text_add_seconds(text, histogram->sum_us);
-    text_add(text, "\n%s_count %" PRIu64 "\n", name, count);
+    exposition_buckets(text, name, SLICE(""), histogram, 1);
 }

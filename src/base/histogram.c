@@ -8,6 +8,15 @@ uint64_t histogram_count(const struct histogram *h)
     return count;
 }
 
+struct histogram histogram_since(const struct histogram *h, const struct histogram *before)
+{
+    struct histogram since = *h;
+    for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++)
+        since.counts[i] -= before->counts[i];
+    since.sum_us -= before->sum_us;
+    return since;
+}
+
 uint64_t histogram_quantile(const struct histogram *h, double part)
 {
     uint64_t count = histogram_count(h);

@@ -52,6 +52,12 @@ void json_list_close(struct json *json)
     put_end(json, "]");
 }
 
+struct text *json_place(struct json *json, const char *name)
+{
+    put_place(json, name);
+    return &json->text;
+}
+
 void json_number(struct json *json, const char *name, uint64_t value)
 {
     put_place(json, name);
@@ -98,4 +104,12 @@ void json_string(struct json *json, const char *name, struct slice value)
             text_add(&json->text, "%s%c", byte == '"' || byte == '\\' ? "\\" : "", byte);
     }
     text_add(&json->text, "\"");
+}
+
+void json_raw(struct json *json, const char *name, struct slice value)
+{
+    while (value.len > 0 && (unsigned char)value.data[value.len - 1] <= ' ')
+        value.len--;
+    put_place(json, name);
+    text_add_slice(&json->text, value);
 }

@@ -32,26 +32,69 @@ static void line_clean(char *line, unsigned bytes)
             line[i] = ' ';
 }
 
-void log_event(struct log *log, enum log_level level, const char *event, const char *format, ...)
+static int line_add(char *line, int used, const char *format, va_list args)
+    __attribute__((format(printf, 3, 0)));
+static void log_line(struct log *log, enum log_level level, const char *event, uint64_t times,
+                     const char *format, va_list args) __attribute__((format(printf, 5, 0)));
+
+/* Adds to a line that has `used` bytes, cut at its end; returns how many it has then. */
+static int line_add(char *line, int used, const char *format, va_list args)
 {
-    if (level > log->level)
-        return;
+    int more = vsnprintf(line + used + 1, (size_t)(LINE_BYTES - used - 1), format, args);
+    if (more <= 0)
+        return used;
+    line[used] = ' ';
+    used += more + 1;
+    return used < LINE_BYTES ? used : LINE_BYTES - 1;
+}
+
+static int line_add_count(char *line, int used, const char *name, uint64_t count)
+{
+    int more = count ? snprintf(line + used, (size_t)(LINE_BYTES - used), " %s=%llu", name,
+                                (unsigned long long)count)
+                     : 0;
+    return used + more < LINE_BYTES ? used + more : used;
+}
+
+/* `times` is of a condition, 0 for none. */
+static void log_line(struct log *log, enum log_level level, const char *event, uint64_t times,
+                     const char *format, va_list args)
+{
     char line[LINE_BYTES + 2];
+    uint64_t left_out;
+    if (!log_limit_event(&log->limit, event, log->wall_us(log->clock), &left_out))
+        return;
     int used = line_start(log, level, event, line);
-    if (*format) {
-        va_list args;
-        va_start(args, format);
-        int more = vsnprintf(line + used + 1, (size_t)(LINE_BYTES - used - 1), format, args);
-        va_end(args);
-        if (more > 0)
-            line[used] = ' ';
-        used += more > 0 ? more + 1 : 0;
-    }
-    if (used >= LINE_BYTES)
-        used = LINE_BYTES - 1;
+    used = line_add_count(line, used, "times", times);
+    used = line_add_count(line, used, "left_out", left_out);
+    if (*format)
+        used = line_add(line, used, format, args);
     line_clean(line, (unsigned)used);
     line[used++] = '\n';
     log->write(log->sink, line, (unsigned)used);
+}
+
+void log_event(struct log *log, enum log_level level, const char *event, const char *format, ...)
+{
+    va_list args;
+    if (level > log->level)
+        return;
+    va_start(args, format);
+    log_line(log, level, event, 0, format, args);
+    va_end(args);
+}
+
+void log_condition(struct log *log, enum log_level level, const char *event, const char *key,
+                   const char *format, ...)
+{
+    va_list args;
+    uint64_t held;
+    if (level > log->level ||
+        !log_limit_condition(&log->limit, event, key, log->wall_us(log->clock), &held))
+        return;
+    va_start(args, format);
+    log_line(log, level, event, held ? held + 1 : 0, format, args);
+    va_end(args);
 }
 
 int log_level_parse(const char *name, enum log_level *out)

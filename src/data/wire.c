@@ -7,6 +7,7 @@
 
 enum {
     FORMAT = 1,
+    FLAG_NOTE = 64,
     FLAG_END = 128,
     CHECK_AT = 28,
 };
@@ -30,6 +31,7 @@ struct slice wire_data(const struct record *record)
     return (struct slice){key.data, key.len + record->type_bytes + (size_t)record->value_bytes};
 }
 
+/* Of what has no key. */
 static uint64_t end_check(const char *head)
 {
     return hash_bytes(head, CHECK_AT);
@@ -42,6 +44,21 @@ void wire_end(uint64_t count, char out[WIRE_HEAD_BYTES])
     out[1] = (char)FLAG_END;
     big_put(out + 12, count, 8);
     big_put(out + CHECK_AT, end_check(out), 8);
+}
+
+static uint64_t note_check(const char *head, struct slice text)
+{
+    return hash_seeded(text.data, text.len, end_check(head));
+}
+
+void wire_note(struct slice text, char out[WIRE_HEAD_BYTES])
+{
+    assert(text.len > 0 && text.len <= WIRE_NOTE_BYTES_MAX);
+    memset(out, 0, WIRE_HEAD_BYTES);
+    out[0] = FORMAT;
+    out[1] = FLAG_NOTE;
+    big_put(out + 8, text.len, 4);
+    big_put(out + CHECK_AT, note_check(out, text), 8);
 }
 
 void wire_reader_init(struct wire_reader *reader, struct heap *heap, uint64_t value_max)
@@ -58,7 +75,8 @@ void wire_reader_free(struct wire_reader *reader)
 
 bool wire_reader_at_end(const struct wire_reader *reader)
 {
-    return reader->filled == 0 && !reader->record && reader->since_end == 0;
+    return reader->filled == 0 && !reader->record && reader->note_bytes == 0 &&
+           reader->since_end == 0;
 }
 
 static size_t record_data_bytes(const struct record *record)
@@ -68,6 +86,10 @@ static size_t record_data_bytes(const struct record *record)
 
 char *wire_reader_room(struct wire_reader *reader, size_t *room)
 {
+    if (reader->note_bytes) {
+        *room = reader->note_bytes - reader->filled;
+        return reader->note_room + reader->filled;
+    }
     if (!reader->record) {
         *room = WIRE_HEAD_BYTES - reader->filled;
         return reader->head + reader->filled;
@@ -97,6 +119,28 @@ static enum wire_result read_end(struct wire_reader *reader)
     return WIRE_MORE;
 }
 
+static enum wire_result read_note_head(struct wire_reader *reader)
+{
+    const char *head = reader->head;
+    uint64_t bytes = big_get(head + 8, 4);
+    if (big_get(head + 2, 6) || big_get(head + 12, 8) || big_get(head + 20, 8) || bytes == 0 ||
+        bytes > WIRE_NOTE_BYTES_MAX)
+        return broken(reader, "a note's frame makes no sense");
+    reader->note_bytes = (size_t)bytes;
+    reader->filled = 0;
+    return WIRE_MORE;
+}
+
+static enum wire_result read_note(struct wire_reader *reader)
+{
+    reader->note = (struct slice){reader->note_room, reader->note_bytes};
+    if (big_get(reader->head + CHECK_AT, 8) != note_check(reader->head, reader->note))
+        return broken(reader, "a note is damaged");
+    reader->offset += WIRE_HEAD_BYTES + reader->note_bytes;
+    reader->note_bytes = reader->filled = 0;
+    return WIRE_NOTE;
+}
+
 static bool head_is_sane(const char *head)
 {
     unsigned flags = (unsigned char)head[1];
@@ -119,6 +163,8 @@ static enum wire_result read_head(struct wire_reader *reader)
         return broken(reader, "there is no record of a format that is known here");
     if ((unsigned char)head[1] == FLAG_END)
         return read_end(reader);
+    if ((unsigned char)head[1] == FLAG_NOTE)
+        return read_note_head(reader);
     if (!head_is_sane(head))
         return broken(reader, "the record's frame makes no sense");
     struct record_form form = {
@@ -160,6 +206,8 @@ enum wire_result wire_reader_filled(struct wire_reader *reader, size_t bytes,
                                     struct record **record)
 {
     reader->filled += bytes;
+    if (reader->note_bytes)
+        return reader->filled < reader->note_bytes ? WIRE_MORE : read_note(reader);
     if (!reader->record) {
         assert(reader->filled <= WIRE_HEAD_BYTES);
         return reader->filled < WIRE_HEAD_BYTES ? WIRE_MORE : read_head(reader);

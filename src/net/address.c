@@ -60,6 +60,11 @@ int address_parse(struct slice text, struct address *out)
     return port_parse(port, &out->port);
 }
 
+bool address_equal(const struct address *a, const struct address *b)
+{
+    return a->port == b->port && memcmp(a->ip, b->ip, sizeof a->ip) == 0;
+}
+
 bool address_is_ipv4(const struct address *address)
 {
     return memcmp(address->ip, mapped_prefix, sizeof mapped_prefix) == 0;

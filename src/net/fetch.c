@@ -5,7 +5,9 @@
 
 static void fetch_on_head(struct call *call, const struct http_response *head)
 {
-    ((struct fetch *)call)->status = head->status;
+    struct fetch *fetch = (struct fetch *)call;
+    fetch->status = head->status;
+    fetch->content_length = head->content_length;
 }
 
 static bool fetch_grow(struct fetch *fetch, size_t need)
@@ -59,7 +61,7 @@ void fetch_start(struct fetch *fetch, struct upstream *upstream, const struct co
                  unsigned count)
 {
     assert(!fetch->busy);
-    fetch->call = (struct call){.ops = &fetch_ops};
+    fetch->call = (struct call){.ops = &fetch_ops, .head = fetch->head_only};
     fetch->busy = true;
     fetch->overflow = false;
     fetch->status = 0;

@@ -356,6 +356,7 @@ int io_epoll_watch_signals(struct io *io, void *data)
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGHUP);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a write then fails with EFBIG, which can be told */
     if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
         return -errno;
     self->signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);

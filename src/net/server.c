@@ -108,11 +108,11 @@ static void server_accept_resume(struct server *server)
 static void server_accept_pause(struct server *server)
 {
     struct io *io = server->loop->io;
-    if (server->counters.accept_failures++ == 0 || !server->accept_warned)
-        log_event(server->log, LOG_WARN_LEVEL, "accept-paused",
-                  "connections=%u msg=\"out of file descriptors or memory; new clients wait\"",
+    server->counters.accept_failures++;
+    log_condition(server->log, LOG_WARN_LEVEL, "accept-paused", "",
+                  "connections=%u msg=\"out of file descriptors or memory; new clients wait\" "
+                  "do=\"raise the limit of open files (LimitNOFILE), or lower --connections-max\"",
                   server->connections);
-    server->accept_warned = true;
     server->accepting = false;
     io->ops->rewatch(io, server->fd, 0, &server->listener);
     loop_timer_set(server->loop, &server->accept_timer,
@@ -163,6 +163,26 @@ void server_forget(struct client *client)
     server_accept_resume(server);
 }
 
+static void server_tell_full(struct server *server)
+{
+    server->counters.refused_full++;
+    log_condition(
+        server->log, LOG_WARN_LEVEL, "connections-full", "",
+        "connections=%u msg=\"new clients get 503\" do=\"raise --connections-max and the limit "
+        "of open files (LimitNOFILE), or look for the client that opens so many\"",
+        server->connections);
+}
+
+static void server_tell_stranger(struct server *server, const struct address *peer)
+{
+    char text[ADDRESS_TEXT_BYTES];
+    server->counters.refused_network++;
+    log_condition(server->log, LOG_WARN_LEVEL, "client-refused", "",
+                  "address=%s msg=\"it is in no network that may connect\" do=\"add its network to "
+                  "--allow, if it is one of yours\"",
+                  address_format(peer, text));
+}
+
 static void server_admit(struct server *server, int fd)
 {
     struct client *client = client_new(server, fd);
@@ -171,10 +191,9 @@ static void server_admit(struct server *server, int fd)
         return;
     }
     server_add(server, client);
-    server->accept_warned = false;
     if (server->connections <= server->config.connections_max)
         return;
-    server->counters.refused_full++;
+    server_tell_full(server);
     client_refuse(client, "This server has as many connections as it may (--connections-max).");
 }
 
@@ -192,8 +211,10 @@ static int server_accept(struct server *server)
         server_admit(server, fd);
         return 0;
     }
-    server->counters.refused_network += !allowed;
-    server->counters.refused_full += allowed;
+    if (allowed)
+        server_tell_full(server);
+    else
+        server_tell_stranger(server, &peer);
     io->ops->close(io, fd);
     return 0;
 }

@@ -38,27 +38,41 @@ struct lane *backend_lane(struct backend *backend)
     return lane_is_open(backend->shared) ? backend->shared : NULL;
 }
 
+/* A connection that has ended is told as the node's end, if it is that, and else not at all. */
+static void tell_usable(struct backend *backend)
+{
+    bool refuses = backend->up && (!backend->is_ready || backend->wrong);
+    if (backend->usable == backend->told || (backend->told && !refuses))
+        return;
+    backend->told = backend->usable;
+    log_backend(backend, LOG_INFO_LEVEL, backend->told ? "node-usable" : "node-unusable", "");
+}
+
 void backend_update(struct backend *backend)
 {
-    bool usable = is_usable(backend);
-    if (usable == backend->usable)
-        return;
+    bool usable = is_usable(backend), changed = usable != backend->usable;
     backend->usable = usable;
-    log_backend(backend, LOG_INFO_LEVEL, usable ? "node-usable" : "node-unusable", "");
-    partition_update(backend->partition);
+    tell_usable(backend);
+    if (changed)
+        partition_update(backend->partition);
 }
 
 void backend_down(struct backend *backend, const char *why)
 {
-    if (backend->up)
-        log_backend(backend, LOG_WARN_LEVEL, "node-down", why);
-    backend->up = backend->is_ready = false;
+    if (backend->up) /* one that had said that it is not ready was expected to go */
+        log_backend(backend, backend->is_ready ? LOG_WARN_LEVEL : LOG_INFO_LEVEL, "node-down", why);
+    backend->up = backend->is_ready = backend->told = false;
     upstream_close(backend->control, -ECONNRESET);
     backend_update(backend);
     lanes_close(backend);
 }
 
 /* What it says */
+
+static struct slice after(struct slice line, size_t bytes)
+{
+    return (struct slice){line.data + bytes, line.len - bytes};
+}
 
 /* "-" is good enough while there is one partition. */
 static bool is_ours(const struct partition *partition, struct slice said)
@@ -101,17 +115,39 @@ static void take_partition(struct backend *backend, struct slice said)
 }
 
 /* The first member in the list is who speaks. */
-static void take_id(struct backend *backend, struct slice line)
+static void take_speaker(struct backend *backend, struct slice line)
 {
-    struct slice word = {0};
-    uint64_t id;
-    for (int i = 0; i < 4; i++)
-        if (!slice_next(&line, ' ', &word))
-            return;
-    if (!slice_hex(word, &id) || id == backend->id)
+    struct member said;
+    if (member_parse(line, loop_of(backend)->now_us, &said) != 0)
         return;
-    backend->id = id;
+    backend->phase = said.phase;
+    if (said.id == backend->id)
+        return;
+    backend->id = said.id;
     partition_update(backend->partition);
+}
+
+static void take_push(struct backend *backend, struct slice said)
+{
+    struct slice word;
+    unsigned long long p50_us, p99_us;
+    if (!slice_next(&said, ' ', &word) || !slice_number(word, UINT64_MAX, &p50_us) ||
+        !slice_number(said, UINT64_MAX, &p99_us))
+        return;
+    backend->push_p50_us = p50_us;
+    backend->push_p99_us = p99_us;
+}
+
+/* Figures for people; what is no number stays as it was. */
+static void take_figures(struct backend *backend, struct slice line)
+{
+    unsigned long long number;
+    if (slice_starts(line, SLICE("records ")) && slice_number(after(line, 8), UINT64_MAX, &number))
+        backend->records = number;
+    else if (slice_starts(line, SLICE("gathered ")) && slice_number(after(line, 9), 1000, &number))
+        backend->gathered_permille = (unsigned)number;
+    else if (slice_starts(line, SLICE("push ")))
+        take_push(backend, after(line, 5));
 }
 
 /* The least that its clock can say is the most of what follows from all hellos so far: the quickest of them is the most exact. One that
@@ -132,26 +168,25 @@ uint64_t backend_clock_us(const struct backend *backend)
     return backend->clock_us + (loop_of(backend)->now_us - backend->clock_at_us);
 }
 
-static struct slice after(struct slice line, size_t bytes)
-{
-    return (struct slice){line.data + bytes, line.len - bytes};
-}
-
 /* Returns whether it is a hello. */
 static bool take_hello(struct backend *backend, struct slice body)
 {
     struct slice rest = body, line;
     bool met = false, placed = false;
+    backend->push_p50_us = backend->push_p99_us = HISTORY_NONE;
     while (!met && slice_next(&rest, '\n', &line)) {
         met = slice_starts(line, SLICE("member "));
         if (met)
-            take_id(backend, line);
+            take_speaker(backend, line);
         else if (slice_starts(line, SLICE("clock ")))
             take_clock(backend, after(line, 6));
+        else if (slice_starts(line, SLICE("digest ")))
+            slice_hex(after(line, 7), &backend->digest);
         else if (slice_starts(line, SLICE("partition "))) {
             take_partition(backend, after(line, 10));
             placed = true;
-        }
+        } else
+            take_figures(backend, line);
     }
     if (met && placed && !backend->wrong && backend->is_ready)
         partition_take_list(backend->partition, body);

@@ -40,15 +40,26 @@ struct peer_figures cluster_peer_figures(const struct cluster *cluster, const st
 {
     const struct peer *peer = member->peer;
     if (!peer)
-        return (struct peer_figures){.is_up = member->is_self, .agrees = member->is_self};
+        return (struct peer_figures){.is_up = member->is_self,
+                                     .agrees = member->is_self,
+                                     .gathered_permille =
+                                         member->is_self ? cluster_gathered_permille(cluster) : 0};
     return (struct peer_figures){
+        .push_us = &peer->push_us,
         .is_up = !member_is_down(cluster, member),
         .skew_us = peer->skew_us,
         .lag_shards = peer->lag ? peer->lag->count : 0,
         .in_flight = peer->sending_count,
         .round_trip_us = peer->round_trip_us,
         .agrees = peer->agrees,
+        .gathered_permille = member->gathered_permille,
     };
+}
+
+void cluster_tell_push(struct cluster *cluster, uint64_t p50_us, uint64_t p99_us)
+{
+    cluster->push_p50_us = p50_us;
+    cluster->push_p99_us = p99_us;
 }
 
 /* Requests and replies */
@@ -81,13 +92,14 @@ void reply_owned(struct request *request, const char *type, void *data, size_t b
 void log_refusal(struct cluster *cluster, const char *event, const struct address *address,
                  unsigned status, struct slice sentence)
 {
-    char text[ADDRESS_TEXT_BYTES];
+    char text[ADDRESS_TEXT_BYTES], key[ADDRESS_TEXT_BYTES + SENTENCE_BYTES_MAX + 2];
     while (sentence.len > 0 && sentence.data[sentence.len - 1] == '\n')
         sentence.len--;
-    log_event(cluster->log, LOG_WARN_LEVEL, event, "member=%s status=%u msg=\"%.*s\"",
-              address_format(address, text), status,
-              (int)(sentence.len < SENTENCE_BYTES_MAX ? sentence.len : SENTENCE_BYTES_MAX),
-              sentence.data);
+    int bytes = (int)(sentence.len < SENTENCE_BYTES_MAX ? sentence.len : SENTENCE_BYTES_MAX);
+    snprintf(key, sizeof key, "%s %.*s", address_format(address, text), bytes, sentence.data);
+    log_condition(cluster->log, LOG_WARN_LEVEL, event, key,
+                  "member=%s status=%u msg=\"%.*s\" do=\"do as it says on one of the two\"", text,
+                  status, bytes, sentence.data);
 }
 
 uint64_t told_before_us(const struct cluster *cluster, uint64_t patience_us)
@@ -133,18 +145,25 @@ bool cluster_admits(struct cluster *cluster, const struct request *request, uint
 
 /* Peers */
 
-static void peer_log(struct peer *peer, const char *event, const char *why)
+static void tell_down(const struct peer *peer, const char *why)
 {
     char address[ADDRESS_TEXT_BYTES];
-    log_event(peer->cluster->log, LOG_INFO_LEVEL, event, "member=%s id=%016llx %s%s",
-              address_format(&peer->member->address, address), (unsigned long long)peer->member->id,
-              *why ? "msg=" : "", why);
+    address_format(&peer->member->address, address);
+    if (peer->member->phase == PHASE_LEAVING) { /* what was to be expected */
+        log_event(peer->cluster->log, LOG_INFO_LEVEL, "member-leaving", "member=%s id=%016llx",
+                  address, (unsigned long long)peer->member->id);
+        return;
+    }
+    log_event(peer->cluster->log, LOG_WARN_LEVEL, "member-down",
+              "member=%s id=%016llx msg=\"%s\" do=\"start it again, or mend the network; if it is "
+              "gone for good: curl -X DELETE HOST:PORT/-/members/%s\"",
+              address, (unsigned long long)peer->member->id, why, address);
 }
 
 void peer_down(struct peer *peer, const char *why)
 {
     if (peer->up)
-        peer_log(peer, "member-down", why);
+        tell_down(peer, why);
     peer->up = peer->agrees = peer->knows_us = false;
     peer->gather_checked = false;
     push_stop(peer);
@@ -170,7 +189,7 @@ static void control_on_closed(struct upstream *upstream, int error)
     if (error == -ECONNREFUSED)
         peer->member->refused_us = cluster->loop->now_us;
     if (error && peer->up)
-        peer_down(peer, "\"the connection broke\"");
+        peer_down(peer, "the connection broke");
 }
 
 static const struct upstream_ops control_ops = {
@@ -261,7 +280,7 @@ static void peer_tick(struct peer *peer)
     struct cluster *cluster = peer->cluster;
     uint64_t now_us = cluster->loop->now_us;
     if (peer->up && now_us > peer->answered_us + CLUSTER_DEAD_US)
-        peer_down(peer, "\"it does not answer\"");
+        peer_down(peer, "it does not answer");
     if (upstream_is_open(peer->control)) {
         if (!peer->hello.busy && now_us >= peer->hello_due_us)
             hello_send(peer);

@@ -161,6 +161,8 @@ static void expose_connections(struct text *text, const struct figures *figures)
     const struct server_counters *counters = figures->server;
     exposition_gauge(text, "velour_fog_connections", "Connections that are open.",
                      figures->connections);
+    exposition_gauge(text, "velour_fog_connections_max", "Connections that there may be at a time.",
+                     figures->config->connections_max);
     exposition_counter(text, "velour_fog_connections_accepted_total", "Connections accepted.",
                        counters->accepted);
     exposition_head(text, refused, "counter",

@@ -19,19 +19,41 @@ static void reply_healthy(struct frontend *frontend, struct request *request)
     reply_text(request, 200, "healthy");
 }
 
+static void reply_history(struct frontend *frontend, struct request *request)
+{
+    history_reply(&frontend->history, request);
+}
+
+static struct slice query_of(struct slice target)
+{
+    const char *mark = memchr(target.data, '?', target.len);
+    return mark ? (struct slice){mark + 1, target.len - (size_t)(mark - target.data) - 1}
+                : (struct slice){0};
+}
+
+static void reply_keys(struct frontend *frontend, struct request *request)
+{
+    search_on_request(frontend, request, query_of(request->head.target));
+}
+
 static const struct operation operations[] = {
-    {{"/", 1}, frontend_reply_page},
+    {{"/", 1}, frontend_reply_front},
     {{"/-/healthy", 10}, reply_healthy},
     {{"/-/ready", 8}, frontend_reply_ready},
     {{"/-/status", 9}, frontend_reply_status},
     {{"/-/metrics", 10}, frontend_reply_metrics},
+    {{"/-/history", 10}, reply_history},
+    {{"/-/keys", 7}, reply_keys},
 };
 
 enum { OPERATIONS = sizeof operations / sizeof *operations };
 
 /* Those that nodes have, and that speak of one node or one cluster. */
 static const struct slice of_nodes[] = {
-    {"/-/members", 10}, {"/-/keys", 7}, {"/-/records", 10}, {"/-/digest", 9}, {"/-/merge", 8},
+    {"/-/members", 10},
+    {"/-/records", 10},
+    {"/-/digest", 9},
+    {"/-/merge", 8},
 };
 
 static bool is_of_nodes(struct slice path)
@@ -57,6 +79,8 @@ static void operation_on_head(struct request *request)
     while (found < OPERATIONS && !slice_equal(path, operations[found].path))
         found++;
     frontend_work_of(request)->operation = found;
+    if (found < OPERATIONS && operations[found].reply == reply_keys && is_read(request))
+        search_on_head(request, query_of(request->head.target));
     if (found < OPERATIONS || path.data[0] != '/')
         return;
     if (is_of_nodes(path))
@@ -215,7 +239,10 @@ static enum server_stream_result frontend_on_stream(struct service *service,
 static void frontend_on_request_end(struct service *service, struct request *request)
 {
     (void)service;
-    relay_free(request->service_data);
+    if (frontend_work_of(request)->on_key)
+        relay_free(request->service_data);
+    else
+        search_free(request->service_data);
 }
 
 static const struct service frontend_service = {
@@ -275,6 +302,8 @@ static void frontend_on_tick(struct loop_timer *timer)
     struct frontend *frontend =
         (struct frontend *)((char *)timer - offsetof(struct frontend, tick));
     loop_timer_set(frontend->loop, timer, frontend->loop->now_us + FRONTEND_TICK_US);
+    if (history_is_due(&frontend->history, frontend->loop->now_us - frontend->started_us))
+        frontend_take_sample(frontend);
     pool_trim(&frontend->relays);
     pool_trim(&frontend->attempts);
     for (unsigned i = 0; i < frontend->config.cluster_count; i++)
@@ -288,7 +317,9 @@ static void frontend_on_drain_end(struct loop_timer *timer)
 {
     struct frontend *frontend =
         (struct frontend *)((char *)timer - offsetof(struct frontend, drain_timer));
-    log_event(frontend->log, LOG_WARN_LEVEL, "drain-time-over", "connections=%u",
+    log_event(frontend->log, LOG_WARN_LEVEL, "drain-time-over",
+              "connections=%u msg=\"requests under way were cut off\" do=\"raise --drain-time and "
+              "TimeoutStopSec, if this happens again\"",
               server_connections(frontend->server));
     frontend->loop->stopped = true;
 }

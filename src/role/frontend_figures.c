@@ -185,6 +185,36 @@ static struct figures common_of(const struct frontend *frontend)
     };
 }
 
+static uint64_t worse(uint64_t a, uint64_t b)
+{
+    return a == HISTORY_NONE || (b != HISTORY_NONE && b > a) ? b : a;
+}
+
+/* Of all nodes the slowest pushes, and of each partition the node with most: the others have as much, or are about to. */
+static void sample_partition(const struct partition *partition, uint64_t *sample)
+{
+    uint64_t most = 0;
+    for (unsigned i = 0; i < partition->backend_count; i++) {
+        const struct backend *backend = partition->backends[i];
+        if (!backend->usable)
+            continue;
+        most = backend->records > most ? backend->records : most;
+        sample[HISTORY_PUSH_P50] = worse(sample[HISTORY_PUSH_P50], backend->push_p50_us);
+        sample[HISTORY_PUSH_P99] = worse(sample[HISTORY_PUSH_P99], backend->push_p99_us);
+    }
+    sample[HISTORY_RECORDS] += most;
+}
+
+void frontend_take_sample(struct frontend *frontend)
+{
+    struct figures figures = common_of(frontend);
+    figures_gather(&figures);
+    uint64_t *sample = history_take(&frontend->history, &figures);
+    sample[HISTORY_RECORDS] = 0;
+    for (unsigned i = 0; i < frontend->config.cluster_count; i++)
+        sample_partition(&frontend->partitions[i], sample);
+}
+
 /* Returns 0 or -ENOMEM. */
 static int figures_init(struct frontend_figures *figures, const struct frontend *frontend)
 {

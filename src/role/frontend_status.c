@@ -1,12 +1,23 @@
 /* /-/status of a front-end: one JSON object. */
 #include "role/frontend_figures.h"
 
+/* Its clock less this one's, as of when it was heard last: 0 before. */
+static int64_t skew_us(const struct backend *backend)
+{
+    const struct frontend *frontend = backend->partition->frontend;
+    return backend->clock_us ? (int64_t)(backend_clock_us(backend) - frontend->loop->wall_us) : 0;
+}
+
 static void put_node(struct json *json, const struct backend *backend)
 {
     char address[ADDRESS_TEXT_BYTES];
     json_open(json, address_format(&backend->address, address));
     json_string(json, "state", slice_of(backend_state_name(backend_state(backend))));
     json_string(json, "says", slice_of(backend->says));
+    json_string(json, "phase", backend->up ? slice_of(phase_name(backend->phase)) : SLICE(""));
+    json_number(json, "gathered_permille", backend->gathered_permille);
+    json_number(json, "records", backend->records);
+    json_seconds_signed(json, "clock_skew_seconds", skew_us(backend));
     json_number(json, "in_flight", backend_in_flight(backend));
     json_number(json, "connections", backend->lane_count);
     json_number(json, "requests", backend->requests);

@@ -159,10 +159,12 @@ static void copy_on_body(struct call *call, struct slice bytes)
         return;
     gather->good = false;
     gather->full = gather->intake.full;
-    log_event(cluster->log, LOG_ERROR_LEVEL, "gathering-failed", "msg=\"%s\"",
-              gather->full ? "out of memory (--memory-max): this node cannot hold what its cluster "
-                             "holds"
-                           : "the donor's records are damaged");
+    log_condition(cluster->log, LOG_ERROR_LEVEL, "gathering-failed", gather->full ? "full" : "",
+                  "msg=\"%s\" do=\"%s\"",
+                  gather->full ? "out of memory: this node cannot hold what its cluster holds"
+                               : "the donor's records are damaged",
+                  gather->full ? "restart it with the --memory-max that the others have"
+                               : "look at the network between the two; another donor is asked");
     upstream_close(gather->upstream, 0);
 }
 
@@ -175,7 +177,8 @@ static void copy_on_end(struct call *call, enum call_result result)
     gather->copied = result == CALL_DONE && gather->good && gather->bytes > 0 &&
                      wire_reader_at_end(&gather->intake.reader);
     if (!gather->copied)
-        log_event(cluster->log, LOG_WARN_LEVEL, "donor-lost", "donor=%016llx percent=%.1f",
+        log_event(cluster->log, LOG_WARN_LEVEL, "donor-lost",
+                  "donor=%016llx percent=%.1f msg=\"another one is asked for the rest\"",
                   (unsigned long long)gather->donor, cluster_gathered_permille(cluster) / 10.0);
     gather_stop_copying(cluster);
 }
@@ -244,8 +247,8 @@ static bool waits_for_silent(struct cluster *cluster)
     bool waits = someone_is_silent(cluster);
     if (waits && !cluster->gather.waits)
         log_event(cluster->log, LOG_WARN_LEVEL, "gathering-waits",
-                  "msg=\"members that were ready are silent; DELETE /-/members/HOST:PORT drops one "
-                  "that is gone for good\"");
+                  "msg=\"members that were ready are silent\" do=\"mend them, or drop who is gone "
+                  "for good: curl -X DELETE HOST:PORT/-/members/HOST:PORT\"");
     cluster->gather.waits = waits;
     return waits;
 }
@@ -263,8 +266,11 @@ static void gather_wait(struct cluster *cluster)
         gather_copy(cluster, donor);
     } else if (join_is_settled(cluster) && !someone_is_coming(cluster) &&
                !waits_for_silent(cluster) && is_first_of_new(cluster))
-        gather_become_ready(cluster, cluster->members.count == 1 ? "serving alone"
-                                                                 : "no member was ready before");
+        gather_become_ready(
+            cluster, cluster->members.count > 1 ? "no member was ready before"
+                     : cluster->config->join_count
+                         ? "serving alone: nobody at --join has taken it in; it is tried again"
+                         : "serving alone");
 }
 
 /* Compares with each ready member, one after the other. A ready member that does not push to us yet is waited for. */

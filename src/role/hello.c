@@ -8,7 +8,7 @@
 #include "role/cluster_state.h"
 
 struct hello {
-    uint64_t protocol, clock, digest, records, horizon;
+    uint64_t protocol, clock, digest, records, horizon, gathered;
     struct slice cluster, partition;
     struct address you;
     bool has_you, joined, knows_us;
@@ -56,6 +56,10 @@ static void put_hello(struct cluster *cluster, const struct address *you, struct
              (unsigned long long)cluster->horizon_us,
              (unsigned long long)store_digest(cluster->store),
              (unsigned long long)(counts.keys + counts.tombstones - counts.buried));
+    text_add(text, "gathered %u\n", cluster_gathered_permille(cluster));
+    if (cluster->push_p50_us != UINT64_MAX)
+        text_add(text, "push %llu %llu\n", (unsigned long long)cluster->push_p50_us,
+                 (unsigned long long)cluster->push_p99_us);
     if (you)
         text_add(text, "you %s\n", address_format(you, address));
     for (unsigned i = 0; i < cluster->members.count; i++)
@@ -110,6 +114,8 @@ static bool read_line(struct slice name, struct slice value, struct hello *hello
         return read_number(value, &hello->horizon);
     else if (slice_equal(name, SLICE("records")))
         return read_number(value, &hello->records);
+    else if (slice_equal(name, SLICE("gathered")))
+        return read_number(value, &hello->gathered);
     else if (slice_equal(name, SLICE("you")))
         return hello->has_you = address_parse(value, &hello->you) == 0;
     return true;
@@ -180,7 +186,10 @@ static void take_own_end(struct cluster *cluster, const struct member *said)
                              "may have what was deleted since: restart it."
                            : "Another node has this node's address (--advertise): stop one of the "
                              "two.";
-    log_event(cluster->log, LOG_ERROR_LEVEL, "refused", "msg=\"%s\"", cluster->refused);
+    log_event(cluster->log, LOG_ERROR_LEVEL, "refused", "msg=\"%s\" do=\"%s\"", cluster->refused,
+              said->state == MEMBER_DROPPED
+                  ? "restart this node: it starts empty and gathers"
+                  : "stop one of the two, or give it another --advertise");
 }
 
 static void take_line(struct cluster *cluster, const struct member *said)
@@ -208,6 +217,12 @@ static void take_own_address(struct cluster *cluster, const struct address *said
               address_format(&self->address, text));
 }
 
+/* Of another protocol only this much must be understood, so that each can say that it is another one. */
+static bool hello_is_foreign(const struct hello *hello)
+{
+    return hello->protocol != 0 && hello->protocol != HELLO_PROTOCOL;
+}
+
 /* Says why the two are not to be one cluster, or NULL. */
 static const char *hello_refusal(struct cluster *cluster, const struct hello *hello)
 {
@@ -215,7 +230,7 @@ static const char *hello_refusal(struct cluster *cluster, const struct hello *he
     const struct member *known = members_find(&cluster->members, hello->who.id);
     uint64_t wall_us = cluster->loop->wall_us, keep_us = cluster->config->forget_us;
     partition_text(cluster, partition);
-    if (hello->protocol != HELLO_PROTOCOL) {
+    if (hello_is_foreign(hello)) {
         snprintf(cluster->sentence, sizeof cluster->sentence,
                  "The two nodes speak different protocols (%llu and %d): run one version of "
                  "Velour Fog.",
@@ -223,16 +238,15 @@ static const char *hello_refusal(struct cluster *cluster, const struct hello *he
         return cluster->sentence;
     }
     if (!slice_equal(hello->cluster, slice_of(cluster_name(cluster)))) {
-        snprintf(
-            cluster->sentence, sizeof cluster->sentence,
-            "The two nodes belong to different clusters, \"%.*s\" and \"%s\" (--cluster-name).",
-            (int)(hello->cluster.len < 64 ? hello->cluster.len : 64), hello->cluster.data,
-            cluster_name(cluster));
+        snprintf(cluster->sentence, sizeof cluster->sentence,
+                 "The two nodes belong to different clusters, '%.*s' and '%s' (--cluster-name).",
+                 (int)(hello->cluster.len < 64 ? hello->cluster.len : 64), hello->cluster.data,
+                 cluster_name(cluster));
         return cluster->sentence;
     }
     if (!slice_equal(hello->partition, slice_of(partition))) {
         snprintf(cluster->sentence, sizeof cluster->sentence,
-                 "The two nodes hold different partitions, \"%.*s\" and \"%s\" (--partition).",
+                 "The two nodes hold different partitions, '%.*s' and '%s' (--partition).",
                  (int)(hello->partition.len < 32 ? hello->partition.len : 32),
                  hello->partition.data, partition);
         return cluster->sentence;
@@ -246,6 +260,18 @@ static const char *hello_refusal(struct cluster *cluster, const struct hello *he
         return "This node was in a cluster that forgot it long ago, and may have what was deleted "
                "since: restart it.";
     return NULL;
+}
+
+/* What a member says of itself alone. Returns it; NULL when it is not known. */
+static struct member *take_self(struct cluster *cluster, const struct hello *hello)
+{
+    struct member *member = members_find(&cluster->members, hello->who.id);
+    if (!member)
+        return NULL;
+    member->heard_us = cluster->loop->now_us;
+    member->phase = hello->who.phase;
+    member->gathered_permille = (unsigned)(hello->gathered < 1000 ? hello->gathered : 1000);
+    return member;
 }
 
 /* Requests */
@@ -262,11 +288,7 @@ static void greet(struct cluster *cluster, struct request *request, struct hello
     take_member(cluster, &hello->who);
     if (hello->who.phase == PHASE_READY)
         cluster_take_horizon(cluster, hello->horizon);
-    struct member *member = members_find(&cluster->members, hello->who.id);
-    if (member) {
-        member->heard_us = cluster->loop->now_us;
-        member->phase = hello->who.phase;
-    }
+    struct member *member = take_self(cluster, hello);
     if (member && member->peer) {
         member->peer->knows_us |= hello->knows_us;
         if (hello->digest == store_digest(cluster->store))
@@ -274,6 +296,15 @@ static void greet(struct cluster *cluster, struct request *request, struct hello
     }
     remote.port = hello->who.address.port;
     reply_content(request, 200, SLICE("text/plain; charset=utf-8"), hello_to(cluster, &remote));
+}
+
+static void tell_refused(struct cluster *cluster, const struct address *address,
+                         const char *refusal)
+{
+    char text[ADDRESS_TEXT_BYTES], key[ADDRESS_TEXT_BYTES + sizeof cluster->sentence];
+    snprintf(key, sizeof key, "%s %s", address_format(address, text), refusal);
+    log_condition(cluster->log, LOG_WARN_LEVEL, "member-refused", key,
+                  "member=%s msg=\"%s\" do=\"do as it says on one of the two\"", text, refusal);
 }
 
 static void reply_hello_broken(struct cluster *cluster, struct request *request)
@@ -289,17 +320,17 @@ void cluster_reply_members(struct cluster *cluster, struct request *request, str
         reply_content(request, 200, SLICE("text/plain; charset=utf-8"), hello_to(cluster, NULL));
         return;
     }
-    if (!hello_parse(cluster, body, &hello, NULL)) {
+    if (!hello_parse(cluster, body, &hello, NULL) && !hello_is_foreign(&hello)) {
         reply_hello_broken(cluster, request);
         return;
     }
     const char *refusal =
         hello.who.id == self_of(cluster)->id ? NULL : hello_refusal(cluster, &hello);
     if (refusal) {
-        char address[ADDRESS_TEXT_BYTES];
         cluster->counters.refused++;
-        log_event(cluster->log, LOG_WARN_LEVEL, "member-refused", "member=%s msg=\"%s\"",
-                  address_format(&hello.who.address, address), refusal);
+        if (hello.who.id == 0)
+            request_remote(request, &hello.who.address);
+        tell_refused(cluster, &hello.who.address, refusal);
         reply_text(request, 409, refusal);
         return;
     }
@@ -333,37 +364,41 @@ void cluster_reply_drop(struct cluster *cluster, struct request *request, struct
 
 /* Calls */
 
+/* *why gets a sentence when it is broken. */
 static enum hello_result take_answer(struct cluster *cluster, struct slice body,
-                                     struct hello *answer)
+                                     struct hello *answer, const char **why)
 {
-    if (!hello_parse(cluster, body, answer, NULL) || hello_refusal(cluster, answer))
+    *why = "What answers there is no node of Velour Fog.";
+    if (!hello_parse(cluster, body, answer, NULL) && !hello_is_foreign(answer))
+        return HELLO_BROKEN;
+    *why = hello_refusal(cluster, answer);
+    if (*why)
         return HELLO_BROKEN;
     if (answer->who.id == self_of(cluster)->id)
         return HELLO_SELF;
     struct hello hello;
-    if (!hello_parse(cluster, body, &hello, take_line))
+    if (!hello_parse(cluster, body, &hello, take_line)) {
+        *why = "Its hello cannot be read to its end.";
         return HELLO_BROKEN;
+    }
     if (hello.has_you)
         take_own_address(cluster, &hello.you);
     hello.who.heard_us = cluster->loop->now_us;
     take_member(cluster, &hello.who);
     if (hello.who.phase == PHASE_READY)
         cluster_take_horizon(cluster, hello.horizon);
-    struct member *member = members_find(&cluster->members, hello.who.id);
-    if (member) {
-        member->heard_us = cluster->loop->now_us;
-        member->phase = hello.who.phase;
-    }
+    struct member *member = take_self(cluster, &hello);
     if (member && member->peer)
         member->peer->knows_us = hello.knows_us;
     cluster_sync_peers(cluster);
     return HELLO_FINE;
 }
 
-enum hello_result hello_take(struct cluster *cluster, struct slice body, uint64_t *id)
+enum hello_result hello_take(struct cluster *cluster, struct slice body, uint64_t *id,
+                             const char **why)
 {
     struct hello answer;
-    enum hello_result result = take_answer(cluster, body, &answer);
+    enum hello_result result = take_answer(cluster, body, &answer, why);
     *id = answer.who.id;
     return result;
 }
@@ -373,16 +408,21 @@ static void take_skew(struct peer *peer, uint64_t clock_us)
     struct cluster *cluster = peer->cluster;
     uint64_t half_us = (cluster->loop->now_us - peer->hello_us) / 2;
     int64_t skew_us = (int64_t)(clock_us - (peer->hello_wall_us + half_us));
-    bool skewed = skew_us > CLUSTER_SKEW_US || skew_us < -CLUSTER_SKEW_US;
+    peer->round_trip_us = 2 * half_us;
+    if (peer->round_trip_us > CLUSTER_SKEW_US)
+        return; /* one of the two stood still meanwhile: it tells nothing of clocks */
+    /* Half of it before it counts as right again, so that a clock at the border is not told of with each hello. */
+    int64_t most_us = peer->skewed ? CLUSTER_SKEW_US / 2 : CLUSTER_SKEW_US;
+    bool skewed = skew_us > most_us || skew_us < -most_us;
     char address[ADDRESS_TEXT_BYTES];
     peer->skew_us = skew_us;
-    peer->round_trip_us = cluster->loop->now_us - peer->hello_us;
     if (skewed == peer->skewed)
         return;
     peer->skewed = skewed;
     log_event(cluster->log, skewed ? LOG_WARN_LEVEL : LOG_INFO_LEVEL,
-              skewed ? "clock-skew" : "clock-fine", "member=%s skew_seconds=%.3f",
-              address_format(&peer->member->address, address), (double)skew_us / 1e6);
+              skewed ? "clock-skew" : "clock-fine", "member=%s skew_seconds=%.3f%s",
+              address_format(&peer->member->address, address), (double)skew_us / 1e6,
+              skewed ? " do=\"run NTP on both machines\"" : "");
 }
 
 static void take_digest(struct peer *peer, uint64_t digest)
@@ -408,7 +448,7 @@ static void told_no(struct peer *peer, unsigned status, struct slice body)
 {
     struct cluster *cluster = peer->cluster;
     log_refusal(cluster, "hello-refused", &peer->member->address, status, body);
-    peer_down(peer, "\"it wants nothing of us\"");
+    peer_down(peer, "it wants nothing of us");
     peer->quiet_us = cluster->loop->now_us + JOIN_REFUSED_AGAIN_US;
 }
 
@@ -424,8 +464,10 @@ static void hello_on_done(struct fetch *fetch, unsigned status, struct slice bod
         told_no(peer, status, body);
         return;
     }
-    if (take_answer(cluster, body, &hello) != HELLO_FINE || hello.who.id != peer->member->id) {
-        peer_down(peer, "\"another node answers at its address\"");
+    const char *why;
+    if (take_answer(cluster, body, &hello, &why) != HELLO_FINE ||
+        hello.who.id != peer->member->id) {
+        peer_down(peer, why ? why : "another node answers at its address");
         peer->quiet_us = cluster->loop->now_us + CLUSTER_RETRY_US;
         return;
     }

@@ -81,6 +81,8 @@ bool intake_filled(struct intake *intake, size_t bytes, uint64_t now_us)
         return intake->reader.since_end > 0 || intake_kept(intake, now_us);
     case WIRE_RECORD:
         return intake->whole ? intake_keep(intake, record) : intake_record(intake, record, now_us);
+    case WIRE_NOTE:
+        return true;
     case WIRE_BROKEN:
         intake->broken = true;
         return false;

@@ -42,7 +42,8 @@ static void foreign_address(struct probe *probe)
     if (cluster->refused)
         return;
     cluster->refused = "Another node has this node's address (--advertise): stop one of the two.";
-    log_event(cluster->log, LOG_ERROR_LEVEL, "refused", "address=%s msg=\"%s\"",
+    log_event(cluster->log, LOG_ERROR_LEVEL, "refused",
+              "address=%s msg=\"%s\" do=\"stop one of the two, or give it another --advertise\"",
               address_format(&probe->address, text), cluster->refused);
 }
 
@@ -57,9 +58,10 @@ static void probe_on_done(struct fetch *fetch, unsigned status, struct slice bod
     struct probe *probe = probe_of(fetch);
     struct cluster *cluster = probe->cluster;
     uint64_t id = 0;
+    const char *why;
     bool own = is_own_address(cluster, &probe->address);
     if (status == 200) {
-        switch (hello_take(cluster, body, &id)) {
+        switch (hello_take(cluster, body, &id, &why)) {
         case HELLO_SELF:
             own_address(probe);
             break;
@@ -69,6 +71,7 @@ static void probe_on_done(struct fetch *fetch, unsigned status, struct slice bod
             cluster_hurry(cluster);
             break;
         case HELLO_BROKEN:
+            log_refusal(cluster, "join-refused", &probe->address, status, slice_of(why));
             break;
         }
     } else if (status) {
@@ -122,26 +125,46 @@ static void probe_start(struct probe *probe)
         probe_result(probe);
 }
 
-static void probe_add(struct cluster *cluster, const struct address *address)
+static bool is_same(const struct address *a, const struct address *b)
 {
+    return memcmp(a->ip, b->ip, sizeof a->ip) == 0 && a->port == b->port;
+}
+
+/* The one of that address, else one that is free, else the one that was not named for the longest time, as the addresses behind a name
+ * come and go. NULL: all were named now, or are being asked. */
+static struct probe *probe_place(struct cluster *cluster, const struct address *address)
+{
+    struct probe *oldest = NULL;
     for (unsigned i = 0; i < JOIN_ADDRESSES_MAX; i++) {
         struct probe *probe = &cluster->probes[i];
-        if (!probe->used) {
-            probe->used = true;
-            probe->cluster = cluster;
-            probe->address = *address;
-            return;
-        }
-        if (memcmp(&probe->address.ip, address->ip, sizeof address->ip) == 0 &&
-            probe->address.port == address->port)
-            return;
+        if (!probe->used || is_same(&probe->address, address))
+            return probe;
+        if (!probe->busy && (!oldest || probe->named_us < oldest->named_us))
+            oldest = probe;
     }
+    return oldest && oldest->named_us < cluster->loop->now_us ? oldest : NULL;
+}
+
+static void probe_add(struct cluster *cluster, const struct address *address, uint64_t named_us)
+{
+    struct probe *probe = probe_place(cluster, address);
+    if (!probe)
+        return;
+    if (!probe->used || !is_same(&probe->address, address)) {
+        probe->used = true;
+        probe->cluster = cluster;
+        probe->address = *address;
+        probe->next_us = probe->named_us = 0;
+        probe->tried = probe->own = false;
+    }
+    if (named_us > probe->named_us)
+        probe->named_us = named_us;
 }
 
 void join_check_self(struct cluster *cluster)
 {
     const struct address *own = &self_of(cluster)->address;
-    probe_add(cluster, own);
+    probe_add(cluster, own, cluster->loop->now_us);
     for (unsigned i = 0; i < JOIN_ADDRESSES_MAX && cluster->probes[i].used; i++)
         if (is_own_address(cluster, &cluster->probes[i].address))
             cluster->probes[i].own = false; /* to be asked again */
@@ -172,7 +195,8 @@ static void target_has(struct target *target, struct address address)
     struct cluster *cluster = target->cluster;
     address.port = target->port;
     if (!target->is_advertise)
-        probe_add(cluster, &address);
+        probe_add(cluster, &address,
+                  target->next_us == UINT64_MAX ? UINT64_MAX : cluster->loop->now_us);
     else if (!is_own_address(cluster, &address)) {
         struct member *self = self_of(cluster);
         self->address = address;
@@ -186,7 +210,9 @@ static void target_on_answer(struct lookup *lookup, const struct address *addres
     struct target *target = (struct target *)((char *)lookup - offsetof(struct target, lookup));
     struct cluster *cluster = target->cluster;
     if (count == 0)
-        log_event(cluster->log, LOG_WARN_LEVEL, "name-unknown", "name=%s", target->host);
+        log_condition(cluster->log, LOG_WARN_LEVEL, "name-unknown", target->host,
+                      "name=%s do=\"correct %s, or the name server; it is asked again every 10 s\"",
+                      target->host, target->is_advertise ? "--advertise" : "--join");
     target->asking = false;
     target->answered = true;
     target->next_us = cluster->loop->now_us + JOIN_LOOKUP_AGAIN_US;
@@ -219,7 +245,9 @@ static void target_add(struct cluster *cluster, const char *text, bool is_advert
     struct target *target = &cluster->targets[cluster->target_count];
     *target = (struct target){.cluster = cluster, .is_advertise = is_advertise};
     if (target_parse(target, text) != 0) {
-        log_event(cluster->log, LOG_ERROR_LEVEL, "bad-address", "address=%s", text);
+        log_event(cluster->log, LOG_ERROR_LEVEL, "bad-address",
+                  "address=%s do=\"write %s as HOST:PORT\"", text,
+                  is_advertise ? "--advertise" : "--join");
         return;
     }
     cluster->target_count++;

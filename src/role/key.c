@@ -147,3 +147,25 @@ void key_reply_not_allowed(struct request *request)
 {
     reply_not_allowed(request, SLICE("GET, HEAD, POST, PUT, DELETE"));
 }
+
+bool key_list_read(struct slice query, struct key_list *list)
+{
+    unsigned long long limit;
+    *list = (struct key_list){.limit = UINT64_MAX};
+    if (slice_starts(query, SLICE("limit="))) {
+        const char *end = memchr(query.data, '&', query.len);
+        size_t len = end ? (size_t)(end - query.data) : query.len;
+        if (!slice_number((struct slice){query.data + 6, len - 6}, UINT64_MAX, &limit) ||
+            limit == 0)
+            return false;
+        list->limit = limit;
+        if (!end)
+            return true;
+        query = (struct slice){end + 1, query.len - len - 1};
+    } else if (query.len == 0)
+        return true;
+    if (!slice_starts(query, SLICE("prefix=")))
+        return false;
+    list->prefix = (struct slice){query.data + 7, query.len - 7};
+    return true;
+}

@@ -22,6 +22,7 @@ struct listing {
     unsigned count, at, room;
     uint32_t shard, end; /* the next one to take, and where to stop */
     uint64_t told;
+    uint64_t left; /* keys that may still be told */
     struct slice prefix;
     bool ended;
     bool all; /* tombstones past the grace period too */
@@ -126,22 +127,25 @@ static enum server_stream_result stream_result(enum listing_step step)
 
 void listing_reply_keys(struct node *node, struct request *request)
 {
-    struct slice query, prefix = {0};
+    struct slice query;
+    struct key_list list;
     operation_path(request->head.target, &query);
     (void)node;
-    if (slice_starts(query, SLICE("prefix=")))
-        prefix = (struct slice){query.data + 7, query.len - 7};
-    else if (query.len) {
-        reply_text(request, 400, "Only ?prefix= can stand behind /-/keys.");
+    if (!key_list_read(query, &list)) {
+        reply_text(request, 400,
+                   "Only ?limit=N, ?prefix=P or ?limit=N&prefix=P can stand behind /-/keys.");
         return;
     }
     char decoded[3 * RECORD_KEY_BYTES_MAX];
-    long len = prefix.len <= sizeof decoded ? http_percent_decode(prefix, decoded) : -1;
-    if (len < 0 || len > RECORD_KEY_BYTES_MAX)
+    long len = list.prefix.len <= sizeof decoded ? http_percent_decode(list.prefix, decoded) : -1;
+    if (len < 0 || len > RECORD_KEY_BYTES_MAX) {
         reply_text(request, 400, "The prefix is too long, or has a bad percent escape.");
-    else
-        reply_listing(request, LISTING_OF_KEYS, (struct slice){decoded, (size_t)len}, 0,
-                      STORE_SHARDS);
+        return;
+    }
+    struct listing *listing = reply_listing(request, LISTING_OF_KEYS,
+                                            (struct slice){decoded, (size_t)len}, 0, STORE_SHARDS);
+    if (listing)
+        listing->left = list.limit;
 }
 
 static void put_key_line(struct request *request, struct record *record)
@@ -159,13 +163,15 @@ static enum server_stream_result stream_keys(struct node *node, struct request *
     unsigned steps = NODE_STREAM_RECORDS;
     while (!reply_chunk_full(request)) {
         enum listing_step step = listing_next(node, listing, &steps, &record);
-        if (step == LISTING_END)
+        if (step == LISTING_END || listing->left == 0)
             return SERVER_STREAM_END;
         if (step != LISTING_RECORD)
             return stream_result(step);
         if (record_is_live(record, node->loop->wall_us) &&
-            slice_starts(record_key(record), listing->prefix))
+            slice_starts(record_key(record), listing->prefix)) {
             put_key_line(request, record);
+            listing->left--;
+        }
         listing_told(node, listing);
     }
     return SERVER_STREAM_MORE;

@@ -44,11 +44,6 @@ struct member *members_find(const struct members *members, uint64_t id)
     return NULL;
 }
 
-static bool address_equal(const struct address *a, const struct address *b)
-{
-    return a->port == b->port && memcmp(a->ip, b->ip, sizeof a->ip) == 0;
-}
-
 /* Whether `a` counts rather than `b`, which has the same address. */
 static bool member_wins(const struct member *a, const struct member *b)
 {
@@ -142,6 +137,11 @@ void members_forget(struct members *members, uint64_t before_us)
 
 static const char *const phases[] = {"joining", "ready", "leaving"};
 static const char *const states[] = {"here", "left", "dropped"};
+
+const char *phase_name(enum member_phase phase)
+{
+    return phases[phase];
+}
 
 const char *member_phase_name(const struct member *member)
 {

@@ -41,6 +41,17 @@ struct server_room merge_room(struct request *request)
     return room;
 }
 
+static void tell_broken(struct node *node, const struct request *request, const char *reason)
+{
+    struct address remote = {0};
+    char text[ADDRESS_TEXT_BYTES];
+    request_remote(request, &remote);
+    log_condition(node->log, LOG_WARN_LEVEL, "merge-refused", reason,
+                  "address=%s msg=\"%s\" do=\"look at who sends it: a backup that is cut, a "
+                  "connection that damages bytes, or another version\"",
+                  address_format(&remote, text), reason);
+}
+
 /* Of what is no member's, that which came before the place where it broke is in, and counted. */
 static void merge_refuse(struct node *node, struct request *request, unsigned status,
                          const char *reason)
@@ -54,6 +65,10 @@ static void merge_refuse(struct node *node, struct request *request, unsigned st
              (unsigned long long)merge->intake.applied);
     request->error = (struct http_error){(uint16_t)status, merge->sentence};
     node->counters.merge_refused++;
+    if (status == 507)
+        node_tell_full(node);
+    else
+        tell_broken(node, request, reason);
 }
 
 /* Refuses when the stream has ended in the middle of something. */

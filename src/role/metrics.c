@@ -1,11 +1,17 @@
 #include <inttypes.h>
+#include <stdlib.h>
 
 #include "base/exposition.h"
 #include "role/node_figures.h"
 
 /* /-/metrics: what figures.c says, the table and the cluster. */
 
-enum { METRICS_MEMBERS_MAX = 32 }; /* told one by one */
+enum {
+    METRICS_MEMBERS_MAX = 32,        /* told one by one */
+    METRICS_MEMBER_BYTES = 4 * 1024, /* of one of them */
+    METRICS_TEXT_BYTES = FIGURES_TEXT_BYTES + METRICS_MEMBERS_MAX * METRICS_MEMBER_BYTES,
+    METRICS_MEMBER_BUCKETS = 3, /* every third bucket is told of each: 1, 8, 64, 512 µs, … */
+};
 
 static void put_table(struct text *text, const struct node *node,
                       const struct node_figures *figures)
@@ -36,20 +42,32 @@ static void put_table(struct text *text, const struct node *node,
                      "Memory that the process may take, 0 for no limit.", node->config.memory_max);
 }
 
-/* One gauge for each of the other members, the first METRICS_MEMBERS_MAX of them. */
+/* The other members that are told one by one. */
+struct told {
+    unsigned at, shown;
+};
+
+static const struct member *told_next(const struct node *node, struct told *told)
+{
+    const struct members *members = cluster_list(node->cluster);
+    while (++told->at < members->count && told->shown < METRICS_MEMBERS_MAX)
+        if (members->list[told->at]->state == MEMBER_HERE) {
+            told->shown++;
+            return members->list[told->at];
+        }
+    return NULL;
+}
+
+/* One gauge for each of them. */
 static void put_members(struct text *text, const struct node *node, const char *name,
                         const char *help, int64_t (*value)(const struct peer_figures *figures),
                         bool is_us)
 {
-    const struct members *members = cluster_list(node->cluster);
+    const struct member *member;
     char address[ADDRESS_TEXT_BYTES];
     exposition_head(text, name, "gauge", help);
-    for (unsigned i = 1, shown = 0; i < members->count && shown < METRICS_MEMBERS_MAX; i++) {
-        const struct member *member = members->list[i];
-        if (member->state != MEMBER_HERE)
-            continue;
+    for (struct told told = {0}; (member = told_next(node, &told));) {
         struct peer_figures figures = cluster_peer_figures(node->cluster, member);
-        shown++;
         text_add(text, "%s{member=\"%s\"} ", name, address_format(&member->address, address));
         if (is_us)
             text_add(text, "%.6f\n", (double)value(&figures) / 1e6);
@@ -73,6 +91,11 @@ static int64_t in_flight_of(const struct peer_figures *figures)
     return (int64_t)figures->in_flight;
 }
 
+static int64_t lag_of(const struct peer_figures *figures)
+{
+    return (int64_t)figures->lag_shards;
+}
+
 static int64_t skew_of(const struct peer_figures *figures)
 {
     return figures->skew_us;
@@ -81,6 +104,45 @@ static int64_t skew_of(const struct peer_figures *figures)
 static int64_t round_trip_of(const struct peer_figures *figures)
 {
     return (int64_t)figures->round_trip_us;
+}
+
+static void put_members_push(struct text *text, const struct node *node)
+{
+    static const char name[] = "velour_fog_member_push_duration_seconds";
+    const struct member *member;
+    char address[ADDRESS_TEXT_BYTES], room[ADDRESS_TEXT_BYTES + 16];
+    exposition_head(text, name, "histogram",
+                    "Time from the sending of a batch of writes to the member's answer.");
+    for (struct told told = {0}; (member = told_next(node, &told));) {
+        struct peer_figures figures = cluster_peer_figures(node->cluster, member);
+        struct text labels = text_in(room, sizeof room);
+        text_add(&labels, "member=\"%s\"", address_format(&member->address, address));
+        if (figures.push_us)
+            exposition_buckets(text, name, text_slice(&labels), figures.push_us,
+                               METRICS_MEMBER_BUCKETS);
+    }
+}
+
+/* Those that left or were dropped are no members any more. */
+static void put_states(struct text *text, const struct node *node)
+{
+    static const char *const names[] = {"joining", "ready", "leaving", "down"};
+    enum { STATES = sizeof names / sizeof *names };
+    uint64_t counts[STATES] = {0};
+    const struct members *members = cluster_list(node->cluster);
+    char room[32];
+    for (unsigned i = 0; i < members->count; i++)
+        if (members->list[i]->state == MEMBER_HERE)
+            counts[cluster_peer_figures(node->cluster, members->list[i]).is_up
+                       ? members->list[i]->phase
+                       : STATES - 1]++;
+    exposition_head(text, "velour_fog_members", "gauge",
+                    "Members of the cluster by state, this node too.");
+    for (unsigned i = 0; i < STATES; i++) {
+        struct text labels = text_in(room, sizeof room);
+        text_add(&labels, "state=\"%s\"", names[i]);
+        exposition_sample(text, "velour_fog_members", text_slice(&labels), counts[i]);
+    }
 }
 
 static void put_pushes(struct text *text, const struct cluster_counters *counters)
@@ -108,34 +170,53 @@ static void put_pushes(struct text *text, const struct cluster_counters *counter
                        counters->gathered);
     exposition_counter(text, "velour_fog_members_refused_total",
                        "Requests of who said to be a member, and was not.", counters->refused);
+    exposition_histogram(
+        text, "velour_fog_push_duration_seconds",
+        "Time from the sending of a batch of writes to its answer, of all members.",
+        &counters->push_us);
 }
 
 static void put_cluster(struct text *text, const struct node *node)
 {
-    exposition_gauge(text, "velour_fog_members", "Members of the cluster, this node too.",
-                     cluster_members(node->cluster));
+    put_states(text, node);
     put_members(text, node, "velour_fog_member_up", "Whether the member was heard of lately.",
                 up_of, false);
     put_members(text, node, "velour_fog_member_agrees",
                 "Whether its table was the same as this one at the last hello.", agrees_of, false);
     put_members(text, node, "velour_fog_member_batches_in_flight",
                 "Batches that it has not answered yet.", in_flight_of, false);
+    put_members(text, node, "velour_fog_member_lagging_shards",
+                "Parts of the table with writes that it has yet to be sent.", lag_of, false);
     put_members(text, node, "velour_fog_member_skew_seconds", "Its clock less this one.", skew_of,
                 true);
     put_members(text, node, "velour_fog_member_round_trip_seconds", "How long a hello takes.",
                 round_trip_of, true);
+    put_members_push(text, node);
     put_pushes(text, cluster_counters(node->cluster));
+}
+
+static void put_gathering(struct text *text, const struct node *node)
+{
+    exposition_head(text, "velour_fog_gathered_ratio", "gauge",
+                    "How much of the cluster's table this node has copied; 1 when it is complete.");
+    text_add(text, "velour_fog_gathered_ratio %.3f\n",
+             cluster_gathered_permille(node->cluster) / 1000.0);
 }
 
 void metrics_reply(struct node *node, struct request *request)
 {
-    char room[FIGURES_TEXT_BYTES];
-    struct text text = text_in(room, sizeof room);
+    char *room = malloc(METRICS_TEXT_BYTES);
+    if (!room) {
+        reply_text(request, 503, "This node is out of memory for requests; try again.");
+        return;
+    }
+    struct text text = text_in(room, METRICS_TEXT_BYTES);
     struct node_figures figures;
     node_figures_gather(node, &figures);
     figures_expose_process(&text, &figures.common);
     figures_expose_server(&text, &figures.common);
     put_table(&text, node, &figures);
     put_cluster(&text, node);
-    figures_reply(request, SLICE(EXPOSITION_TYPE), &text, false);
+    put_gathering(&text, node);
+    figures_reply_owned(request, SLICE(EXPOSITION_TYPE), &text, false);
 }

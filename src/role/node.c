@@ -1,4 +1,4 @@
-#include "role/node_state.h"
+#include "role/node_figures.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -161,9 +161,22 @@ static void node_on_turn_end(struct loop_hook *hook)
     node_stop_when_drained(node);
 }
 
+static void node_take_sample(struct node *node)
+{
+    struct node_figures figures;
+    node_figures_gather(node, &figures);
+    uint64_t *sample = history_take(&node->history, &figures.common);
+    history_take_push(&node->history, &cluster_counters(node->cluster)->push_us, sample);
+    sample[HISTORY_KEYS] = figures.store.keys;
+    sample[HISTORY_RECORDS] = figures.store.keys + figures.store.tombstones - figures.store.buried;
+    cluster_tell_push(node->cluster, sample[HISTORY_PUSH_P50], sample[HISTORY_PUSH_P99]);
+}
+
 static void node_on_tick(struct loop_timer *timer)
 {
     struct node *node = (struct node *)((char *)timer - offsetof(struct node, tick));
+    if (history_is_due(&node->history, node->loop->now_us - node->started_us))
+        node_take_sample(node);
     bool more = store_expire(node->store, node->loop->wall_us, NODE_TICK_STEPS);
     if (store_counts(node->store).tombstones > 0 || store_is_sparse(node->store))
         store_sweep(node->store, node->loop->wall_us, NODE_TICK_STEPS);
@@ -173,7 +186,9 @@ static void node_on_tick(struct loop_timer *timer)
 static void node_on_drain_end(struct loop_timer *timer)
 {
     struct node *node = (struct node *)((char *)timer - offsetof(struct node, drain_timer));
-    log_event(node->log, LOG_WARN_LEVEL, "drain-time-over", "connections=%u",
+    log_event(node->log, LOG_WARN_LEVEL, "drain-time-over",
+              "connections=%u msg=\"what no other node has is lost\" do=\"raise --drain-time and "
+              "TimeoutStopSec, if this happens again\"",
               server_connections(node->server));
     node->loop->stopped = true;
 }

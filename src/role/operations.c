@@ -23,6 +23,7 @@ enum {
 
 static void reply_healthy(struct node *node, struct request *request);
 static void reply_ready(struct node *node, struct request *request);
+static void reply_history(struct node *node, struct request *request);
 static void reply_digest(struct node *node, struct request *request);
 static void reply_digest_part(struct node *node, struct request *request);
 static void compare_shards(struct node *node, struct request *request);
@@ -41,6 +42,7 @@ static const struct operation operations[] = {
     {PATH("/-/ready"), false, READ, reply_ready},
     {PATH("/-/status"), false, READ, status_reply},
     {PATH("/-/metrics"), false, READ, metrics_reply},
+    {PATH("/-/history"), false, READ, reply_history},
     {PATH("/-/members"), false, READ | POST, reply_members},
     {PATH("/-/members"), true, DELETE, reply_member},
     {PATH("/-/keys"), false, READ, listing_reply_keys},
@@ -165,6 +167,11 @@ static void reply_ready(struct node *node, struct request *request)
         reply_text(request, 200, "ready");
     else
         reply_text(request, 503, cluster_why_unready(node->cluster));
+}
+
+static void reply_history(struct node *node, struct request *request)
+{
+    history_reply(&node->history, request);
 }
 
 /* /-/members */

@@ -40,7 +40,8 @@ static void log_reached(struct partition *partition)
                   partition->number);
     else
         log_event(log, LOG_ERROR_LEVEL, "partition-lost",
-                  "%s=%u msg=\"no node of it is ready; requests for its keys get 503\"",
+                  "%s=%u msg=\"no node of it is ready; requests for its keys get 503\" do=\"start "
+                  "its nodes, or mend the network to them\"",
                   partition->name, partition->number);
 }
 
@@ -217,15 +218,10 @@ static void refuse_parked(struct partition *partition)
 
 /* Whom it has */
 
-static bool same_address(const struct address *a, const struct address *b)
-{
-    return a->port == b->port && memcmp(a->ip, b->ip, sizeof a->ip) == 0;
-}
-
 static struct backend *partition_find(struct partition *partition, const struct address *address)
 {
     for (unsigned i = 0; i < partition->backend_count; i++)
-        if (same_address(&partition->backends[i]->address, address))
+        if (address_equal(&partition->backends[i]->address, address))
             return partition->backends[i];
     return NULL;
 }
@@ -334,8 +330,12 @@ static void seed_on_answer(struct lookup *lookup, const struct address *addresse
 {
     struct seed *seed = (struct seed *)((char *)lookup - offsetof(struct seed, lookup));
     seed->asking = false;
-    if (count > 0) /* else the name servers may just be out of reach */
+    if (count > 0)
         seed_name(seed, addresses, count);
+    else /* the name servers may just be out of reach */
+        log_condition(seed->partition->frontend->log, LOG_WARN_LEVEL, "name-unknown", seed->host,
+                      "name=%s do=\"correct --cluster, or the name server; it is asked again\"",
+                      seed->host);
 }
 
 /* A name is asked for again and again, since others may stand behind it later. */

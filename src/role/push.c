@@ -131,6 +131,15 @@ static void push_confirm(struct peer *peer, uint64_t from, uint64_t to)
         copies_confirm(cluster, from, to);
 }
 
+/* The member has the batch, and says so. */
+static void sending_done(struct peer *peer, const struct sending *sending)
+{
+    uint64_t us = peer->cluster->loop->now_us - sending->sent_us;
+    histogram_add(&peer->push_us, us, 1);
+    histogram_add(&peer->cluster->counters.push_us, us, 1);
+    push_confirm(peer, sending->from, sending->to);
+}
+
 static void sending_on_end(struct call *call, enum call_result result)
 {
     struct sending *sending = (struct sending *)call;
@@ -138,7 +147,7 @@ static void sending_on_end(struct call *call, enum call_result result)
     sending->ended = true;
     peer->sending_bytes -= sending->bytes;
     if (result == CALL_DONE && sending->status == 200)
-        push_confirm(peer, sending->from, sending->to);
+        sending_done(peer, sending);
     else
         push_missed(peer, sending);
     while (peer->sending_count > 0 && peer->sendings[peer->sending_first].ended) {
@@ -164,7 +173,8 @@ static void batch_send(struct batch *batch, struct peer *peer, uint64_t from, ui
                                 .lag = lag,
                                 .from = from,
                                 .to = to,
-                                .bytes = batch->bytes};
+                                .bytes = batch->bytes,
+                                .sent_us = peer->cluster->loop->now_us};
     peer->sending_bytes += batch->bytes;
     peer->cluster->counters.pushed_batches++;
     peer->cluster->counters.pushed_records += batch->records;

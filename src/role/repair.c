@@ -125,6 +125,12 @@ static void repair_end(struct peer *peer, bool whole)
                   address_format(&peer->member->address, address),
                   (unsigned long long)repair->pulled, (unsigned long long)repair->pushed,
                   (double)(cluster->loop->now_us - repair->started_us) / 1e6);
+    if (full)
+        log_condition(cluster->log, LOG_ERROR_LEVEL, "repair-full",
+                      address_format(&peer->member->address, address),
+                      "member=%s msg=\"it or this node is out of memory, so the two differ\" "
+                      "do=\"give all nodes of the cluster the same --memory-max\"",
+                      address);
     repair_reset(repair);
     repair_unlease(cluster, peer->member->id);
     if (!whole || full || deletes)

@@ -39,17 +39,34 @@ static void put_skew(struct json *json, const char *address, const struct member
     json_seconds_signed(json, address, figures->skew_us);
 }
 
+static void put_gathered(struct json *json, const char *address, const struct member *member,
+                         const struct peer_figures *figures)
+{
+    (void)member;
+    json_number(json, address, figures->gathered_permille);
+}
+
+static void put_partition(struct json *json, const struct node_config *config)
+{
+    if (config->partitions)
+        text_add(json_place(json, "partition"), "\"%u/%u\"", config->partition, config->partitions);
+    else
+        json_string(json, "partition", SLICE("-"));
+}
+
 static void put_cluster(struct json *json, const struct node *node)
 {
     const struct members *members = cluster_list(node->cluster);
     json_open(json, "cluster");
     json_string(json, "name",
                 slice_of(node->config.cluster_name ? node->config.cluster_name : "fog"));
+    put_partition(json, &node->config);
     json_string(json, "phase", slice_of(member_phase_name(members->list[0])));
     json_number(json, "gathered_permille", cluster_gathered_permille(node->cluster));
     json_number(json, "gathered_records", cluster_gathered_records(node->cluster));
     json_number(json, "gathered_bytes_per_second", cluster_gathered_bytes_per_s(node->cluster));
     put_members(json, node, "members", put_phase);
+    put_members(json, node, "members_gathered_permille", put_gathered);
     put_members(json, node, "clock_skew_seconds", put_skew);
     json_close(json);
 }

@@ -23,6 +23,11 @@ static bool is_held_here(const struct node *node, struct request *request, struc
                        "This key belongs to partition %u of %u; this node holds partition %u.",
                        partition, config->partitions, config->partition);
     server_scratch_use(request->server, (size_t)len + 1);
+    log_condition(
+        node->log, LOG_WARN_LEVEL, "misrouted", "",
+        "partition=%u wanted=%u of=%u msg=\"a client asks for keys of another partition\" "
+        "do=\"correct its number of partitions or the order of its clusters\"",
+        config->partition, partition, config->partitions);
     request_refuse(request, 421, sentence);
     return false;
 }

@@ -29,8 +29,18 @@ static struct record *value_record_new(struct node *node, const struct record_fo
     return record_new(heap, form, HEAP_NORMAL);
 }
 
-static void reply_no_room(struct request *request)
+void node_tell_full(struct node *node)
 {
+    log_condition(
+        node->log, LOG_ERROR_LEVEL, "memory-full", "",
+        "table_bytes=%llu msg=\"writes get 507\" do=\"delete keys, or give all nodes of the "
+        "cluster more --memory-max, one after the other\"",
+        (unsigned long long)heap_used(store_heap(node->store)));
+}
+
+static void reply_no_room(struct node *node, struct request *request)
+{
+    node_tell_full(node);
     reply_text(request, 507,
                "This node has no memory left for it (--memory-max); delete something, or raise the "
                "limit.");
@@ -132,7 +142,7 @@ static void write_record(struct node *node, struct request *request, struct reco
 {
     enum store_result result = put_in(node, work_of(request), record);
     if (result == STORE_NO_ROOM)
-        reply_no_room(request);
+        reply_no_room(node, request);
     else
         answer_write(node, request, record);
     if (result != STORE_APPLIED)
@@ -145,7 +155,7 @@ static void reply_set(struct node *node, struct request *request)
     form.value_bytes = request->body.len;
     struct record *record = value_record_new(node, &form);
     if (!record) {
-        reply_no_room(request);
+        reply_no_room(node, request);
         return;
     }
     if (request->body.len)
@@ -163,7 +173,7 @@ static void reply_set_parts(struct node *node, struct request *request)
         record = record_resize(store_heap(node->store), record, (size_t)work->filled,
                                (size_t)work->filled);
         if (!record) {
-            reply_no_room(request);
+            reply_no_room(node, request);
             return;
         }
         work->key.bytes = record_key(record);
@@ -180,7 +190,7 @@ static void reply_delete(struct node *node, struct request *request)
     struct record_form form = {.key = work_of(request)->key.bytes, .tombstone = true};
     struct record *record = record_new(store_heap(node->store), &form, HEAP_RESERVE);
     if (!record) {
-        reply_no_room(request);
+        reply_no_room(node, request);
         return;
     }
     record_seal(record);
@@ -222,6 +232,7 @@ void write_on_body_start(struct node *node, struct request *request, uint64_t by
     form.value_bytes = (size_t)(request->head.chunked ? room : bytes);
     struct record *record = value_record_new(node, &form);
     if (!record) {
+        node_tell_full(node);
         request_refuse(request, 507, "This node has no memory left for it (--memory-max).");
         return;
     }
@@ -241,6 +252,7 @@ static struct record *grow(struct node *node, struct request *request, struct re
     record =
         record_resize(store_heap(node->store), record, (size_t)(room < max ? room : max), filled);
     if (!record) {
+        node_tell_full(node);
         request_refuse(request, 507, "This node has no memory left for it (--memory-max).");
         return NULL;
     }

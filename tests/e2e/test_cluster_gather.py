@@ -76,6 +76,9 @@ def who_has_not_gathered_everything_says_so():
     wanted |= {_key(8): b"newer", "meanwhile": b"1", _key(9): b"newest"}
     told = status(newcomer)["cluster"]
     check(told["phase"] == "joining" and 100 <= told["gathered_permille"] < 1000 and told["gathered_records"] > 0, told)
+    others = status(donor)["cluster"]
+    check((others["members"][newcomer.address], others["members_gathered_permille"][proxy.address]) == ("joining", 1000) and
+          0 < others["members_gathered_permille"][newcomer.address] < 1000, f"what the donor says of it: {others}")
     newcomer.wait_log(r"event=gathering percent=\d+\.\d records=\d+ megabytes_per_second=\d", UP_SECONDS, "progress")
     until(lambda: is_ready(newcomer), 20, "it is ready at last")
     hold([donor, newcomer], wanted)

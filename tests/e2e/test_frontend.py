@@ -4,6 +4,7 @@
 import hashlib
 import os
 import re
+import select
 import signal
 import socket
 import sys
@@ -29,7 +30,7 @@ def _count(node, method, status=200):
 
 def _usable(frontend, node):
     """Whether the front-end can ask a node now, by its log."""
-    lines = [line for line in frontend.lines if re.search(rf"event=node-(un)?usable .*node={re.escape(address(node))}$", line)]
+    lines = [line for line in frontend.lines if re.search(rf"event=node-(usable|unusable|down) .*node={re.escape(address(node))}( |$)", line)]
     return bool(lines) and "event=node-usable" in lines[-1]
 
 
@@ -495,9 +496,82 @@ def a_full_node_refuses_through_it():
 @test
 def operations_of_nodes_are_refused_with_a_sentence():
     frontend = Frontend(clusters(2, 1))
-    for target in ("/-/keys", "/-/records", "/-/digest", "/-/members"):
+    for target in ("/-/records", "/-/digest", "/-/members"):
         refusal(frontend.call("GET", target), 404)
     refusal(frontend.call("POST", "/-/merge", b"x"), 404)
+
+
+# --- keys by prefix, of all partitions
+
+def _listed(frontend, query):
+    answer = frontend.call("GET", "/-/keys" + query)
+    equal((answer.status, answer.kind()), (200, "text/plain; charset=utf-8"), f"status and type of {query}")
+    return answer.body.decode().splitlines()
+
+
+@test
+def keys_of_all_partitions_are_listed():
+    frontend = Frontend(clusters(3, 2))
+    keys = [f"list/{number}%20x" for number in range(40)]
+    for key in [*keys, "other"]:
+        frontend.put(key, b"x")
+    until(lambda: sorted(_listed(frontend, "?limit=1000&prefix=list/")) == sorted(keys), SOON, "all are listed")
+    equal(len(_listed(frontend, "?limit=1000")), 41, "how many without a prefix")
+    equal(_listed(frontend, "?limit=7&prefix=none"), [], "of none")
+    for limit in (1, 7, 39):
+        some = _listed(frontend, f"?limit={limit}&prefix=list%2F")
+        equal((len(some), set(some) - set(keys)), (limit, set()), "as many as wanted")
+    length = frontend.call("HEAD", "/-/keys?limit=1000&prefix=other").header("content-length")
+    equal(length, "6", "HEAD's Content-Length")
+
+
+@test
+def keys_are_listed_among_other_requests():
+    frontend = Frontend(clusters(2, 1))
+    frontend.put("key", b"value")
+    with frontend.connect() as connection:
+        connection.send(request("GET", "/key") + request("GET", "/-/keys?limit=5") + request("GET", "/key"))
+        equal([connection.reply().body for _ in range(3)], [b"value", b"key\n", b"value"], "the answers in order")
+
+
+@test
+def keys_are_not_listed_without_a_limit_or_with_a_wrong_one():
+    frontend = Frontend(clusters(1, 1))
+    for query in ("", "?prefix=x", "?limit=1001", "?limit=0", "?limit=x", "?limit=", "?limit=5&x", "?limit=5&prefix=%zz", "?x"):
+        refusal(frontend.call("GET", "/-/keys" + query), 400)
+    equal(frontend.call("PUT", "/-/keys?limit=5", b"x").status, 405, "the status of PUT")
+
+
+@test
+def keys_are_not_listed_in_part():
+    groups = clusters(2, 1)
+    frontend = Frontend(groups)
+    groups[1][0].kill()
+    refusal(frontend.call("GET", "/-/keys?limit=5"), 503)
+
+
+@test
+def many_who_list_keys_have_room_or_are_told():
+    at_a_time, more = 16, 4
+    groups = clusters(1, 1)
+    frontend = Frontend(groups)
+    frontend.put("key", b"x")
+    node = groups[0][0]
+    node.signal(signal.SIGSTOP)
+    connections = [frontend.connect() for _ in range(at_a_time + more)]
+    for connection in connections:
+        connection.send(request("GET", "/-/keys?limit=5"))
+    told = until(lambda: [one for one in connections if select.select([one.socket], [], [], 0)[0]][more - 1:] and [
+        one for one in connections if select.select([one.socket], [], [], 0)[0]], SOON * SLOW, "some are refused")
+    equal(len(told), more, "how many are refused at once")
+    for connection in told:
+        refusal(connection.reply(), 503)
+    node.signal(signal.SIGCONT)
+    for connection in connections:
+        if connection not in told:
+            equal(connection.reply().body, b"key\n", "the keys")
+        connection.close()
+    until(lambda: frontend.call("GET", "/-/keys?limit=5").body == b"key\n", 10 * SLOW, "there is room again")
 
 
 # --- several front-ends, and their port

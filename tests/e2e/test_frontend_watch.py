@@ -3,16 +3,14 @@
 import json
 import os
 import re
-import shutil
 import signal
 import socketserver
-import subprocess
 import threading
 import time
 
 from client import MIB, curl_reply, request
 from frontend import Frontend, address, clusters, key_of
-from harness import SLOW, Background, Skip, check, equal, fresh, register, scope, test, until
+from harness import SLOW, Background, check, equal, fresh, register, scope, test, until
 from node import Node
 from served import common
 from test_watch import BROWSER, metrics_of, pass_promtool
@@ -25,10 +23,6 @@ def _status(frontend):
     answer = frontend.call("GET", "/-/status")
     equal((answer.status, answer.kind()), (200, "application/json"), "status and type")
     return json.loads(answer.body)
-
-
-def _page(frontend):
-    return frontend.call("GET", "/", None, [f"Accept: {BROWSER}"]).body.decode()
 
 
 def _lines(frontend):
@@ -92,9 +86,7 @@ def a_partition_that_is_lost_is_told_of_and_so_is_its_return():
     equal(_metric(frontend, "velour_fog_frontend_nodes", partition="1", state="down"), 1, "nodes that are down")
     check(re.search(r"^partition 1: NOT REACHED\n  \S+ down$", _lines(frontend), re.M), _lines(frontend))
     check("ready for 1 of 2 partitions" in _lines(frontend), _lines(frontend))
-    check('<td class="bad">not reached</td>' in _page(frontend) and '<td class="bad">down</td>' in _page(frontend),
-          "the page does not say so")
-    check(status["problems"][0] in _page(frontend), "the page does not have the problem")
+    check(status["problems"][0] in _lines(frontend), "the text does not have the problem")
     Node("--partition", "1/2", listen=f"127.0.0.1:{port}")
     until(lambda: _status(frontend)["problems"] == [], SOON + 2, "the problem is gone")
     equal([one["reached"] for one in _status(frontend)["partitions"]], [True, True], "which are reached")
@@ -122,8 +114,8 @@ def _told_of_wrong(frontend, partition, node, sentence):
           "how many are wrong, in the metrics")
     equal(_metric(frontend, "velour_fog_frontend_node_wrong_partition", partition=str(partition), node=address(node)), 1,
           "whether this one is")
-    for text in (_page(frontend), _lines(frontend)):
-        check(sentence in text and "wrong partition" in text, f"no '{sentence}' in {text[-2000:]}")
+    text = _lines(frontend)
+    check(sentence in text and "wrong partition" in text, f"no '{sentence}' in {text[-2000:]}")
 
 
 @test
@@ -158,7 +150,6 @@ def a_previous_cluster_that_is_wrong_is_told_of():
     equal(_metric(frontend, "velour_fog_frontend_nodes", partition="previous-0", state="wrong_partition"), 1,
           "how many are wrong, in the metrics")
     check(sentence in _lines(frontend) and "previous 0: NOT REACHED" in _lines(frontend), _lines(frontend))
-    check('<th scope="row">Previous 0</th>' in _page(frontend), "the page does not have it")
     pass_promtool(frontend)
 
 
@@ -218,7 +209,7 @@ def what_a_node_says_does_no_harm():
     until(lambda: _state(frontend, 0, one) == "wrong_partition", SOON, "it is of the wrong partition")
     says = _status(frontend)["partitions"][0]["nodes"][address(one)]["says"]
     check(re.fullmatch(r"[?]+/?[?0-9/]*", says), f"it says {says!r}")
-    for text in (_page(frontend), _lines(frontend), "\n".join(frontend.lines)):
+    for text in (_lines(frontend), "\n".join(frontend.lines)):
         check("<b>" not in text and "\x1b" not in text, "its words are passed on")
     pass_promtool(frontend)
 
@@ -398,99 +389,48 @@ def very_many_partitions_are_told():
     status = _status(frontend)
     equal((len(status["partitions"]), len(status["problems"])), (300, 16), "partitions, and problems")
     equal(status["problems"][-1], "There are 285 more problems.", "the last of them")
-    check(_page(frontend).endswith("</html>\n"), "the page is cut off")
+    check(_lines(frontend).endswith("a page for browsers\n"), "the text is cut off")
     pass_promtool(frontend)
 
 
 # --- the front page
 
 @test
-def page_of_a_front_end_for_a_browser():
-    groups = clusters(2, 1)
+def page_of_a_front_end_is_that_of_a_node():
+    groups = clusters(1, 1)
     frontend = Frontend(groups)
-    answer = curl_reply("-H", "Accept: " + BROWSER, frontend.url("/"))
-    equal((answer.status, answer.kind()), (200, "text/html; charset=utf-8"), "status and type")
-    equal(answer.header("vary"), "Accept", "Vary")
-    page = answer.body.decode()
-    for word in ("<!doctype html>", "<h1>Velour Fog front-end</h1>", '<span id="ready">ready</span>', '<form id="form">',
-                 *(f'<th scope="row">{address(members[0])}</th><td>ready</td>' for members in groups), "</html>"):
-        check(word in page, f"'{word}' is not in the page")
-    length = int(curl_reply("-I", "-H", "Accept: text/html", frontend.url("/")).header("content-length"))
-    check(abs(length - len(answer.body)) < 50, f"HEAD's Content-Length is {length}, GET's {len(answer.body)}")
-    rest = re.sub(r"http://(localhost|127\.0\.0\.1|www\.w3\.org)", "", page)
-    check("http://" not in rest and "https://" not in rest, "the page takes something from elsewhere")
-    places = set(re.findall(r'data-figure="([^"]+)"', page))
-    check(len(places) > 10, f"the page has few figures: {places}")
-    status = _status(frontend)
-    for place in places:
-        value = status
-        for name in place.split("."):
-            check(name in value, f"the status has no {place}, which the page shows")
-            value = value[name]
-
-
-# Runs a page's script on a document that has only what the script uses, and prints what the script has written where.
-_STAGE = r"""
-const script = require('fs').readFileSync(0, 'utf8').split('\0'), at = {};
-class Element {
-  constructor() { this.children = []; this.own = ''; this.dataset = {}; }
-  get textContent() { return this.own + this.children.map(c => c.textContent ?? c).join(' | '); }
-  set textContent(text) { this.own = String(text); this.children = []; }
-  append(...parts) { for (const p of parts) { if (p instanceof Element) p.parentNode = this; this.children.push(p); } }
-  prepend(part) { part.parentNode = this; this.children.unshift(part); }
-  replaceChildren(...parts) { this.textContent = ''; this.append(...parts); }
-  insertRow() { const row = new Element(); this.append(row); return row; }
-  insertCell() { return this.insertRow(); }
-  addEventListener() {}
-}
-global.document = {
-  hidden: false, querySelectorAll: () => [], createElement: () => new Element(),
-  getElementById: id => at[id] ??= new Element(),
-};
-global.fetch = async () => ({json: async () => JSON.parse(script[1])});
-global.setTimeout = () => {
-  for (const id in at) if (at[id].textContent) console.log(`${id}: ${at[id].textContent}`);
-};
-AbortSignal.timeout = () => undefined;
-(0, eval)(script[0]);
-"""
-
-
-def _staged(server):
-    """What the script of a page writes, by the place's id."""
-    if not shutil.which("node"):
-        raise Skip("there is no JavaScript here")
-    page = server.call("GET", "/", None, ["Accept: text/html"]).body.decode()
-    script = re.search(r"<script>\n(.*)</script>", page, re.S).group(1)
-    status = server.call("GET", "/-/status").body.decode()
-    done = subprocess.run(["node", "-e", _STAGE], input=f"{script}\0{status}".encode(), capture_output=True, check=False,
-                          timeout=30 * SLOW)
-    equal((done.returncode, done.stderr), (0, b""), "what the script's run gives")
-    return dict(line.split(": ", 1) for line in done.stdout.decode().splitlines())
+    answers = [curl_reply("-H", "Accept: " + BROWSER, server.url("/")) for server in (frontend, groups[0][0])]
+    equal([(answer.status, answer.kind()) for answer in answers], [(200, "text/html; charset=utf-8")] * 2, "status and type")
+    equal(answers[0].body, answers[1].body, "the page")
+    equal(answers[0].header("content-security-policy"), answers[1].header("content-security-policy"), "the policy")
+    length = curl_reply("-I", "-H", "Accept: text/html", frontend.url("/")).header("content-length")
+    equal(length, str(len(answers[0].body)), "HEAD's Content-Length")
 
 
 @test
-def script_of_the_page_shows_partitions_and_problems():
-    groups = clusters(2, 1)
-    stranger = Node()
-    frontend = Frontend([[groups[0][0], address(stranger)], groups[1]], ready=False)
-    until(lambda: _state(frontend, 0, stranger) == "wrong_partition" and all(
-        _state(frontend, i, groups[i][0]) == "ready" for i in range(2)), SOON, "all are known")
-    shown = _staged(frontend)
-    equal((shown["ready"], shown["reached"], shown["nodes"]), ("ready", "2", "2"), "ready, and how many are")
-    equal(shown["problems"], _status(frontend)["problems"][0], "the problem")
-    for words in ("Partition 0 | reached | 0 | 0 | 0", f"{address(stranger)} | wrong partition - | 0 | 0 | 0",
-                  f"{address(groups[1][0])} | ready | 0 | 0 | 0"):
-        check(words in shown["partitions"], f"no '{words}' in {shown['partitions']}")
-    check("lost" not in shown, f"the script has failed: {shown.get('lost')}")
+def history_of_a_front_end():
+    groups = clusters(2, 2)
+    frontend = Frontend(groups)
+    for i in range(20):
+        frontend.put(f"key{i}", b"x")
+
+    def is_told():
+        reply = json.loads(frontend.call("GET", "/-/history").body)
+        last = dict(zip(reply["columns"], reply["samples"][-1])) if reply["samples"] else {}
+        return last.get("records") == 20 and any(dict(zip(reply["columns"], one))["push_p99_seconds"] for one in reply["samples"])
+    until(is_told, SOON, "the history has the records of both partitions, and how long a push took")
 
 
 @test
-def script_of_a_nodes_page_shows_members():
-    node = Node()
-    shown = _staged(node)
-    equal((shown["ready"], shown["members"]), ("ready", f"{address(node)} | ready"), "ready, and the members")
-    check("lost" not in shown, f"the script has failed: {shown.get('lost')}")
+def status_has_what_nodes_say_of_themselves():
+    groups = clusters(1, 2)
+    frontend = Frontend(groups)
+    frontend.put("key", b"x")
+
+    def said():
+        return [(node["phase"], node["gathered_permille"], node["records"], abs(node["clock_skew_seconds"]) < 1)
+                for node in _status(frontend)["partitions"][0]["nodes"].values()]
+    until(lambda: said() == [("ready", 1000, 1, True)] * 2, SOON, "both are told")
 
 
 def _has_lines(accept):

@@ -92,6 +92,19 @@ def keys_with_a_prefix():
 
 
 @test
+def keys_up_to_a_limit():
+    node = Node()
+    for number in range(50):
+        node.put(f"k{number}", b"x")
+    node.put("other", b"x")
+    for query, count in {"?limit=1": 1, "?limit=50": 50, "?limit=51": 51, "?limit=52": 51, "?limit=20&prefix=k": 20,
+                         "?limit=99999999999&prefix=k": 50, "?limit=3&prefix=none": 0}.items():
+        equal(len(set(keys_of(node, query))), count, f"how many keys of {query}")
+    for query in ("?limit=", "?limit=0", "?limit=-1", "?limit=x", "?limit=5&", "?limit=5&x=", "?prefix", "?limit=99999999999999999999"):
+        refusal(node.call("GET", "/-/keys" + query), 400)
+
+
+@test
 def keys_with_a_bad_prefix_is_400():
     node = Node()
     for prefix in ("%zz", "%", "a%4"):

@@ -1,5 +1,7 @@
 """Health, status, metrics, and the front page."""
 
+import base64
+import hashlib
 import json
 import re
 import shutil
@@ -299,13 +301,71 @@ def page_for_a_browser():
 
 
 @test
-def page_has_no_markup_from_outside():
+def page_is_the_same_whatever_a_client_says():
     node = Node()
     node.put("%3Cscript%3Ealert(1)%3C/script%3E", b"<script>alert(2)</script>", "Content-Type: <script>")
-    for host in ("localhost", "<script>alert(3)</script>"):
+    pages = []
+    for host, agent in (("localhost", "curl"), ("host:1", "<script>alert(4)")):
         with node.connect() as connection:
-            connection.send(request("GET", "/", None, ["Accept: text/html", "User-Agent: <script>alert(4)"], host=host))
-            check(b"<script>alert" not in connection.reply().body, "the page holds a client's markup")
+            connection.send(request("GET", "/", None, ["Accept: text/html", f"User-Agent: {agent}"], host=host))
+            pages.append(connection.reply().body)
+    equal(pages[0], pages[1], "the page")
+    check(b"alert(" not in pages[0], "the page holds a client's markup")
+
+
+@test
+def policy_of_the_page_names_what_is_in_it():
+    answer = common().call("GET", "/", None, ["Accept: text/html"])
+    policy = dict(part.strip().split(" ", 1) for part in answer.header("content-security-policy").split(";"))
+    page = answer.body.decode()
+    for directive, tag in (("style-src", "style"), ("script-src", "script")):
+        parts = re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.S)
+        check(parts, f"no {tag} in the page")
+        equal(policy[directive], " ".join("'sha256-%s'" % base64.b64encode(hashlib.sha256(part.encode()).digest()).decode()
+                                          for part in parts), directive)
+    equal((policy["default-src"], policy["connect-src"]), ("'none'", "'self'"), "the rest of the policy")
+    equal(answer.header("x-content-type-options"), "nosniff", "X-Content-Type-Options")
+
+
+# --- the history
+
+def _history(node, query=""):
+    reply = json.loads(node.call("GET", "/-/history" + query).body)
+    equal(len(reply["samples"]), reply["next"] - reply["first"], "as many samples as are numbered")
+    return reply
+
+
+def _column(reply, name):
+    return [sample[reply["columns"].index(name)] for sample in reply["samples"]]
+
+
+@test
+def history_tells_what_was_done():
+    node = Node()
+    for i in range(7):
+        node.put(f"k{i}", b"x")
+    node.delete("k0")
+    until(lambda: _history(node)["next"] >= 2, 10 * SLOW, "two samples are taken")
+    reply = _history(node)
+    check(sum(_column(reply, "requests_per_second")) >= 7, f"few requests: {reply}")
+    equal((_column(reply, "keys")[-1], _column(reply, "records")[-1]), (6, 7), "keys, and deleted ones too")
+    check(_column(reply, "resident_bytes")[-1] > 1e6, f"little memory: {reply}")
+    check(any(value for value in _column(reply, "latency_p99_seconds")), f"no time to answer: {reply}")
+    equal(set(_column(reply, "push_p50_seconds")), {None}, "there is nobody to push to")
+    times = _column(reply, "uptime_seconds")
+    check(all(1 <= after - before < 5 * SLOW for before, after in zip(times, times[1:])), f"samples are not a second apart: {times}")
+
+
+@test
+def history_tells_what_is_new():
+    node = Node()
+    until(lambda: _history(node)["next"] >= 2, 10 * SLOW, "two samples are taken")
+    every = _history(node)
+    since = _history(node, f"?since={every['next'] - 1}")
+    equal(since["first"], every["next"] - 1, "the first sample")
+    equal(since["samples"][0], every["samples"][-1], "the same sample")
+    for nonsense in ("?since=1000000", "?since=-1", "?since=x", "?other=1", "?"):
+        equal(_history(node, nonsense)["samples"][:2], every["samples"][:2], f"all of them with {nonsense}")
 
 
 @test

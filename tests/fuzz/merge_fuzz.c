@@ -103,8 +103,8 @@ static struct outcome read_stream(struct heap *heap, struct slice stream, uint64
 
 static bool same(const struct outcome *a, const struct outcome *b)
 {
-    bool going = a->result == WIRE_MORE || a->result == WIRE_RECORD;
-    bool going_too = b->result == WIRE_MORE || b->result == WIRE_RECORD;
+    bool going = a->result == WIRE_MORE || a->result == WIRE_RECORD || a->result == WIRE_NOTE;
+    bool going_too = b->result == WIRE_MORE || b->result == WIRE_RECORD || b->result == WIRE_NOTE;
     return going == going_too && (going || a->result == b->result) && a->reason == b->reason &&
            a->offset == b->offset && a->records == b->records && a->since_end == b->since_end &&
            a->at_end == b->at_end && a->digests == b->digests;

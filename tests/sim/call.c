@@ -138,7 +138,7 @@ static const struct call_text pages[] = {
     {"HEAD /-/keys HTTP/1.1\r\nHost: x\r\n\r\n", {200}},
     {"GET /-/keys?prefix=k1 HTTP/1.1\r\nHost: x\r\n\r\n", {200}},
     {"GET /-/records HTTP/1.1\r\nHost: x\r\n\r\n", {200}},
-    {"GET /-/records HTTP/1.1\r\nHost: x\r\n\r\n", {200}},
+    {"GET /-/history HTTP/1.1\r\nHost: x\r\n\r\n", {200}},
     {"GET /-/nothing HTTP/1.1\r\nHost: x\r\n\r\n", {404}},
     {"DELETE /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n", {405}},
     {"PUT /-/nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello", {403}},

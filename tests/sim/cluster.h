@@ -41,9 +41,10 @@ struct sim_write {
     uint64_t ttl_us;
     uint64_t version; /* 0 while nobody has seen it */
     bool acked, refused;
-    bool excused;  /* it may be lost: who had it died */
-    unsigned have; /* copies, as it was told */
-    unsigned boot; /* that acknowledged it */
+    bool excused;      /* it may be lost: who had it died */
+    unsigned goodbyes; /* that have left fewer copies of it, as there was nobody else to have one */
+    unsigned have;     /* copies, as it was told */
+    unsigned boot;     /* that acknowledged it */
     uint64_t sent_us;
     uint64_t expires_max_us; /* on the wall clock of who took it; 0 when that is not known */
     uint64_t fold, bytes;    /* of the value */
@@ -147,6 +148,9 @@ const char (*cluster_keys(bool crowded))[16];
 void cluster_troubles_pick(struct sim_cluster *cluster);
 void cluster_node_start_at(struct sim_cluster *cluster, struct sim_node *node, uint64_t at_us);
 void cluster_node_end(struct sim_cluster *cluster, struct sim_node *node, bool died);
+
+/* Whether the ways to and from a node were good for some time. */
+bool cluster_is_reached(const struct sim_cluster *cluster, unsigned number);
 void cluster_on_start(struct world_event *event);
 void cluster_on_trouble(struct world_event *event);
 unsigned cluster_running(const struct sim_cluster *cluster);
@@ -175,8 +179,10 @@ const char *cluster_excess(const struct sim_cluster *cluster, const struct sim_n
 
 /* cluster_check.c */
 
-/* A node dies: what nobody else has may be lost. When it was told to, while it knew of nobody, that goes for all copies. */
-void cluster_check_death(struct sim_cluster *cluster, const struct sim_node *dying, bool told);
+/* A node ends. When it died, what nobody else has may be lost, if as many have died since as had it; or, when it was `told` to stop and
+ * knew of nobody, in any case. A goodbye that was heard is no death, and loses nothing. */
+void cluster_check_end_of(struct sim_cluster *cluster, const struct sim_node *node, bool died,
+                          bool told);
 
 /* Whether a node that has told of `before` may show `after` then: never an older one. Once a delete is forgotten, what is written later
  * through a clock that is behind may have a smaller version. */

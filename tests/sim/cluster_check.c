@@ -8,6 +8,7 @@
 enum {
     SECOND = 1000 * 1000,
     AGREE_US_MAX = 60 * SECOND, /* after the last fault */
+    SETTLED_US = 10 * SECOND,   /* who was there for so long is known to all */
     QUIET_US_MAX = 60 * SECOND, /* a body that comes slowly is waited for so long */
     PUSH_AGREE_US_MAX =
         5 * SECOND, /* the same when nothing was lost: what is under way has to arrive */
@@ -98,6 +99,14 @@ unsigned cluster_ends_since(const struct sim_cluster *cluster, uint64_t us)
     return count;
 }
 
+static unsigned deaths_since(const struct sim_cluster *cluster, uint64_t us)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < cluster->boot_count; i++)
+        count += cluster->boots[i].until_us >= us && cluster->boots[i].died;
+    return count;
+}
+
 unsigned cluster_holders(struct sim_cluster *cluster, const struct sim_node *but,
                          const struct sim_write *write)
 {
@@ -113,13 +122,71 @@ unsigned cluster_holders(struct sim_cluster *cluster, const struct sim_node *but
     return count;
 }
 
-/* Whoever has said goodbye has left its copies to one other at least, not to as many as had it before. */
-void cluster_check_death(struct sim_cluster *cluster, const struct sim_node *dying, bool told)
+/* Who stays, could have been given all, and lacks a write; NULL for nobody. */
+static const struct sim_node *who_lacks(const struct sim_cluster *cluster,
+                                        const struct sim_node *leaving,
+                                        const struct sim_write *write)
+{
+    for (unsigned i = 0; i < cluster->node_count; i++) {
+        const struct sim_node *node = &cluster->nodes[i];
+        if (node == leaving || !node->running || node->draining ||
+            !cluster_is_ready(node->process.node->cluster) || !cluster_is_reached(cluster, i) ||
+            cluster->boots[node->boot].from_us + SETTLED_US > leaving->drain_us ||
+            node->process.busy_until_us > leaving->drain_us)
+            continue;
+        const struct record *record = cluster_record_at(cluster, node->process.node, write->key);
+        if (!record || record->version < write->version)
+            return node;
+    }
+    return NULL;
+}
+
+/* Whoever says goodbye leaves what it has to others, and as many copies as there were, unless too few stay. */
+static void check_handed_on(struct sim_cluster *cluster, const struct sim_node *leaving,
+                            struct sim_write *write)
+{
+    unsigned have = cluster_holders(cluster, leaving, write);
+    unsigned ended = deaths_since(cluster, write->sent_us) + write->goodbyes;
+    const struct sim_node *lacks = NULL;
+    if (have + ended < write->have) {
+        lacks = who_lacks(cluster, leaving, write);
+        write->goodbyes += write->have - have - ended;
+    }
+    if (have == 0)
+        world_fail(&cluster->world, "%s has left, and write %llu of key %u with it",
+                   leaving->process.host.name, (unsigned long long)write->id, write->key);
+    if (lacks)
+        world_fail(&cluster->world,
+                   "%s has left %u copies of write %llu of key %u, but %s has none",
+                   leaving->process.host.name, have, (unsigned long long)write->id, write->key,
+                   lacks->process.host.name);
+}
+
+static void check_goodbye(struct sim_cluster *cluster, const struct sim_node *leaving)
 {
     for (unsigned i = 0; i < cluster->write_count; i++) {
         struct sim_write *write = cluster->writes[i];
-        if (write->acked && !write->excused && cluster_holders(cluster, dying, write) == 0 &&
-            (told || cluster_ends_since(cluster, write->sent_us) >= write->have))
+        const struct record *record = cluster_record_at(cluster, leaving->process.node, write->key);
+        bool forgotten = cluster_forgets(cluster) && record && record_is_tombstone(record);
+        if (!write->acked)
+            write->goodbyes++; /* it may be one of those that had it when it was answered */
+        else if (!write->excused && record && !forgotten && record->version >= write->version)
+            check_handed_on(cluster, leaving, write);
+    }
+}
+
+/* A node ends: by a goodbye that was heard, which is no death; or what nobody else has may be lost, if as many died as had it. */
+void cluster_check_end_of(struct sim_cluster *cluster, const struct sim_node *node, bool died,
+                          bool told)
+{
+    if (!died) {
+        check_goodbye(cluster, node);
+        return;
+    }
+    for (unsigned i = 0; i < cluster->write_count; i++) {
+        struct sim_write *write = cluster->writes[i];
+        if (write->acked && !write->excused && cluster_holders(cluster, node, write) == 0 &&
+            (told || deaths_since(cluster, write->sent_us) + write->goodbyes >= write->have))
             write->excused = true;
     }
 }

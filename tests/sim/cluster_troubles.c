@@ -153,8 +153,7 @@ void cluster_node_end(struct sim_cluster *cluster, struct sim_node *node, bool d
     world_trace(&cluster->world, node->process.host.name, died ? "dies" : "ends");
     boot->until_us = cluster->world.now_us;
     boot->died = died;
-    if (died)
-        cluster_check_death(cluster, node, node->draining);
+    cluster_check_end_of(cluster, node, died, node->draining);
     process_end(&node->process);
     node->running = node->draining = false;
 }
@@ -171,8 +170,7 @@ static bool has_ready_fellow(const struct sim_node *node)
     return false;
 }
 
-/* Whether the ways to and from a node were good for some time. */
-static bool is_reached(const struct sim_cluster *cluster, unsigned number)
+bool cluster_is_reached(const struct sim_cluster *cluster, unsigned number)
 {
     uint64_t now_us = cluster->world.now_us;
     const struct sim_node *node = &cluster->nodes[number];
@@ -191,7 +189,7 @@ static void node_ended(struct sim_cluster *cluster, struct sim_node *node)
     uint64_t stopped_us = node->process.stopped_us;
     bool slow = stopped_us - node->drain_us > cluster->limits.drain_us - 100000;
     cluster_node_end(cluster, node,
-                     slow || !is_reached(cluster, (unsigned)(node - cluster->nodes)) ||
+                     slow || !cluster_is_reached(cluster, (unsigned)(node - cluster->nodes)) ||
                          !has_ready_fellow(node));
     cluster_node_start_at(cluster, node,
                           cluster->world.now_us +

@@ -4,7 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SECOND = 1000 * 1000, MINUTES_MAX = 20 };
+enum {
+    SECOND = 1000 * 1000,
+    MINUTES_MAX = 20,
+    MOVE_FAULTS_US_MAX = 150 * SECOND,
+    MOVE_CALLS = 10, /* of each client, again and again until the keys have moved */
+};
 
 /* What the fleet looks like */
 
@@ -49,8 +54,10 @@ static void keys_choose(struct fleet *fleet)
     for (unsigned i = 0; i < fleet->key_count; i++) {
         struct fleet_key *key = &fleet->keys[i];
         snprintf(key->name, sizeof key->name, "%s%u", names[rng_below(&fleet->rng, 7)], i);
-        key->partition =
-            route_partition(fleet->route, (struct slice){key->name, strlen(key->name)});
+        struct slice name = {key->name, strlen(key->name)};
+        key->home[0] = key->home[1] = route_partition(fleet->routes[0], name);
+        if (fleet->moves)
+            key->home[1] = fleet->side_count[0] + route_partition(fleet->routes[1], name);
     }
 }
 
@@ -61,15 +68,16 @@ static void put_seed(struct fleet *fleet, unsigned frontend, unsigned told, unsi
     fleet->seed_list[frontend][told][fleet->clusters[frontend][told].seed_count++] = text;
 }
 
-/* Some members of a partition, and perhaps somebody who is never there. */
-static void seeds_choose(struct fleet *fleet, unsigned frontend, unsigned told, unsigned partition)
+/* Some members of a cluster, and perhaps somebody who is never there. Reshard is told all. */
+static void seeds_choose(struct fleet *fleet, unsigned frontend, unsigned told, unsigned cluster)
 {
     struct rng *rng = &fleet->rng;
-    unsigned first = partition * FLEET_CLUSTER_MAX, size = fleet->cluster_size[partition];
+    unsigned first = cluster * FLEET_CLUSTER_MAX, size = fleet->cluster_size[cluster];
     unsigned sure = (unsigned)rng_below(rng, size);
     fleet->clusters[frontend][told].seeds = fleet->seed_list[frontend][told];
     for (unsigned i = 0; i < size; i++)
-        if (i == sure || fleet->gentle || rng_chance(rng, 300000))
+        if (i == sure || fleet->gentle || frontend == FLEET_FRONTENDS_MAX ||
+            rng_chance(rng, 300000))
             put_seed(fleet, frontend, told, first + i);
     if (rng_chance(rng, 200000))
         put_seed(fleet, frontend, told, 200);
@@ -79,7 +87,7 @@ static void seeds_choose(struct fleet *fleet, unsigned frontend, unsigned told, 
 static void frontend_tell(struct fleet *fleet, unsigned i)
 {
     struct fleet_process *process = fleet_frontend(fleet, i);
-    unsigned count = fleet->partition_count;
+    unsigned count = fleet->cluster_count;
     unsigned mistake = process->wrong ? 1 + (unsigned)rng_below(&fleet->rng, 3) : 0;
     unsigned told = mistake == 2 ? count - 1 : mistake == 3 ? count + 1 : count;
     fleet->told_count[i] = told;
@@ -90,32 +98,56 @@ static void frontend_tell(struct fleet *fleet, unsigned i)
 static void host_of(struct fleet *fleet, unsigned place, unsigned number, const char *letter)
 {
     struct fleet_process *process = &fleet->processes[place];
-    process_host(&process->process, &fleet->cables, place);
+    process->host_number = place;
+    if (!fleet->moves && place >= FLEET_NODES_MAX)
+        process->host_number -= FLEET_NODES_MAX / FLEET_SIDES;
+    process_host(&process->process, &fleet->cables, process->host_number);
     snprintf(process->process.host.name, sizeof process->process.host.name, "%s%u", letter, number);
     process->number = place;
-    fleet_start_at(fleet, process, rng_spread(&fleet->rng, 1, 3 * SECOND));
 }
 
 static void processes_choose(struct fleet *fleet)
 {
     struct rng *rng = &fleet->rng;
-    for (unsigned p = 0; p < fleet->partition_count; p++) {
-        fleet->cluster_size[p] =
-            (unsigned)rng_between(rng, fleet->gentle ? 2 : 1, FLEET_CLUSTER_MAX);
-        for (unsigned i = 0; i < fleet->cluster_size[p]; i++) {
-            unsigned place = p * FLEET_CLUSTER_MAX + i;
+    for (unsigned c = 0; c < fleet->cluster_count; c++) {
+        fleet->cluster_size[c] = (unsigned)rng_between(
+            rng, fleet->gentle ? 2 : 1, fleet->moves ? FLEET_CLUSTER_MAX - 1 : FLEET_CLUSTER_MAX);
+        for (unsigned i = 0; i < fleet->cluster_size[c]; i++) {
+            unsigned place = c * FLEET_CLUSTER_MAX + i;
             host_of(fleet, place, place, "n");
-            fleet->processes[place].partition = p;
+            fleet_start_at(fleet, &fleet->processes[place], rng_spread(rng, 1, 3 * SECOND));
+            fleet->processes[place].cluster = c;
         }
     }
-    fleet->has_wrong = fleet->partition_count > 1 && rng_chance(rng, 250000);
+    fleet->has_wrong = !fleet->moves && fleet->cluster_count > 1 && rng_chance(rng, 250000);
     fleet->frontend_count = (unsigned)rng_between(rng, 1, 3) + fleet->has_wrong;
     for (unsigned i = 0; i < fleet->frontend_count; i++) {
         fleet_frontend(fleet, i)->wrong = fleet->has_wrong && i + 1 == fleet->frontend_count;
         host_of(fleet, FLEET_NODES_MAX + i, i, "f");
+        fleet_start_at(fleet, fleet_frontend(fleet, i), rng_spread(rng, 1, 3 * SECOND));
         fleet_frontend(fleet, i)->wrong = fleet->has_wrong && i + 1 == fleet->frontend_count;
         frontend_tell(fleet, i);
     }
+    if (fleet->moves) {
+        host_of(fleet, FLEET_RESHARD, 0, "r");
+        for (unsigned c = 0; c < fleet->cluster_count; c++)
+            seeds_choose(fleet, FLEET_FRONTENDS_MAX, c, c);
+    }
+}
+
+/* How many partitions there are; and shall be. */
+static void sides_choose(struct fleet *fleet)
+{
+    struct rng *rng = &fleet->rng;
+    unsigned *count = fleet->side_count;
+    count[0] = (unsigned)rng_between(rng, 1, FLEET_PARTITIONS_MAX);
+    if (fleet->moves)
+        count[1] = 1 + (unsigned)(count[0] - 1 + rng_between(rng, 1, FLEET_PARTITIONS_MAX - 1)) %
+                           FLEET_PARTITIONS_MAX;
+    fleet->cluster_count = count[0] + count[1];
+    for (unsigned side = 0; side < FLEET_SIDES; side++)
+        if (count[side])
+            fleet->routes[side] = route_new(count[side]);
 }
 
 static void begin(struct fleet *fleet, uint64_t seed, bool trace, enum mutant mutant,
@@ -130,8 +162,7 @@ static void begin(struct fleet *fleet, uint64_t seed, bool trace, enum mutant mu
     fleet->gentle = rng_chance(&fleet->rng, 300000);
     fleet->large = rng_chance(&fleet->rng, 400000);
     fleet->read_home = rng_chance(&fleet->rng, 300000);
-    fleet->partition_count = (unsigned)rng_between(&fleet->rng, 1, FLEET_PARTITIONS_MAX);
-    fleet->route = route_new(fleet->partition_count);
+    sides_choose(fleet);
     faults_choose(fleet, seed);
     limits_choose(fleet);
     fleet_troubles_pick(fleet);
@@ -144,6 +175,8 @@ static void begin(struct fleet *fleet, uint64_t seed, bool trace, enum mutant mu
     fleet_mutants_begin(fleet);
     for (unsigned i = 0; i < fleet->client_count; i++)
         fleet_client_init(&fleet->clients[i], fleet, i);
+    if (fleet->moves)
+        fleet_move_begin(fleet);
     world_event_set(&fleet->world, &fleet->watch, SECOND / 10);
     world_event_set(&fleet->world, &fleet->trouble, rng_spread(&fleet->rng, SECOND, 10 * SECOND));
 }
@@ -161,20 +194,39 @@ static void end(struct fleet *fleet)
     free(fleet->writes);
     for (unsigned i = 0; i < fleet->key_count; i++)
         free(fleet->keys[i].floors);
-    route_destroy(fleet->route);
+    for (unsigned side = 0; side < FLEET_SIDES; side++)
+        if (fleet->routes[side])
+            route_destroy(fleet->routes[side]);
     cables_free(&fleet->cables);
     world_free(&fleet->world);
+}
+
+/* Clients go on until the keys have moved; the faults end before, or not. */
+static void move_story(struct fleet *fleet)
+{
+    struct world *world = &fleet->world;
+    uint64_t calm_us = rng_spread(&fleet->rng, 20 * SECOND, MOVE_FAULTS_US_MAX);
+    while (!fleet->move.over && world_step(world)) {
+        if (!fleet->calm_us && world->now_us > calm_us)
+            fleet_calm(fleet);
+        for (unsigned i = 0; i < fleet->client_count; i++)
+            if (!fleet->clients[i].call_count && !fleet->clients[i].calls_left)
+                fleet_client_go_on(&fleet->clients[i], MOVE_CALLS);
+    }
 }
 
 static void story(struct fleet *fleet)
 {
     struct world *world = &fleet->world;
+    if (fleet->moves)
+        move_story(fleet);
     while (!fleet_clients_are_done(fleet) && world->now_us < MINUTES_MAX * 60ULL * SECOND)
         if (!world_step(world))
             break;
     if (!world->failed && !fleet_clients_are_done(fleet))
         world_fail(world, "clients are not done after %d minutes", MINUTES_MAX);
-    fleet_calm(fleet);
+    if (!fleet->calm_us)
+        fleet_calm(fleet);
     if (!world->failed)
         fleet_check_end(fleet);
     if (!world->failed && world->counts.replies < FLEET_REPLIES_MIN)
@@ -182,13 +234,14 @@ static void story(struct fleet *fleet)
                    (unsigned long long)world->counts.replies);
 }
 
-void fleet_run_seed(uint64_t seed, bool trace, enum mutant mutant, uint64_t again,
+void fleet_run_seed(uint64_t seed, bool moves, bool trace, enum mutant mutant, uint64_t again,
                     const char *block, struct run_result *result)
 {
     struct fleet *fleet = calloc(1, sizeof *fleet);
     if (!fleet)
         abort();
     fleet->block = block;
+    fleet->moves = moves;
     begin(fleet, seed, trace, mutant, again);
     story(fleet);
     const struct world *world = &fleet->world;

@@ -3,7 +3,9 @@
  * Some seeds have a front-end that was told the clusters in a wrong order or number: it must store nothing. Others are gentle: at most
  * one node of each cluster is lost at a time, and then no client may notice.
  *
- * fleet.c has the story, fleet_troubles.c what goes wrong, fleet_calls.c what clients ask and what may be answered, fleet_client.c
+ * Or (`sim --moves`) keys move to another number of partitions meanwhile.
+ *
+ * fleet.c has the story, fleet_move.c that of keys on the move, fleet_troubles.c what goes wrong, fleet_calls.c what clients ask and what may be answered, fleet_client.c
  * their connections, fleet_history.c what is known of each write, fleet_check.c what must be true all the time and in the end,
  * fleet_mutants.c planted mistakes. */
 #ifndef SIM_FLEET_H
@@ -16,11 +18,15 @@
 #include "response.h"
 
 enum {
+    FLEET_SIDES =
+        2, /* while keys move: the old clusters, the new ones. Else there is one side alone */
     FLEET_PARTITIONS_MAX = 3,
-    FLEET_CLUSTER_MAX = 4, /* nodes of one partition */
-    FLEET_NODES_MAX = FLEET_PARTITIONS_MAX * FLEET_CLUSTER_MAX,
-    FLEET_FRONTENDS_MAX = 4, /* the wrong one, too */
-    FLEET_PROCESSES_MAX = FLEET_NODES_MAX + FLEET_FRONTENDS_MAX,
+    FLEET_CLUSTERS_MAX = FLEET_SIDES * FLEET_PARTITIONS_MAX,
+    FLEET_CLUSTER_MAX = 4, /* nodes of one cluster */
+    FLEET_NODES_MAX = FLEET_CLUSTERS_MAX * FLEET_CLUSTER_MAX,
+    FLEET_FRONTENDS_MAX = 4,                               /* the wrong one, too */
+    FLEET_RESHARD = FLEET_NODES_MAX + FLEET_FRONTENDS_MAX, /* its place among the processes */
+    FLEET_PROCESSES_MAX = FLEET_RESHARD + 1,
     FLEET_CLIENTS_MAX = 8,
     FLEET_KEYS_MAX = 12,
     FLEET_DEPTH_MAX = 80,   /* requests of one client at a time: more than a front-end looks at */
@@ -32,12 +38,13 @@ enum {
 /* A PUT, POST or DELETE. */
 struct fleet_write {
     unsigned key, id;
-    bool tombstone, expires;
+    bool tombstone;
     bool acked, refused;
     bool everywhere;      /* all copies were there when it was answered */
     bool excused;         /* it may be lost: who had it died */
     uint64_t bytes, fold; /* of its value */
-    uint64_t begun_us,
+    uint64_t ttl_us;      /* 0 for none */
+    uint64_t begun_us, acked_us,
         known_us; /* known: when somebody first heard that it was carried out; 0 before */
     uint64_t versions[FLEET_VERSIONS_MAX];
     unsigned version_count;
@@ -50,20 +57,27 @@ struct fleet_floor {
 
 struct fleet_key {
     char name[24];
-    unsigned partition;
+    unsigned home[FLEET_SIDES]; /* its cluster on each side */
     struct fleet_floor *floors;
     unsigned floor_count, floor_room;
     uint64_t everywhere;           /* a version that all had, */
-    uint64_t everywhere_disturbed; /* when so many things had gone wrong with its partition */
+    uint64_t everywhere_disturbed; /* when so many things had gone wrong with its clusters */
     bool may_be_absent;            /* a delete or an expiry was asked for */
 };
 
 struct fleet_process {
     struct process process;
     bool running, draining;
-    bool wrong; /* a front-end that was told nonsense */
-    unsigned number, partition, boots;
-    uint64_t start_us;                    /* when it is to be started (again); 0 for not */
+    bool wrong;   /* a front-end that was told nonsense */
+    bool retired; /* it does not come back */
+    unsigned number, cluster, boots;
+    unsigned
+        host_number; /* of its address and its chance: in fleets without a move, front-ends come right after the nodes of one side */
+    unsigned unfreed; /* requests of a front-end that a planted mistake has not freed */
+    unsigned stage,
+        booted_stage;  /* of a front-end, while keys move: to be started with; last was */
+    uint64_t sound_us; /* of a node: since when nothing has been wrong with it; 0: is */
+    uint64_t start_us; /* when it is to be started (again); 0 for not */
     uint64_t cut_us[FLEET_PROCESSES_MAX]; /* nothing gets to that one before */
     uint64_t paused_until_us;
     uint64_t ended_us; /* last */
@@ -90,7 +104,7 @@ struct fleet_call {
     bool expects; /* a 100 may come */
     uint64_t begun_us, sent_us, wait_us;
     uint64_t everywhere; /* what all had when it was begun */
-    uint64_t disturbed;  /* how many things had gone wrong by then with its partition */
+    uint64_t disturbed;  /* how many things had gone wrong by then with its clusters */
     size_t end;          /* of its last byte in the client's output */
 };
 
@@ -124,6 +138,34 @@ struct fleet_troubles {
     bool one_way, skewed; /* skewed: nodes' clocks are wrong; front-ends' always are */
 };
 
+/* What an operator does when keys move, see fleet_move.c. */
+enum fleet_act {
+    FLEET_ROLL,   /* all front-ends, one after the other, to stage `to` */
+    FLEET_COPY,   /* reshard to side `to`, until it is done */
+    FLEET_TRY,    /* the same, but given up on the way */
+    FLEET_RETIRE, /* the nodes of side `to` are stopped */
+    FLEET_ACT_END,
+};
+
+struct fleet_step {
+    enum fleet_act act;
+    unsigned to;
+};
+
+struct fleet_move {
+    struct world_event tick;
+    const struct fleet_step *script, *step;
+    uint64_t step_us;      /* since when it has been under way */
+    uint64_t next_us;      /* the operator looks again */
+    uint64_t apart_us_max; /* between two things that the operator does */
+    uint64_t run_us;       /* reshard was started last */
+    uint64_t kill_us;      /* when it is killed; 0 for not */
+    unsigned kills_left;
+    bool proven; /* that all is on one side, which alone counts from then on: */
+    unsigned proven_side;
+    bool over;
+};
+
 struct fleet {
     struct world world;
     struct faults faults;
@@ -131,25 +173,29 @@ struct fleet {
     struct cables cables;
     struct rng rng;
     struct fleet_troubles troubles;
-    struct fleet_process processes[FLEET_PROCESSES_MAX];  /* nodes first */
-    unsigned partition_count, node_count, frontend_count; /* of all, the wrong one too */
-    unsigned cluster_size[FLEET_PARTITIONS_MAX];
-    char seeds[FLEET_FRONTENDS_MAX][FLEET_PARTITIONS_MAX + 1][FLEET_CLUSTER_MAX + 1][24];
-    const char *seed_list[FLEET_FRONTENDS_MAX][FLEET_PARTITIONS_MAX + 1][FLEET_CLUSTER_MAX + 1];
-    struct frontend_cluster clusters[FLEET_FRONTENDS_MAX][FLEET_PARTITIONS_MAX + 1];
-    unsigned told_count[FLEET_FRONTENDS_MAX]; /* clusters that it was told */
+    struct fleet_process processes[FLEET_PROCESSES_MAX]; /* nodes first */
+    unsigned side_count[FLEET_SIDES];                    /* partitions of each */
+    unsigned cluster_count, frontend_count;              /* of all, the wrong one too */
+    unsigned cluster_size[FLEET_CLUSTERS_MAX];
+    /* What each front-end is told, and at last what reshard is. */
+    char seeds[FLEET_FRONTENDS_MAX + 1][FLEET_CLUSTERS_MAX + 1][FLEET_CLUSTER_MAX + 1][24];
+    const char *seed_list[FLEET_FRONTENDS_MAX + 1][FLEET_CLUSTERS_MAX + 1][FLEET_CLUSTER_MAX + 1];
+    struct frontend_cluster clusters[FLEET_FRONTENDS_MAX + 1][FLEET_CLUSTERS_MAX + 1];
+    unsigned told_count[FLEET_FRONTENDS_MAX + 1]; /* clusters that it was told */
     struct fleet_client clients[FLEET_CLIENTS_MAX];
     unsigned client_count, key_count;
     struct fleet_key keys[FLEET_KEYS_MAX];
     struct fleet_write **writes;
     unsigned write_count, write_room;
-    uint64_t disturbed[FLEET_PARTITIONS_MAX]; /* things that went wrong with it so far */
+    uint64_t disturbed[FLEET_CLUSTERS_MAX]; /* things that went wrong with it so far */
     uint64_t
-        quiet_us[FLEET_PARTITIONS_MAX]; /* since when all its nodes are there and ready; 0: not */
-    uint64_t born_us[FLEET_PARTITIONS_MAX]; /* since when they have been for the first time */
-    struct route *route;
+        quiet_us[FLEET_CLUSTERS_MAX];     /* since when all its nodes are there and ready; 0: not */
+    uint64_t born_us[FLEET_CLUSTERS_MAX]; /* since when they have been for the first time */
+    struct route *routes[FLEET_SIDES];
+    struct fleet_move move;
     struct world_event trouble, start, watch;
     const char *block;
+    bool moves; /* its keys, to another number of partitions */
     bool gentle, large, has_wrong, read_home;
     uint64_t offset_us; /* of all clocks that are right */
     uint64_t calm_us;   /* from here on there are no faults; 0 before */
@@ -157,8 +203,24 @@ struct fleet {
     unsigned troubles_made;
 };
 
-void fleet_run_seed(uint64_t seed, bool trace, enum mutant mutant, uint64_t again,
+void fleet_run_seed(uint64_t seed, bool moves, bool trace, enum mutant mutant, uint64_t again,
                     const char *block, struct run_result *result);
+
+static inline unsigned fleet_side_of(const struct fleet *fleet, unsigned cluster)
+{
+    return cluster >= fleet->side_count[0];
+}
+
+static inline unsigned fleet_side_first(const struct fleet *fleet, unsigned side)
+{
+    return side ? fleet->side_count[0] : 0;
+}
+
+/* To which side a front-end of a stage writes: see fleet_move.c. */
+static inline unsigned fleet_stage_side(unsigned stage)
+{
+    return stage >= 2;
+}
 
 static inline struct fleet_process *fleet_frontend(struct fleet *fleet, unsigned i)
 {
@@ -172,6 +234,14 @@ void fleet_on_start(struct world_event *event);
 void fleet_on_trouble(struct world_event *event);
 bool fleet_is_cut(void *context, const struct cable_host *from, const struct cable_host *to);
 void fleet_calm(struct fleet *fleet);
+void fleet_part(struct fleet *fleet, unsigned cluster);              /* one node from its fellows */
+void fleet_stop(struct fleet *fleet, struct fleet_process *process); /* with SIGTERM */
+void fleet_kill(struct fleet *fleet,
+                struct fleet_process *process); /* to come back, unless it is retired */
+
+/* fleet_move.c */
+void fleet_move_begin(struct fleet *fleet);
+void fleet_move_boot(struct fleet *fleet, struct fleet_process *process); /* reshard */
 
 /* fleet_history.c */
 struct fleet_write *fleet_write_new(struct fleet *fleet, unsigned key);
@@ -186,6 +256,10 @@ void fleet_write_acked(struct fleet *fleet, struct fleet_write *write, uint64_t 
 
 /* A node ends: what nobody else has may be lost. */
 void fleet_history_death(struct fleet *fleet, const struct fleet_process *dying);
+
+/* All keys are said to be on side `to`: whatever a node of the other side has that nothing was wrong with has to be there. What
+ * others alone have may be lost. */
+void fleet_history_moved(struct fleet *fleet, unsigned to);
 
 /* fleet_calls.c */
 void fleet_call_compose(struct fleet_client *client, struct fleet_call *call);
@@ -204,8 +278,13 @@ bool fleet_clients_are_done(const struct fleet *fleet);
 void fleet_on_watch(struct world_event *event);
 void fleet_check_end(struct fleet *fleet);
 
-/* Whether all nodes of a partition are there, ready and of one mind; else why not. */
-const char *fleet_unready(struct fleet *fleet, unsigned partition);
+/* Whether all nodes of a cluster are there, ready and of one mind; else why not. */
+const char *fleet_unready(struct fleet *fleet, unsigned cluster);
+
+/* Of a key's clusters: how many things have gone wrong; since when all is well, 0 when it is not; since when it first was. */
+uint64_t fleet_key_disturbed(const struct fleet *fleet, const struct fleet_key *key);
+uint64_t fleet_key_quiet_us(const struct fleet *fleet, const struct fleet_key *key);
+uint64_t fleet_key_born_us(const struct fleet *fleet, const struct fleet_key *key);
 struct record *fleet_record_at(struct fleet *fleet, const struct fleet_process *process,
                                unsigned key);
 

@@ -7,6 +7,7 @@
 enum {
     SECOND = 1000 * 1000,
     QUIET_US = 10 * SECOND, /* after trouble, until all count each other */
+    EXPIRY_US = 2 * SECOND, /* a write that is tried again may have begun to live so late */
     KNOWN_US = 3 * SECOND,  /* until front-ends know of a cluster */
 };
 
@@ -102,9 +103,11 @@ static void compose_set(struct fleet_client *client, struct fleet_call *call)
     put_value(fleet, write, &value);
     call->streams = write->bytes > 60000;
     put_line(client, call, rng_chance(rng, 500000) ? "PUT" : "POST");
-    if (rng_chance(rng, 50000)) {
-        write->expires = fleet->keys[call->key].may_be_absent = true;
-        bytes_print(&client->out, "Fog-TTL: %u\r\n", (unsigned)rng_between(rng, 1, 20));
+    if (rng_chance(rng, fleet->moves ? 150000 : 50000)) {
+        unsigned ttl_s = (unsigned)rng_between(rng, 1, fleet->moves ? 60 : 20);
+        write->ttl_us = ttl_s * (uint64_t)SECOND;
+        fleet->keys[call->key].may_be_absent = true;
+        bytes_print(&client->out, "Fog-TTL: %u\r\n", ttl_s);
     }
     if (rng_chance(rng, 200000))
         bytes_print(&client->out, "Content-Type: text/x%u\r\n", write->id % 10);
@@ -179,7 +182,7 @@ void fleet_call_compose(struct fleet_client *client, struct fleet_call *call)
     call->key = (unsigned)rng_below(&client->rng, fleet->key_count);
     call->begun_us = fleet->world.now_us;
     const struct fleet_key *key = &fleet->keys[call->key];
-    call->disturbed = fleet->disturbed[key->partition];
+    call->disturbed = fleet_key_disturbed(fleet, key);
     call->everywhere = key->everywhere_disturbed == call->disturbed ? key->everywhere : 0;
     if (call->kind == FLEET_SET)
         compose_set(client, call);
@@ -199,7 +202,7 @@ void fleet_call_compose(struct fleet_client *client, struct fleet_call *call)
 static bool must_succeed(const struct fleet_client *client, const struct fleet_call *call)
 {
     const struct fleet *fleet = client->fleet;
-    uint64_t born_us = fleet->born_us[fleet->keys[call->key].partition];
+    uint64_t born_us = fleet_key_born_us(fleet, &fleet->keys[call->key]);
     if (fleet->strict)
         return true;
     return fleet->gentle && !call->streams && born_us && call->begun_us > born_us + KNOWN_US;
@@ -222,10 +225,21 @@ static void check_everywhere(struct fleet_client *client, const struct fleet_cal
 {
     struct fleet *fleet = client->fleet;
     const struct fleet_key *key = &fleet->keys[call->key];
-    if (call->everywhere > version && fleet->disturbed[key->partition] == call->disturbed &&
+    if (call->everywhere > version && fleet_key_disturbed(fleet, key) == call->disturbed &&
         (version || !key->may_be_absent))
         world_fail(&fleet->world, "%s reads version %llu of key %u, but all nodes had %llu before",
                    client->host.name, (ull)version, call->key, (ull)call->everywhere);
+}
+
+/* By the nodes' clocks, which agree. */
+static void check_expiry(struct fleet_client *client, const struct fleet_call *call,
+                         const struct fleet_write *write)
+{
+    const struct fleet *fleet = client->fleet;
+    if (write->ttl_us && write->acked && !fleet->troubles.skewed &&
+        call->begun_us > write->acked_us + write->ttl_us + EXPIRY_US)
+        world_fail(&client->fleet->world, "%s gets write %u of key %u after it has expired",
+                   client->host.name, write->id, write->key);
 }
 
 static void judge_value(struct fleet_client *client, const struct fleet_call *call)
@@ -253,6 +267,7 @@ static void judge_value(struct fleet_client *client, const struct fleet_call *ca
         world_fail(&fleet->world, "%s: a value without version or ETag", client->host.name);
     fleet_write_known(fleet, write, response->version, client->host.name);
     check_everywhere(client, call, response->version);
+    check_expiry(client, call, write);
     client->seen[call->key] = write;
     snprintf(client->etags[call->key], sizeof client->etags[0], "%s", response->etag);
 }
@@ -287,17 +302,17 @@ static void judge_absence(struct fleet_client *client, const struct fleet_call *
     const struct response *response = &client->response;
     struct fleet_write *write = write_of_version(client->fleet, call->key, response->version);
     client->fleet->world.counts.absent++;
-    if (response->has_version && write && !write->tombstone && !write->expires)
+    if (response->has_version && write && !write->tombstone && !write->ttl_us)
         world_fail(&client->fleet->world, "%s: key %u is absent with the version of a value",
                    client->host.name, call->key);
     check_everywhere(client, call, response->has_version ? response->version : 0);
 }
 
-static unsigned nodes_up(const struct fleet *fleet, unsigned partition)
+static unsigned nodes_up(const struct fleet *fleet, unsigned cluster)
 {
     unsigned up = 0;
     for (unsigned i = 0; i < FLEET_NODES_MAX; i++)
-        up += fleet->processes[i].running && fleet->processes[i].partition == partition;
+        up += fleet->processes[i].running && fleet->processes[i].cluster == cluster;
     return up;
 }
 
@@ -306,13 +321,15 @@ static void note_everywhere(struct fleet_client *client, const struct fleet_call
     struct fleet *fleet = client->fleet;
     struct fleet_key *key = &fleet->keys[call->key];
     const struct response *response = &client->response;
-    unsigned have, of, p = key->partition;
+    const struct fleet_process *frontend = fleet_frontend(fleet, client->frontend);
+    unsigned have, of, home = key->home[fleet_stage_side(frontend->booted_stage)];
+    uint64_t quiet_us = fleet_key_quiet_us(fleet, key);
     bool told = sscanf(response->copies, "%u/%u", &have, &of) == 2;
     if (!told || have > of)
         world_fail(&fleet->world, "%s: Fog-Copies is %s", client->host.name, response->copies);
-    if (!told || have != of || have != nodes_up(fleet, p) || response->status != 200 ||
-        !fleet->quiet_us[p] || call->begun_us < fleet->quiet_us[p] + QUIET_US ||
-        fleet->disturbed[p] != call->disturbed)
+    if (!told || have != of || have != nodes_up(fleet, home) || response->status != 200 ||
+        !quiet_us || call->begun_us < quiet_us + QUIET_US || frontend->boots != client->boots ||
+        fleet_key_disturbed(fleet, key) != call->disturbed)
         return;
     if (key->everywhere_disturbed != call->disturbed)
         key->everywhere = 0;

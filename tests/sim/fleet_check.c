@@ -48,11 +48,11 @@ static unsigned members_up(const struct node *node)
     return up;
 }
 
-const char *fleet_unready(struct fleet *fleet, unsigned partition)
+const char *fleet_unready(struct fleet *fleet, unsigned cluster)
 {
     const struct node *first = NULL;
-    for (unsigned i = 0; i < fleet->cluster_size[partition]; i++) {
-        unsigned place = partition * FLEET_CLUSTER_MAX + i;
+    for (unsigned i = 0; i < fleet->cluster_size[cluster]; i++) {
+        unsigned place = cluster * FLEET_CLUSTER_MAX + i;
         const struct node *node = node_at(fleet, place);
         if (!node)
             return "a node is not there";
@@ -64,7 +64,7 @@ const char *fleet_unready(struct fleet *fleet, unsigned partition)
                 return "a node is cut off";
         if (!cluster_is_ready(node->cluster))
             return cluster_why_unready(node->cluster);
-        if (members_up(node) != fleet->cluster_size[partition])
+        if (members_up(node) != fleet->cluster_size[cluster])
             return "a node does not know who is there";
         if (first && store_digest(first->store) != store_digest(node->store))
             return "digests differ";
@@ -74,27 +74,71 @@ const char *fleet_unready(struct fleet *fleet, unsigned partition)
 }
 
 /* While clients write, digests always differ a little. */
-static void watch_cluster(struct fleet *fleet, unsigned partition)
+static void watch_cluster(struct fleet *fleet, unsigned cluster)
 {
-    const char *why = fleet_unready(fleet, partition);
+    const char *why = fleet_unready(fleet, cluster);
     bool quiet = !why || strcmp(why, "digests differ") == 0;
     if (!quiet)
-        fleet->quiet_us[partition] = 0;
-    else if (!fleet->quiet_us[partition])
-        fleet->quiet_us[partition] = fleet->world.now_us;
-    if (quiet && !fleet->born_us[partition])
-        fleet->born_us[partition] = fleet->world.now_us;
+        fleet->quiet_us[cluster] = 0;
+    else if (!fleet->quiet_us[cluster])
+        fleet->quiet_us[cluster] = fleet->world.now_us;
+    if (quiet && !fleet->born_us[cluster])
+        fleet->born_us[cluster] = fleet->world.now_us;
+}
+
+static bool is_retired(const struct fleet *fleet, unsigned cluster)
+{
+    return fleet->processes[cluster * FLEET_CLUSTER_MAX].retired;
+}
+
+uint64_t fleet_key_disturbed(const struct fleet *fleet, const struct fleet_key *key)
+{
+    return fleet->disturbed[key->home[0]] + fleet->disturbed[key->home[1]];
+}
+
+uint64_t fleet_key_quiet_us(const struct fleet *fleet, const struct fleet_key *key)
+{
+    uint64_t latest_us = 0;
+    for (unsigned side = 0; side < FLEET_SIDES; side++) {
+        uint64_t quiet_us = fleet->quiet_us[key->home[side]];
+        if (is_retired(fleet, key->home[side]))
+            continue;
+        if (!quiet_us)
+            return 0;
+        latest_us = quiet_us > latest_us ? quiet_us : latest_us;
+    }
+    return latest_us;
+}
+
+uint64_t fleet_key_born_us(const struct fleet *fleet, const struct fleet_key *key)
+{
+    uint64_t one_us = fleet->born_us[key->home[0]], other_us = fleet->born_us[key->home[1]];
+    return !one_us || !other_us ? 0 : one_us > other_us ? one_us : other_us;
+}
+
+/* Whether reshard can ask a node; its fellows need not reach it. */
+static void watch_soundness(struct fleet *fleet, struct fleet_process *process)
+{
+    uint64_t now_us = fleet->world.now_us;
+    bool sound = !process->draining && process->paused_until_us <= now_us &&
+                 process->cut_us[FLEET_RESHARD] <= now_us &&
+                 fleet->processes[FLEET_RESHARD].cut_us[process->number] <= now_us &&
+                 cluster_is_ready(process->process.node->cluster);
+    if (!sound)
+        process->sound_us = 0;
+    else if (!process->sound_us)
+        process->sound_us = now_us;
 }
 
 /* Nothing is ever stored where it does not belong. */
 static void watch_places(struct fleet *fleet, const struct fleet_process *process)
 {
+    unsigned side = fleet_side_of(fleet, process->cluster);
     for (unsigned key = 0; key < fleet->key_count; key++)
-        if (fleet->keys[key].partition != process->partition &&
-            fleet_record_at(fleet, process, key))
-            world_fail(&fleet->world, "%s of partition %u has key %u, of partition %u",
-                       process->process.host.name, process->partition, key,
-                       fleet->keys[key].partition);
+        if (fleet->keys[key].home[side] != process->cluster && fleet_record_at(fleet, process, key))
+            world_fail(&fleet->world, "%s of cluster %u has key %u, of cluster %u",
+                       process->process.host.name, process->cluster, key,
+                       fleet->keys[key].home[side]);
 }
 
 /* Front-ends: their memory */
@@ -133,6 +177,15 @@ static void watch_backend(struct fleet *fleet, const char *who, const struct bac
         world_fail(&fleet->world, "%s keeps %u idle connections to a node", who, idle);
 }
 
+/* Returns how many requests are parked there. */
+static unsigned watch_partition(struct fleet *fleet, const char *who,
+                                const struct partition *partition)
+{
+    for (unsigned i = 0; i < partition->backend_count; i++)
+        watch_backend(fleet, who, partition->backends[i]);
+    return partition->parked_count;
+}
+
 static void watch_frontend(struct fleet *fleet, const struct fleet_process *process)
 {
     const struct frontend *frontend = process->process.frontend;
@@ -144,12 +197,10 @@ static void watch_frontend(struct fleet *fleet, const struct fleet_process *proc
         for (const struct exchange *e = client->pending; e; e = e->next)
             watch_request(fleet, who, e, &requests);
     }
-    for (unsigned p = 0; p < frontend->config.cluster_count; p++) {
-        const struct partition *partition = &frontend->partitions[p];
-        parked += partition->parked_count;
-        for (unsigned i = 0; i < partition->backend_count; i++)
-            watch_backend(fleet, who, partition->backends[i]);
-    }
+    for (unsigned p = 0; p < frontend->config.cluster_count; p++)
+        parked += watch_partition(fleet, who, &frontend->partitions[p]);
+    for (unsigned p = 0; p < frontend->config.previous_count; p++)
+        parked += watch_partition(fleet, who, &frontend->previous[p]);
     if (frontend->relays.used != requests || parked > requests)
         world_fail(&fleet->world, "%s has %u requests, %u of them parked, but %u are under way",
                    who, frontend->relays.used, parked, requests);
@@ -158,13 +209,14 @@ static void watch_frontend(struct fleet *fleet, const struct fleet_process *proc
 void fleet_on_watch(struct world_event *event)
 {
     struct fleet *fleet = (struct fleet *)((char *)event - offsetof(struct fleet, watch));
-    for (unsigned p = 0; p < fleet->partition_count; p++)
-        watch_cluster(fleet, p);
+    for (unsigned c = 0; c < fleet->cluster_count; c++)
+        watch_cluster(fleet, c);
     for (unsigned i = 0; i < FLEET_PROCESSES_MAX; i++) {
-        const struct fleet_process *process = &fleet->processes[i];
-        if (process->running && process->process.node)
+        struct fleet_process *process = &fleet->processes[i];
+        if (process->running && process->process.node) {
             watch_places(fleet, process);
-        else if (process->running)
+            watch_soundness(fleet, process);
+        } else if (process->running && process->process.frontend)
             watch_frontend(fleet, process);
     }
     world_event_set(&fleet->world, event, fleet->world.now_us + WATCH_US);
@@ -182,8 +234,8 @@ static void pass_time(struct fleet *fleet, uint64_t us)
 static const char *why_not_agreed(struct fleet *fleet)
 {
     const char *why = NULL;
-    for (unsigned p = 0; p < fleet->partition_count && !why; p++)
-        why = fleet_unready(fleet, p);
+    for (unsigned c = 0; c < fleet->cluster_count && !why; c++)
+        why = is_retired(fleet, c) ? NULL : fleet_unready(fleet, c);
     for (unsigned i = 0; i < fleet->frontend_count && !why; i++)
         if (!fleet_frontend(fleet, i)->running || fleet_frontend(fleet, i)->draining ||
             fleet_frontend(fleet, i)->paused_until_us > fleet->world.now_us)
@@ -230,7 +282,7 @@ static const struct fleet_write *explain(struct fleet *fleet, unsigned key,
         return fleet->writes[id];
     for (unsigned i = 0; record_is_tombstone(record) && i < fleet->write_count; i++) {
         const struct fleet_write *write = fleet->writes[i];
-        if (write->key == key && (write->tombstone || write->expires) && !write->refused)
+        if (write->key == key && (write->tombstone || write->ttl_us) && !write->refused)
             return write;
     }
     world_fail(&fleet->world, "key %u ends as version %llu (%s), which nobody wrote", key,
@@ -274,7 +326,8 @@ static void check_tables(struct fleet *fleet)
     for (unsigned i = 0; i < FLEET_NODES_MAX; i++)
         for (unsigned key = 0; key < fleet->key_count && !fleet->world.failed; key++)
             if (fleet->processes[i].running &&
-                fleet->keys[key].partition == fleet->processes[i].partition)
+                fleet->keys[key].home[fleet_side_of(fleet, fleet->processes[i].cluster)] ==
+                    fleet->processes[i].cluster)
                 check_key(fleet, &fleet->processes[i], key);
 }
 

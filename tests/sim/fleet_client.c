@@ -246,7 +246,7 @@ static void client_check_patience(struct fleet_client *client)
         since_us = frontend->paused_until_us;
     uint64_t limit_us = client->slow || client->chops ? SLOW_US : ANSWER_US;
     if (limit_us == ANSWER_US && (fleet->gentle || fleet->strict))
-        limit_us = ANSWER_SOON_US;
+        limit_us = fleet->moves ? 2 * ANSWER_SOON_US : ANSWER_SOON_US; /* two clusters are asked */
     if (call->sent_us && now_of(client) > since_us + limit_us + call->wait_us)
         world_fail(&client->fleet->world, "%s: a request of kind %u, key %u, is not answered by %s",
                    client->host.name, call->kind, call->key, frontend->process.host.name);

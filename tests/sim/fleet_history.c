@@ -9,6 +9,7 @@
 enum {
     SECOND = 1000 * 1000,
     ESTIMATE_US = 2 * SECOND, /* how well a front-end knows its nodes' clock at worst */
+    SOUND_US = 5 * SECOND,    /* after it, all know that a node is well */
 };
 
 typedef unsigned long long ull;
@@ -128,18 +129,26 @@ void fleet_write_acked(struct fleet *fleet, struct fleet_write *write, uint64_t 
             "it began",
             who, write->id, write->key, (ull)version, (ull)floor);
     write->acked = true;
+    write->acked_us = fleet->world.now_us;
     fleet_write_known(fleet, write, version, who);
 }
 
+static bool has(struct fleet *fleet, const struct fleet_process *process,
+                const struct fleet_write *write)
+{
+    const struct record *record = fleet_record_at(fleet, process, write->key);
+    return record && record->version >= latest_of(write);
+}
+
+/* Once keys have moved, only where they are now counts. */
 static bool someone_has(struct fleet *fleet, const struct fleet_process *but,
                         const struct fleet_write *write)
 {
+    const struct fleet_move *move = &fleet->move;
     for (unsigned i = 0; i < FLEET_NODES_MAX; i++) {
         const struct fleet_process *process = &fleet->processes[i];
-        if (process == but || !process->running)
-            continue;
-        const struct record *record = fleet_record_at(fleet, process, write->key);
-        if (record && record->version >= latest_of(write))
+        bool counts = !move->proven || fleet_side_of(fleet, process->cluster) == move->proven_side;
+        if (process != but && process->running && counts && has(fleet, process, write))
             return true;
     }
     return false;
@@ -147,10 +156,67 @@ static bool someone_has(struct fleet *fleet, const struct fleet_process *but,
 
 void fleet_history_death(struct fleet *fleet, const struct fleet_process *dying)
 {
+    unsigned side = fleet_side_of(fleet, dying->cluster);
     for (unsigned i = 0; i < fleet->write_count; i++) {
         struct fleet_write *write = fleet->writes[i];
-        if (fleet->keys[write->key].partition == dying->partition && !write->excused &&
+        if (fleet->keys[write->key].home[side] == dying->cluster && !write->excused &&
             !someone_has(fleet, dying, write))
             write->excused = true;
+    }
+}
+
+/* Somebody who could be asked, and for long enough. */
+static const struct fleet_process *sound_holder(struct fleet *fleet, unsigned side,
+                                                const struct fleet_write *write)
+{
+    for (unsigned i = 0; i < FLEET_NODES_MAX; i++) {
+        const struct fleet_process *process = &fleet->processes[i];
+        if (process->running && fleet_side_of(fleet, process->cluster) == side &&
+            process->sound_us && process->sound_us + SOUND_US < fleet->world.now_us &&
+            has(fleet, process, write))
+            return process;
+    }
+    return NULL;
+}
+
+/* Of one version, both sides say the same: value, type, and when it expires. */
+static void check_same(struct fleet *fleet, unsigned key, const struct fleet_process *a,
+                       const struct fleet_process *b)
+{
+    const struct record *one = fleet_record_at(fleet, a, key);
+    const struct record *other = fleet_record_at(fleet, b, key);
+    if (one && other && one->version == other->version && !record_is_tombstone(one) &&
+        !record_is_tombstone(other) && record_compare(one, other) != 0)
+        world_fail(&fleet->world, "key %u of version %llu is not the same on %s and %s", key,
+                   (ull)one->version, a->process.host.name, b->process.host.name);
+}
+
+static void check_all_same(struct fleet *fleet)
+{
+    for (unsigned i = 0; i < FLEET_NODES_MAX; i++)
+        for (unsigned j = 0; j < i; j++)
+            for (unsigned key = 0; key < fleet->key_count; key++)
+                if (fleet->processes[i].running && fleet->processes[j].running &&
+                    fleet->processes[i].cluster != fleet->processes[j].cluster)
+                    check_same(fleet, key, &fleet->processes[i], &fleet->processes[j]);
+}
+
+void fleet_history_moved(struct fleet *fleet, unsigned to)
+{
+    fleet->move.proven = true;
+    fleet->move.proven_side = to;
+    if (!fleet->troubles.skewed)
+        check_all_same(fleet);
+    for (unsigned i = 0; i < fleet->write_count; i++) {
+        struct fleet_write *write = fleet->writes[i];
+        if (write->excused || someone_has(fleet, NULL, write))
+            continue;
+        const struct fleet_process *holder =
+            write->acked ? sound_holder(fleet, 1 - to, write) : NULL;
+        if (holder)
+            world_fail(&fleet->world,
+                       "all keys are said to have moved, but write %u of key %u is on %s alone", i,
+                       write->key, holder->process.host.name);
+        write->excused = true;
     }
 }

@@ -5,6 +5,7 @@
 #include "fleet.h"
 #include "net/client.h"
 #include "role/frontend_state.h"
+#include "role/reshard_state.h"
 
 static struct fleet *fleet;
 
@@ -43,7 +44,7 @@ WRAP(uint32_t, route_partition, const struct route *route, struct slice key)
     uint32_t partition = __real_route_partition(route, key);
     if (fleet && fleet->world.mutant == MUTANT_ROUTE && is_of_frontend(route) &&
         mutates(MUTANT_ROUTE, 100000))
-        return (partition + 1) % fleet->partition_count;
+        return (partition + 1) % fleet->side_count[0];
     return partition;
 }
 
@@ -94,6 +95,8 @@ WRAP(void, partition_park, struct partition *partition, struct relay *relay)
 
 WRAP(void, relay_send, struct relay *relay)
 {
+    if (relay->other && relay->write && !relay->asks_version && mutates(MUTANT_OLD_PLACE, 300000))
+        relay->partition = relay->other;
     if (!relay->tries || !mutates(MUTANT_DROPPED, 200000))
         __real_relay_send(relay);
 }
@@ -111,11 +114,34 @@ WRAP(void, upstream_pause, struct upstream *upstream, bool paused)
         __real_upstream_pause(upstream, paused);
 }
 
+static unsigned *unfreed_of(const struct frontend *frontend)
+{
+    for (unsigned i = 0; i < fleet->frontend_count; i++)
+        if (fleet_frontend(fleet, i)->process.frontend == frontend)
+            return &fleet_frontend(fleet, i)->unfreed;
+    return NULL;
+}
+
 WRAP(void, relay_free, struct relay *relay)
 {
-    if (mutates(MUTANT_UNFREED, 1000) && !relay->attempt && relay->state == RELAY_ANSWERED)
+    unsigned *unfreed = mutates(MUTANT_UNFREED, 1000) ? unfreed_of(relay->frontend) : NULL;
+    if (unfreed && !relay->attempt && relay->state == RELAY_ANSWERED) {
         relay->frontend->relays.used++;
+        ++*unfreed;
+    }
     __real_relay_free(relay);
+}
+
+/* Its pool has to be empty then. */
+WRAP(void, frontend_destroy, struct frontend *frontend)
+{
+    unsigned *unfreed =
+        fleet && fleet->world.mutant == MUTANT_UNFREED ? unfreed_of(frontend) : NULL;
+    if (unfreed) {
+        frontend->relays.used -= *unfreed;
+        *unfreed = 0;
+    }
+    __real_frontend_destroy(frontend);
 }
 
 WRAP(void, relay_refuse, struct relay *relay, unsigned status, const char *sentence)
@@ -144,4 +170,46 @@ WRAP(void, server_answer_deferred, struct request *deferred,
     if (mutates(MUTANT_OUT_OF_ORDER, 300000))
         move_ahead(deferred->client, (struct exchange *)deferred);
     __real_server_answer_deferred(deferred, answer);
+}
+
+/* Keys on the move */
+
+WRAP(void, reshard_tell, struct reshard *reshard)
+{
+    if (mutates(MUTANT_EARLY_DONE, 1000000))
+        command_end(reshard->haul.command, COMMAND_FINE);
+    else
+        __real_reshard_tell(reshard);
+}
+
+/* What is in the queue is forgotten, as if it had been answered. */
+WRAP(bool, target_is_empty, const struct target *target)
+{
+    return mutates(MUTANT_UNANSWERED, 200000) || __real_target_is_empty(target);
+}
+
+WRAP(int, target_add, struct target *target, const struct record *record, bool counts)
+{
+    struct record *own = (struct record *)(uintptr_t)record; /* the reader's; nobody else has it */
+    struct record_due *due = record_due(own);
+    if (record_is_tombstone(record) && mutates(MUTANT_DELETE_LEFT, 1000000))
+        return 0;
+    if (due && !record_is_tombstone(record) && mutates(MUTANT_TTL_LEFT, 1000000))
+        due->due_us += 3600ULL * 1000000;
+    return __real_target_add(target, record, counts);
+}
+
+WRAP(bool, moving_is_older, const struct relay *relay, uint64_t version)
+{
+    return !mutates(MUTANT_ONLY_OWN, 1000000) && __real_moving_is_older(relay, version);
+}
+
+WRAP(void, moving_ask_version, struct relay *relay)
+{
+    if (mutates(MUTANT_NOT_ASKED, 1000000)) {
+        relay->other_version = 0;
+        relay_send(relay);
+    } else {
+        __real_moving_ask_version(relay);
+    }
 }

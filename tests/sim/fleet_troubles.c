@@ -19,8 +19,8 @@ static void disturb(struct fleet *fleet, const struct fleet_process *process)
 {
     if (!is_node(process))
         return;
-    fleet->disturbed[process->partition]++;
-    fleet->quiet_us[process->partition] = 0;
+    fleet->disturbed[process->cluster]++;
+    fleet->quiet_us[process->cluster] = 0;
 }
 
 /* Ways */
@@ -64,14 +64,29 @@ static void node_boot(struct fleet *fleet, struct fleet_process *process)
 {
     struct node_config config = process_config(&fleet->limits);
     char joins[FLEET_CLUSTER_MAX][24];
-    for (unsigned i = 0; i < fleet->cluster_size[process->partition]; i++) {
-        unsigned place = process->partition * FLEET_CLUSTER_MAX + i;
+    unsigned side = fleet_side_of(fleet, process->cluster);
+    for (unsigned i = 0; i < fleet->cluster_size[process->cluster]; i++) {
+        unsigned place = process->cluster * FLEET_CLUSTER_MAX + i;
         snprintf(joins[i], sizeof joins[i], "10.0.0.%u:%d", place + 1, PROCESS_PORT);
         config.joins[config.join_count++] = joins[i];
     }
-    config.partition = process->partition;
-    config.partitions = fleet->partition_count;
+    config.partition = process->cluster - fleet_side_first(fleet, side);
+    config.partitions = fleet->side_count[side];
     process_boot(&process->process, &fleet->cables, &config, process->number, ++process->boots);
+}
+
+/* While keys move: which clusters it writes to, and which others it knows. */
+static void frontend_config_moving(struct fleet *fleet, const struct fleet_process *process,
+                                   struct frontend_config *config)
+{
+    const struct frontend_cluster *told = fleet->clusters[process->number - FLEET_NODES_MAX];
+    unsigned own = fleet_stage_side(process->stage), other = 1 - own;
+    config->clusters = told + fleet_side_first(fleet, own);
+    config->cluster_count = fleet->side_count[own];
+    if (process->stage == 1 || process->stage == 2) {
+        config->previous = told + fleet_side_first(fleet, other);
+        config->previous_count = fleet->side_count[other];
+    }
 }
 
 static void frontend_boot(struct fleet *fleet, struct fleet_process *process)
@@ -86,7 +101,10 @@ static void frontend_boot(struct fleet *fleet, struct fleet_process *process)
         .value_max = fleet->limits.value_max,
         .drain_us = fleet->limits.drain_us,
     };
-    process_boot_frontend(&process->process, &fleet->cables, &config, process->number,
+    if (fleet->moves)
+        frontend_config_moving(fleet, process, &config);
+    process->booted_stage = process->stage;
+    process_boot_frontend(&process->process, &fleet->cables, &config, process->host_number,
                           ++process->boots);
 }
 
@@ -109,11 +127,14 @@ static void process_up(struct fleet *fleet, struct fleet_process *process)
     world_trace(&fleet->world, process->process.host.name, "starts");
     if (is_node(process))
         node_boot(fleet, process);
+    else if (process->number == FLEET_RESHARD)
+        fleet_move_boot(fleet, process);
     else
         frontend_boot(fleet, process);
     clock_set(fleet, process);
     process->running = true;
     process->draining = false;
+    process->sound_us = 0;
     process->start_us = process->paused_until_us = 0;
     disturb(fleet, process);
 }
@@ -137,8 +158,9 @@ void fleet_on_start(struct world_event *event)
         struct fleet_process *process = &fleet->processes[i];
         if (process->running && process->draining && process->process.stopped_us) {
             process_down(fleet, process, "ends");
-            fleet_start_at(fleet, process,
-                           now_us + rng_spread(&fleet->rng, 1000, fleet->troubles.down_us_max));
+            if (!process->retired)
+                fleet_start_at(fleet, process,
+                               now_us + rng_spread(&fleet->rng, 1000, fleet->troubles.down_us_max));
         } else if (!process->running && process->start_us && now_us >= process->start_us) {
             process_up(fleet, process);
         }
@@ -148,25 +170,26 @@ void fleet_on_start(struct world_event *event)
 
 /* Troubles */
 
-static unsigned running(const struct fleet *fleet, unsigned partition)
+static unsigned running(const struct fleet *fleet, unsigned cluster)
 {
     unsigned count = 0;
-    for (unsigned i = 0; i < fleet->cluster_size[partition]; i++) {
-        const struct fleet_process *process = &fleet->processes[partition * FLEET_CLUSTER_MAX + i];
+    for (unsigned i = 0; i < fleet->cluster_size[cluster]; i++) {
+        const struct fleet_process *process = &fleet->processes[cluster * FLEET_CLUSTER_MAX + i];
         count += process->running && !process->draining;
     }
     return count;
 }
 
-static void crash(struct fleet *fleet, struct fleet_process *process)
+void fleet_kill(struct fleet *fleet, struct fleet_process *process)
 {
     process_down(fleet, process, "dies");
-    fleet_start_at(fleet, process,
-                   fleet->world.now_us +
-                       rng_spread(&fleet->rng, SECOND / 20, fleet->troubles.down_us_max));
+    if (!process->retired)
+        fleet_start_at(fleet, process,
+                       fleet->world.now_us +
+                           rng_spread(&fleet->rng, SECOND / 20, fleet->troubles.down_us_max));
 }
 
-static void say_goodbye(struct fleet *fleet, struct fleet_process *process)
+void fleet_stop(struct fleet *fleet, struct fleet_process *process)
 {
     world_trace(&fleet->world, process->process.host.name, "is told to stop");
     process->draining = true;
@@ -197,26 +220,26 @@ static struct fleet_process *some_process(struct fleet *fleet, bool frontends)
     struct rng *rng = &fleet->rng;
     if (frontends)
         return fleet_frontend(fleet, (unsigned)rng_below(rng, fleet->frontend_count));
-    unsigned p = (unsigned)rng_below(rng, fleet->partition_count);
-    return &fleet->processes[p * FLEET_CLUSTER_MAX +
-                             (unsigned)rng_below(rng, fleet->cluster_size[p])];
+    unsigned c = (unsigned)rng_below(rng, fleet->cluster_count);
+    return &fleet->processes[c * FLEET_CLUSTER_MAX +
+                             (unsigned)rng_below(rng, fleet->cluster_size[c])];
 }
 
 /* One node of each cluster at a time, and only once all have come back and settled. */
 static void trouble_gently(struct fleet *fleet)
 {
     struct fleet_process *process = some_process(fleet, false);
-    uint64_t quiet_us = fleet->quiet_us[process->partition];
+    uint64_t quiet_us = fleet->quiet_us[process->cluster];
     bool settled = quiet_us && fleet->world.now_us > quiet_us + SETTLED_US;
-    if (!settled || fleet->cluster_size[process->partition] < 2)
+    if (!settled || fleet->cluster_size[process->cluster] < 2)
         return;
     fleet->troubles_made++;
     switch (rng_below(&fleet->rng, 3)) {
     case 0:
-        crash(fleet, process);
+        fleet_kill(fleet, process);
         break;
     case 1:
-        say_goodbye(fleet, process);
+        fleet_stop(fleet, process);
         break;
     default:
         stand_still(fleet, process);
@@ -227,14 +250,16 @@ static void trouble_gently(struct fleet *fleet)
 static void trouble_frontend(struct fleet *fleet)
 {
     struct fleet_process *process = some_process(fleet, true);
+    if (fleet->moves && rng_chance(&fleet->rng, 300000))
+        process = &fleet->processes[FLEET_RESHARD];
     if (!process->running || process->draining)
         return;
     switch (rng_below(&fleet->rng, 4)) {
     case 0:
-        crash(fleet, process);
+        fleet_kill(fleet, process);
         break;
     case 1:
-        say_goodbye(fleet, process);
+        fleet_stop(fleet, process);
         break;
     case 2:
         stand_still(fleet, process);
@@ -245,24 +270,54 @@ static void trouble_frontend(struct fleet *fleet)
     }
 }
 
+/* From whom a node is to be cut off while keys move. */
+static struct fleet_process *somebody(struct fleet *fleet, const struct fleet_process *node)
+{
+    struct rng *rng = &fleet->rng;
+    unsigned c = node->cluster;
+    switch (rng_below(rng, 4)) {
+    case 0:
+        return &fleet->processes[FLEET_RESHARD];
+    case 1:
+        return some_process(fleet, true);
+    case 2:
+        return some_process(fleet, false);
+    default:
+        return &fleet->processes[c * FLEET_CLUSTER_MAX +
+                                 (unsigned)rng_below(rng, fleet->cluster_size[c])];
+    }
+}
+
 static void trouble_node(struct fleet *fleet)
 {
     const struct fleet_troubles *t = &fleet->troubles;
     struct rng *rng = &fleet->rng;
     struct fleet_process *process = some_process(fleet, false);
     bool up = process->running && !process->draining;
-    bool spare = running(fleet, process->partition) > 1 || rng_chance(rng, t->blackout_ppm);
+    bool spare = running(fleet, process->cluster) > 1 || rng_chance(rng, t->blackout_ppm);
     if (up && spare && rng_chance(rng, t->crash_ppm))
-        crash(fleet, process);
+        fleet_kill(fleet, process);
     else if (up && spare && rng_chance(rng, t->goodbye_ppm))
-        say_goodbye(fleet, process);
+        fleet_stop(fleet, process);
     else if (up && rng_chance(rng, t->pause_ppm))
         stand_still(fleet, process);
     else if (up && t->skewed && rng_chance(rng, t->step_ppm))
         step_clock(fleet, process);
     else if (rng_chance(rng, t->cut_ppm))
-        cut(fleet, process, some_process(fleet, rng_chance(rng, 500000)),
+        cut(fleet, process,
+            fleet->moves ? somebody(fleet, process) : some_process(fleet, rng_chance(rng, 500000)),
             fleet->world.now_us + rng_spread(rng, 1000, t->cut_us_max));
+}
+
+void fleet_part(struct fleet *fleet, unsigned cluster)
+{
+    unsigned size = fleet->cluster_size[cluster], first = cluster * FLEET_CLUSTER_MAX;
+    unsigned alone = (unsigned)rng_below(&fleet->rng, size);
+    uint64_t until_us = fleet->world.now_us + rng_spread(&fleet->rng, 5 * SECOND, 60 * SECOND);
+    for (unsigned i = 0; i < size; i++)
+        if (i != alone)
+            cut(fleet, &fleet->processes[first + alone], &fleet->processes[first + i], until_us);
+    fleet->troubles_made++;
 }
 
 void fleet_on_trouble(struct world_event *event)
@@ -301,7 +356,7 @@ void fleet_troubles_pick(struct fleet *fleet)
     t->apart_us_max = rng_spread(rng, SECOND, 20 * SECOND);
     t->down_us_max = rng_spread(rng, SECOND / 10, 20 * SECOND);
     t->pause_us_max = rng_spread(rng, SECOND / 10, 12 * SECOND);
-    t->cut_us_max = rng_spread(rng, SECOND / 10, 20 * SECOND);
+    t->cut_us_max = rng_spread(rng, SECOND / 10, (fleet->moves ? 60 : 20) * SECOND);
     t->one_way = rng_chance(rng, 500000);
     t->skewed = !fleet->gentle && rng_chance(rng, 250000);
     if (t->crash_ppm + t->goodbye_ppm + t->pause_ppm + t->cut_ppm == 0)

@@ -2,11 +2,12 @@
  *
  *   sim [--seeds N] [--first S]       seeds S to S + N - 1, 1,000 from 1 on by default; `sim N` is the same
  *   sim --seed S [--trace]            one seed again, exactly, told line by line
- *   sim [--cluster|--frontends] --mutants  plants each mistake of mutant.h in turn; all must be caught
+ *   sim [--cluster|--frontends|--moves] --mutants  plants each mistake of mutant.h in turn; all must be caught
  *   sim --mutants --half 1            every other of them; --half 2: the others
  *   sim --mutant NAME …               plants that one
  *   sim --cluster …                   simulates clusters, not single nodes
  *   sim --frontends …                 simulates front-ends with clusters behind them
+ *   sim --moves …                     the same, while keys move to another number of partitions
  *   sim --check-replay …              runs every seed twice, not only every 20th
  *   sim --verbose …                   a line for each seed
  */
@@ -31,7 +32,7 @@ enum {
 struct options {
     uint64_t first, seeds;
     uint64_t half; /* of the mutants, 1 or 2; 0 for all */
-    bool trace, mutants, check_replay, verbose, cluster, frontends;
+    bool trace, mutants, check_replay, verbose, cluster, frontends, moves;
     enum mutant mutant;
     const char *program;
 };
@@ -40,7 +41,7 @@ static const struct {
     const char *name, *text;
 } mutants[MUTANT_COUNT] = {[MUTANT_NONE] = {"none", "nothing"},
 #define X(id, name, text) [MUTANT_##id] = {name, text},
-                           MUTANTS(X) CLUSTER_MUTANTS(X) FLEET_MUTANTS(X)
+                           MUTANTS(X) CLUSTER_MUTANTS(X) FLEET_MUTANTS(X) MOVE_MUTANTS(X)
 #undef X
 };
 
@@ -96,8 +97,8 @@ static char *make_block(void)
 static void run_once(const struct options *options, uint64_t seed, bool trace, enum mutant mutant,
                      uint64_t again, const char *block, struct run_result *result)
 {
-    if (options->frontends)
-        fleet_run_seed(seed, trace, mutant, again, block, result);
+    if (options->frontends || options->moves)
+        fleet_run_seed(seed, options->moves, trace, mutant, again, block, result);
     else if (options->cluster)
         cluster_run_seed(seed, trace, mutant, again, result);
     else
@@ -139,6 +140,7 @@ static void show_failure(const struct options *options, uint64_t seed,
     printf("  again: %s%s --seed %llu --trace", options->program,
            options->cluster     ? " --cluster"
            : options->frontends ? " --frontends"
+           : options->moves     ? " --moves"
                                 : "",
            (unsigned long long)seed);
     if (options->mutant)
@@ -208,12 +210,14 @@ static bool mutant_is_caught(struct options *options, enum mutant mutant, const 
 
 static int run_mutants(struct options *options, const char *block)
 {
-    int first = options->frontends ? MUTANT_FLEETS
-                : options->cluster ? MUTANT_CLUSTERS
-                                   : MUTANT_NONE + 1;
-    int end = options->frontends ? MUTANT_COUNT
-              : options->cluster ? MUTANT_FLEETS
-                                 : MUTANT_CLUSTERS;
+    int first = options->moves       ? MUTANT_MOVES
+                : options->frontends ? MUTANT_FLEETS
+                : options->cluster   ? MUTANT_CLUSTERS
+                                     : MUTANT_NONE + 1;
+    int end = options->moves       ? MUTANT_COUNT
+              : options->frontends ? MUTANT_MOVES
+              : options->cluster   ? MUTANT_FLEETS
+                                   : MUTANT_CLUSTERS;
     unsigned caught = 0, all = 0;
     for (int i = first; i < end; i++) {
         if (options->half && (unsigned)i % 2 != options->half - 1)
@@ -230,7 +234,7 @@ static int usage(const char *program)
     fprintf(
         stderr,
         "usage: %s [N] [--seeds N] [--first S] [--seed S] [--trace] [--check-replay] [--verbose] "
-        "[--cluster] [--frontends]\n"
+        "[--cluster] [--frontends] [--moves]\n"
         "       %s --mutants [--half H], or --mutant NAME and the above; NAME is one of:\n",
         program, program);
     for (int i = MUTANT_NONE + 1; i < MUTANT_COUNT; i++)
@@ -270,6 +274,7 @@ static int option_parse(struct options *options, const char *word, const char *n
         {"--verbose", offsetof(struct options, verbose)},
         {"--cluster", offsetof(struct options, cluster)},
         {"--frontends", offsetof(struct options, frontends)},
+        {"--moves", offsetof(struct options, moves)},
     };
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
         if (strcmp(word, flags[i].name) == 0) {

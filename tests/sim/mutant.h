@@ -68,14 +68,26 @@
     X(FALSE_NO, "false-no", "a write that may have been carried out is refused")                  \
     X(HASTY, "hasty", "a member that is not ready is asked")
 
+/* And while keys move (`sim --moves --mutants`). */
+#define MOVE_MUTANTS(X)                                                          \
+    X(EARLY_DONE, "early-done", "reshard says that it is done while it copies")  \
+    X(UNANSWERED, "unanswered",                                                  \
+      "what a new cluster has not answered, or refused, counts as copied")       \
+    X(DELETE_LEFT, "delete-left", "deletes are not carried over")                \
+    X(TTL_LEFT, "ttl-left", "a value is carried over with an hour more to live") \
+    X(ONLY_OWN, "only-own", "a front-end reads from its own clusters only")      \
+    X(OLD_PLACE, "old-place", "a front-end writes to the other clusters")        \
+    X(NOT_ASKED, "not-asked", "a front-end does not ask the other clusters for their version")
+
 enum mutant {
     MUTANT_NONE,
 #define X(id, name, text) MUTANT_##id,
-    MUTANTS(X) CLUSTER_MUTANTS(X) FLEET_MUTANTS(X)
+    MUTANTS(X) CLUSTER_MUTANTS(X) FLEET_MUTANTS(X) MOVE_MUTANTS(X)
 #undef X
         MUTANT_COUNT,
     MUTANT_CLUSTERS = MUTANT_OLDER_WINS, /* the first of them */
     MUTANT_FLEETS = MUTANT_OUT_OF_ORDER,
+    MUTANT_MOVES = MUTANT_EARLY_DONE,
 };
 
 #endif

@@ -76,6 +76,8 @@ static void on_turn(struct world_event *event)
     if (process->loop.stopped) {
         process->stopped_us = process->world->now_us;
         world_trace(process->world, process->host.name, "stopped");
+        if (process->on_stopped)
+            process->on_stopped(process);
         return;
     }
     process_be_busy(process);
@@ -86,7 +88,9 @@ static void on_turn(struct world_event *event)
 static void on_signal(struct loop_timer *timer)
 {
     struct process *process = (struct process *)((char *)timer - offsetof(struct process, signal));
-    if (process->frontend)
+    if (process->reshard)
+        reshard_command.stop(process->reshard);
+    else if (process->frontend)
         frontend_drain(process->frontend);
     else
         node_drain(process->node);
@@ -206,6 +210,31 @@ void process_boot_frontend(struct process *process, struct cables *cables,
         world_fail(process->world, "frontend_new failed");
 }
 
+static void on_print(void *context, const char *text)
+{
+    const struct process *process = context;
+    world_trace(process->world, process->host.name, "says: %.*s", (int)strcspn(text, "\n"), text);
+}
+
+void process_boot_reshard(struct process *process, struct cables *cables,
+                          const struct reshard_config *config, unsigned number, unsigned boot)
+{
+    process->reshard_config = *config;
+    process->command = (struct command){
+        .loop = &process->loop,
+        .reshard = &process->reshard_config,
+        .print = on_print,
+        .context = process,
+        .exit = COMMAND_WRONG,
+    };
+    process_begin(process, cables, number, boot);
+    process->reshard = reshard_command.start(&process->command);
+    if (process->reshard)
+        process_go(process, 0);
+    else
+        world_fail(process->world, "reshard does not start");
+}
+
 void process_start(struct process *process, struct cables *cables, const struct limits *limits,
                    unsigned number)
 {
@@ -228,8 +257,11 @@ void process_end(struct process *process)
         node_destroy(process->node);
     if (process->frontend)
         frontend_destroy(process->frontend);
+    if (process->reshard)
+        reshard_command.destroy(process->reshard);
     process->node = NULL;
     process->frontend = NULL;
+    process->reshard = NULL;
     loop_timer_release(&process->loop, &process->signal);
     loop_free(&process->loop);
     io_sim_free(&process->io);

@@ -1,10 +1,12 @@
-/* One simulated process that runs a real node: its io, its loop, and when the loop's next turn is due. */
+/* One simulated process that runs a real node, front-end or reshard: its io, its loop, and when the loop's next turn is due. */
 #ifndef SIM_PROCESS_H
 #define SIM_PROCESS_H
 
 #include "io_sim.h"
+#include "role/command.h"
 #include "role/frontend.h"
 #include "role/node.h"
+#include "role/reshard.h"
 
 enum { PROCESS_PORT = 8000 };
 
@@ -13,7 +15,10 @@ struct process {
     struct loop loop;
     struct log log;
     struct node *node;         /* or */
-    struct frontend *frontend; /* the other one is NULL */
+    struct frontend *frontend; /* or */
+    void *reshard;             /* of reshard_command; the others are NULL */
+    struct command command;
+    struct reshard_config reshard_config;
     struct world *world;
     struct cable_host host;
     struct address address;
@@ -24,6 +29,7 @@ struct process {
     uint64_t paused_us;       /* all in all */
     unsigned idle_turns;      /* in a row: with events, but nothing achieved */
     bool draining;
+    void (*on_stopped)(struct process *process); /* at once; NULL */
 };
 
 /* Starts a node, the `number`th process of the world, that listens on port PROCESS_PORT. */
@@ -41,6 +47,10 @@ void process_move(struct process *process, unsigned time);
 /* The same for a front-end. */
 void process_boot_frontend(struct process *process, struct cables *cables,
                            const struct frontend_config *config, unsigned number, unsigned boot);
+
+/* And for keys on the move; `config` is copied. */
+void process_boot_reshard(struct process *process, struct cables *cables,
+                          const struct reshard_config *config, unsigned number, unsigned boot);
 
 /* Stands still, as with SIGSTOP. */
 void process_pause(struct process *process, uint64_t until_us);

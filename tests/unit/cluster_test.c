@@ -360,6 +360,108 @@ static void test_a_full_member_is_told_deletes_alone(void **state)
     assert_true(has_bytes(given, "key1"));
 }
 
+/* Both the member's figure and that of all: 700 µs from the sending to the answer. A batch that failed counts for nothing. */
+static void test_the_time_of_a_push_is_that_until_its_answer(void **state)
+{
+    (void)state;
+    enum { PUSH_US = 700 };
+    static const char *const answers[] = {"HTTP/1.1 507 No\r\nContent-Length: 0\r\n\r\n",
+                                          "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"};
+    struct member *member = meet(2);
+    struct peer *peer = member->peer;
+    const struct histogram *push_us = cluster_peer_figures(in.cluster, member).push_us;
+    peer->up = true;
+    push_start(peer);
+    assert_int_equal(upstream_connect(peer->push, &peer->member->address), 0);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(histogram_count(push_us), 0);
+        write_key(i, 1);
+        push_turn_end(in.cluster);
+        loop_turn(&in.loop, 0);
+        push_turn_end(in.cluster);
+        loop_turn(&in.loop, 0);
+        assert_int_equal(peer->sending_count, 1);
+        in.io->now_us += PUSH_US;
+        fake_feed(in.io, ((struct conn *)peer->push)->fd, slice_of(answers[i]));
+        loop_turn(&in.loop, 0);
+        assert_int_equal(peer->sending_count, 0);
+    }
+    assert_int_equal(histogram_count(push_us), 1);
+    assert_int_equal(push_us->max_us, PUSH_US);
+    assert_int_equal(histogram_count(&cluster_counters(in.cluster)->push_us), 1);
+    assert_null(cluster_peer_figures(in.cluster, in.cluster->members.list[0]).push_us);
+}
+
+/* A name whose addresses change: all pods of a set that is restarted again and again. */
+struct name {
+    struct resolver resolver; /* first */
+    struct lookup *lookup;
+};
+
+static int name_ask(struct resolver *resolver, struct lookup *lookup, const char *text)
+{
+    (void)text;
+    ((struct name *)resolver)->lookup = lookup;
+    return 0;
+}
+
+static void name_cancel(struct resolver *resolver, struct lookup *lookup)
+{
+    (void)resolver;
+    (void)lookup;
+}
+
+static const struct resolver_ops name_ops = {.ask = name_ask, .cancel = name_cancel};
+
+static bool is_tried(const char *text)
+{
+    struct address address;
+    assert_int_equal(address_parse(slice_of(text), &address), 0);
+    for (unsigned i = 0; i < JOIN_ADDRESSES_MAX; i++)
+        if (in.cluster->probes[i].used &&
+            memcmp(&in.cluster->probes[i].address, &address, sizeof address) == 0)
+            return true;
+    return false;
+}
+
+static void name_answer(struct name *name, unsigned first, unsigned count)
+{
+    struct address addresses[RESOLVER_ADDRESSES_MAX];
+    for (unsigned i = 0; i < count; i++) {
+        char text[64];
+        snprintf(text, sizeof text, "10.1.%u.%u:1", (first + i) / 256, (first + i) % 256);
+        assert_int_equal(address_parse(slice_of(text), &addresses[i]), 0);
+        addresses[i].port = 0;
+    }
+    in.io->now_us += JOIN_LOOKUP_AGAIN_US;
+    loop_turn(&in.loop, 0);
+    name->lookup->on_answer(name->lookup, addresses, count);
+}
+
+static void test_addresses_of_a_name_that_are_gone_make_room_for_new_ones(void **state)
+{
+    (void)state;
+    struct name name = {.resolver = {.ops = &name_ops}};
+    in.config.resolver = &name.resolver;
+    in.config.joins[0] = "10.9.9.9:8000";
+    in.config.joins[1] = "pods:8000";
+    in.config.join_count = 2;
+    join_start(in.cluster);
+    for (unsigned first = 0; first < 1000; first += 3) {
+        name_answer(&name, first, 3);
+        char text[64];
+        snprintf(text, sizeof text, "10.1.%u.%u:8000", first / 256, first % 256);
+        assert_true(is_tried(text));
+        assert_true(is_tried("10.9.9.9:8000"));
+    }
+    assert_false(is_tried("10.1.0.0:8000"));
+    name_answer(&name, 2000, RESOLVER_ADDRESSES_MAX);
+    assert_true(is_tried("10.9.9.9:8000"));
+    assert_true(is_tried("10.1.7.208:8000"));
+    join_end(in.cluster);
+    in.cluster->target_count = 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -379,6 +481,10 @@ int main(void)
                                         begin, end),
         cmocka_unit_test_setup_teardown(test_a_batch_that_failed_is_not_confirmed_by_the_next_one,
                                         begin, end),
+        cmocka_unit_test_setup_teardown(test_the_time_of_a_push_is_that_until_its_answer, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(
+            test_addresses_of_a_name_that_are_gone_make_room_for_new_ones, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,6 +6,21 @@
 
 enum { ARGUMENTS_MAX = 12, VARIABLES_MAX = 70 };
 
+/* Every command, with a command line that is good. */
+static const struct role_row {
+    enum config_role role;
+    const char *name;
+    const char *arguments[4];
+} role_rows[] = {
+    {CONFIG_NODE, "node", {"node"}},
+    {CONFIG_FRONTEND, "frontend", {"frontend", "--cluster=a:1"}},
+    {CONFIG_RESHARD, "reshard", {"reshard", "--from=a:1", "--to=b:1"}},
+    {CONFIG_STATUS, "status", {"status"}},
+    {CONFIG_DIFF, "diff", {"diff", "a:1", "b:1"}},
+    {CONFIG_BACKUP, "backup", {"backup", "file"}},
+    {CONFIG_RESTORE, "restore", {"restore", "file"}},
+};
+
 /* The environment of one test: "NAME=value" each. */
 static const char *environment[VARIABLES_MAX];
 
@@ -639,6 +654,10 @@ static void test_actions(void **state)
         {{"frontend", "--help"}, CONFIG_HELP},
         {{"frontend", "--cluster", "a:1", "-h"}, CONFIG_HELP},
         {{"reshard", "--help"}, CONFIG_HELP},
+        {{"status", "--help"}, CONFIG_HELP},
+        {{"diff", "a:1", "--help"}, CONFIG_HELP},
+        {{"backup", "--version"}, CONFIG_VERSION},
+        {{"restore", "-h"}, CONFIG_HELP},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
         struct config config;
@@ -646,9 +665,10 @@ static void test_actions(void **state)
         check(parse(&config, rows[i].arguments) == 0, "%s", rows[i].arguments[0]);
         check(config.action == rows[i].action, "%s", rows[i].arguments[0]);
         const char *word = rows[i].arguments[0];
-        enum config_role role = strcmp(word, "frontend") == 0  ? CONFIG_FRONTEND
-                                : strcmp(word, "reshard") == 0 ? CONFIG_RESHARD
-                                                               : CONFIG_NODE;
+        enum config_role role = CONFIG_NODE;
+        for (size_t r = 0; r < COUNT(role_rows); r++)
+            if (strcmp(word, role_rows[r].name) == 0)
+                role = role_rows[r].role;
         check(config.role == role, "the role");
     }
 }
@@ -685,9 +705,8 @@ static void check_help(const char *help)
 static void test_help_fits_a_screen(void **state)
 {
     (void)state;
-    check_help(config_help(CONFIG_NODE));
-    check_help(config_help(CONFIG_FRONTEND));
-    check_help(config_help(CONFIG_RESHARD));
+    for (size_t r = 0; r < COUNT(role_rows); r++)
+        check_help(config_help(role_rows[r].role));
 }
 
 /* Each role's help has its own options, and those of the other one are not in it. */
@@ -695,20 +714,18 @@ static void test_help_names_every_option(void **state)
 {
     (void)state;
     static const char *const others[] = {"--help", "--version", "VELOUR_FOG_"};
-    static const enum config_role roles[] = {CONFIG_NODE, CONFIG_FRONTEND, CONFIG_RESHARD};
-    for (size_t r = 0; r < COUNT(roles); r++) {
-        const char *help = config_help(roles[r]);
+    for (size_t r = 0; r < COUNT(role_rows); r++) {
+        const char *help = config_help(role_rows[r].role);
         for (const struct config_option *option = config_options; option->name; option++) {
             char text[64];
             snprintf(text, sizeof text, "\n  --%s ", option->name);
-            check((strstr(help, text) != NULL) == ((option->roles & roles[r]) != 0), "%s, role %d",
-                  option->name, (int)roles[r]);
+            check((strstr(help, text) != NULL) == ((option->roles & role_rows[r].role) != 0),
+                  "%s of %s", option->name, role_rows[r].name);
         }
         for (size_t i = 0; i < COUNT(others); i++)
             check(strstr(help, others[i]) != NULL, "%s", others[i]);
+        check(strstr(config_help(CONFIG_NODE), role_rows[r].name) != NULL, "%s", role_rows[r].name);
     }
-    assert_non_null(strstr(config_help(CONFIG_NODE), "frontend --help"));
-    assert_non_null(strstr(config_help(CONFIG_NODE), "reshard --help"));
 }
 
 /* What both roles have reaches a front-end by the same parsers. */
@@ -756,44 +773,106 @@ static void test_frontends_allow_private_networks(void **state)
     assert_false(allow_list_has(&config.frontend.server.allow, &far));
 }
 
-static const char *name_of(unsigned role)
-{
-    return role == CONFIG_RESHARD ? "reshard" : role == CONFIG_FRONTEND ? "frontend" : "node";
-}
-
 /* An option of another role is refused on the command line, with the command that has it, and ignored in the environment,
  * whatever it is there. */
-static void check_of_another(const struct config_option *option, unsigned role)
+static void check_of_another(const struct config_option *option, const struct role_row *row)
 {
     struct config config;
     char argument[64], setting[64], sentence[64];
     snprintf(argument, sizeof argument, "--%s=", option->name);
-    snprintf(sentence, sizeof sentence, "not of velour-fog %s", name_of(role));
+    snprintf(sentence, sizeof sentence, "not of velour-fog %s", row->name);
     variable_setting(setting, sizeof setting, option->name, "certainly wrong");
     set_environment(setting);
-    assert_int_equal(PARSE(&config, name_of(role), argument), -EINVAL);
+    assert_int_equal(PARSE(&config, row->name, argument), -EINVAL);
     check_sentence(&config, option->name);
     check_sentence(&config, sentence);
-    int result = role == CONFIG_NODE       ? PARSE(&config, "node")
-                 : role == CONFIG_FRONTEND ? PARSE(&config, "frontend", "--cluster=a:1")
-                                           : PARSE(&config, "reshard", "--from=a:1", "--to=b:1");
-    check(result == 0, "--%s, %s: %s", option->name, name_of(role), config.error);
+    check(parse(&config, row->arguments) == 0, "--%s, %s: %s", option->name, row->name,
+          config.error);
 }
 
 static void test_options_of_another_role(void **state)
 {
     (void)state;
-    static const unsigned roles[] = {CONFIG_NODE, CONFIG_FRONTEND, CONFIG_RESHARD};
     for (const struct config_option *option = config_options; option->name; option++)
-        for (size_t r = 0; r < COUNT(roles); r++)
-            if (!(option->roles & roles[r]))
-                check_of_another(option, roles[r]);
+        for (size_t r = 0; r < COUNT(role_rows); r++)
+            if (!(option->roles & role_rows[r].role))
+                check_of_another(option, &role_rows[r]);
     struct config config;
     set_environment(NULL);
     assert_int_equal(PARSE(&config, "frontend", "--join", "a:1"), -EINVAL);
     check_sentence(&config, "--join is an option of velour-fog node");
     assert_int_equal(PARSE(&config, "--cluster", "a:1"), -EINVAL);
     check_sentence(&config, "--cluster is an option of velour-fog frontend");
+}
+
+/* Words of commands: what is left out is put in. */
+static void test_words(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *arguments[5], *words[2];
+    } rows[] = {
+        {{"status"}, {"localhost:8000"}},
+        {{"status", "--watch", "a:1"}, {"a:1"}},
+        {{"diff", "a:1", "[::1]:2", "--limit=3"}, {"a:1", "[::1]:2"}},
+        {{"backup", "file"}, {"localhost:8000", "file"}},
+        {{"backup", "a:1", "--resume", "b:2"}, {"a:1", "b:2"}},
+        {{"restore", "a:1", "/some/file"}, {"a:1", "/some/file"}},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct config config;
+        set_environment(NULL);
+        check(parse(&config, rows[i].arguments) == 0, "row %zu: %s", i, config.error);
+        for (unsigned w = 0; w < 2 && rows[i].words[w]; w++)
+            check(w < config.command.word_count &&
+                      strcmp(config.command.words[w], rows[i].words[w]) == 0,
+                  "row %zu, word %u", i, w);
+    }
+}
+
+static void test_bad_words(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *arguments[5], *says;
+    } rows[] = {
+        {{"status", "nonsense"}, "\"nonsense\" is no HOST:PORT"},
+        {{"status", "a:1", "b:1"}, "This was not expected: b:1"},
+        {{"status", "-x"}, "This was not expected: -x"},
+        {{"diff"}, "diff takes HOST:PORT of two nodes."},
+        {{"diff", "a:1"}, "diff takes HOST:PORT of two nodes."},
+        {{"diff", "a:1", "b"}, "\"b\" is no HOST:PORT"},
+        {{"backup"}, "and a file."},
+        {{"backup", "a", "file"}, "\"a\" is no HOST:PORT"},
+        {{"restore", "a:1", "file", "more"}, "This was not expected: more"},
+        {{"status", "--watch=maybe"}, "--watch is \"maybe\", but takes yes or no"},
+        {{"status", "--interval", "0"}, "--interval"},
+        {{"diff", "a:1", "b:1", "--limit=0"}, "--limit"},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct config config;
+        set_environment(NULL);
+        check(parse(&config, rows[i].arguments) == -EINVAL, "row %zu", i);
+        check_sentence(&config, rows[i].says);
+    }
+}
+
+static void test_options_that_stand_alone(void **state)
+{
+    (void)state;
+    struct config config;
+    set_environment(NULL);
+    assert_int_equal(PARSE(&config, "status"), 0);
+    assert_false(config.command.watch || config.command.json);
+    assert_int_equal(config.command.interval_us, 2000000);
+    assert_int_equal(PARSE(&config, "status", "--watch", "--json", "--interval=500ms"), 0);
+    assert_true(config.command.watch && config.command.json);
+    assert_int_equal(config.command.interval_us, 500000);
+    set_environment("VELOUR_FOG_JSON=yes");
+    assert_int_equal(PARSE(&config, "status"), 0);
+    assert_true(config.command.json);
+    assert_int_equal(PARSE(&config, "status", "--json=no"), 0);
+    assert_false(config.command.json);
 }
 
 static void test_clusters_of_the_command_line(void **state)
@@ -845,7 +924,7 @@ static void test_clusters_of_a_move(void **state)
     assert_string_equal(config.reshard.from[0].seeds[1], "b:1");
     assert_int_equal(config.reshard.to_count, 2);
     assert_string_equal(config.reshard.to[1].seeds[0], "d:4");
-    assert_int_equal(config.reshard.rate, 2 << 20);
+    assert_int_equal(config.command.rate, 2 << 20);
 }
 
 static size_t add_seeds(char *list, size_t room, size_t used, unsigned count, const char *name)
@@ -923,6 +1002,9 @@ int main(void)
         cmocka_unit_test(test_frontends_have_the_shared_options),
         cmocka_unit_test(test_frontends_allow_private_networks),
         cmocka_unit_test(test_options_of_another_role),
+        cmocka_unit_test(test_words),
+        cmocka_unit_test(test_bad_words),
+        cmocka_unit_test(test_options_that_stand_alone),
         cmocka_unit_test(test_clusters_of_the_command_line),
         cmocka_unit_test(test_clusters_of_a_move),
         cmocka_unit_test(test_cluster_lists_are_full_at_their_ends),

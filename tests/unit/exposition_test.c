@@ -75,6 +75,20 @@ static void test_histogram(void **state)
     assert_int_equal(lines, 2 + HISTOGRAM_BUCKETS + 2);
 }
 
+static void test_buckets_of_a_member(void **state)
+{
+    (void)state;
+    struct text text = text_of();
+    struct histogram histogram = {0};
+    histogram_add(&histogram, 2, 1); /* falls between two that are told */
+    exposition_buckets(&text, "took_seconds", SLICE("member=\"a\""), &histogram, 12);
+    check_text(&text, "took_seconds_bucket{member=\"a\",le=\"0.000001\"} 0\n"
+                      "took_seconds_bucket{member=\"a\",le=\"0.004096\"} 1\n"
+                      "took_seconds_bucket{member=\"a\",le=\"+Inf\"} 1\n"
+                      "took_seconds_sum{member=\"a\"} 0.000002\n"
+                      "took_seconds_count{member=\"a\"} 1\n");
+}
+
 static void test_full(void **state)
 {
     (void)state;
@@ -88,9 +102,8 @@ static void test_full(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_single_numbers),
-        cmocka_unit_test(test_labels),
-        cmocka_unit_test(test_histogram),
+        cmocka_unit_test(test_single_numbers), cmocka_unit_test(test_labels),
+        cmocka_unit_test(test_histogram),      cmocka_unit_test(test_buckets_of_a_member),
         cmocka_unit_test(test_full),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -66,7 +66,8 @@ static struct node_config config_make(void)
 static void world_start(void)
 {
     io = fake_io_new();
-    quiet = (struct log){LOG_ERROR_LEVEL, false, no_clock, NULL, log_nothing, NULL};
+    quiet = (struct log){
+        .level = LOG_ERROR_LEVEL, .journald = false, .wall_us = no_clock, .write = log_nothing};
     loop_init(&loop, &io->io);
     for (size_t i = 0; i < sizeof large; i++)
         large[i] = (char)('A' + (i + i / 26 * 3) % 26);
@@ -518,15 +519,11 @@ static void operations(void)
     static const struct {
         const char *target, *fields, *part;
     } rows[] = {
-        {"/-/healthy", "", "healthy"},
-        {"/-/ready", "", "ready"},
-        {"/-/status", "", "\"keys\": "},
-        {"/-/metrics", "", "velour_fog_keys "},
-        {"/-/digest", "", "all "},
-        {"/-/digest/07", "", "07/00 "},
-        {"/-/digest/07/08", "", ""},
-        {"/-/keys?prefix=none", "", ""},
-        {"/", "", ""},
+        {"/-/healthy", "", "healthy"},           {"/-/ready", "", "ready"},
+        {"/-/status", "", "\"keys\": "},         {"/-/metrics", "", "velour_fog_keys "},
+        {"/-/history", "", "\"samples\": "},     {"/-/digest", "", "all "},
+        {"/-/digest/07", "", "07/00 "},          {"/-/digest/07/08", "", ""},
+        {"/-/keys?prefix=none", "", ""},         {"/", "", ""},
         {"/", "Accept: text/html\r\n", "<html"},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {

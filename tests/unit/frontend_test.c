@@ -160,7 +160,8 @@ static void begin(void)
     io = fake_io_new();
     io->may_connect = true;
     loop_init(&loop, &io->io);
-    quiet = (struct log){LOG_WARN_LEVEL, false, log_clock, NULL, log_nothing, NULL};
+    quiet = (struct log){
+        .level = LOG_WARN_LEVEL, .journald = false, .wall_us = log_clock, .write = log_nothing};
     frontend = frontend_new(&loop, &quiet, &config);
     assert_non_null(frontend);
     assert_int_equal(frontend_listen(frontend, &address, -1), 0);
@@ -839,6 +840,56 @@ static void test_upload_has_backpressure(void **state)
     expect(&reader, 200, "");
 }
 
+/* Lists of keys */
+
+#define KEYS "-/keys?limit=5&prefix=a"
+#define KEYS_ANSWER "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\na1\na2\n"
+
+static void test_keys(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, GET(KEYS) GET("b"));
+    answer_value("b", "value");
+    expect_nothing(&reader);
+    say(nodes.asked[asked_for(KEYS)].fd, KEYS_ANSWER);
+    settle();
+    expect(&reader, 200, "a1\na2\n");
+    expect(&reader, 200, "value");
+    ask(&reader, GET(KEYS));
+    say(nodes.asked[asked_for(KEYS)].fd, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    settle();
+    expect(&reader, 200, "");
+    assert_int_equal(frontend->searches, 0);
+}
+
+static void test_keys_are_lost(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, GET(KEYS));
+    lose(nodes.asked[asked_for(KEYS)].fd);
+    expect(&reader, 503, "A node did not answer, so not all keys can be listed; try again.\n");
+    ask(&reader, GET(KEYS));
+    say(nodes.asked[asked_for(KEYS)].fd, "HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n");
+    settle();
+    expect(&reader, 503, NULL);
+    assert_int_equal(frontend->searches, 0);
+}
+
+static void test_keys_for_who_has_left(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, GET(KEYS));
+    int fd = nodes.asked[asked_for(KEYS)].fd;
+    assert_int_equal(frontend->searches, 1);
+    fake_break(io, reader.fd, -ECONNRESET);
+    settle();
+    assert_int_equal(frontend->searches, 0);
+    assert_false(fake_socket(io, fd)->open);
+}
+
 /* Out of memory, at each allocation in turn: an answer comes, or the connection ends; then all is well again. */
 
 static void try_all(struct reader *reader)
@@ -858,6 +909,10 @@ static void try_all(struct reader *reader)
     ask(reader, GET("f"));
     for (unsigned i = 0; i < nodes.count; i++)
         answer_long(nodes.asked[i].fd, "v", 0, VALUE_BYTES);
+    nodes.count = 0;
+    ask(reader, GET(KEYS));
+    for (unsigned i = 0; i < nodes.count; i++)
+        say(nodes.asked[i].fd, KEYS_ANSWER);
     nodes.count = 0;
     upload_begin_by(reader, 100000);
     if (is_open(reader))
@@ -889,6 +944,7 @@ static void test_without_memory(void **state)
         pass(2 * SECOND);
         check(frontend->relays.used == 0, "%u requests are left, allocation %u",
               frontend->relays.used, nth);
+        check(frontend->searches == 0, "a list of keys is left, allocation %u", nth);
         if (io->count > FILES_MAX - 60) {
             tear_down(NULL);
             begin();
@@ -931,6 +987,9 @@ int main(void)
         TEST(test_upload_is_lost),
         TEST(test_upload_is_misrouted),
         TEST(test_upload_has_backpressure),
+        TEST(test_keys),
+        TEST(test_keys_are_lost),
+        TEST(test_keys_for_who_has_left),
         TEST(test_without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

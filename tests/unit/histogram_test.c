@@ -121,6 +121,21 @@ static void test_quantiles_of_random_values(void **state)
     }
 }
 
+static void test_what_was_added_since(void **state)
+{
+    (void)state;
+    struct histogram h = {0};
+    histogram_add(&h, 5000, 3);
+    struct histogram before = h;
+    histogram_add(&h, 10, 2);
+    struct histogram since = histogram_since(&h, &before);
+    assert_int_equal(histogram_count(&since), 2);
+    assert_int_equal(histogram_quantile(&since, 1), 16);
+    assert_int_equal(since.sum_us, 20);
+    since = histogram_since(&h, &h);
+    assert_int_equal(histogram_count(&since), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -130,6 +145,7 @@ int main(void)
         cmocka_unit_test(test_no_quantile_of_nothing),
         cmocka_unit_test(test_quantiles),
         cmocka_unit_test(test_quantiles_of_random_values),
+        cmocka_unit_test(test_what_was_added_since),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

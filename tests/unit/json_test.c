@@ -35,6 +35,7 @@ static void test_commas_and_indentation(void **state)
     json_close(&json);
     json_open(&json, NULL);
     json_close(&json);
+    text_add(json_place(&json, NULL), "[4,null]");
     json_list_close(&json);
     json_number(&json, "g", UINT64_MAX);
     json_close(&json);
@@ -49,7 +50,8 @@ static void test_commas_and_indentation(void **state)
                       "    {\n"
                       "      \"f\": 3\n"
                       "    },\n"
-                      "    {}\n"
+                      "    {},\n"
+                      "    [4,null]\n"
                       "  ],\n"
                       "  \"g\": 18446744073709551615\n"
                       "}");

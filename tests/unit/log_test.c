@@ -10,6 +10,7 @@ enum { LINE_BYTES_MAX = 1000 };
 static struct {
     char line[2 * LINE_BYTES_MAX];
     unsigned bytes, lines, clock_reads;
+    uint64_t later_us;
 } sink;
 
 static void sink_write(void *to, const char *line, unsigned bytes)
@@ -25,13 +26,18 @@ static uint64_t noon_us(void *clock)
 {
     assert_ptr_equal(clock, &sink.clock_reads);
     sink.clock_reads++;
-    return 1795348800123456; /* 2026-11-22T12:00:00.123456Z */
+    return 1795348800123456 + sink.later_us; /* 2026-11-22T12:00:00.123456Z */
 }
 
 static struct log log_make(enum log_level level, bool journald)
 {
     memset(&sink, 0, sizeof sink);
-    return (struct log){level, journald, noon_us, &sink.clock_reads, sink_write, &sink};
+    return (struct log){.level = level,
+                        .journald = journald,
+                        .wall_us = noon_us,
+                        .clock = &sink.clock_reads,
+                        .write = sink_write,
+                        .sink = &sink};
 }
 
 static void check_line(const char *wanted)
@@ -83,7 +89,6 @@ static void test_journald(void **state)
         log_event(&log, rows[i].level, "e", "k=%c", 'v');
         check_line(rows[i].wanted);
     }
-    assert_int_equal(sink.clock_reads, 0);
 }
 
 static void test_levels(void **state)
@@ -154,13 +159,78 @@ static void test_cut(void **state)
     }
 }
 
+/* What lasts is told once, and then from time to time; what is another one's is told at once. */
+static void test_condition(void **state)
+{
+    (void)state;
+    struct log log = log_make(LOG_INFO_LEVEL, true);
+    for (int i = 0; i < 1000; i++) {
+        log_condition(&log, LOG_WARN_LEVEL, "name-unknown", "a", "name=%s", "a");
+        log_condition(&log, LOG_WARN_LEVEL, "name-unknown", "b", "name=%s", "b");
+        log_condition(&log, LOG_DEBUG_LEVEL, "unheard", "a", "name=%s", "a");
+        sink.later_us += LOG_AGAIN_US / 2000;
+    }
+    assert_int_equal(sink.lines, 2);
+    check_line("<4>level=warn event=name-unknown name=b\n");
+    sink.later_us = LOG_AGAIN_US;
+    log_condition(&log, LOG_WARN_LEVEL, "name-unknown", "a", "name=%s", "a");
+    check_line("<4>level=warn event=name-unknown times=1000 name=a\n");
+    sink.later_us = 0; /* the clock is set back */
+    log_condition(&log, LOG_WARN_LEVEL, "name-unknown", "a", "name=%s", "a");
+    assert_int_equal(sink.lines, 4);
+    check_line("<4>level=warn event=name-unknown name=a\n");
+}
+
+/* More conditions than are remembered: those that are told again are bounded by what all events are. */
+static void test_many_conditions(void **state)
+{
+    (void)state;
+    struct log log = log_make(LOG_INFO_LEVEL, true);
+    char key[16];
+    for (int i = 0; i < 100000; i++) {
+        snprintf(key, sizeof key, "%d", i);
+        log_condition(&log, LOG_WARN_LEVEL, "member-refused", key, "member=%s", key);
+        sink.later_us += 1000;
+    }
+    check(sink.lines <= LOG_BURST_MAX + 100 * LOG_PER_SECOND_MAX, "%u lines in 100 s", sink.lines);
+    check(sink.lines >= 100 * LOG_PER_SECOND_MAX, "%u lines in 100 s", sink.lines);
+}
+
+/* However many come at a stretch, so many are told, and later how many were not. Others do not suffer. */
+static void test_burst(void **state)
+{
+    (void)state;
+    struct log log = log_make(LOG_INFO_LEVEL, true);
+    for (int i = 0; i < LOG_BURST_MAX + 700; i++)
+        log_event(&log, LOG_INFO_LEVEL, "member-up", "member=%d", i);
+    assert_int_equal(sink.lines, LOG_BURST_MAX);
+    log_event(&log, LOG_INFO_LEVEL, "ready", "members=%d", 1);
+    check_line("<6>level=info event=ready members=1\n");
+    sink.later_us = 1000000;
+    for (int i = 0; i < 100; i++)
+        log_event(&log, LOG_INFO_LEVEL, "member-up", "member=%d", i);
+    assert_int_equal(sink.lines, LOG_BURST_MAX + 1 + LOG_PER_SECOND_MAX);
+    sink.later_us = 500 * 1000000ULL;
+    log_event(&log, LOG_INFO_LEVEL, "member-up", "member=%d", 7);
+    check_line("<6>level=info event=member-up left_out=98 member=7\n");
+    for (int i = 1; i < LOG_BURST_MAX; i++)
+        log_event(&log, LOG_INFO_LEVEL, "member-up", "member=%d", i);
+    assert_int_equal(sink.lines, 2 * LOG_BURST_MAX + 1 + LOG_PER_SECOND_MAX);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_format),      cmocka_unit_test(test_no_values),
-        cmocka_unit_test(test_journald),    cmocka_unit_test(test_levels),
-        cmocka_unit_test(test_level_names), cmocka_unit_test(test_control_characters),
+        cmocka_unit_test(test_format),
+        cmocka_unit_test(test_no_values),
+        cmocka_unit_test(test_journald),
+        cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_level_names),
+        cmocka_unit_test(test_control_characters),
         cmocka_unit_test(test_cut),
+        cmocka_unit_test(test_condition),
+        cmocka_unit_test(test_many_conditions),
+        cmocka_unit_test(test_burst),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -94,7 +94,7 @@ static void read_all(struct slice bytes, size_t piece, struct chance *chance, ui
     wire_reader_init(&reader, heap, value_max);
     out->records.len = out->records.frames = out->got = 0;
     out->result = WIRE_MORE;
-    while (bytes.len > 0 && (out->result == WIRE_MORE || out->result == WIRE_RECORD)) {
+    while (bytes.len > 0 && out->result != WIRE_BROKEN && out->result != WIRE_NO_ROOM) {
         size_t room;
         char *at = wire_reader_room(&reader, &room);
         assert_true(at && room > 0);
@@ -545,6 +545,87 @@ static void test_heap_that_is_full(void **state)
     heap_destroy(small);
 }
 
+/* Notes */
+
+static void put_note(struct stream *stream, struct slice text)
+{
+    char head[WIRE_HEAD_BYTES];
+    stream->starts[stream->frames++] = stream->len;
+    wire_note(text, head);
+    put(stream, head, sizeof head);
+    put(stream, text.data, text.len);
+    stream->starts[stream->frames] = stream->len;
+}
+
+static struct stream noted;
+
+/* A record between notes; the last one is as long as one may be. */
+static struct slice stream_with_notes(void)
+{
+    static char longest[WIRE_NOTE_BYTES_MAX];
+    const struct said pear = {.key = SLICE("pear"), .value = SLICE("green"), .version = 7};
+    noted.len = noted.frames = 0;
+    memset(longest, 'x', sizeof longest);
+    put_note(&noted, SLICE("a note\n"));
+    put_said(&noted, &pear);
+    put_note(&noted, SLICE("b"));
+    put_end(&noted, 1);
+    put_note(&noted, (struct slice){longest, sizeof longest});
+    return slice_of_stream(&noted);
+}
+
+static void test_notes_are_passed_over(void **state)
+{
+    (void)state;
+    static struct outcome out;
+    struct chance chance = chance_start(3);
+    struct slice bytes = stream_with_notes();
+    for (unsigned round = 0; round < 100; round++) {
+        read_all(bytes, round % 7, &chance, VALUE_MAX, &out);
+        check(out.result == WIRE_NOTE && out.at_end, "round %u: %s", round, out.reason);
+        assert_int_equal(out.got, 1);
+        assert_int_equal(out.offset, bytes.len);
+    }
+}
+
+/* A note that is cut or damaged is noticed, wherever that is. */
+static void test_bad_notes(void **state)
+{
+    (void)state;
+    static struct outcome out;
+    struct slice bytes = stream_with_notes();
+    for (size_t len = noted.starts[3]; len < bytes.len; len++) {
+        read_all((struct slice){bytes.data, len}, 0, NULL, VALUE_MAX, &out);
+        check(!out.at_end || len == noted.starts[4], "cut at %zu", len);
+    }
+    for (size_t at = noted.starts[0]; at < noted.starts[1] * 8; at++) {
+        noted.data[at / 8] ^= (char)(1 << at % 8);
+        read_all(bytes, 0, NULL, VALUE_MAX, &out);
+        check(out.result == WIRE_BROKEN || !out.at_end, "bit %zu", at);
+        noted.data[at / 8] ^= (char)(1 << at % 8);
+    }
+}
+
+static void test_note_is_told(void **state)
+{
+    (void)state;
+    struct wire_reader reader;
+    struct record *record = NULL;
+    struct slice bytes = stream_with_notes();
+    wire_reader_init(&reader, heap, VALUE_MAX);
+    size_t room;
+    memcpy(wire_reader_room(&reader, &room), bytes.data, WIRE_HEAD_BYTES);
+    assert_int_equal(room, WIRE_HEAD_BYTES);
+    assert_int_equal(wire_reader_filled(&reader, room, &record), WIRE_MORE);
+    assert_false(wire_reader_at_end(&reader));
+    memcpy(wire_reader_room(&reader, &room), bytes.data + WIRE_HEAD_BYTES, 7);
+    assert_int_equal(room, 7);
+    assert_int_equal(wire_reader_filled(&reader, room, &record), WIRE_NOTE);
+    check_slice(reader.note, SLICE("a note\n"), "the note");
+    assert_true(wire_reader_at_end(&reader));
+    wire_reader_free(&reader);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -563,6 +644,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_random_bytes_are_no_stream, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_value_max, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_heap_that_is_full, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_notes_are_passed_over, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_bad_notes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_note_is_told, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

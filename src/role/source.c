@@ -1,40 +1,28 @@
-/* One old cluster: all records of one of its members, shard by shard. When that fails, another member goes on from the shard that was
+/* A cluster that is read: all records of one of its members, shard by shard. When that fails, another member goes on from the shard that was
  * come to, since shards are the same on all. */
 #include <errno.h>
 #include <stdio.h>
 
 #include "data/hash.h"
-#include "role/reshard_state.h"
+#include "role/haul.h"
 
 static struct source *source_of_call(struct call *call)
 {
     return (struct source *)(void *)((char *)call - offsetof(struct source, call));
 }
 
-static uint32_t shard_of(const struct record *record)
+uint32_t source_shard_of(const struct record *record)
 {
     struct slice key = record_key(record);
     return (uint32_t)(hash_bytes(key.data, key.len) >> (64 - STORE_SHARD_BITS));
 }
 
-/* Whether it says nothing that anybody still writes here. A value that has expired is a delete of the value's version from then on, in
- * both clusters, but not at the same moment: so there are always some that seem new. Who deletes a key gives it a version of now, and
- * now is later than all that the last pass has seen. */
-static bool is_settled(const struct source *source, const struct record *record)
-{
-    return record_is_tombstone(record) && record->version <= source->settled;
-}
-
 static void source_record(struct source *source, const struct record *record)
 {
-    struct reshard *reshard = source->reshard;
-    uint32_t to = route_partition(reshard->frontend->route, record_key(record));
     if (record->version > source->newest)
         source->newest = record->version;
-    source->shard = shard_of(record);
-    reshard->records++;
-    if (target_add(&reshard->targets[to], record, !is_settled(source, record)) != 0)
-        reshard_fail(reshard, "Out of memory.");
+    source->shard = source_shard_of(record);
+    source->contact.haul->ops->on_record(source, record);
 }
 
 static void source_leave(struct source *source, const char *trouble)
@@ -59,8 +47,8 @@ static bool source_take(struct source *source, struct slice bytes)
         enum wire_result result = wire_reader_filled(reader, take, &record);
         if (result == WIRE_RECORD) {
             source_record(source, record);
-            record_release(source->reshard->heap, record);
-        } else if (result != WIRE_MORE) {
+            record_release(source->contact.haul->heap, record);
+        } else if (result != WIRE_MORE && result != WIRE_NOTE) {
             return false;
         }
     }
@@ -69,7 +57,8 @@ static bool source_take(struct source *source, struct slice bytes)
 
 static void source_pause(struct source *source)
 {
-    bool full = reshard_is_full(source->reshard);
+    const struct haul *haul = source->contact.haul;
+    bool full = haul->ops->is_full(haul);
     if (!source->calling || full == source->paused)
         return;
     source->paused = full;
@@ -84,15 +73,66 @@ static void on_head(struct call *call, const struct http_response *head)
 static void on_body(struct call *call, struct slice bytes)
 {
     struct source *source = source_of_call(call);
-    struct reshard *reshard = source->reshard;
-    if (!source->good || reshard->step != RESHARD_COPYING)
+    struct haul *haul = source->contact.haul;
+    if (!source->good || !haul->flowing)
         return;
-    reshard->bytes += bytes.len;
-    reshard->all_bytes += bytes.len;
+    haul->bytes += bytes.len;
     if (!source_take(source, bytes))
         source_leave(source, source->reader.reason);
     else
         source_pause(source);
+}
+
+static struct backend *source_member(const struct source *source)
+{
+    const struct partition *partition = source->contact.partition;
+    for (unsigned i = 0; i < partition->usable_count; i++)
+        if (address_equal(&partition->usable[i]->address, &source->contact.address))
+            return partition->usable[i];
+    return NULL;
+}
+
+/* All of one member, from the beginning to the end? */
+static void source_read(struct source *source)
+{
+    struct backend *member = source_member(source);
+    source->done = true;
+    source->damaged = 0;
+    if (member && !source->broken)
+        member->read_pass = source->pass;
+}
+
+/* Two tables that are the same now, and one of them as it was when it was begun to be read. */
+static bool is_same(const struct source *source, const struct backend *member)
+{
+    const struct partition *partition = source->contact.partition;
+    for (unsigned i = 0; i < partition->usable_count; i++) {
+        const struct backend *other = partition->usable[i];
+        if (other->read_pass == source->pass && other->digest == source->digest)
+            return member->digest == source->digest;
+    }
+    return false;
+}
+
+/* Whether it is not known yet if a member can be read. */
+static bool is_open(const struct backend *member)
+{
+    bool known = member->up ? !member->is_ready : member->backoff_us > 0;
+    return (member->listed || member->seed) && !member->usable && !member->leaving && !known;
+}
+
+bool source_is_covered(const struct source *source, unsigned clean_from)
+{
+    const struct partition *partition = source->contact.partition;
+    for (unsigned i = 0; i < partition->backend_count; i++)
+        if (is_open(partition->backends[i]))
+            return false;
+    for (unsigned i = 0; i < partition->usable_count; i++) {
+        const struct backend *member = partition->usable[i];
+        if (member->read_pass < clean_from && !is_same(source, member))
+            return false;
+    }
+    return true;
 }
 
 static void on_end(struct call *call, enum call_result result)
@@ -102,14 +142,14 @@ static void on_end(struct call *call, enum call_result result)
                  wire_reader_at_end(&source->reader);
     source->calling = source->paused = false;
     wire_reader_free(&source->reader);
-    if (source->reshard->step == RESHARD_OVER)
+    if (haul_is_over(source->contact.haul))
         return;
     if (whole) {
-        source->done = true;
-        source->damaged = 0;
+        source_read(source);
         upstream_close(source->contact.upstream, 0);
         return;
     }
+    source->broken = true;
     source->damaged = source->trouble ? source->damaged + 1 : source->damaged;
     upstream_close(source->contact.upstream, -ECONNRESET);
 }
@@ -126,9 +166,12 @@ static void source_call(struct source *source)
     int len = snprintf(head, sizeof head, "GET /-/records?from=%u HTTP/1.1\r\nHost: fog\r\n\r\n",
                        source->shard);
     struct conn_piece piece = {.data = head, .len = (size_t)len};
-    if (source->calling || source->done || source->reshard->step != RESHARD_COPYING)
+    if (source->calling || source->done || !source->contact.haul->flowing)
         return;
-    wire_reader_init(&source->reader, source->reshard->heap, RECORD_VALUE_BYTES_MAX);
+    const struct backend *member = source_member(source);
+    if (!source->broken)
+        source->digest = member ? member->digest : 0;
+    wire_reader_init(&source->reader, source->contact.haul->heap, RECORD_VALUE_BYTES_MAX);
     source->trouble = NULL;
     source->good = false;
     source->calling = true;
@@ -144,7 +187,7 @@ static void on_open(struct upstream *upstream)
 static void on_closed(struct upstream *upstream, int error)
 {
     struct source *source = upstream_owner(upstream);
-    contact_closed(source->reshard, &source->contact, error);
+    contact_closed(&source->contact, error);
 }
 
 static const struct upstream_ops source_ops = {
@@ -152,29 +195,28 @@ static const struct upstream_ops source_ops = {
     .on_closed = on_closed,
 };
 
-void source_begin(struct source *source)
+void source_begin(struct source *source, uint32_t shard)
 {
-    source->settled = source->newest > RESHARD_SETTLED_US ? source->newest - RESHARD_SETTLED_US : 0;
     source->newest = 0;
-    source->shard = 0;
-    source->done = false;
+    source->shard = shard;
+    source->pass++;
+    source->done = source->broken = false;
 }
 
 void source_tick(struct source *source)
 {
-    char name[32];
     source_pause(source);
-    if (source->damaged >= RESHARD_DAMAGED_MAX)
-        reshard_fail(source->reshard, "What %s sends makes no sense: %s.",
-                     contact_name(&source->contact, name), source->trouble);
-    else if (!source->done)
-        contact_tend(source->reshard, &source->contact);
+    if (source->damaged >= HAUL_DAMAGED_MAX)
+        haul_fail(source->contact.haul, "What %s sends makes no sense: %s.", source->contact.name,
+                  source->trouble);
+    else if (!source->done && contact_tend(&source->contact))
+        source_call(source);
 }
 
-int source_init(struct source *source, struct reshard *reshard, struct partition *partition)
+int source_init(struct source *source, struct haul *haul, struct partition *partition,
+                const char *name)
 {
-    source->reshard = reshard;
-    return contact_init(reshard, &source->contact, partition, &source_ops, source);
+    return contact_init(&source->contact, haul, partition, name, &source_ops, source);
 }
 
 void source_free(struct source *source)

@@ -1,10 +1,10 @@
-/* One new cluster: records for it are gathered to batches, and these are merged by one of its members, several at a time. A batch that
+/* A cluster that is given records: those for it are gathered to batches, and these are merged by one of its members, several at a time. A batch that
  * was not answered is sent again, to another member: merging twice does no harm. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "role/reshard_state.h"
+#include "role/haul.h"
 
 /* Batches */
 
@@ -20,7 +20,7 @@ static struct batch *batch_new(struct target *target, bool counts)
 
 static void batch_free(struct batch *batch)
 {
-    batch->target->reshard->held_bytes -= batch->len;
+    batch->target->contact.haul->held_bytes -= batch->len;
     free(batch->data);
     free(batch);
 }
@@ -60,7 +60,7 @@ static void batch_put(struct batch *batch, const char *bytes, size_t len)
 {
     memcpy(batch->data + batch->len, bytes, len);
     batch->len += len;
-    batch->target->reshard->held_bytes += len;
+    batch->target->contact.haul->held_bytes += len;
 }
 
 static void target_enqueue(struct target *target, struct batch *batch)
@@ -96,7 +96,7 @@ int target_add(struct target *target, const struct record *record, bool counts)
     batch_put(batch, head, sizeof head);
     batch_put(batch, data.data, data.len);
     batch->records++;
-    if (batch->len >= RESHARD_BATCH_BYTES)
+    if (batch->len >= HAUL_BATCH_BYTES)
         batch_close(target, counts);
     return 0;
 }
@@ -119,26 +119,18 @@ bool target_read_answer(struct slice body, uint64_t *fresh)
     return true;
 }
 
-static void batch_count(const struct batch *batch, uint64_t fresh)
-{
-    struct reshard *reshard = batch->target->reshard;
-    reshard->fresh += fresh;
-    reshard->all_fresh += fresh;
-    if (batch->counts)
-        reshard->counted += fresh;
-}
-
 /* What the member says will not be better elsewhere: its cluster has no room, or does not take such values. */
 static void target_refused(const struct target *target, unsigned status, struct slice body)
 {
-    char name[32], address[ADDRESS_TEXT_BYTES];
+    char address[ADDRESS_TEXT_BYTES];
     while (body.len > 0 && body.data[body.len - 1] == '\n')
         body.len--;
-    reshard_fail(target->reshard, "%s of %s answers with %u: %.*s",
-                 address_format(&target->contact.address, address),
-                 contact_name(&target->contact, name), status,
-                 (int)(body.len < 200 ? body.len : 200), body.data);
+    haul_fail(target->contact.haul, "%s of %s answers with %u: %.*s",
+              address_format(&target->contact.address, address), target->contact.name, status,
+              (int)(body.len < 200 ? body.len : 200), body.data);
 }
+
+static void target_send(struct target *target);
 
 static void on_merged(struct fetch *fetch, unsigned status, struct slice body)
 {
@@ -147,12 +139,13 @@ static void on_merged(struct fetch *fetch, unsigned status, struct slice body)
     uint64_t fresh;
     target->in_flight--;
     if (status == 200 && target_read_answer(body, &fresh)) {
-        batch_count(batch, fresh);
+        target->contact.haul->ops->on_merged(batch, fresh);
         batch_taken(batch);
+        target_send(target);
         return;
     }
     target_enqueue(target, batch);
-    if (target->reshard->step == RESHARD_OVER)
+    if (haul_is_over(target->contact.haul))
         return;
     if (status == 0 || status == 503)
         upstream_close(target->contact.upstream, -ECONNRESET);
@@ -179,7 +172,7 @@ static void batch_send(struct target *target, struct batch *batch)
 
 static void target_send(struct target *target)
 {
-    while (target->queue && target->in_flight < RESHARD_BATCHES_MAX &&
+    while (target->queue && target->in_flight < HAUL_BATCHES_MAX &&
            upstream_is_open(target->contact.upstream)) {
         struct batch *batch = target->queue;
         target->queue = batch->next;
@@ -197,7 +190,8 @@ static void on_open(struct upstream *upstream)
 static void on_closed(struct upstream *upstream, int error)
 {
     struct target *target = upstream_owner(upstream);
-    contact_closed(target->reshard, &target->contact, error);
+    target->broken = target->broken || error;
+    contact_closed(&target->contact, error);
 }
 
 static const struct upstream_ops target_ops = {
@@ -219,26 +213,26 @@ bool target_is_empty(const struct target *target)
     return !target->open[0] && !target->open[1] && !target->queue && target->in_flight == 0;
 }
 
-/* What one member was given in the last pass, the next one must have by now. */
-void target_begin(struct target *target)
+void target_turn(struct target *target)
 {
     if (target->contact.busy)
         upstream_close(target->contact.upstream, 0);
     else
         target->contact.turn++;
+    target->broken = false;
 }
 
 void target_tick(struct target *target)
 {
-    if (contact_tend(target->reshard, &target->contact))
+    if (contact_tend(&target->contact))
         target_send(target);
 }
 
-int target_init(struct target *target, struct reshard *reshard, struct partition *partition)
+int target_init(struct target *target, struct haul *haul, struct partition *partition,
+                const char *name)
 {
-    target->reshard = reshard;
     target->end = &target->queue;
-    return contact_init(reshard, &target->contact, partition, &target_ops, target);
+    return contact_init(&target->contact, haul, partition, name, &target_ops, target);
 }
 
 void target_free(struct target *target)

@@ -1,0 +1,183 @@
+/* Records between this process and clusters: what resharding, backup and restore share. haul.c has whom to ask, source.c how the
+ * records of a cluster are read, target.c how records are given to one.
+ *
+ *   cluster ─► source ─► the owner ─► target: batches ─► cluster
+ *                ▲                       │
+ *                └── pauses while too much is unanswered
+ *
+ * Whom to ask, in each cluster, is a front-end's business, so there is one inside, that serves nobody. */
+#ifndef ROLE_HAUL_H
+#define ROLE_HAUL_H
+
+#include "data/store.h"
+#include "data/wire.h"
+#include "role/bar.h"
+#include "role/command.h"
+#include "role/frontend_state.h"
+
+enum {
+    HAUL_TICK_US = 50 * 1000,          /* how often all this is looked after */
+    HAUL_LOST_US = 60 * 1000 * 1000,   /* a cluster of which nobody is ready for so long */
+    HAUL_PATIENCE_US = 1000 * 1000,    /* the same, until that is told */
+    HAUL_RETRY_US = 250 * 1000,        /* until another member is tried */
+    HAUL_CONNECT_US = 1000 * 1000,     /* a connection must stand after it */
+    HAUL_ANSWER_US = 10 * 1000 * 1000, /* a member that says nothing for so long is left */
+    HAUL_BATCH_BYTES = 256 * 1024,     /* of records in one request, unless one alone has more */
+    HAUL_BATCHES_MAX = 16,             /* on their way to one cluster */
+    HAUL_DAMAGED_MAX = 10,             /* streams that make no sense, one after the other */
+    HAUL_NAME_BYTES = 32,
+};
+
+/* Of all batches that are not answered yet: no more is read beyond it. */
+#define HAUL_HELD_BYTES_MAX ((size_t)32 << 20)
+
+struct haul;
+struct source;
+struct target;
+struct batch;
+
+/* What its owner hears. Those that it has no use for may be NULL. */
+struct haul_ops {
+    /* Whether no more should be read now. */
+    bool (*is_full)(const struct haul *haul);
+
+    /* A record has come; it is the source's. */
+    void (*on_record)(struct source *source, const struct record *record);
+
+    /* A batch was answered: `fresh` of its records were new there. */
+    void (*on_merged)(const struct batch *batch, uint64_t fresh);
+};
+
+/* Embedded in its owner. */
+struct haul {
+    struct command *command;
+    struct bar bar;
+    struct log log; /* the front-end's, which nobody reads */
+    struct frontend *frontend;
+    struct heap *heap;
+    const struct haul_ops *ops;
+    size_t held_bytes;  /* in batches */
+    uint64_t bytes;     /* that sources have read, in all */
+    bool flowing;       /* records are taken; what comes at another time is passed over */
+    char waiting[96];   /* for whom; empty for nobody */
+    const char *repeat; /* ends the sentence of a failure: what is done about it; static */
+};
+
+/* A connection to one of a cluster's members: another one when that fails. */
+struct contact {
+    struct haul *haul;
+    struct partition *partition;
+    char name[HAUL_NAME_BYTES]; /* of its cluster, for sentences */
+    struct upstream *upstream;
+    struct address address; /* of the member */
+    unsigned turn;          /* whom to take next */
+    uint64_t next_us;       /* when */
+    uint64_t lost_us;       /* since when nobody is ready; 0 while somebody is */
+    bool busy;              /* connecting, open, or its end was not told yet */
+};
+
+/* Records in one request. */
+struct batch {
+    struct fetch fetch; /* first, so that a fetch leads here */
+    struct target *target;
+    struct batch *next;
+    char *data;
+    size_t len, room;
+    uint64_t records;
+    unsigned borrowed; /* by connections */
+    bool counts;       /* as the owner said */
+    bool taken;        /* it is answered, and goes once nobody borrows it */
+};
+
+/* A cluster that is read. */
+struct source {
+    struct contact contact;
+    struct call call;
+    struct wire_reader reader;
+    uint64_t newest;  /* version that has come since source_begin */
+    uint64_t settled; /* resharding's: deletes up to this version are settled */
+    uint32_t shard;   /* that it has come to */
+    unsigned damaged; /* streams, one after the other */
+    unsigned pass;    /* source_begin was called so often */
+    uint64_t digest;  /* of the member's table, when this pass began with it */
+    bool calling, good, paused, done;
+    bool broken;         /* more than one member was read in this pass */
+    const char *trouble; /* why the stream was left; static */
+};
+
+/* A cluster that is given records. */
+struct target {
+    struct contact contact;
+    struct batch *open[2];      /* being filled: by batch->counts */
+    struct batch *queue, **end; /* to be sent */
+    unsigned in_flight;
+    bool broken; /* more than one member was given what came since target_turn */
+};
+
+/* haul.c */
+
+/* `clusters` names whom to ask, and outlives it; haul->command, ops and repeat are set. Returns 0 or -ENOMEM; haul_free in any case. */
+int haul_init(struct haul *haul, const struct frontend_config *clusters);
+void haul_free(struct haul *haul);
+
+static inline bool haul_is_over(const struct haul *haul)
+{
+    return haul->command->over;
+}
+
+/* Ends the command with COMMAND_WRONG. */
+void haul_fail(struct haul *haul, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Whether `bytes` in `elapsed_us` are more than the rate, in bytes a second, lets through; never with rate 0. */
+bool haul_is_ahead(uint64_t rate, uint64_t bytes, uint64_t elapsed_us);
+
+/* Looks for a member to connect to. Returns whether it may go on. */
+bool contact_tend(struct contact *contact);
+
+/* Whether its cluster has a node that is ready, and the right partition; it fails when the partition is wrong, or nobody is ready for
+ * too long. */
+bool contact_look(struct contact *contact);
+
+int contact_init(struct contact *contact, struct haul *haul, struct partition *partition,
+                 const char *name, const struct upstream_ops *ops, void *owner);
+void contact_free(struct contact *contact);
+
+/* Its connection has ended: `error` as upstreams tell it. */
+void contact_closed(struct contact *contact, int error);
+
+/* source.c */
+
+int source_init(struct source *source, struct haul *haul, struct partition *partition,
+                const char *name);
+void source_free(struct source *source);
+
+/* All records from a shard on: another pass. */
+void source_begin(struct source *source, uint32_t shard);
+void source_tick(struct source *source);
+
+/* Whether no member that can be reached has what was not read: each was read whole in a pass from `clean_from` on, or has the same as
+ * one that was. */
+bool source_is_covered(const struct source *source, unsigned clean_from);
+
+/* The shard of a record, which is the same on all nodes. */
+uint32_t source_shard_of(const struct record *record);
+
+/* target.c */
+
+int target_init(struct target *target, struct haul *haul, struct partition *partition,
+                const char *name);
+void target_free(struct target *target);
+void target_turn(struct target *target); /* from now on with another member */
+void target_tick(struct target *target);
+
+/* Adds a record. Returns 0 or -ENOMEM. */
+int target_add(struct target *target, const struct record *record, bool counts);
+
+/* Sends what has been added. */
+void target_flush(struct target *target);
+bool target_is_empty(const struct target *target);
+
+/* "… of them were new here.": how many. Returns false when it says something else. */
+bool target_read_answer(struct slice body, uint64_t *fresh);
+
+#endif

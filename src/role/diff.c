@@ -1,0 +1,202 @@
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "role/diff_state.h"
+
+/* Asking */
+
+static void refuse(struct diff *diff, const struct diff_side *side)
+{
+    size_t len = strcspn(side->body ? side->body : "", "\n");
+    if (side->status == 0)
+        command_fail(diff->command, COMMAND_UNREACHED, "%s %s.", side->ask.name, side->ask.trouble);
+    else
+        command_fail(diff->command, COMMAND_UNREACHED, "%s answers to %.60s with %u: %.*s",
+                     side->ask.name, side->target, side->status, len < 200 ? (int)len : 200,
+                     side->body ? side->body : "");
+}
+
+/* The answer to a HEAD leaves what is there, as keys in hands point into it. */
+static bool keep_body(struct diff_side *side, struct slice body)
+{
+    free(side->body);
+    side->body = strndup(body.len ? body.data : "", body.len);
+    side->len = side->body ? body.len : 0;
+    return side->body;
+}
+
+static void on_answer(struct ask *ask, unsigned status, struct slice body)
+{
+    struct diff_side *side = (struct diff_side *)ask;
+    struct diff *diff = side->diff;
+    side->status = status;
+    if (!ask->head && !keep_body(side, body))
+        command_fail(diff->command, COMMAND_WRONG, "Out of memory.");
+    else if (status != 200 && !(ask->head && status == 204))
+        refuse(diff, side);
+    if (--diff->pending == 0 && !diff->command->over)
+        diff->then(diff);
+}
+
+static void side_ask(struct diff_side *side, bool head)
+{
+    side->diff->pending++;
+    if (head)
+        ask_head(&side->ask, side->target, on_answer);
+    else
+        ask_get(&side->ask, side->target, DIFF_LIST_BYTES_MAX, on_answer);
+}
+
+void diff_ask(struct diff *diff, bool a, bool b, bool head, void (*then)(struct diff *diff))
+{
+    diff->then = then;
+    if (a)
+        side_ask(&diff->a, head);
+    if (b)
+        side_ask(&diff->b, head);
+}
+
+static void ask_digests(struct diff *diff, const char *target, void (*then)(struct diff *diff))
+{
+    snprintf(diff->a.target, sizeof diff->a.target, "%s", target);
+    snprintf(diff->b.target, sizeof diff->b.target, "%s", target);
+    diff_ask(diff, true, true, false, then);
+}
+
+/* From the whole to shards */
+
+/* The next line's digest of both: its second word. Returns false when there is none, or the two are not about the same. */
+static bool next_digests(struct slice *a, struct slice *b, struct slice *a_digest,
+                         struct slice *b_digest)
+{
+    struct slice a_line, b_line, a_name, b_name;
+    return slice_next(a, '\n', &a_line) && slice_next(b, '\n', &b_line) &&
+           slice_next(&a_line, ' ', &a_name) && slice_next(&b_line, ' ', &b_name) &&
+           slice_equal(a_name, b_name) && slice_next(&a_line, ' ', a_digest) &&
+           slice_next(&b_line, ' ', b_digest);
+}
+
+static void ask_group(struct diff *diff);
+
+static void on_group(struct diff *diff)
+{
+    struct slice a = {diff->a.body, diff->a.len}, b = {diff->b.body, diff->b.len}, left, right;
+    unsigned group = diff->groups[diff->group_at++];
+    for (unsigned i = 0; i < STORE_SHARDS / DIFF_GROUPS && next_digests(&a, &b, &left, &right); i++)
+        if (!slice_equal(left, right))
+            diff->shards[diff->shard_count++] =
+                (uint16_t)(group * (STORE_SHARDS / DIFF_GROUPS) + i);
+    ask_group(diff);
+}
+
+static void ask_group(struct diff *diff)
+{
+    char target[32];
+    if (diff->group_at == diff->group_count) {
+        diff_look(diff);
+        return;
+    }
+    snprintf(target, sizeof target, "/-/digest/%02x", diff->groups[diff->group_at]);
+    ask_digests(diff, target, on_group);
+}
+
+static void read_records(struct diff *diff)
+{
+    const char *at = strstr(diff->a.body, " records ");
+    diff->records = at ? strtoull(at + 9, NULL, 10) : 0;
+}
+
+static void on_all(struct diff *diff)
+{
+    struct slice a = {diff->a.body, diff->a.len}, b = {diff->b.body, diff->b.len}, left, right;
+    read_records(diff);
+    if (!next_digests(&a, &b, &left, &right)) {
+        command_fail(diff->command, COMMAND_UNREACHED,
+                     "What %s or %s answers to GET /-/digest is not known here.", diff->a.ask.name,
+                     diff->b.ask.name);
+        return;
+    }
+    for (unsigned i = 0; i < DIFF_GROUPS && next_digests(&a, &b, &left, &right); i++)
+        if (!slice_equal(left, right))
+            diff->groups[diff->group_count++] = (uint8_t)i;
+    ask_group(diff);
+}
+
+void diff_finish(struct diff *diff)
+{
+    struct command *command = diff->command;
+    unsigned long long named = diff->named, moving = diff->moving;
+    bool rest = diff->end < diff->shard_count;
+    if (named == 0)
+        command_print(command, "%s and %s hold the same, %llu records.\n", diff->a.ask.name,
+                      diff->b.ask.name, (unsigned long long)diff->records);
+    else
+        command_print(command, "%llu key%s%s.\n", named, named == 1 ? " differs" : "s differ",
+                      rest || named == command->options.limit ? ", and perhaps more (--limit)"
+                                                              : "");
+    if (moving > 0)
+        command_print(command, "Writes are under way: %llu more key%s not the same just now.\n",
+                      moving, moving == 1 ? " was" : "s were");
+    command_end(command, named > 0 ? COMMAND_WRONG : COMMAND_FINE);
+}
+
+/* Life */
+
+static void on_wait(struct loop_timer *timer)
+{
+    diff_look_again((struct diff *)(void *)((char *)timer - offsetof(struct diff, wait)));
+}
+
+static void side_free(struct diff_side *side)
+{
+    ask_free(&side->ask);
+    free(side->body);
+}
+
+static void diff_destroy(void *state)
+{
+    struct diff *diff = state;
+    side_free(&diff->a);
+    side_free(&diff->b);
+    if (diff->upstreams)
+        upstreams_destroy(diff->upstreams);
+    diff_list_free(&diff->a_list);
+    diff_list_free(&diff->b_list);
+    loop_timer_release(diff->command->loop, &diff->wait);
+    free(diff->seen);
+    free(diff);
+}
+
+static void diff_stop(void *state)
+{
+    struct diff *diff = state;
+    command_fail(diff->command, COMMAND_WRONG, "Stopped.");
+}
+
+static int side_init(struct diff *diff, struct diff_side *side, const char *name)
+{
+    side->diff = diff;
+    return ask_init(&side->ask, diff->command->loop, diff->upstreams, diff->command->resolver,
+                    name);
+}
+
+static void *diff_start(struct command *command)
+{
+    struct diff *diff = calloc(1, sizeof *diff);
+    if (!diff || loop_timer_reserve(command->loop) != 0) {
+        free(diff);
+        return NULL;
+    }
+    diff->command = command;
+    diff->wait.on_time = on_wait;
+    diff->upstreams = upstreams_new(command->loop);
+    if (!diff->upstreams || side_init(diff, &diff->a, command->options.words[0]) != 0 ||
+        side_init(diff, &diff->b, command->options.words[1]) != 0) {
+        diff_destroy(diff);
+        return NULL;
+    }
+    ask_digests(diff, "/-/digest", on_all);
+    return diff;
+}
+
+const struct command_ops diff_command = {diff_start, diff_stop, diff_destroy};

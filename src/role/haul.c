@@ -1,0 +1,155 @@
+#include "role/haul.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+void haul_fail(struct haul *haul, const char *format, ...)
+{
+    char text[COMMAND_FAILURE_BYTES];
+    va_list arguments;
+    if (haul_is_over(haul))
+        return;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    bar_close(&haul->bar);
+    command_fail(haul->command, COMMAND_WRONG, "%s", text);
+}
+
+bool haul_is_ahead(uint64_t rate, uint64_t bytes, uint64_t elapsed_us)
+{
+    return rate && bytes / rate * 1000000 + bytes % rate * 1000000 / rate > elapsed_us;
+}
+
+/* Contacts */
+
+int contact_init(struct contact *contact, struct haul *haul, struct partition *partition,
+                 const char *name, const struct upstream_ops *ops, void *owner)
+{
+    static const struct upstream_config config = {HAUL_CONNECT_US, HAUL_ANSWER_US};
+    contact->haul = haul;
+    contact->partition = partition;
+    snprintf(contact->name, sizeof contact->name, "%s", name);
+    contact->upstream = upstream_new(haul->frontend->upstreams, &config, ops, owner);
+    return contact->upstream ? 0 : -ENOMEM;
+}
+
+void contact_free(struct contact *contact)
+{
+    if (contact->upstream)
+        upstream_destroy(contact->upstream);
+}
+
+void contact_closed(struct contact *contact, int error)
+{
+    contact->busy = false;
+    contact->next_us = contact->haul->command->loop->now_us + (error ? HAUL_RETRY_US : 0);
+    contact->turn++;
+}
+
+static bool is_usable(const struct contact *contact)
+{
+    const struct partition *partition = contact->partition;
+    for (unsigned i = 0; i < partition->usable_count; i++)
+        if (address_equal(&partition->usable[i]->address, &contact->address))
+            return true;
+    return false;
+}
+
+static void contact_connect(struct contact *contact)
+{
+    const struct partition *partition = contact->partition;
+    contact->address = partition->usable[contact->turn % partition->usable_count]->address;
+    contact->busy = upstream_connect(contact->upstream, &contact->address) == 0;
+}
+
+/* Nobody is ready: for how long is that to be borne? */
+static void contact_lost(struct contact *contact)
+{
+    struct haul *haul = contact->haul;
+    uint64_t now_us = haul->command->loop->now_us;
+    if (!contact->lost_us)
+        contact->lost_us = now_us;
+    if (now_us - contact->lost_us >= HAUL_PATIENCE_US)
+        snprintf(haul->waiting, sizeof haul->waiting, "a node of %s that is ready", contact->name);
+    if (now_us - contact->lost_us >= HAUL_LOST_US)
+        haul_fail(haul, "No node of %s is ready. %s", contact->name, haul->repeat);
+}
+
+bool contact_tend(struct contact *contact)
+{
+    if (contact->partition->usable_count == 0)
+        contact_lost(contact);
+    else
+        contact->lost_us = 0;
+    if (contact->busy && !is_usable(contact))
+        upstream_close(contact->upstream, -ECONNRESET);
+    else if (!contact->busy && contact->partition->usable_count > 0 &&
+             contact->haul->command->loop->now_us >= contact->next_us)
+        contact_connect(contact);
+    return upstream_is_open(contact->upstream);
+}
+
+/* Is this the cluster that it should be? */
+static bool check_partition(struct contact *contact)
+{
+    char address[ADDRESS_TEXT_BYTES];
+    const struct partition *partition = contact->partition;
+    for (unsigned i = 0; i < partition->backend_count; i++) {
+        const struct backend *backend = partition->backends[i];
+        if (!backend->wrong)
+            continue;
+        haul_fail(contact->haul,
+                  "%s is named as partition %u of %u (%s), but says that it is %s. Each cluster "
+                  "must be named once, in the order of partitions.",
+                  address_format(&backend->address, address), partition->number, partition->count,
+                  contact->name, backend->says);
+        return false;
+    }
+    return partition->usable_count > 0;
+}
+
+bool contact_look(struct contact *contact)
+{
+    if (check_partition(contact))
+        return true;
+    contact_lost(contact);
+    return false;
+}
+
+/* Life */
+
+static void log_nothing(void *sink, const char *line, unsigned bytes)
+{
+    (void)sink, (void)line, (void)bytes;
+}
+
+static uint64_t no_clock(void *clock)
+{
+    (void)clock;
+    return 0;
+}
+
+int haul_init(struct haul *haul, const struct frontend_config *clusters)
+{
+    struct loop *loop = haul->command->loop;
+    haul->bar = (struct bar){.command = haul->command, .told_us = loop->now_us};
+    haul->log = (struct log){
+        .level = LOG_ERROR_LEVEL, .journald = false, .wall_us = no_clock, .write = log_nothing};
+    haul->heap = heap_new(0);
+    haul->frontend = frontend_new(loop, &haul->log, clusters);
+    if (!haul->heap || !haul->frontend)
+        return -ENOMEM;
+    loop_timer_set(loop, &haul->frontend->tick, loop->now_us);
+    return 0;
+}
+
+void haul_free(struct haul *haul)
+{
+    if (haul->frontend)
+        frontend_destroy(haul->frontend);
+    if (haul->heap)
+        heap_destroy(haul->heap);
+}

@@ -1,0 +1,389 @@
+/* A backup into a store:
+ *
+ *   FINDING whom to ask ──► CHECKING the file ──► LOOKING for a ready node of each partition ──► COPYING ◄──► DRAINING ──► over
+ *
+ * DRAINING waits until everything that was given away is answered; then the place in the file is noted, so that a restore that is
+ * stopped can go on there.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "role/depot.h"
+#include "role/progress.h"
+
+enum {
+    CHECK_RECORDS = 20000, /* between two turns of the loop */
+    NOTE_US = 1000 * 1000, /* between two notes of how far it has come */
+};
+
+enum restore_step {
+    RESTORE_FINDING,
+    RESTORE_CHECKING,
+    RESTORE_LOOKING,
+    RESTORE_COPYING,
+    RESTORE_DRAINING,
+};
+
+struct restore {
+    struct haul haul; /* first, so that a haul leads here */
+    struct depot depot;
+    const char *path;
+    struct archive_reader reader;
+    struct progress_of of;
+    struct target *targets; /* by partition */
+    struct loop_timer tick;
+    enum restore_step step;
+    bool hauls;              /* haul_init was called */
+    bool read;               /* to the end */
+    bool unnoted;            /* it was said that progress cannot be noted */
+    uint64_t records, fresh; /* given away by this run, and of these, new there */
+    uint64_t elsewhere;      /* of partitions that a node is not of */
+    uint64_t start_us, noted_us, start_offset;
+};
+
+/* Printing */
+
+static unsigned permille(const struct restore *restore)
+{
+    uint64_t bytes = restore->reader.bytes;
+    return bytes ? (unsigned)(restore->reader.place.offset * 1000 / bytes) : 0;
+}
+
+/* A terminal's line has to fit it. */
+static void put_figures(const struct restore *restore, struct text *text)
+{
+    const struct archive_place *place = &restore->reader.place;
+    if (!restore->haul.command->terminal)
+        text_add(text, "%llu records, ", (unsigned long long)place->records);
+    if (restore->step >= RESTORE_COPYING)
+        text_add(text, "%llu new, ", (unsigned long long)restore->fresh);
+    text_add(text, "%.1f MB, %.1f MB/s", (double)place->offset / 1e6,
+             (double)restore->haul.bar.rate / 1e6);
+}
+
+static void tell(struct restore *restore, const char *doing)
+{
+    char line[BAR_LINE_BYTES];
+    struct text text = text_in(line, sizeof line);
+    struct haul *haul = &restore->haul;
+    unsigned done = permille(restore);
+    if (!bar_is_due(&haul->bar, restore->reader.place.offset))
+        return;
+    text_add(&text, "%s: ", doing);
+    if (haul->command->terminal)
+        bar_put(&text, done);
+    text_add(&text, "%u.%u %%, ", done / 10, done % 10);
+    if (*haul->waiting)
+        text_add(&text, "waits for %s", haul->waiting);
+    else
+        put_figures(restore, &text);
+    if (!*haul->waiting && restore->reader.place.offset > restore->start_offset)
+        bar_put_left(&text, haul->command->loop->now_us - restore->start_us, done);
+    bar_tell(&haul->bar, line);
+}
+
+/* What is not right with the file. */
+static void refuse(struct restore *restore, enum archive_result result)
+{
+    const struct archive_reader *reader = &restore->reader;
+    const char *nothing = restore->step == RESTORE_CHECKING ? " Nothing was restored." : "";
+    if (result == ARCHIVE_FAILED)
+        haul_fail(&restore->haul, "Cannot read %s: %s.%s", restore->path, strerror(-reader->error),
+                  nothing);
+    else
+        haul_fail(&restore->haul,
+                  "%s is damaged at byte %llu: %s.%s (curl -T FILE HOST:PORT/-/merge takes what is "
+                  "before that place.)",
+                  restore->path, (unsigned long long)reader->place.offset, reader->reason, nothing);
+}
+
+/* Giving away */
+
+static void on_merged(const struct batch *batch, uint64_t fresh)
+{
+    struct restore *restore = (struct restore *)batch->target->contact.haul;
+    struct loop *loop = restore->haul.command->loop;
+    restore->fresh += fresh;
+    if (!haul_is_over(&restore->haul))
+        loop_timer_set(loop, &restore->tick, loop->now_us); /* there is room for more */
+}
+
+static const struct haul_ops restore_haul_ops = {.on_merged = on_merged};
+
+static void flush(struct restore *restore)
+{
+    for (uint32_t i = restore->depot.first; i < restore->depot.end; i++)
+        target_flush(&restore->targets[i]);
+}
+
+static bool is_answered(const struct restore *restore)
+{
+    for (uint32_t i = restore->depot.first; i < restore->depot.end; i++)
+        if (!target_is_empty(&restore->targets[i]))
+            return false;
+    return true;
+}
+
+static void give(struct restore *restore, const struct record *record)
+{
+    uint32_t to = route_partition(restore->haul.frontend->route, record_key(record));
+    if (to < restore->depot.first || to >= restore->depot.end) {
+        restore->elsewhere++;
+        return;
+    }
+    restore->records++;
+    if (target_add(&restore->targets[to], record, false) != 0)
+        haul_fail(&restore->haul, "Out of memory.");
+}
+
+static bool is_full(const struct restore *restore)
+{
+    const struct command *command = restore->haul.command;
+    return restore->haul.held_bytes >= HAUL_HELD_BYTES_MAX ||
+           haul_is_ahead(command->options.rate,
+                         restore->reader.place.offset - restore->start_offset,
+                         command->loop->now_us - restore->start_us);
+}
+
+/* Reads on until too much is unanswered. */
+static void pump(struct restore *restore)
+{
+    uint64_t from = restore->reader.place.offset;
+    struct record *record;
+    while (!restore->read && !haul_is_over(&restore->haul) && !is_full(restore) &&
+           restore->reader.place.offset - from < HAUL_HELD_BYTES_MAX) {
+        enum archive_result result = archive_next(&restore->reader, &record);
+        if (result == ARCHIVE_RECORD) {
+            give(restore, record);
+            record_release(restore->haul.heap, record);
+        } else if (result == ARCHIVE_END) {
+            restore->read = true;
+        } else if (result == ARCHIVE_BROKEN || result == ARCHIVE_FAILED) {
+            refuse(restore, result);
+        }
+    }
+}
+
+static void finish(struct restore *restore)
+{
+    char of[48];
+    struct haul *haul = &restore->haul;
+    progress_remove(restore->path);
+    bar_say(&haul->bar,
+            "Done: %llu records of %s were given to %s, %llu of them were new; %.1f s\n",
+            (unsigned long long)restore->records, restore->path, depot_text(&restore->depot, of),
+            (unsigned long long)restore->fresh,
+            (double)(haul->command->loop->now_us - restore->start_us) / 1e6);
+    if (restore->elsewhere)
+        bar_say(&haul->bar,
+                "%llu records are of other partitions, and were left out: restore through a "
+                "front-end, or to a node of each partition.\n",
+                (unsigned long long)restore->elsewhere);
+    command_end(haul->command, COMMAND_FINE);
+}
+
+/* That it cannot be noted is no reason to stop. */
+static void note(struct restore *restore)
+{
+    struct haul *haul = &restore->haul;
+    int error = progress_write(restore->path, &restore->of, &restore->reader.place);
+    restore->noted_us = haul->command->loop->now_us;
+    if (error && !restore->unnoted)
+        bar_say(&haul->bar, "Cannot write %s.progress: %s; --resume will not be possible.\n",
+                restore->path, strerror(-error));
+    restore->unnoted = error;
+}
+
+static void copy(struct restore *restore)
+{
+    struct haul *haul = &restore->haul;
+    *haul->waiting = 0;
+    if (restore->step == RESTORE_COPYING)
+        pump(restore);
+    flush(restore);
+    for (uint32_t i = restore->depot.first; i < restore->depot.end; i++)
+        target_tick(&restore->targets[i]);
+    if (haul_is_over(haul))
+        return;
+    tell(restore, "restore");
+    if (restore->read || haul->command->loop->now_us - restore->noted_us >= NOTE_US)
+        restore->step = RESTORE_DRAINING;
+    if (restore->step != RESTORE_DRAINING || !is_answered(restore))
+        return;
+    if (restore->read) {
+        finish(restore);
+        return;
+    }
+    note(restore);
+    restore->step = RESTORE_COPYING;
+}
+
+/* Beginning */
+
+static void look(struct restore *restore)
+{
+    bool all = true;
+    for (uint32_t i = restore->depot.first; i < restore->depot.end; i++)
+        all = contact_look(&restore->targets[i].contact) && all;
+    if (haul_is_over(&restore->haul))
+        return;
+    if (!all) {
+        tell(restore, "restore");
+        return;
+    }
+    restore->step = RESTORE_COPYING;
+    restore->start_us = restore->noted_us = restore->haul.command->loop->now_us;
+}
+
+static void resume(struct restore *restore, struct archive_place *place)
+{
+    int error = progress_read(restore->path, &restore->of, place);
+    if (error == 0)
+        bar_say(&restore->haul.bar, "Going on behind %llu records, %.1f MB\n",
+                (unsigned long long)place->records, (double)place->offset / 1e6);
+    else if (error == -EINVAL)
+        haul_fail(&restore->haul,
+                  "%s.progress is of another backup or another store: remove it, or begin anew "
+                  "without --resume.",
+                  restore->path);
+    else if (error != -ENOENT)
+        haul_fail(&restore->haul, "Cannot read %s.progress: %s.", restore->path, strerror(-error));
+}
+
+static void checked(struct restore *restore)
+{
+    struct archive_place place = {0};
+    struct command *command = restore->haul.command;
+    restore->of = (struct progress_of){restore->reader.place.checksum, restore->reader.bytes,
+                                       command->options.words[0]};
+    if (command->options.resume)
+        resume(restore, &place);
+    if (haul_is_over(&restore->haul))
+        return;
+    restore->start_offset = place.offset;
+    restore->haul.bar.told_bytes = place.offset;
+    restore->step = RESTORE_LOOKING;
+    int error = archive_reader_seek(&restore->reader, &place);
+    if (error)
+        haul_fail(&restore->haul, "Cannot read %s: %s.", restore->path, strerror(-error));
+}
+
+static void check_file(struct restore *restore)
+{
+    struct record *record;
+    tell(restore, "check");
+    for (unsigned steps = CHECK_RECORDS; steps > 0; steps--) {
+        enum archive_result result = archive_next(&restore->reader, &record);
+        if (result == ARCHIVE_RECORD) {
+            record_release(restore->haul.heap, record);
+        } else if (result == ARCHIVE_END) {
+            checked(restore);
+            return;
+        } else if (result == ARCHIVE_BROKEN || result == ARCHIVE_FAILED) {
+            refuse(restore, result);
+            return;
+        }
+    }
+}
+
+static void begin(struct restore *restore)
+{
+    int error = archive_reader_open(&restore->reader, restore->haul.heap, restore->path);
+    restore->step = RESTORE_CHECKING;
+    if (error)
+        haul_fail(&restore->haul, "Cannot read %s: %s.", restore->path, strerror(-error));
+}
+
+static void on_tick(struct loop_timer *timer)
+{
+    struct restore *restore =
+        (struct restore *)(void *)((char *)timer - offsetof(struct restore, tick));
+    struct loop *loop = restore->haul.command->loop;
+    if (restore->step == RESTORE_FINDING)
+        begin(restore);
+    else if (restore->step == RESTORE_CHECKING)
+        check_file(restore);
+    else if (restore->step == RESTORE_LOOKING)
+        look(restore);
+    else
+        copy(restore);
+    if (!haul_is_over(&restore->haul))
+        loop_timer_set(loop, timer,
+                       loop->now_us + (restore->step == RESTORE_CHECKING ? 0 : HAUL_TICK_US));
+}
+
+/* Life */
+
+static int init_targets(struct restore *restore)
+{
+    const struct depot *depot = &restore->depot;
+    char name[HAUL_NAME_BYTES];
+    restore->targets = calloc(depot->count, sizeof *restore->targets);
+    if (!restore->targets)
+        return -ENOMEM;
+    for (uint32_t i = depot->first; i < depot->end; i++) {
+        snprintf(name, sizeof name, "partition %u", i);
+        if (target_init(&restore->targets[i], &restore->haul,
+                        &restore->haul.frontend->partitions[i], name) != 0)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+static void on_found(struct depot *depot)
+{
+    struct restore *restore =
+        (struct restore *)(void *)((char *)depot - offsetof(struct restore, depot));
+    struct loop *loop = depot->command->loop;
+    restore->hauls = true;
+    restore->start_us = loop->now_us;
+    if (haul_init(&restore->haul, &depot->clusters) != 0 || init_targets(restore) != 0)
+        haul_fail(&restore->haul, "Out of memory.");
+    else
+        loop_timer_set(loop, &restore->tick, loop->now_us);
+}
+
+static void restore_destroy(void *state)
+{
+    struct restore *restore = state;
+    struct command *command = restore->haul.command;
+    command_end(command, COMMAND_WRONG); /* unless it has ended */
+    for (uint32_t i = restore->depot.first; restore->targets && i < restore->depot.end; i++)
+        target_free(&restore->targets[i]);
+    if (restore->step != RESTORE_FINDING)
+        archive_reader_close(&restore->reader);
+    if (restore->hauls)
+        haul_free(&restore->haul);
+    depot_free(&restore->depot);
+    loop_timer_release(command->loop, &restore->tick);
+    free(restore->targets);
+    free(restore);
+}
+
+static void *restore_start(struct command *command)
+{
+    struct restore *restore = calloc(1, sizeof *restore);
+    if (!restore || loop_timer_reserve(command->loop) != 0) {
+        free(restore);
+        return NULL;
+    }
+    restore->haul.command = command;
+    restore->haul.ops = &restore_haul_ops;
+    restore->haul.repeat = "What was restored so far stays; when one is, run this again.";
+    restore->path = command->options.words[1];
+    restore->tick.on_time = on_tick;
+    if (depot_find(&restore->depot, command, command->options.words[0], on_found) == 0)
+        return restore;
+    restore_destroy(restore);
+    return NULL;
+}
+
+static void restore_stop(void *state)
+{
+    struct restore *restore = state;
+    haul_fail(&restore->haul, "Stopped. What was restored so far stays; run this again, or with "
+                              "--resume to go on behind what is known to be there.");
+}
+
+const struct command_ops restore_command = {restore_start, restore_stop, restore_destroy};

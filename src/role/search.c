@@ -1,0 +1,214 @@
+/* GET /-/keys of a front-end: a member of each partition is asked in turn, and what they answer is joined. All of it is kept until it is
+ * whole, so there is a limit of keys; who wants all asks a node of each partition.
+ *
+ *   connect ──► ask ──► answer ──► close ──► the next partition, until there are enough keys ──► reply
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "role/frontend_state.h"
+
+struct search {
+    struct frontend *frontend;
+    struct request *request; /* deferred */
+    struct upstream *upstream;
+    struct fetch fetch;
+    unsigned partition; /* that is asked */
+    unsigned limit, found;
+    bool answered; /* by this partition */
+    bool ended;
+    char *keys; /* lines, malloc'd */
+    size_t bytes;
+    uint16_t status; /* of a refusal; 0 for none */
+    const char *sentence;
+    size_t prefix_bytes;
+    char prefix[]; /* percent-encoded as it came */
+};
+
+static void search_refuse(struct search *search, uint16_t status, const char *sentence)
+{
+    search->status = status;
+    search->sentence = sentence;
+}
+
+static void search_lost(struct search *search)
+{
+    search_refuse(search, 503, "A node did not answer, so not all keys can be listed; try again.");
+}
+
+/* Answering */
+
+static void free_keys(void *context, void *owner)
+{
+    (void)context;
+    free(owner);
+}
+
+static void search_reply(struct service *service, struct request *request)
+{
+    struct search *search = request->service_data;
+    (void)service;
+    reply_start(request, search->status ? search->status : 200);
+    if (search->status) {
+        reply_sentence(request, search->sentence);
+        return;
+    }
+    struct conn_piece piece = {search->keys, search->bytes, free_keys, NULL, search->keys};
+    search->keys = NULL;
+    reply_field(request, SLICE("Content-Type"), SLICE("text/plain; charset=utf-8"));
+    reply_body_ref(request, piece);
+}
+
+static void search_end(struct search *search)
+{
+    search->ended = true;
+    server_answer_deferred(search->request, search_reply);
+}
+
+/* Asking */
+
+static void search_next(struct search *search)
+{
+    struct frontend *frontend = search->frontend;
+    const struct partition *partition = &frontend->partitions[search->partition];
+    if (search->status || search->found >= search->limit ||
+        search->partition == frontend->config.cluster_count) {
+        search_end(search);
+        return;
+    }
+    search->answered = false;
+    unsigned count = partition->usable_count;
+    if (count == 0)
+        search_refuse(
+            search, 503,
+            "A partition has no node that is ready, so not all keys can be listed; try again.");
+    else if (upstream_connect(search->upstream,
+                              &partition->usable[frontend_chance(frontend, count)]->address) != 0)
+        search_lost(search);
+    if (search->status)
+        search_end(search);
+}
+
+static bool search_add(struct search *search, struct slice lines)
+{
+    if (lines.len == 0)
+        return true;
+    char *keys = realloc(search->keys, search->bytes + lines.len);
+    if (!keys)
+        return false;
+    search->keys = keys;
+    memcpy(keys + search->bytes, lines.data, lines.len);
+    search->bytes += lines.len;
+    for (size_t i = 0; i < lines.len; i++)
+        search->found += lines.data[i] == '\n';
+    return true;
+}
+
+static void search_on_done(struct fetch *fetch, unsigned status, struct slice body)
+{
+    struct search *search = (struct search *)((char *)fetch - offsetof(struct search, fetch));
+    if (search->ended)
+        return;
+    search->answered = status == 200;
+    if (status == 400)
+        search_refuse(search, 400, "The prefix is too long, or has a bad percent escape.");
+    else if (status == 200 && !search_add(search, body))
+        search_refuse(search, 503, "This front-end is out of memory for requests; try again.");
+    upstream_close(search->upstream, 0);
+}
+
+static void search_on_open(struct upstream *upstream)
+{
+    struct search *search = upstream_owner(upstream);
+    char head[80];
+    int len =
+        snprintf(head, sizeof head, "GET /-/keys?limit=%u&prefix=", search->limit - search->found);
+    struct conn_piece pieces[] = {
+        {.data = head, .len = (size_t)len},
+        {.data = search->prefix, .len = search->prefix_bytes},
+        {.data = " HTTP/1.1\r\nHost: fog\r\n\r\n", .len = 24},
+    };
+    fetch_start(&search->fetch, upstream, pieces, 3);
+}
+
+static void search_on_closed(struct upstream *upstream, int error)
+{
+    struct search *search = upstream_owner(upstream);
+    (void)error;
+    if (!search->answered && !search->status)
+        search_lost(search);
+    search->partition++;
+    search_next(search);
+}
+
+static const struct upstream_ops search_ops = {
+    .on_open = search_on_open,
+    .on_closed = search_on_closed,
+};
+
+/* Life */
+
+void search_free(struct search *search)
+{
+    search->ended = true;
+    search->frontend->searches--;
+    if (search->upstream)
+        upstream_destroy(search->upstream);
+    free(search->keys);
+    free(search);
+}
+
+static struct search *search_new(struct frontend *frontend, const struct key_list *list)
+{
+    static const struct upstream_config config = {BACKEND_CONNECT_US, SEARCH_ANSWER_US};
+    if (frontend->searches == SEARCHES_MAX)
+        return NULL;
+    struct search *search = calloc(1, sizeof *search + list->prefix.len);
+    if (!search)
+        return NULL;
+    frontend->searches++;
+    search->frontend = frontend;
+    search->limit = (unsigned)list->limit;
+    search->fetch = (struct fetch){.on_done = search_on_done, .body_max = SEARCH_BYTES_MAX};
+    search->prefix_bytes = list->prefix.len;
+    if (list->prefix.len)
+        memcpy(search->prefix, list->prefix.data, list->prefix.len);
+    search->upstream = upstream_new(frontend->upstreams, &config, &search_ops, search);
+    if (search->upstream)
+        return search;
+    search_free(search);
+    return NULL;
+}
+
+void search_on_head(struct request *request, struct slice query)
+{
+    struct key_list list;
+    if (!key_list_read(query, &list))
+        request_refuse(request, 400,
+                       "Only ?limit=N, ?prefix=P or ?limit=N&prefix=P can stand behind /-/keys.");
+    else if (list.limit > SEARCH_KEYS_MAX)
+        request_refuse(
+            request, 400,
+            "A front-end lists 1000 keys at most: say ?limit=N, and then &prefix= if you like; or "
+            "ask a node of each partition.");
+    else
+        request->deferrable = true;
+}
+
+void search_on_request(struct frontend *frontend, struct request *request, struct slice query)
+{
+    struct key_list list;
+    key_list_read(query, &list);
+    struct search *search = search_new(frontend, &list);
+    struct request *deferred = search ? server_defer(request) : NULL;
+    if (!deferred) {
+        if (search)
+            search_free(search);
+        reply_text(request, 503, "This front-end has no room for one more request; try again.");
+        return;
+    }
+    search->request = deferred;
+    deferred->service_data = search;
+    search_next(search);
+}

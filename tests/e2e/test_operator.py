@@ -1,0 +1,305 @@
+"""`velour-fog status` and `velour-fog diff`."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+
+from backup import merge, records_of
+from cluster import agree, cluster, status
+from command import end, name, on_terminal, run, start
+from frontend import Frontend, clusters
+from harness import SLOW, Background, Skip, check, equal, scope, test, until
+from node import Node, free_port
+from proxy import Proxy
+from test_cluster_clocks import clock_environment
+
+
+# --- status
+
+@test
+def status_of_a_node_alone():
+    node = Node()
+    node.put("k", b"x")
+    said, complaint = run("status", name(node))
+    equal(complaint, "", "stderr")
+    lines = said.splitlines()
+    equal(lines[0], "All is well: 1 member, 1 ready.", "the first line")
+    check(lines[2].split()[:5] == ["MEMBER", "STATE", "KEYS", "MEMORY", "REQ/S"] and "PUSHms" in lines[2], said)
+    check(re.search(rf"^  {re.escape(name(node))}  ready +1 ", said, re.M), said)
+    check("\x1b" not in said and max(map(len, lines)) <= 100, said)
+
+
+@test
+def status_from_a_frontend_tells_of_all_partitions():
+    groups = clusters(2, 2)
+    frontend = Frontend(groups)
+    said, _ = run("status", name(frontend))
+    equal(said.splitlines()[0], "All is well: 4 members in 2 partitions, 4 ready.", "the first line")
+    for node in [frontend] + groups[0] + groups[1]:
+        check(re.search(rf"^  {re.escape(name(node))} +ready ", said, re.M), said)
+    first, second = said.index("partition 0 of 2"), said.index("partition 1 of 2")
+    check(first < said.index(name(groups[0][0])) < second < said.index(name(groups[1][0])), said)
+
+
+@test
+def status_says_who_is_down():
+    nodes = cluster(3)
+    gone = nodes[1]
+    gone.kill()
+    gone.process.wait()
+    said, _ = run("status", name(nodes[0]), code=1)
+    equal(said.splitlines()[:2], ["1 problem: 3 members, 2 ready, 1 down.",
+                                  f"* {name(gone)} is down: it refuses connections."], "the first lines")
+    check(re.search(rf"^  {re.escape(name(gone))} +down +-", said, re.M), said)
+
+
+@test
+def status_says_who_hangs():
+    nodes = cluster(2)
+    nodes[1].signal(signal.SIGSTOP)
+    try:
+        said, _ = run("status", name(nodes[0]), code=1)
+    finally:
+        nodes[1].signal(signal.SIGCONT)
+    check(f"* {name(nodes[1])} is down: it does not answer." in said, said)
+
+
+@test
+def status_says_who_gathers():
+    proxy = Proxy()
+    proxy.pace = 1_000_000
+    donor = Node("--advertise", proxy.address)
+    proxy.target = donor.port
+    for i in range(100):
+        donor.put(f"k-{i}", bytes(100_000))
+    newcomer = Node("--join", proxy.address)
+    until(lambda: status(newcomer)["cluster"]["gathered_permille"] >= 100, 10, "it gathers")
+    said, _ = run("status", name(newcomer), code=1)
+    check(re.search(rf"^  {re.escape(name(newcomer))} +gathering \d+% ", said, re.M), said)
+    check(re.search(rf"^\* {re.escape(name(newcomer))} is not ready: it is gathering all keys from its cluster, "
+                    r"\d+\.\d %\.$", said, re.M), said)
+
+
+@test
+def status_says_that_a_partition_is_lost():
+    groups = clusters(2, 1)
+    frontend = Frontend(groups)
+    groups[1][0].kill()
+    groups[1][0].process.wait()
+    said, _ = run("status", name(frontend), code=1)
+    check("* No node of the partition 1 of 2 is ready: its keys cannot be reached." in said, said)
+    check(f"* {name(groups[1][0])} is down" in said, said)
+
+
+@test
+def status_says_whose_clock_is_wrong():
+    nodes = cluster(1)
+    nodes.append(Node("--join", name(nodes[0]), env=clock_environment(FAKETIME="+7s")))
+    until(lambda: b" ready " in nodes[1].call("GET", "/-/members").body.splitlines()[-1], 10, "they know each other")
+    until(lambda: "event=clock-skew" in "\n".join(nodes[0].lines), 10, "the clock is seen to be wrong")
+    said, _ = run("status", name(nodes[0]), code=1)
+    check(re.search(r"^\* The clock of \S+ is (6\.9|7\.\d) s (ahead of|behind) that of \S+\.$", said, re.M), said)
+
+
+@test
+def status_says_what_a_frontend_has_to_complain_of():
+    groups = clusters(2, 1)
+    frontend = Frontend([groups[1], groups[0]], ready=False)
+    until(lambda: b"wrong" in frontend.call("GET", "/").body, 10, "the front-end has found out")
+    said, _ = run("status", name(frontend), code=1)
+    check("was named for partition 0/2, and says that it is of 1/2" in said, said)
+
+
+@test
+def status_of_nobody():
+    said, complaint = run("status", f"127.0.0.1:{free_port()}", code=3)
+    equal(said, "", "stdout")
+    check(re.fullmatch(r"velour-fog: 127\.0\.0\.1:\d+ refuses connections\.\n", complaint), complaint)
+    _, complaint = run("status", "no-such-host.invalid:8000", code=3)
+    check("its name is not known" in complaint, complaint)
+    run("status", "nonsense", code=2)
+
+
+@test
+def status_of_what_is_no_velour_fog():
+    frontend = Frontend([["127.0.0.1:1"]], ready=False)
+    with subprocess.Popen(["python3", "-c", "import http.server as h, sys; s = h.HTTPServer(('127.0.0.1', 0), "
+                           "h.SimpleHTTPRequestHandler); print(s.server_port, flush=True); s.serve_forever()"],
+                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=scope().directory()) as server:
+        try:
+            _, complaint = run("status", f"127.0.0.1:{int(server.stdout.readline())}", code=3)
+        finally:
+            server.kill()
+    check("is no Velour Fog" in complaint, complaint)
+    said, _ = run("status", name(frontend), code=1)
+    check("No node of the partition 0 of 1 is ready" in said, said)
+
+
+@test
+def status_as_json():
+    groups = clusters(2, 1)
+    frontend = Frontend(groups)
+    said, _ = run("status", "--json", name(frontend))
+    if not shutil.which("jq"):
+        raise Skip("jq is not on this machine")
+    checked = subprocess.run(["jq", "-e", "."], input=said.encode(), stdout=subprocess.DEVNULL, check=False)
+    equal(checked.returncode, 0, "the exit code of jq")
+    seen = json.loads(said)
+    equal((seen["well"], seen["problems"], seen["asked"]), (True, [], name(frontend)), "the head of it")
+    equal(seen["frontend"]["role"], "frontend", "the front-end's own status")
+    until(lambda: run("status", "--json", name(frontend))[0].count('"requests_per_second"') == 2, 5,
+          "it is known what was measured")
+    seen = json.loads(run("status", "--json", name(frontend))[0])
+    members = [part["members"] for part in seen["partitions"]]
+    equal([[member["address"] for member in part] for part in members], [[name(group[0])] for group in groups],
+          "the addresses")
+    for part in members:
+        equal((part[0]["state"], part[0]["status"]["ready"], part[0]["clock_skew_seconds"]), ("ready", True, 0),
+              "a member")
+        check(part[0]["requests_per_second"] >= 0, part[0]["requests_per_second"])
+    groups[1][0].kill()
+    groups[1][0].process.wait()
+    seen = json.loads(run("status", "--json", name(frontend), code=1)[0])
+    equal((seen["well"], seen["partitions"][1]["members"][0]["state"]), (False, "down"), "with one down")
+    check(seen["problem_count"] == len(seen["problems"]) > 0, seen["problems"])
+
+
+@test
+def colours_are_for_terminals():
+    node = Node()
+    plain, _ = run("status", name(node))
+    check("\x1b" not in plain, plain)
+    code, seen = on_terminal("status", name(node))
+    equal(code, 0, "the exit code")
+    check("\x1b[32mready\x1b[0m" in seen and "\x1b[1;32mAll is well\x1b[0m" in seen, repr(seen))
+    equal(re.sub(r"\x1b\[[0-9;]*m", "", seen).replace("\r\n", "\n").splitlines()[0], plain.splitlines()[0],
+          "the first line without colours")
+    _, seen = on_terminal("status", name(node), env={"NO_COLOR": "1"})
+    check("\x1b" not in seen, repr(seen))
+
+
+@test
+def watch_goes_on_until_it_is_stopped():
+    nodes = cluster(2)
+    running = start("status", name(nodes[0]), "--watch", "--interval", "100ms")
+    said = b""
+    while said.count(b"All is well: 2 members, 2 ready.") < 3:
+        said += os.read(running.process.stdout.fileno(), 65536)
+    nodes[1].kill()
+    while b"1 down" not in said:
+        said += os.read(running.process.stdout.fileno(), 65536)
+    nodes[0].kill()  # who was asked; it goes on with whom it knows
+    while b"2 down" not in said:
+        said += os.read(running.process.stdout.fileno(), 65536)
+    running.process.send_signal(signal.SIGINT)
+    equal(end(running)[0], 1, "the exit code")
+
+
+@test
+def watch_ends_when_nobody_reads_it():
+    node = Node()
+    running = start("status", name(node), "--watch", "--interval", "50ms")
+    running.process.stdout.close()
+    running.process.wait(10 * SLOW)
+
+
+# --- diff
+
+def _diff(first, second, *options, code):
+    said, complaint = run("diff", name(first), name(second), *options, code=code)
+    equal(complaint, "", "stderr")
+    return said
+
+
+@test
+def diff_of_equals():
+    nodes = cluster(2)
+    for i in range(20):
+        nodes[0].put(f"k-{i}", b"x")
+    agree(nodes)
+    equal(_diff(*nodes, code=0), f"{name(nodes[0])} and {name(nodes[1])} hold the same, 20 records.\n", "what it says")
+
+
+@test
+def diff_names_exactly_what_differs():
+    left, right = Node(), Node()
+    for i in range(300):
+        left.put(f"same-{i}", b"x")
+    left.put("gone", b"x")
+    merge(right, records_of(left))
+    left.put("only-left", b"12345")
+    right.put("only-right%2F%C3%A4%20", b"")
+    left.put("both", b"one")
+    right.put("both", b"three")
+    right.delete("gone")
+    versions = {key: left.get(key).fog_version() for key in ("both", "only-left", "gone")}
+    right_versions = {"both": right.get("both").fog_version(), "right": right.get("only-right%2F%C3%A4%20").fog_version()}
+    lines = _diff(left, right, code=1).splitlines()
+    equal(lines[:2], [f"--- {name(left)}", f"+++ {name(right)}"], "the first lines")
+    equal(lines[-1], "4 keys differ.", "the last line")
+    deleted = next(line for line in lines if line.startswith("+ gone"))
+    check(re.fullmatch(r"\+ gone  deleted, version \d{16}", deleted), deleted)
+    equal(sorted(lines[2:-1]), sorted([
+        f"- both  3 bytes, version {versions['both']}", f"+ both  5 bytes, version {right_versions['both']}",
+        f"- only-left  5 bytes, version {versions['only-left']}", "+ only-left  absent",
+        "- only-right/%C3%A4%20  absent",
+        f"+ only-right/%C3%A4%20  0 bytes, version {right_versions['right']}",
+        f"- gone  1 bytes, version {versions['gone']}", deleted]), "the keys")
+
+
+@test
+def diff_has_a_limit():
+    left, right = Node(), Node()
+    for i in range(50):
+        left.put(f"k-{i}", b"x")
+    said = _diff(left, right, "--limit", "7", code=1)
+    equal(said.count("absent"), 7, "the keys that are named")
+    check(said.endswith("7 keys differ, and perhaps more (--limit).\n"), said)
+    said = _diff(left, right, code=1)
+    equal(said.count("absent"), 50, "the keys that are named")
+    check(said.endswith("50 keys differ.\n"), said)
+
+
+@test
+def diff_does_not_name_what_is_on_its_way():
+    left, right = Node(), Node()
+    left.put("lasting", b"x")
+    done = [False]
+
+    def write():
+        with left.connect() as connection:
+            count = 0
+            while not done[0]:
+                connection.ask("PUT", f"/moving-{count % 20}", b"%d" % count)
+                count += 1
+
+    writer = Background(write)
+    until(lambda: left.get("moving-19").status == 200, 10, "it is being written")
+    try:
+        said = _diff(left, right, code=1)
+    finally:
+        done[0] = True
+    writer.result()
+    check("- lasting  1 bytes" in said and "moving-" not in said, said)
+    check(re.search(r"^Writes are under way: \d+ more keys were not the same just now\.$", said, re.M), said)
+
+
+@test
+def diff_with_who_does_not_answer():
+    left, right = Node(), Node()
+    right.signal(signal.SIGSTOP)
+    said, complaint = run("diff", name(left), name(right), code=3)
+    right.signal(signal.SIGCONT)
+    equal((said, complaint), ("", f"velour-fog: {name(right)} does not answer.\n"), "what it says")
+
+
+@test
+def diff_is_of_nodes():
+    groups = clusters(1, 1)
+    frontend = Frontend(groups)
+    _, complaint = run("diff", name(groups[0][0]), name(frontend), code=3)
+    check("answers to /-/digest with 404: Only nodes have that" in complaint, complaint)
+    run("diff", name(frontend), code=2)

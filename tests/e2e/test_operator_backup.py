@@ -1,0 +1,374 @@
+"""`velour-fog backup` and `velour-fog restore`."""
+
+import os
+import random
+import re
+import signal
+
+from backup import ODD_KEYS, digest_of, keys_of, merge, records_of
+from client import MIB, curl
+from cluster import status
+from command import end, file_limit, name, on_terminal, run, size, start, watch_memory
+from frontend import Frontend, clusters, partition_of
+from harness import check, equal, scope, test, until
+from node import Node, free_port
+
+HEAD_BYTES = 36  # of a frame
+
+
+def _file(called="backup"):
+    return os.path.join(scope().directory(), called)
+
+
+def _everything(store):
+    """Every kind of record; what each key then is: (status, body, type)."""
+    wanted = {}
+    for at, key in enumerate(ODD_KEYS):
+        store.put(key, b"%d" % at, "Content-Type: text/x-%d" % at)
+        wanted[key] = (200, b"%d" % at, f"text/x-{at}")
+    for at in range(200):
+        store.put(f"k-{at}", b"v-%d" % at)
+        wanted[f"k-{at}"] = (200, b"v-%d" % at, "application/octet-stream")
+    for at in range(0, 200, 5):
+        store.delete(f"k-{at}")
+        wanted[f"k-{at}"] = (204, b"", "")
+    store.put("empty", b"")
+    wanted["empty"] = (200, b"", "application/octet-stream")
+    store.put("lasting", b"ttl", "Fog-TTL: 3600")
+    wanted["lasting"] = (200, b"ttl", "application/octet-stream")
+    return wanted
+
+
+def _check(store, wanted):
+    with store.connect() as connection:
+        for key, (status, body, kind) in wanted.items():
+            reply = connection.ask("GET", "/" + key)
+            equal((reply.status, reply.body, reply.kind() if status == 200 else ""), (status, body, kind), f"/{key}")
+        check(3000 < int(connection.ask("GET", "/lasting").header("fog-ttl")) <= 3600, "the time to live")
+
+
+def _fill(store, bytes_, value_bytes=100_000):
+    value = random.randbytes(value_bytes)
+    with store.connect() as connection:
+        for at in range(bytes_ // value_bytes):
+            equal(connection.ask("PUT", f"/fill-{at}", value).status, 200, "a write")
+
+
+@test
+def all_that_there_is_comes_back():
+    node, other = Node(), Node()
+    wanted = _everything(node)
+    said, complaint = run("backup", name(node), _file())
+    equal(complaint, "", "stderr")
+    check(re.fullmatch(r"Done: \d+ records of 1 partition are in \S+, \d+\.\d MB; \d+\.\d s\n", said), said)
+    check(not os.path.exists(_file("backup.part")), "FILE.part is still there")
+    said, complaint = run("restore", name(other), _file())
+    equal(complaint, "", "stderr")
+    records = len(wanted)
+    check(said.startswith(f"Done: {records} records of {_file()} were given to 1 partition, {records} of them were new;"),
+          said)
+    _check(other, wanted)
+    equal(digest_of(other), digest_of(node), "the digest of it all")
+    said, _ = run("restore", name(other), _file())
+    check(", 0 of them were new;" in said, said)
+
+
+@test
+def from_two_partitions_to_three_and_one():
+    frontend, other = Frontend(clusters(2, 2)), Frontend(clusters(3, 1))
+    wanted = _everything(frontend)
+    said, _ = run("backup", name(frontend), _file())
+    check(f"Done: {len(wanted)} records of 2 partitions are in " in said, said)
+    said, _ = run("restore", name(other), _file())
+    check(f"Done: {len(wanted)} records of {_file()} were given to 3 partitions, {len(wanted)} of them were new;" in said,
+          said)
+    _check(other, wanted)
+    node = Node()
+    run("restore", name(node), _file())
+    _check(node, wanted)
+
+
+@test
+def a_delete_that_is_newer_stays():
+    node, other = Node(), Node()
+    node.put("k", b"old")
+    merge(other, records_of(node))
+    run("backup", name(node), _file())
+    other.delete("k")
+    run("restore", name(other), _file())
+    equal(other.get("k").status, 204, "the status")
+
+
+@test
+def curl_reads_what_backup_wrote_and_the_other_way_round():
+    node, other, third = Node(), Node(), Node()
+    wanted = _everything(node)
+    run("backup", name(node), _file())
+    done = curl("-T", _file(), other.url("/-/merge"))
+    equal(done.stdout, b"%d records were read, %d of them were new here.\n" % (len(wanted), len(wanted)), "the answer")
+    _check(other, wanted)
+    curl("-o", _file("by-curl"), node.url("/-/records"))
+    said, _ = run("restore", name(third), _file("by-curl"))
+    check(f"{len(wanted)} of them were new;" in said, said)
+    _check(third, wanted)
+
+
+@test
+def one_partition_alone():
+    groups = clusters(2, 1)
+    frontend = Frontend(groups)
+    wanted = _everything(frontend)
+    mine = sum(partition_of(key, 2) == 1 for key in wanted)
+    said, _ = run("backup", name(groups[1][0]), _file())
+    check(f"Done: {mine} records of partition 1 of 2 are in " in said, said)
+    run("backup", name(frontend), _file("all"))
+    target = Node("--partition", "1/2")
+    said, _ = run("restore", name(target), _file("all"))
+    check(f"Done: {mine} records of {_file('all')} were given to partition 1 of 2, {mine} of them were new;" in said, said)
+    check(f"\n{len(wanted) - mine} records are of other partitions, and were left out:" in said, said)
+    equal(len(keys_of(target)), len(keys_of(groups[1][0])), "keys")
+    run("restore", name(groups[1][0]), _file())
+
+
+@test
+def nothing_at_all():
+    node, other = Node(), Node()
+    run("backup", name(node), _file())
+    said, _ = run("restore", name(other), _file())
+    check(said.startswith("Done: 0 records"), said)
+
+
+@test(alone=True)
+def values_of_64_mib_in_bounded_memory():
+    node, other = Node(), Node()
+    values = {f"large-{i}": random.randbytes(64 * MIB) for i in range(2)}
+    for key, value in values.items():
+        node.put(key, value)
+    running = start("backup", name(node), _file())
+    watch_memory(running, 110 * MIB)
+    equal(end(running)[0], 0, "the exit code of backup")
+    running = start("restore", name(other), _file())
+    watch_memory(running, 250 * MIB)
+    equal(end(running)[0], 0, "the exit code of restore")
+    for key, value in values.items():
+        check(other.get(key).body == value, f"{key} is another value")
+
+
+# --- broken off
+
+def _halfway(path, *words):
+    """A backup that was killed in the middle of a partition."""
+    running = start(*words)
+    until(lambda: size(path) >= 3 * MIB or running.process.poll() is not None, 20, "some of it is there")
+    running.process.kill()
+    running.process.wait()
+    equal(running.process.returncode, -signal.SIGKILL, f"the exit code ({end(running)})")
+    check(not os.path.exists(path.removesuffix(".part")), "the file is there")
+
+
+@test
+def a_backup_that_was_killed_goes_on():
+    groups = clusters(2, 1)
+    frontend, other = Frontend(groups), Frontend(clusters(2, 1))
+    wanted = _everything(frontend)
+    _fill(frontend, 6_000_000)
+    words = ["backup", name(frontend), _file(), "--resume", "--rate", "4M"]
+    _halfway(_file("backup.part"), *words)
+    kept = size(_file("backup.part"))
+    said, _ = run(*words[:-2])
+    going_on = re.match(r"Going on with \S+\.part behind (\d+) records, (\d+\.\d) MB of 2 partitions\n", said)
+    check(going_on and float(going_on.group(2)) * 1e6 > kept - 1.2 * MIB, said)
+    run("restore", name(other), _file())
+    _check(other, wanted)
+    equal(sum(len(keys_of(group[0])) for group in other.clusters), sum(len(keys_of(group[0])) for group in groups), "keys")
+
+
+@test
+def a_backup_goes_on_at_any_byte():
+    node = Node()
+    _everything(node)
+    run("backup", name(node), _file())
+    with open(_file(), "rb") as file:
+        whole = file.read()
+    for _ in range(8):
+        with open(_file("backup.part"), "wb") as file:
+            file.write(whole[:random.randrange(len(whole))])
+        said, _ = run("backup", "--resume", name(node), _file())
+        check("Done: " in said, said)
+        with open(_file(), "rb") as file:
+            check(sorted(re.findall(rb"v-\d+", file.read())) == sorted(re.findall(rb"v-\d+", whole)), "it differs")
+        run("restore", name(node), _file())
+
+
+@test
+def a_part_of_another_store_is_not_gone_on_with():
+    node, frontend = Node(), Frontend(clusters(2, 1))
+    node.put("k", b"x")
+    run("backup", name(node), _file())
+    os.rename(_file(), _file("backup.part"))
+    _, complaint = run("backup", "--resume", name(frontend), _file(), code=1)
+    check("is not of this store" in complaint, complaint)
+    with open(_file("backup.part"), "wb") as file:
+        file.write(b"something else altogether, that is longer than a frame")
+    _, complaint = run("backup", "--resume", name(node), _file(), code=1)
+    check("is not of this store" in complaint, complaint)
+    run("backup", name(node), _file())
+
+
+@test
+def a_backup_that_is_stopped_says_how_to_go_on():
+    node = Node()
+    _fill(node, 6_000_000)
+    running = start("backup", name(node), _file(), "--rate", "1M")
+    until(lambda: size(_file("backup.part")) > MIB, 20, "some of it is there")
+    running.process.send_signal(signal.SIGINT)
+    code, said = end(running)
+    equal(code, 1, "the exit code")
+    check(said.endswith(f"velour-fog: Stopped. What was saved so far stays in {_file()}.part; --resume goes on.\n"), said)
+    run("backup", name(node), _file(), "--resume")
+
+
+@test
+def a_backup_goes_on_with_another_node():
+    groups = clusters(1, 2)
+    frontend = Frontend(groups)
+    wanted = _everything(frontend)
+    _fill(frontend, 6_000_000)
+    running = start("backup", name(frontend), _file(), "--rate", "4M")
+    until(lambda: size(_file("backup.part")) > MIB, 20, "some of it is there")
+    max(groups[0], key=lambda node: status(node)["bytes"]["sent"]).kill()  # whom it reads from
+    code, said = end(running)
+    equal(code, 0, f"the exit code ({said})")
+    other = Node()
+    run("restore", name(other), _file())
+    _check(other, wanted)
+
+
+@test
+def a_restore_that_was_killed_goes_on():
+    node, frontend = Node(), Frontend(clusters(2, 1))
+    wanted = _everything(node)
+    _fill(node, 8_000_000)
+    run("backup", name(node), _file())
+    words = ["restore", name(frontend), _file(), "--resume"]
+    running = start(*words, "--rate", "2M")
+    until(lambda: os.path.exists(_file("backup.progress")) or running.process.poll() is not None, 20, "it is noted")
+    running.process.kill()
+    running.process.wait()
+    equal(running.process.returncode, -signal.SIGKILL, f"the exit code ({end(running)})")
+    said, _ = run(*words)
+    found = re.match(r"Going on behind (\d+) records, (\d+\.\d) MB\nDone: (\d+) records ", said)
+    check(found and int(found.group(1)) > 0 and float(found.group(2)) > 1, said)
+    equal(int(found.group(1)) + int(found.group(3)), len(wanted) + 80, "all records")
+    check(not os.path.exists(_file("backup.progress")), "FILE.progress is still there")
+    _check(frontend, wanted)
+    equal(sum(len(keys_of(group[0])) for group in frontend.clusters), len(keys_of(node)), "keys")
+
+
+@test
+def progress_of_another_restore_is_refused():
+    node = Node()
+    _everything(node)
+    run("backup", name(node), _file())
+    with open(_file("backup.progress"), "w", encoding="ascii") as file:
+        file.write(f"velour-fog restore 1\nof 0000000000000001 5\nto {name(node)}\nat 0 0 0 0 0000000000000000\n")
+    _, complaint = run("restore", "--resume", name(node), _file(), code=1)
+    check("is of another backup or another store" in complaint, complaint)
+    run("restore", name(node), _file())
+
+
+# --- damaged files, full disks
+
+def _damaged(path, node):
+    """What restore says of it; nothing of it may be restored."""
+    said, complaint = run("restore", name(node), path, code=1)
+    equal(said, "", "stdout")
+    found = re.match(rf"velour-fog: {re.escape(path)} is damaged at byte (\d+): ([^.]+)\. Nothing was restored\.", complaint)
+    check(found, complaint)
+    equal(keys_of(node), [], "what was restored")
+    return int(found.group(1)), found.group(2)
+
+
+@test
+def a_damaged_file_changes_nothing():
+    node, other = Node(), Node()
+    _everything(node)
+    run("backup", name(node), _file())
+    with open(_file(), "rb") as file:
+        whole = file.read()
+    for at in (0, 1, 20, HEAD_BYTES, HEAD_BYTES + 25, 300, len(whole) // 2, len(whole) - 150, len(whole) - 60,
+               len(whole) - 1):
+        with open(_file("bad"), "wb") as file:
+            file.write(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1:])
+        seen, _ = _damaged(_file("bad"), other)
+        check(0 <= seen <= at, f"byte {at} was damaged, and byte {seen} is told")
+    for at in (0, 5, HEAD_BYTES, 400, len(whole) // 2, len(whole) - 1):
+        with open(_file("bad"), "wb") as file:
+            file.write(whole[:at])
+        seen, why = _damaged(_file("bad"), other)
+        check(seen <= at and ("cut off" in why or "empty" in why), f"cut at {at}: byte {seen}, {why}")
+    with open(_file("bad"), "wb") as file:
+        file.write(whole + b"more than there should be, by far more than a frame")
+    equal(_damaged(_file("bad"), other)[0], len(whole), "where it is damaged")
+
+
+@test
+def files_that_are_not_there():
+    node = Node()
+    _, complaint = run("restore", name(node), _file("nothing"), code=1)
+    equal(complaint, f"velour-fog: Cannot read {_file('nothing')}: No such file or directory.\n", "stderr")
+    _, complaint = run("backup", name(node), "/no/such/directory/file", code=1)
+    check("Cannot write /no/such/directory/file.part: No such file or directory." in complaint, complaint)
+    nobody = f"127.0.0.1:{free_port()}"
+    run("restore", nobody, _file(), code=3)
+    run("backup", nobody, _file(), code=3)
+
+
+@test
+def a_full_disk_is_told():
+    node = Node()
+    _fill(node, 6_000_000)
+    running = start("backup", name(node), _file(), preexec_fn=file_limit(2 * MIB))
+    code, said = end(running)
+    equal(code, 1, "the exit code")
+    check(f"Cannot write {_file()}.part: File too large. What is there stays; make room, and go on with --resume." in said,
+          said)
+    check(0 < size(_file("backup.part")) <= 2 * MIB and not os.path.exists(_file()), "what is there")
+    said, _ = run("backup", name(node), _file(), "--resume")
+    check(said.startswith("Going on with "), said)
+    run("restore", name(node), _file())
+
+
+@test
+def a_store_without_room_is_told():
+    node, small = Node(), Node("--memory-max", "16M")
+    _fill(node, 20_000_000)
+    run("backup", name(node), _file())
+    _, complaint = run("restore", name(small), _file(), code=1)
+    check("partition 0 answers with 507" in complaint, complaint)
+
+
+# --- what it looks like
+
+@test
+def a_bar_on_a_terminal():
+    node = Node()
+    _fill(node, 3_000_000)
+    code, seen = on_terminal("backup", name(node), _file(), "--rate", "3M")
+    equal(code, 0, "the exit code")
+    check(re.search(r"\rbackup: \[#+-+\] \d+\.\d %, \d+\.\d MB, \d+\.\d MB/s, \d+ s left\x1b\[K", seen),
+          repr(seen))
+    check(seen.count("\n") == 2 and "\nDone: 30 records" in seen, repr(seen))
+    code, seen = on_terminal("restore", name(node), _file(), "--rate", "3M")
+    equal(code, 0, "the exit code")
+    check(re.search(r"\rrestore: \[#+-+\] \d+\.\d %, 0 new, \d+\.\d MB, \d+\.\d MB/s, \d+ s left\x1b\[K", seen), repr(seen))
+
+
+@test
+def lines_elsewhere():
+    node = Node()
+    _fill(node, 3_000_000)
+    said, _ = run("backup", name(node), _file(), "--rate", "1M")
+    lines = said.splitlines()
+    check(len(lines) >= 3 and all(re.match(r"backup: \d+\.\d %, partition 0 of 1, \d+ records, ", line) for line in lines[:-1]), said)
+    check("\x1b" not in said and "\r" not in said and "[" not in said, said)
