@@ -422,13 +422,16 @@ static void goodbye(struct cluster *cluster)
     }
 }
 
-/* Whether the member answers, or did just now, so that its connection is worth another attempt. */
+/* Whether the member answers, or did just now, so that its connection is worth another attempt: who leaves as well has no use for it. */
 static bool peer_is_near(const struct peer *peer)
 {
     const struct cluster *cluster = peer->cluster;
     uint64_t now_us = cluster->loop->now_us;
-    return peer->up || (!member_is_down(cluster, peer->member) && now_us >= peer->quiet_us &&
-                        peer->answered_us > 0 && now_us <= peer->answered_us + CLUSTER_DEAD_US);
+    if (peer->up)
+        return true;
+    return peer->answered_us > 0 && now_us <= peer->answered_us + CLUSTER_DEAD_US &&
+           now_us >= peer->quiet_us && peer->member->phase != PHASE_LEAVING &&
+           !member_is_down(cluster, peer->member);
 }
 
 /* Whether all that hear us have heard the goodbye. */
