@@ -2,6 +2,7 @@
 #ifndef ROLE_INTAKE_H
 #define ROLE_INTAKE_H
 
+#include "data/route.h"
 #include "data/store.h"
 #include "data/wire.h"
 
@@ -15,8 +16,11 @@ struct intake {
     bool local;     /* the records are for this node to tell others (RECORD_LOCAL) */
     bool whole;     /* records are kept until the stream's end mark: a broken one changes nothing */
     bool copy;      /* of all that another member has: see store_adopt */
+    const struct route *route; /* NULL, or keys of other partitions than this are refused */
+    uint32_t partition;
     bool broken,
         full; /* it ends here: the bytes are no records (reader.reason), or the table has no room */
+    bool foreign;         /* the same: a key is of another partition */
     struct record **kept; /* each with a reference */
     unsigned kept_count, kept_room;
 };

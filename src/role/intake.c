@@ -18,8 +18,18 @@ void intake_free(struct intake *intake)
     wire_reader_free(&intake->reader);
 }
 
+static bool is_foreign(const struct intake *intake, const struct record *record)
+{
+    return intake->route && route_partition(intake->route, record_key(record)) != intake->partition;
+}
+
 static bool intake_record(struct intake *intake, struct record *record, uint64_t now_us)
 {
+    if (is_foreign(intake, record)) {
+        record_release(store_heap(intake->store), record);
+        intake->foreign = true;
+        return false;
+    }
     struct store_key key = store_key(intake->store, record_key(record));
     record->flags |= intake->local ? RECORD_LOCAL : 0;
     intake->shard = key.shard;

@@ -11,7 +11,7 @@ struct merge {
 };
 
 /* What members send is theirs to tell the others; what anybody else sends is for this node to tell. Members also may send values
- * beyond this node's --value-max, since all must have the same. What a member sends is taken whole or not at all. */
+ * beyond this node's --value-max, since all must have the same. All members are of one partition, which hellos make sure of. What a member sends is taken whole or not at all. */
 int merge_start(struct node *node, struct request *request)
 {
     struct merge *merge = malloc(sizeof *merge);
@@ -21,6 +21,8 @@ int merge_start(struct node *node, struct request *request)
     intake_init(&merge->intake, node->store,
                 member ? RECORD_VALUE_BYTES_MAX : node->config.value_max, !member);
     merge->intake.whole = member;
+    merge->intake.route = member ? NULL : node->route;
+    merge->intake.partition = node->config.partition;
     request->service_data = merge;
     return 0;
 }
@@ -79,6 +81,9 @@ static void merge_check(struct node *node, struct request *request)
         merge_refuse(node, request, 400, merge->intake.reader.reason);
     else if (merge->intake.full)
         merge_refuse(node, request, 507, "this node is out of memory (--memory-max)");
+    else if (merge->intake.foreign)
+        merge_refuse(node, request, 421,
+                     "the key of a record belongs to another partition than this node's");
 }
 
 void merge_filled(struct node *node, struct request *request, size_t bytes)

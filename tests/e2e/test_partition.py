@@ -55,6 +55,25 @@ def every_method_is_refused():
 
 
 @test
+def records_of_another_partition_are_not_merged():
+    whole = Node()
+    for i in range(40):
+        whole.put(f"key-{i}", b"v")
+    node, other = Node("--partition", "0/2"), Node("--partition", "1/2")
+    records = whole.call("GET", "/-/records").body
+    answer = node.call("POST", "/-/merge", records)
+    equal(answer.status, 421, "the status")
+    check(b"belongs to another partition than this node's" in answer.body, f"the sentence: {answer.body}")
+    kept = node.call("GET", "/-/keys").body.decode().split()
+    equal([key for key in kept if _partition(key, 2) != 0], [], "keys of the other partition")
+    for key in (f"key-{i}" for i in range(40)):
+        if _partition(key, 2) == 1:
+            other.put(key, b"v")
+    answer = other.call("POST", "/-/merge", other.call("GET", "/-/records").body)
+    equal(answer.status, 200, "the status of what is its own")
+
+
+@test
 def the_connection_goes_on():
     node, mine, other = Node("--partition", "1/2"), _key_of(1, 2), _key_of(0, 2)
     with node.connect() as connection:

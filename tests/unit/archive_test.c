@@ -190,7 +190,7 @@ static void test_parts_that_are_moved(void **state)
     static char bytes[FILE_BYTES_MAX], other[FILE_BYTES_MAX];
     struct archive_reader reader;
     struct record *record;
-    uint64_t marks[3];
+    uint64_t marks[3] = {0};
     unsigned count = 0;
     write_file();
     size_t len = load(path, bytes);
