@@ -393,11 +393,12 @@ static bool others_have_all(struct cluster *cluster)
         struct peer *peer = member->peer;
         if (!peer || member->phase == PHASE_LEAVING)
             continue;
-        if (!peer->up) { /* it may be about to come up */
+        if (!peer->up) { /* it may be about to come up; that is all there is to hope for when nobody else has everything */
+            bool alive = !member_is_down(cluster, member);
             uint64_t since_us =
                 peer->answered_us > cluster->leave_us ? peer->answered_us : cluster->leave_us;
-            done = done && (member_is_down(cluster, member) ||
-                            cluster->loop->now_us > since_us + CLUSTER_DEAD_US);
+            someone = someone || alive;
+            done = done && (!alive || cluster->loop->now_us > since_us + CLUSTER_DEAD_US);
             continue;
         }
         someone = true;

@@ -194,6 +194,13 @@ static void mend_clock(struct sim_cluster *cluster, struct sim_node *node)
     io_sim_step(&node->process.io, (int64_t)(right_us - io_sim_wall_us(&node->process.io)));
 }
 
+/* What was there until now is not forgotten: it may have kept a goodbye from being heard. */
+static void end_by(uint64_t *until_us, uint64_t now_us)
+{
+    if (*until_us > now_us)
+        *until_us = now_us;
+}
+
 /* No faults any more; who is down comes back, save some who stay away. */
 static void calm(struct sim_cluster *cluster)
 {
@@ -206,8 +213,10 @@ static void calm(struct sim_cluster *cluster)
     cluster_clients_leave(cluster);
     for (unsigned i = 0; i < cluster->node_count; i++) {
         struct sim_node *node = &cluster->nodes[i];
-        memset(node->cut_us, 0, sizeof node->cut_us);
-        memset(node->slow_us, 0, sizeof node->slow_us);
+        for (unsigned j = 0; j < cluster->node_count; j++) {
+            end_by(&node->cut_us[j], world->now_us);
+            end_by(&node->slow_us[j], world->now_us);
+        }
         if (node->running)
             mend_clock(cluster, node);
         if (node->running && !cluster->push_alone)
