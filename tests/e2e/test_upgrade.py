@@ -79,7 +79,7 @@ def a_later_protocol_is_told_so_when_it_asks():
         equal((reply.status, reply.body.decode()), (409, SENTENCE + "\n"), "the answer to a later protocol")
     equal(node.call("POST", "/-/members", _hello("127.0.0.1:1", 1, phase="dancing")).status, 400, "the status of what makes no sense")
     equal(list(members(node)), [node.address], "the members")
-    check(node.count_log("event=member-refused .*different protocols") >= 1, node.tail())
+    node.wait_log("event=member-refused .*different protocols", 5, "line on the protocol")
 
 
 @test
