@@ -48,7 +48,7 @@ static const char usage[] =
     "  curl -X DELETE HOST:PORT/KEY              deletes it\n"
     "\n"
     "  /-/status    figures as JSON            /-/metrics   for Prometheus\n"
-    "  /-/history   the last minutes\n"
+    "  /-/history   the last minutes           /-/keys      keys (?limit=N&prefix=)\n"
     "  /-/healthy   200 as long as it runs     /-/ready     200 as long as it serves\n"
     "  /            this; a page for browsers\n";
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 
+from command import Running
 from client import MIB, Connection, refusal, request
 from frontend import Frontend, address, clusters, key_of, partition_of
 from harness import BINARY, SLOW, Background, Failure, brief, check, equal, scope, test, until
@@ -314,25 +315,8 @@ def _start(old, new, *options):
     process = subprocess.Popen([BINARY, "reshard", *_words("--from", old), *_words("--to", new), *options],
                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                env=environment())
-    scope().nodes.append(_Process(process))
+    scope().nodes.append(Running(process))
     return process
-
-
-class _Process:
-    """Of a test's scope: ended with it."""
-
-    def __init__(self, process):
-        self.process = process
-
-    def kill(self):
-        """When the test takes too long."""
-        self.process.kill()
-
-    def finish(self):
-        """As of a node."""
-        self.process.kill()
-        self.process.wait()
-        return []
 
 
 def _fill(port, numbers, headers_of, depth=100):
