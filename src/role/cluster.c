@@ -160,10 +160,21 @@ static void tell_down(const struct peer *peer, const char *why)
               address, (unsigned long long)peer->member->id, why, address);
 }
 
+/* For who leaves: what came from a member that has gone may be nowhere else, so somebody has to be seen to have everything from here on. */
+static void nobody_has_all(struct cluster *cluster)
+{
+    for (unsigned i = 1; i < cluster->members.count; i++)
+        if (cluster->members.list[i]->peer)
+            push_forget(cluster->members.list[i]->peer);
+}
+
 void peer_down(struct peer *peer, const char *why)
 {
-    if (peer->up)
+    if (peer->up) {
         tell_down(peer, why);
+        if (peer->cluster->leaving)
+            nobody_has_all(peer->cluster);
+    }
     peer->up = peer->agrees = peer->knows_us = false;
     peer->gather_checked = false;
     push_stop(peer);
@@ -302,6 +313,8 @@ static void cluster_drop_peers(struct cluster *cluster)
             continue;
         peer_destroy(member->peer);
         cluster->departed_us = cluster->loop->now_us;
+        if (cluster->leaving)
+            nobody_has_all(cluster);
     }
     uint64_t keep_us = cluster->config->forget_us > KEEP_S_MIN * 1000000ULL
                            ? cluster->config->forget_us
@@ -375,10 +388,7 @@ void cluster_leave(struct cluster *cluster)
     cluster->leaving = true;
     cluster->leave_us = cluster->loop->now_us;
     self_of(cluster)->phase = PHASE_LEAVING;
-    /* What came from members that have left since may be nowhere else: so somebody has to be seen to have everything from here on. */
-    for (unsigned i = 1; i < cluster->members.count; i++)
-        if (cluster->members.list[i]->peer)
-            push_forget(cluster->members.list[i]->peer);
+    nobody_has_all(cluster);
     gather_end(cluster);
     cluster_hurry(cluster);
 }
