@@ -339,6 +339,7 @@ void repair_start(struct peer *peer);
 void repair_stop(struct peer *peer);
 bool repair_is_busy(const struct cluster *cluster, uint64_t with);
 void repair_lease(struct cluster *cluster, uint64_t with);
+void repair_unlease(struct cluster *cluster, uint64_t with); /* it asks nothing more */
 
 /* A hello has shown whether the tables are the same. */
 void repair_on_hello(struct peer *peer, bool same);
@@ -352,7 +353,8 @@ uint64_t cluster_agreed_us(const struct cluster *cluster, uint32_t shard);
 /* gather.c */
 
 void gather_tick(struct cluster *cluster);
-void gather_checked(struct peer *peer); /* a repair with it is complete */
+void gather_peer_up(struct cluster *cluster); /* a member answers: it may be one to copy from */
+void gather_checked(struct peer *peer);       /* a repair with it is complete */
 void gather_end(struct cluster *cluster);
 
 /* copies.c */

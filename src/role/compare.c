@@ -50,6 +50,8 @@ void cluster_reply_groups(struct cluster *cluster, struct request *request, uint
             differing[count++] = (char)group;
         else
             agreed_group(peer, group, told_before_us(cluster, CLUSTER_ANSWER_US));
+    if (count == 0 && peer->repair.step == REPAIR_IDLE)
+        repair_unlease(cluster, sender);
     reply_content(request, 200, slice_of(binary), (struct slice){differing, count});
 }
 

@@ -33,6 +33,12 @@ static bool may_serve(const struct member *member)
     return member->peer && member->peer->up && member->phase == PHASE_READY;
 }
 
+/* The next step is taken in this turn and not at the next tick. */
+static void gather_hurry(struct cluster *cluster)
+{
+    loop_timer_set(cluster->loop, &cluster->tick, cluster->loop->now_us);
+}
+
 /* One of the ready members, by chance; NULL when there is none. */
 static struct member *pick_donor(struct cluster *cluster)
 {
@@ -117,6 +123,8 @@ static void gather_stop_copying(struct cluster *cluster)
                                                : gather->copied ? 0
                                                                 : CLUSTER_TICK_US);
     gather->step = gather->copied ? GATHER_CHECKING : GATHER_WAITING;
+    if (gather->copied)
+        gather_hurry(cluster);
     if (gather->upstream)
         upstream_close(gather->upstream, 0);
 }
@@ -294,7 +302,13 @@ void gather_checked(struct peer *peer)
     if (peer->cluster->gather.step != GATHER_CHECKING || peer->gather_checked)
         return;
     peer->gather_checked = true;
-    loop_timer_set(peer->cluster->loop, &peer->cluster->tick, peer->cluster->loop->now_us);
+    gather_hurry(peer->cluster);
+}
+
+void gather_peer_up(struct cluster *cluster)
+{
+    if (cluster->gather.step == GATHER_WAITING)
+        gather_hurry(cluster);
 }
 
 static bool donor_is_down(const struct cluster *cluster)

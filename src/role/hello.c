@@ -442,6 +442,7 @@ static void peer_up(struct peer *peer)
               address_format(&peer->member->address, address),
               (unsigned long long)peer->member->id);
     push_start(peer);
+    gather_peer_up(peer->cluster);
 }
 
 static void told_no(struct peer *peer, unsigned status, struct slice body)

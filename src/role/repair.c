@@ -84,7 +84,7 @@ void repair_lease(struct cluster *cluster, uint64_t with)
     cluster->repairing_until_us = cluster->loop->now_us + REPAIR_LEASE_US;
 }
 
-static void repair_unlease(struct cluster *cluster, uint64_t with)
+void repair_unlease(struct cluster *cluster, uint64_t with)
 {
     if (cluster->repairing_with == with)
         cluster->repairing_until_us = 0;
@@ -145,6 +145,7 @@ void repair_stop(struct peer *peer)
 {
     bool busy = peer->repair.step != REPAIR_IDLE;
     repair_end(peer, false);
+    repair_unlease(peer->cluster, peer->member->id);
     if (busy && peer->bulk)
         upstream_close(peer->bulk, 0);
 }
