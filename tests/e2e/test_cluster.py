@@ -181,6 +181,17 @@ def nonsense_from_a_member_is_refused_whole_and_counted():
 
 
 @test
+def one_repair_at_a_time_and_none_is_waited_for_that_is_over():
+    nodes = cluster(3)
+    same, other = bytes(1024), b"x" * 1024
+    first, second = ((f"Fog-From: {number(node)}",) for node in nodes[1:])
+    equal(nodes[0].call("POST", "/-/digest", same, first).line(), nodes[0].call("POST", "/-/digest", same, second).line(),
+          "the answer to the second one, after the first one found no difference")
+    equal(len(nodes[0].call("POST", "/-/digest", other, first).body), 128, "groups that differ")
+    equal(nodes[0].call("POST", "/-/digest", same, second).status, 503, "the answer while the first one has more to ask")
+
+
+@test
 def strangers_are_not_taken_for_members():
     node = Node()
     node.put("a", b"1")
