@@ -22,6 +22,8 @@
 enum {
     BACKLOG = 4096,       /* the kernel cuts it to net.core.somaxconn */
     EVENTS_MAX = 512,     /* of one epoll_wait */
+    /* That the kernel holds of a reply beyond what the client's window takes: without it, megabytes for each slow one. */
+    UNSENT_BYTES = 64 * 1024,
     LISTEN_FDS_START = 3, /* sd_listen_fds(3) */
 };
 
@@ -167,6 +169,7 @@ static int epoll_accept(struct io *io, int listener, struct address *peer)
         return errno == EINTR ? -ECONNABORTED : -errno;
     address_of_socket(&from, peer);
     socket_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    socket_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_BYTES);
     return fd;
 }
 
