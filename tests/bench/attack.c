@@ -34,7 +34,7 @@
 
 enum {
     connections_max = 100000,
-    source_connections = 20000, /* from one address: there are 28,000 ports */
+    source_connections = 10000, /* from one address: of its 28,000 ports the kernel finds half quickly */
     opens_per_turn = 64,
     events_max = 256,
     inbox_bytes = 256 * 1024,
@@ -100,7 +100,7 @@ struct attack {
     char *filling, *inbox, *texts;
     char (*keys)[key_bytes];
     uint64_t now_ns, start_ns, beat_ns, next_value_ns, next_wake_ns;
-    size_t open_cursor, beat_cursor, value_cursor, key_cursor, connected;
+    size_t open_cursor, beat_cursor, value_cursor, key_cursor, open, connected;
     bool ready, stopped;
     struct tally tally;
 };
@@ -153,6 +153,7 @@ static void conn_close(struct attack *attack, struct conn *conn)
     if (conn->fd < 0)
         return;
     close(conn->fd);
+    attack->open--;
     attack->connected -= conn->connected;
     conn->fd = -1;
     conn->connected = false;
@@ -197,6 +198,7 @@ static bool conn_open(struct attack *attack, struct conn *conn)
         return false;
     }
     attack->tally.opened++;
+    attack->open++;
     conn_watch(attack, conn, EPOLL_CTL_ADD);
     return true;
 }
@@ -522,7 +524,7 @@ static void attack_open(struct attack *attack)
     if (attack->tally.opened + attack->tally.failed + count / 10 < allowed) /* no burst later on */
         attack->start_ns = attack->now_ns - (attack->tally.opened + attack->tally.failed) *
                                                 ns_per_second / attack->options.rate;
-    for (uint64_t i = 0; i < count && opened < opens_per_turn &&
+    for (uint64_t i = 0; i < count && attack->open < count && opened < opens_per_turn &&
                          attack->tally.opened + attack->tally.failed < allowed;
          i++) {
         struct conn *conn = &attack->conns[attack->open_cursor];
