@@ -20,11 +20,13 @@
 #include <unistd.h>
 
 enum {
-    BACKLOG = 4096,       /* the kernel cuts it to net.core.somaxconn */
-    EVENTS_MAX = 512,     /* of one epoll_wait */
-    UNSENT_BYTES_ALL = 64 * 1024 * 1024, /* of replies that the kernel holds beyond what clients' windows take, shared out */
-    UNSENT_BYTES_MIN = 32 * 1024,        /* of these for one client, however many there are */
-    LISTEN_FDS_START = 3, /* sd_listen_fds(3) */
+    BACKLOG = 4096,   /* the kernel cuts it to net.core.somaxconn */
+    EVENTS_MAX = 512, /* of one epoll_wait */
+    UNSENT_BYTES_ALL =
+        64 * 1024 *
+        1024, /* of replies that the kernel holds beyond what clients' windows take, shared out */
+    UNSENT_BYTES_MIN = 32 * 1024, /* of these for one client, however many there are */
+    LISTEN_FDS_START = 3,         /* sd_listen_fds(3) */
 };
 
 struct io_epoll {

@@ -34,7 +34,8 @@
 
 enum {
     connections_max = 100000,
-    source_connections = 10000, /* from one address: of its 28,000 ports the kernel finds half quickly */
+    source_connections =
+        10000, /* from one address: of its 28,000 ports the kernel finds half quickly */
     opens_per_turn = 64,
     events_max = 256,
     inbox_bytes = 256 * 1024,
@@ -80,7 +81,7 @@ struct conn {
     const char *head; /* what is to be sent: a head, then so many bytes of filling */
     size_t head_left;
     uint64_t filling_left;
-    uint64_t answers; /* heads that ended */
+    uint64_t answers;  /* heads that ended */
     unsigned end_seen; /* bytes of an empty line */
     char status;       /* the first digit of the last answer's */
     unsigned status_at;
@@ -208,7 +209,7 @@ static void conn_flush(struct attack *attack, struct conn *conn)
 {
     while (conn->fd >= 0 && conn->head_left + conn->filling_left > 0) {
         const char *from = conn->head_left ? conn->head : attack->filling;
-        size_t want = conn->head_left                         ? conn->head_left
+        size_t want = conn->head_left                      ? conn->head_left
                       : conn->filling_left < filling_bytes ? (size_t)conn->filling_left
                                                            : filling_bytes;
         ssize_t sent = send(conn->fd, from, want, MSG_NOSIGNAL);
@@ -398,11 +399,12 @@ static void collide_ask(struct attack *attack, struct conn *conn)
     for (unsigned i = 0; i < batch; i++) {
         const char *key = attack->keys[attack->key_cursor++ / 2 % attack->options.keys];
 
-        used += (size_t)snprintf(text + used, request_bytes_max - used,
-                                 attack->key_cursor % 2
-                                     ? "PUT /%.16s HTTP/1.1\r\nHost: fog\r\nContent-Length: 2\r\n\r\nab"
-                                     : "GET /%.16s HTTP/1.1\r\nHost: fog\r\n\r\n",
-                                 key);
+        used +=
+            (size_t)snprintf(text + used, request_bytes_max - used,
+                             attack->key_cursor % 2
+                                 ? "PUT /%.16s HTTP/1.1\r\nHost: fog\r\nContent-Length: 2\r\n\r\nab"
+                                 : "GET /%.16s HTTP/1.1\r\nHost: fog\r\n\r\n",
+                             key);
     }
     conn->answers = 0;
     conn_say(attack, conn, text, used, 0);
@@ -666,7 +668,8 @@ static void attack_print(const struct attack *attack)
 
 static const char usage[] =
     "usage: attack --port PORT --mode MODE [options]\n"
-    "  --mode MODE        slow-head, slow-body, slow-read: a byte, or 256 read, a second and connection\n"
+    "  --mode MODE        slow-head, slow-body, slow-read: a byte, or 256 read, a second and "
+    "connection\n"
     "                     flood: connections that ask nothing, opened again when they are closed\n"
     "                     wait: `Prefer: wait` on one key, asked again when it is answered\n"
     "                     collide: SET and GET of keys that hash alike without a seed\n"
