@@ -209,25 +209,56 @@ static void stream_body(struct relay *relay, struct slice bytes)
 
 /* Taking it */
 
+/* Takes the first line of *lines, with its end. Returns false when there is none. */
+static bool line_next(struct slice *lines, struct slice *line)
+{
+    if (lines->len == 0)
+        return false;
+    const char *end = memchr(lines->data, '\n', lines->len);
+    *line = (struct slice){lines->data, end ? (size_t)(end - lines->data) + 1 : lines->len};
+    lines->data += line->len;
+    lines->len -= line->len;
+    return true;
+}
+
+static bool line_has_name(struct slice line, struct slice name)
+{
+    return line.len > name.len && line.data[name.len] == ':' &&
+           slice_equal_nocase((struct slice){line.data, name.len}, name);
+}
+
+/* Whether a Connection field names that line's field as one that is about one connection alone (RFC 9110, 7.6.1). */
+static bool is_hop_option(struct slice lines, struct slice line)
+{
+    const struct slice connection = SLICE("Connection");
+    for (struct slice one, option; line_next(&lines, &one);) {
+        if (!line_has_name(one, connection))
+            continue;
+        struct slice options = {one.data + connection.len + 1, one.len - connection.len - 3};
+        while (slice_next(&options, ',', &option))
+            if (option.len > 0 && line_has_name(line, option))
+                return true;
+    }
+    return false;
+}
+
 /* Fields that are about one connection alone; Content-Length is written anew with the body. */
 static bool is_passed_on(const struct relay *relay, struct slice line)
 {
-    return !slice_starts(line, SLICE("Date:")) && !slice_starts(line, SLICE("Connection:")) &&
-           !slice_starts(line, SLICE("Keep-Alive:")) &&
-           (relay->head_only || !slice_starts(line, SLICE("Content-Length:")));
+    return !line_has_name(line, SLICE("Date")) && !line_has_name(line, SLICE("Connection")) &&
+           !line_has_name(line, SLICE("Keep-Alive")) &&
+           (relay->head_only || !line_has_name(line, SLICE("Content-Length")));
 }
 
-static int take_lines(struct relay *relay, struct slice lines)
+static int take_lines(struct relay *relay, const struct http_response *head)
 {
+    struct slice lines = head->lines, line;
     relay->got.len = 0;
-    while (lines.len > 0) {
-        const char *end = memchr(lines.data, '\n', lines.len);
-        size_t len = end ? (size_t)(end - lines.data) + 1 : lines.len;
-        struct slice line = {lines.data, len};
-        if (is_passed_on(relay, line) && relay_bytes_add(&relay->got, line) != 0)
+    while (line_next(&lines, &line)) {
+        bool wanted =
+            is_passed_on(relay, line) && !(head->hop_options && is_hop_option(head->lines, line));
+        if (wanted && relay_bytes_add(&relay->got, line) != 0)
             return -1;
-        lines.data += len;
-        lines.len -= len;
     }
     relay->lines_bytes = relay->got.len;
     return 0;
@@ -274,7 +305,7 @@ static bool is_late(const struct relay *relay, const struct http_response *head)
 static void answer_head_first(struct relay *relay, const struct http_response *head)
 {
     relay->status = head->status;
-    if (take_lines(relay, head->lines) != 0 || head->chunked ||
+    if (take_lines(relay, head) != 0 || head->chunked ||
         (!head->has_length && head->status != 204 && head->status != 304)) {
         relay->broken = true;
         return;
