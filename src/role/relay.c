@@ -435,7 +435,11 @@ void relay_send(struct relay *relay)
 static void relay_unanswered(struct relay *relay)
 {
     relay->frontend->counters.unanswered++;
-    relay_refuse(relay, 503, "No node of this key's partition has answered; try again.");
+    if (relay->nonsense)
+        relay_refuse(relay, 502,
+                     "No node of this key's partition has answered so that it made sense.");
+    else
+        relay_refuse(relay, 503, "No node of this key's partition has answered; try again.");
 }
 
 void relay_send_again(struct relay *relay, bool lost)

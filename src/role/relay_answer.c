@@ -7,6 +7,7 @@
  * the middle, another one is asked for the same value, and what went out already is passed over. */
 #include "role/frontend_state.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 static struct relay *relay_of(struct call *call)
@@ -400,9 +401,11 @@ static void relay_on_end(struct call *call, enum call_result result)
     struct attempt *attempt = (struct attempt *)call;
     struct relay *relay = attempt->relay;
     struct backend *backend = attempt->lane->backend;
+    bool nonsense = result == CALL_LOST && upstream_error(attempt->lane->upstream) == -EPROTO;
     attempt_end(attempt, result == CALL_DONE);
     if (!relay)
         return;
+    relay->nonsense = nonsense;
     backend->failures += result != CALL_DONE;
     backend->partition->failures += result != CALL_DONE;
     relay->attempt = NULL;
