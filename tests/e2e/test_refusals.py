@@ -70,6 +70,7 @@ _table("coding", (400,), {  # chunked is not the last one, or it is no list
     "identity": _put(b"Transfer-Encoding: identity"),
     "chunked_gzip": _put(b"Transfer-Encoding: chunked, gzip", body=chunked(b"hello")),
     "chunked_identity": _put(b"Transfer-Encoding: chunked, identity", body=chunked(b"hello")),
+    "empty_member": _put(b"Transfer-Encoding: , chunked", body=chunked(b"hello")),
     "empty": _put(b"Transfer-Encoding:", body=chunked(b"hello")),
     "with_parameter": _put(b"Transfer-Encoding: chunked;q=1", body=chunked(b"hello")),
     "with_letter_behind": _put(b"Transfer-Encoding: chunkedx", body=chunked(b"hello")),

@@ -438,6 +438,28 @@ static void test_fields_of_nodes(void **state)
     }
 }
 
+/* One that this front-end does not know is passed on, with the blank that must stand behind it. */
+static void test_odd_statuses(void **state)
+{
+    static const char *const statuses[] = {"299", "418", "451", "499", "599"};
+    (void)state;
+    struct reader reader = reader_new();
+    for (size_t i = 0; i < COUNT(statuses); i++) {
+        char text[100], wanted[20];
+        snprintf(text, sizeof text, "HTTP/1.1 %s\r\nContent-Length: 2\r\n\r\nab", statuses[i]);
+        snprintf(wanted, sizeof wanted, "HTTP/1.1 %s \r\n", statuses[i]);
+        ask(&reader, GET("a"));
+        say(nodes.asked[asked_for("a")].fd, text);
+        settle();
+        struct slice output = fake_output(io, reader.fd);
+        struct slice answer = {output.data + reader.at, output.len - reader.at};
+        check(slice_starts(answer, slice_of(wanted)), "%s: %.*s", statuses[i], (int)answer.len,
+              answer.data);
+        check_slice((struct slice){answer.data + answer.len - 6, 6}, SLICE("\r\n\r\nab"), "body");
+        reader.at = output.len;
+    }
+}
+
 /* Interim answers are for this front-end, which has asked for none. */
 static void test_interim_answers(void **state)
 {
@@ -1102,6 +1124,7 @@ int main(void)
         TEST(test_via),
         TEST(test_fields_for_nodes),
         TEST(test_fields_of_nodes),
+        TEST(test_odd_statuses),
         TEST(test_interim_answers),
         TEST(test_malformed_answers),
         TEST(test_nothing_but_nonsense),
