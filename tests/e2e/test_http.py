@@ -353,6 +353,15 @@ def upgrade_is_ignored():
 # --- what may be passed over, and what may not
 
 @test
+def names_with_underscores_are_others():
+    node, key = common(), fresh()
+    with node.connect() as connection:
+        equal(connection.ask("PUT", "/" + key, b"hello", ["Content_Length: 99", "Transfer_Encoding: chunked"]).status, 200,
+              "the status of the PUT")
+        equal(connection.ask("GET", "/" + key, None, ["If_None_Match: *"]).body, b"hello", "the value")
+
+
+@test
 def ranges_are_ignored():
     node, key = common(), fresh()
     tag = node.put(key, b"0123456789").etag()
