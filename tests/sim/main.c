@@ -8,6 +8,7 @@
  *   sim --cluster …                   simulates clusters, not single nodes
  *   sim --frontends …                 simulates front-ends with clusters behind them
  *   sim --moves …                     the same, while keys move to another number of partitions
+ *   sim --starved …                   one story, in which each call fails in turn: see starved.h
  *   sim --check-replay …              runs every seed twice, not only every 20th
  *   sim --verbose …                   a line for each seed
  */
@@ -21,6 +22,7 @@
 #include "cluster.h"
 #include "fleet.h"
 #include "run.h"
+#include "starved.h"
 
 enum {
     SEEDS = 1000,
@@ -298,6 +300,8 @@ static int option_parse(struct options *options, const char *word, const char *n
 int main(int argc, char **argv)
 {
     struct options options = {.first = 1, .seeds = SEEDS, .program = argv[0]};
+    if (argc > 1 && strcmp(argv[1], "--starved") == 0)
+        return starved_main(argc - 2, argv + 2);
     for (int i = 1; i < argc;) {
         int words = option_parse(&options, argv[i], argv[i + 1]);
         if (words == 0)
