@@ -160,8 +160,10 @@ struct probe {
         named_us; /* when it was last said that a member may be there; UINT64_MAX: as an address of --join, so it stays */
     bool used;
     bool busy;
-    bool tried; /* once, whatever came of it */
-    bool own;   /* it is this node's */
+    bool
+        tried; /* it has told whether a member is there: who was there has answered, or refused the connection */
+    bool starved; /* the last try came to nothing for want of memory or descriptors here */
+    bool own;     /* it is this node's */
 };
 
 /* What --join names. */

@@ -13,6 +13,8 @@
 #include "data/heap.h"
 #include "net/resolver.h"
 
+static const uint64_t CLOCK_US = 1700000000ULL * 1000000; /* at the beginning */
+
 enum {
     SECOND = 1000 * 1000,
     SHORTAGE_US = 5 * SECOND,
@@ -204,6 +206,12 @@ static void case_name(char out[CASE_BYTES], enum call_kind kind, uint64_t number
 bool starved_has_struck(void)
 {
     return starved.struck;
+}
+
+bool starved_hides(void)
+{
+    return starved.struck && (starved.way->error == ECONNREFUSED ||
+                              (starved.kind == CALL_RESOLVE && starved.way->effect == FAILS_TAKE));
 }
 
 uint64_t starved_until_us(void)
@@ -513,6 +521,8 @@ void __wrap_io_sim_init(struct io_sim *io, struct cables *cables, struct cable_h
     __real_io_sim_init(io, cables, host, stream);
     if (!starved.on)
         return;
+    io_sim_step(
+        io, (int64_t)(CLOCK_US + io->world->now_us - io_sim_wall_us(io))); /* all say the same */
     starved.real = io->io.ops;
     ops = *io->io.ops;
     ops.listen = starved_listen;
