@@ -121,8 +121,10 @@ struct peer {
     uint64_t round_trip_us;
     uint64_t hello_digest; /* ours, as it was told */
     int64_t skew_us;
-    bool up;            /* it answers hellos */
-    bool skewed;        /* and that was reported */
+    bool up; /* it answers hellos */
+    bool
+        starved; /* the last try to reach it came to nothing for want of memory or descriptors here: it may well be there */
+    bool skewed; /* and that was reported */
     bool tells_goodbye; /* the last hello that was sent */
     bool told_goodbye;  /* and that was answered */
     bool knows_us;      /* it has told that we are a member */
