@@ -395,6 +395,13 @@ void cluster_leave(struct cluster *cluster)
     cluster_hurry(cluster);
 }
 
+/* Whether a member was there when this node began to leave, and has said nothing since: it stands still or is cut off, and may be back. */
+static bool fell_silent(const struct cluster *cluster, const struct member *member)
+{
+    return member->refused_us <= member->heard_us &&
+           member->heard_us + CLUSTER_DEAD_US >= cluster->leave_us;
+}
+
 /* Whether somebody who stays has all that this node has; true too when nobody stays. A newcomer is as good as a ready member here:
  * repair gives it everything. */
 static bool others_have_all(struct cluster *cluster)
@@ -409,7 +416,7 @@ static bool others_have_all(struct cluster *cluster)
             bool alive = peer->starved || !member_is_down(cluster, member);
             uint64_t since_us =
                 peer->answered_us > cluster->leave_us ? peer->answered_us : cluster->leave_us;
-            someone = someone || alive;
+            someone = someone || alive || fell_silent(cluster, member);
             done = done && !peer->starved &&
                    (!alive || cluster->loop->now_us > since_us + CLUSTER_DEAD_US);
             continue;

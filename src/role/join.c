@@ -61,34 +61,42 @@ static bool is_own_address(const struct cluster *cluster, const struct address *
     return own->port == address->port && memcmp(own->ip, address->ip, sizeof own->ip) == 0;
 }
 
-static void probe_on_done(struct fetch *fetch, unsigned status, struct slice body)
+/* Returns whether it tells whether a member is there: not when there was no memory to take note of it. */
+static bool probe_take(struct probe *probe, struct slice body)
 {
-    struct probe *probe = probe_of(fetch);
     struct cluster *cluster = probe->cluster;
     uint64_t id = 0;
     const char *why;
     bool own = is_own_address(cluster, &probe->address);
+    switch (hello_take(cluster, body, &id, &why)) {
+    case HELLO_SELF:
+        own_address(probe);
+        break;
+    case HELLO_FINE:
+        if (own)
+            foreign_address(probe);
+        cluster_hurry(cluster);
+        return members_find(&cluster->members, id) != NULL;
+    case HELLO_BROKEN:
+        log_refusal(cluster, "join-refused", &probe->address, 200, slice_of(why));
+        break;
+    }
+    return true;
+}
+
+static void probe_on_done(struct fetch *fetch, unsigned status, struct slice body)
+{
+    struct probe *probe = probe_of(fetch);
+    struct cluster *cluster = probe->cluster;
+    probe_result(probe);
     if (status == 200) {
-        switch (hello_take(cluster, body, &id, &why)) {
-        case HELLO_SELF:
-            own_address(probe);
-            break;
-        case HELLO_FINE:
-            if (own)
-                foreign_address(probe);
-            cluster_hurry(cluster);
-            break;
-        case HELLO_BROKEN:
-            log_refusal(cluster, "join-refused", &probe->address, status, slice_of(why));
-            break;
-        }
+        probe->starved = !probe_take(probe, body);
+        probe->tried |= !probe->starved;
     } else if (status) {
         log_refusal(cluster, "join-refused", &probe->address, status, body);
-    }
-    probe_result(probe);
-    probe->tried |= status != 0;
-    if (status && status != 200)
+        probe->tried = true;
         probe->next_us = cluster->loop->now_us + JOIN_REFUSED_AGAIN_US;
+    }
     upstream_close(probe->upstream, 0);
 }
 

@@ -208,10 +208,14 @@ bool starved_has_struck(void)
     return starved.struck;
 }
 
-bool starved_hides(void)
+bool starved_hides(const struct process *process)
 {
-    return starved.struck && (starved.way->error == ECONNREFUSED ||
-                              (starved.kind == CALL_RESOLVE && starved.way->effect == FAILS_TAKE));
+    if (!starved.struck)
+        return false;
+    if (starved.span == SPAN_SHORTAGE)
+        return starved.who != &process->loop;
+    return starved.way->error == ECONNREFUSED ||
+           (starved.kind == CALL_RESOLVE && starved.way->effect == FAILS_TAKE);
 }
 
 uint64_t starved_until_us(void)

@@ -34,8 +34,9 @@ void starved_close(struct process *process);
 /* Whether a call has failed. */
 bool starved_has_struck(void);
 
-/* Whether that has told a process that nobody is where somebody is: then a newcomer may begin a cluster of its own, at first. */
-bool starved_hides(void);
+/* Whether that has hidden the others from a newcomer: they do not answer for longer than it waits, or its kernel has told it that nobody is
+ * there. Then it may begin a cluster of its own, at first. */
+bool starved_hides(const struct process *process);
 
 /* When it was, and how long the failures go on after that; UINT64_MAX before. */
 uint64_t starved_until_us(void);

@@ -379,7 +379,7 @@ static void start(struct story *story, unsigned number)
         struct response_sink sink = {0};
         pass(story, TICK_US);
         status = try(story, &story->client, number, &request, &response, &sink);
-        if (status == 200 || (status == 204 && !starved_hides()))
+        if (status == 200 || (status == 204 && !starved_hides(&story->processes[number].process)))
             known_seen(story, number, known_of(story, "one"), status == 200 ? &sink : NULL);
         else if (story->world.now_us > until_us || (status && status != 204 && !is_refusal(status)))
             world_fail(&story->world, "%s: %s does not come to serve: %u", story->step,
@@ -412,7 +412,6 @@ static void wait_for_change(struct story *story, unsigned number, unsigned write
     struct response response;
     struct response_sink sink = {0};
     get(story, number, name);
-    unsigned before = known_of(story, name)->has;
     bytes_print(&request,
                 "GET /%s HTTP/1.1\r\nHost: sim\r\nPrefer: wait=5\r\nIf-None-Match: %s\r\n\r\n",
                 name, story->etag);
@@ -420,7 +419,8 @@ static void wait_for_change(struct story *story, unsigned number, unsigned write
                 &sink);
     for (int i = 0; i < 10 && fetch_go_on(&story->waiter); i++)
         pass(story, TICK_US);
-    if (response.state == RESPONSE_DONE && !is_refusal(response.status))
+    bool refused = is_refusal(response.status) || (response.status == 304 && starved_has_struck());
+    if (response.state == RESPONSE_DONE && !refused)
         world_fail(&story->world, "%s: it does not wait", story->step);
     put(story, writer, name, 50);
     bool answered = story->waiter.end && fetch_end(&story->waiter, ANSWER_US);
@@ -428,7 +428,7 @@ static void wait_for_change(struct story *story, unsigned number, unsigned write
         again(story, number, answered ? response.status : 0, story->world.now_us);
     else if (response.status == 200)
         known_seen(story, number, known_of(story, name), &sink);
-    else if (response.status != 304 || !starved_has_struck() || before == 0)
+    else if (response.status != 304 || !starved_has_struck())
         world_fail(&story->world, "%s: %u in place of 200", story->step, response.status);
     fetcher_close(&story->waiter);
     free(sink.data);
@@ -505,13 +505,23 @@ static void check_backup(struct story *story, unsigned number)
 
 /* All nodes */
 
+/* Who said goodbye to nobody who could hear it is down. */
+static unsigned members_up(const struct cluster *cluster)
+{
+    unsigned up = 0;
+    for (unsigned i = 0; i < cluster->members.count; i++)
+        up += cluster->members.list[i]->state == MEMBER_HERE &&
+              !member_is_down(cluster, cluster->members.list[i]);
+    return up;
+}
+
 static bool is_settled(const struct story *story, unsigned number, unsigned count, uint64_t digest)
 {
     const struct member_process *own = &story->processes[number];
     if (!own->running)
         return false;
     const struct node *node = own->process.node;
-    return cluster_is_ready(node->cluster) && members_here(&node->cluster->members) == count &&
+    return cluster_is_ready(node->cluster) && members_up(node->cluster) == count &&
            store_digest(node->store) == digest;
 }
 
