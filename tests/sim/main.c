@@ -41,9 +41,9 @@ struct options {
 
 static const struct {
     const char *name, *text;
-} mutants[MUTANT_COUNT] = {[MUTANT_NONE] = {"none", "nothing"},
+} mutants[MUTANT_STARVED] = {[MUTANT_NONE] = {"none", "nothing"},
 #define X(id, name, text) [MUTANT_##id] = {name, text},
-                           MUTANTS(X) CLUSTER_MUTANTS(X) FLEET_MUTANTS(X) MOVE_MUTANTS(X)
+                             MUTANTS(X) CLUSTER_MUTANTS(X) FLEET_MUTANTS(X) MOVE_MUTANTS(X)
 #undef X
 };
 
@@ -216,7 +216,7 @@ static int run_mutants(struct options *options, const char *block)
                 : options->frontends ? MUTANT_FLEETS
                 : options->cluster   ? MUTANT_CLUSTERS
                                      : MUTANT_NONE + 1;
-    int end = options->moves       ? MUTANT_COUNT
+    int end = options->moves       ? MUTANT_STARVED
               : options->frontends ? MUTANT_MOVES
               : options->cluster   ? MUTANT_FLEETS
                                    : MUTANT_CLUSTERS;
@@ -239,14 +239,14 @@ static int usage(const char *program)
         "[--cluster] [--frontends] [--moves]\n"
         "       %s --mutants [--half H], or --mutant NAME and the above; NAME is one of:\n",
         program, program);
-    for (int i = MUTANT_NONE + 1; i < MUTANT_COUNT; i++)
+    for (int i = MUTANT_NONE + 1; i < MUTANT_STARVED; i++)
         fprintf(stderr, "  %-16s %s\n", mutants[i].name, mutants[i].text);
     return 2;
 }
 
 static bool mutant_parse(const char *name, enum mutant *mutant)
 {
-    for (int i = MUTANT_NONE + 1; i < MUTANT_COUNT; i++)
+    for (int i = MUTANT_NONE + 1; i < MUTANT_STARVED; i++)
         if (strcmp(mutants[i].name, name) == 0) {
             *mutant = (enum mutant)i;
             return true;

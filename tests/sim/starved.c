@@ -1,6 +1,7 @@
 #include "starved.h"
 
 #include <errno.h>
+#include <execinfo.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include "base/pool.h"
 #include "data/heap.h"
 #include "net/resolver.h"
+#include "role/cluster_state.h"
 
 static const uint64_t CLOCK_US = 1700000000ULL * 1000000; /* at the beginning */
 
@@ -23,6 +25,8 @@ enum {
     STUCK_S = 30, /* of the processor; a story takes much less than a second */
     FAILURES_SHOWN = 30,
     ANSWER_US = 300, /* of a question for a name */
+    FRAMES = 10,     /* of the stack, that make a place */
+    PLACES_MAX = 16384,
 };
 
 /* How calls fail */
@@ -186,8 +190,13 @@ static struct {
     int64_t blocks, mapped; /* of memory, that processes have */
 
     /* Exploring: the children. */
-    bool explores;
-    uint64_t every, cases, told, passed, failed;
+    enum mutant mutant;
+    bool mutated; /* made, where once is enough */
+    int listener; /* whose accept has failed */
+    bool explores, places; /* places: each call only the first time that it comes from where it comes from */
+    uint64_t known_places[PLACES_MAX]; /* a hash table; 0 for free */
+    unsigned place_count;
+    uint64_t every, cases, told, passed, failed, failures_max;
     unsigned jobs, running;
     struct child {
         pid_t pid;
@@ -223,6 +232,22 @@ uint64_t starved_until_us(void)
     return starved.struck ? starved.until_us : UINT64_MAX;
 }
 
+/* Whether the planted mistake is this one, from the first failure of `kind` on (CALL_KINDS: of any). */
+static bool mutates(enum mutant mutant, enum call_kind kind)
+{
+    return starved.mutant == mutant && starved.struck &&
+           (kind == CALL_KINDS || kind == starved.kind);
+}
+
+/* The same for one that is made once. */
+static bool mutates_once(enum mutant mutant)
+{
+    if (!starved.inside || starved.mutated || !mutates(mutant, CALL_KINDS))
+        return false;
+    starved.mutated = true;
+    return true;
+}
+
 static const struct way *strike(enum call_kind kind, const struct way *way, enum span span)
 {
     starved.struck = true;
@@ -256,6 +281,11 @@ static const struct way *strike_again(enum call_kind kind)
     return NULL;
 }
 
+static void show_failure(const char *name, const char *why)
+{
+    printf("%s %s: %s\n", starved.mutant ? " " : "not ok", name, why);
+}
+
 static void reap(void)
 {
     int status;
@@ -268,11 +298,13 @@ static void reap(void)
     bool good = WIFEXITED(status) && WEXITSTATUS(status) == 0;
     starved.passed += good;
     starved.failed += !good;
+    char why[80];
+    snprintf(why, sizeof why, "exit status %d", WEXITSTATUS(status));
     if (WIFSIGNALED(status))
-        printf("not ok %s: ended by signal %d (%s)\n", starved.children[i].name, WTERMSIG(status),
-               strsignal(WTERMSIG(status)));
-    else if (!good && WEXITSTATUS(status) != 1)
-        printf("not ok %s: exit status %d\n", starved.children[i].name, WEXITSTATUS(status));
+        snprintf(why, sizeof why, "ended by signal %d (%s)", WTERMSIG(status),
+                 strsignal(WTERMSIG(status)));
+    if (WIFSIGNALED(status) || (!good && WEXITSTATUS(status) != 1))
+        show_failure(starved.children[i].name, why);
     starved.children[i] = starved.children[--starved.running];
 }
 
@@ -300,12 +332,38 @@ static bool spawn(enum call_kind kind, const struct way *way, enum span span)
     return true;
 }
 
+/* Whether a call of that kind has not come from here before: through the same functions at the same lines. */
+static bool is_new_place(enum call_kind kind)
+{
+    void *frames[FRAMES];
+    uint64_t hash = kind + 1;
+    const void *before = starved.inside;
+    starved.inside = NULL;
+    int count = backtrace(frames, FRAMES);
+    starved.inside = before;
+    for (int i = 0; i < count; i++)
+        hash = (hash ^ (uintptr_t)frames[i]) * 0x9e3779b97f4a7c15u;
+    for (uint64_t at = hash >> 32;; at++) {
+        uint64_t *place = &starved.known_places[at % PLACES_MAX];
+        if (*place == hash)
+            return false;
+        if (*place)
+            continue;
+        if (++starved.place_count == PLACES_MAX)
+            abort();
+        *place = hash;
+        return true;
+    }
+}
+
 static const struct way *explore(enum call_kind kind)
 {
+    if (starved.places && !is_new_place(kind))
+        return NULL;
     for (const struct way *way = ways[kind]; way->error; way++)
         for (enum span span = 0; span < SPANS; span++)
             if (has_span(way, span) && starved.cases++ % starved.every == 0 &&
-                starved.failed < FAILURES_SHOWN && spawn(kind, way, span))
+                starved.failed < starved.failures_max && spawn(kind, way, span))
                 return strike(kind, way, span);
     return NULL;
 }
@@ -353,6 +411,8 @@ void __wrap_loop_turn(struct loop *loop, int64_t wait_max_us);
 void __wrap_loop_turn(struct loop *loop, int64_t wait_max_us)
 {
     ENTER(loop, __real_loop_turn(loop, wait_max_us));
+    if (starved.who == loop && mutates(MUTANT_SPINNING, CALL_KINDS))
+        loop->again = true;
 }
 
 struct node *__real_node_new(struct loop *loop, struct log *log, const struct node_config *config);
@@ -422,6 +482,8 @@ static int starved_listen(struct io *io, const struct address *address, struct a
 static int starved_accept(struct io *io, int listener, struct address *peer)
 {
     const struct way *way = failure_of(CALL_ACCEPT);
+    if (way)
+        starved.listener = listener;
     int fd = way ? -way->error : 0;
     if (!way || way->effect == FAILS_TAKE)
         OUTSIDE(fd = starved.real->accept(io, listener, peer));
@@ -436,7 +498,9 @@ static int starved_connect(struct io *io, const struct address *address)
 {
     const struct way *way = failure_of(CALL_CONNECT);
     int fd = way ? -way->error : 0;
-    if (!way)
+    if (starved.inside == starved.who && mutates(MUTANT_GIVES_UP, CALL_CONNECT))
+        fd = -ECONNREFUSED;
+    else if (!way)
         OUTSIDE(fd = starved.real->connect(io, address));
     return fd;
 }
@@ -471,6 +535,12 @@ static ssize_t starved_send(struct io *io, int fd, const struct iovec *pieces, i
 {
     const struct way *way = failure_of(CALL_SEND);
     ssize_t sent = way ? -way->error : 0;
+    if (way && mutates(MUTANT_SWALLOWED_SEND, CALL_SEND)) {
+        sent = 0;
+        for (int i = 0; i < count; i++)
+            sent += (ssize_t)pieces[i].iov_len;
+        return sent;
+    }
     break_if(io, fd, way);
     if (!way)
         OUTSIDE(sent = starved.real->send(io, fd, pieces, count));
@@ -487,6 +557,8 @@ static void starved_shutdown(struct io *io, int fd)
 
 static void starved_close_socket(struct io *io, int fd)
 {
+    struct io_sim *sim = (struct io_sim *)io;
+    sim->open_count += mutates_once(MUTANT_KEPT_SOCKET);
     OUTSIDE(starved.real->close(io, fd)); /* whatever it says, the socket is gone (close(2)) */
 }
 
@@ -501,6 +573,9 @@ static int starved_watch(struct io *io, int fd, unsigned interest, void *data)
 
 static void starved_rewatch(struct io *io, int fd, unsigned interest, void *data)
 {
+    bool deaf = starved.inside == starved.who && fd == starved.listener;
+    if (deaf && mutates(MUTANT_DEAF_LISTENER, CALL_ACCEPT))
+        interest = 0;
     OUTSIDE(starved.real->rewatch(io, fd, interest, data));
 }
 
@@ -541,6 +616,30 @@ void __wrap_io_sim_init(struct io_sim *io, struct cables *cables, struct cable_h
     ops.rewatch = starved_rewatch;
     ops.wait = starved_wait;
     io->io.ops = &ops;
+}
+
+/* Planted mistakes between rooms of the node */
+
+enum store_result __real_store_write(struct store *store, const struct store_key *key,
+                                     struct record *record, uint64_t now_us);
+enum store_result __wrap_store_write(struct store *store, const struct store_key *key,
+                                     struct record *record, uint64_t now_us);
+
+enum store_result __wrap_store_write(struct store *store, const struct store_key *key,
+                                     struct record *record, uint64_t now_us)
+{
+    if (!mutates_once(MUTANT_UNMADE_WRITE))
+        return __real_store_write(store, key, record, now_us);
+    record_release(store_heap(store), record);
+    return STORE_APPLIED;
+}
+
+bool __real_join_is_settled(const struct cluster *cluster);
+bool __wrap_join_is_settled(const struct cluster *cluster);
+
+bool __wrap_join_is_settled(const struct cluster *cluster)
+{
+    return mutates(MUTANT_ALONE, CALL_KINDS) || __real_join_is_settled(cluster);
 }
 
 /* Names */
@@ -659,6 +758,8 @@ void *__wrap_realloc(void *old, size_t bytes)
 
 void __wrap_free(void *block)
 {
+    if (block && mutates_once(MUTANT_KEPT_BLOCK))
+        return;
     starved.blocks -= block != NULL;
     __real_free(block);
 }
@@ -719,19 +820,30 @@ static void child_end(const char *why)
     char name[CASE_BYTES];
     case_name(name, starved.kind, starved.number, starved.way, starved.span);
     if (why)
-        printf("not ok %s: %s\n", name, why);
+        show_failure(name, why);
     fflush(stdout);
     _exit(why ? 1 : 0);
 }
 
-static int explore_all(void)
+/* Returns what was wrong without a failure, or NULL. */
+static const char *explore_once(uint64_t failures_max)
 {
+    starved.failures_max = failures_max;
     starved.explores = true;
+    starved.cases = starved.told = starved.passed = starved.failed = 0;
+    starved.place_count = 0;
+    memset(starved.known_places, 0, sizeof starved.known_places);
     const char *why = starved_story(false);
     if (starved.struck)
         child_end(why);
     while (starved.running)
         reap();
+    return why;
+}
+
+static int explore_all(void)
+{
+    const char *why = explore_once(FAILURES_SHOWN);
     printf("calls:");
     for (enum call_kind kind = 0; kind < CALL_KINDS; kind++)
         printf(" %s %llu", call_names[kind], (unsigned long long)starved.seen[kind]);
@@ -742,6 +854,27 @@ static int explore_all(void)
     printf("%llu passed, %llu failed\n", (unsigned long long)starved.passed + !why,
            (unsigned long long)starved.failed + (why != NULL));
     return why || starved.failed ? 1 : 0;
+}
+
+/* Each must be caught by a failure at one of the places. */
+static int explore_mutants(void)
+{
+    static const char *const texts[] = {
+#define X(id, name, text) name ": " text,
+        STARVED_MUTANTS(X)
+#undef X
+    };
+    unsigned caught = 0, count = MUTANT_COUNT - MUTANT_STARVED;
+    starved.places = true;
+    for (unsigned i = 0; i < count; i++) {
+        starved.mutant = MUTANT_STARVED + i;
+        bool found = !explore_once(1) && starved.failed > 0;
+        caught += found;
+        printf("%s %s, after %llu failures\n", found ? "ok" : "not ok", texts[i],
+               (unsigned long long)starved.told);
+    }
+    printf("%u passed, %u failed\n", caught, count - caught);
+    return caught == count ? 0 : 1;
 }
 
 static int tell_one(bool trace)
@@ -782,14 +915,15 @@ static bool case_parse(const char *text)
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: sim --starved [--every N] [--jobs N]\n"
+    fprintf(stderr, "usage: sim --starved [--places] [--every N] [--jobs N]\n"
+                    "       sim --starved --mutants [--every N]\n"
                     "       sim --starved --case CALL:NUMBER:ERROR:SPAN [--trace]\n");
     return 2;
 }
 
 int starved_main(int count, char **words)
 {
-    bool trace = false;
+    bool trace = false, mutants = false;
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     starved.every = 1;
     starved.jobs = processors < 1              ? 1
@@ -801,6 +935,10 @@ int starved_main(int count, char **words)
             trace = true;
         else if (strcmp(words[i], "--case") == 0 && case_parse(next))
             i++;
+        else if (strcmp(words[i], "--mutants") == 0)
+            mutants = true;
+        else if (strcmp(words[i], "--places") == 0)
+            starved.places = true;
         else if (strcmp(words[i], "--every") == 0 && (starved.every = strtoull(next, NULL, 10)))
             i++;
         else if (strcmp(words[i], "--jobs") == 0 &&
@@ -811,5 +949,7 @@ int starved_main(int count, char **words)
     }
     if (starved.jobs > CHILDREN_MAX)
         return usage();
+    if (mutants)
+        return explore_mutants();
     return starved.wanted || trace ? tell_one(trace) : explore_all();
 }

@@ -7,6 +7,7 @@
  * the children are told side by side.
  *
  *   sim --starved                              each call, each way (--every N: each Nth of these)
+ *   sim --starved --places                     each call only the first time that it comes from where it comes from
  *   sim --starved --case send:123:ENOBUFS:once [--trace]   one of them again, without a fork
  *   sim --starved --mutants                    planted mistakes: each must be caught */
 #ifndef SIM_STARVED_H
