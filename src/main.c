@@ -238,7 +238,7 @@ static int world_start(struct world *world)
 {
     world->io = io_epoll_new();
     if (!world->io)
-        return -ENOMEM;
+        return -errno;
     world->log = (struct log){.level = world->config.log_level,
                               .journald = io_epoll_stderr_is_journal(),
                               .wall_us = world_wall_us,

@@ -8,7 +8,7 @@
 #include "net/io.h"
 
 /* Raises the limit on file descriptors to the hard one. Returns NULL when out of memory or of file
- * descriptors. The caller owns it until io_epoll_destroy. */
+ * descriptors, as errno says. The caller owns it until io_epoll_destroy. */
 struct io *io_epoll_new(void);
 void io_epoll_destroy(struct io *io);
 
