@@ -16,26 +16,37 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define NAMES(X)                                                                         \
-    X(malloc)                                                                            \
-    X(calloc)                                                                            \
-    X(realloc)                                                                           \
-    X(socket)                                                                            \
-    X(bind)                                                                              \
-    X(listen)                                                                            \
-    X(getsockname)                                                                       \
-    X(setsockopt) X(accept4) X(recv) X(send) X(epoll_create1) X(epoll_ctl) X(epoll_wait) \
-        X(signalfd) X(read) X(fcntl) X(fopen) X(getrandom) X(setrlimit)
+#define NAMES(X)                      \
+    X(malloc, "malloc")               \
+    X(calloc, "calloc")               \
+    X(realloc, "realloc")             \
+    X(socket, "socket")               \
+    X(bind, "bind")                   \
+    X(listen, "listen")               \
+    X(getsockname, "getsockname")     \
+    X(setsockopt, "setsockopt")       \
+    X(accept4, "accept4")             \
+    X(recv, "recv")                   \
+    X(send, "send")                   \
+    X(epoll_create1, "epoll_create1") \
+    X(epoll_ctl, "epoll_ctl")         \
+    X(epoll_wait, "epoll_wait")       \
+    X(signalfd, "signalfd")           \
+    X(read, "read")                   \
+    X(fcntl, "fcntl")                 \
+    X(fopen, "fopen")                 \
+    X(getrandom, "getrandom")         \
+    X(setrlimit, "setrlimit")
 
 enum name {
-#define X(name) NAME_##name,
+#define X(name, text) NAME_##name,
     NAMES(X)
 #undef X
         NAME_COUNT,
 };
 
 static const char *const names[] = {
-#define X(name) #name,
+#define X(name, text) text,
     NAMES(X)
 #undef X
 };
@@ -66,6 +77,9 @@ __attribute__((destructor)) static void tell(void)
     if (fd >= 0)
         close(fd);
 }
+
+/* The names of parameters are the system's own affair.
+ * NOLINTBEGIN(readability-inconsistent-declaration-parameter-name) */
 
 /* Of glibc, for those who put themselves in the place of malloc. */
 void *__libc_malloc(size_t bytes);
@@ -158,3 +172,5 @@ FILE *fopen(const char *path, const char *mode)
     *(void **)&real = dlsym(RTLD_NEXT, "fopen");
     return fails(NAME_fopen) ? NULL : real(path, mode);
 }
+
+/* NOLINTEND(readability-inconsistent-declaration-parameter-name) */

@@ -193,7 +193,8 @@ static struct {
     enum mutant mutant;
     bool mutated; /* made, where once is enough */
     int listener; /* whose accept has failed */
-    bool explores, places; /* places: each call only the first time that it comes from where it comes from */
+    bool explores,
+        places; /* places: each call only the first time that it comes from where it comes from */
     uint64_t known_places[PLACES_MAX]; /* a hash table; 0 for free */
     unsigned place_count;
     uint64_t every, cases, told, passed, failed, failures_max;
