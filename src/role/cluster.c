@@ -395,11 +395,13 @@ void cluster_leave(struct cluster *cluster)
     cluster_hurry(cluster);
 }
 
-/* Whether a member was there when this node began to leave, and has said nothing since: it stands still or is cut off, and may be back. */
+/* Whether a member was there when this node began to leave, and has said nothing since: it stands still or is cut off, and may be back,
+ * which is all there is to hope for when nobody else has everything. A life before another one at the same address is over. */
 static bool fell_silent(const struct cluster *cluster, const struct member *member)
 {
     return member->refused_us <= member->heard_us &&
-           member->heard_us + CLUSTER_DEAD_US >= cluster->leave_us;
+           member->heard_us + CLUSTER_DEAD_US >= cluster->leave_us &&
+           members_at(&cluster->members, &member->address) == member;
 }
 
 /* Whether somebody who stays has all that this node has; true too when nobody stays. A newcomer is as good as a ready member here:
@@ -410,15 +412,15 @@ static bool others_have_all(struct cluster *cluster)
     for (unsigned i = 1; i < cluster->members.count; i++) {
         const struct member *member = cluster->members.list[i];
         struct peer *peer = member->peer;
-        if (!peer || member->phase == PHASE_LEAVING)
+        if (member->state != MEMBER_HERE || member->phase == PHASE_LEAVING)
             continue;
-        if (!peer->up) { /* it may be about to come up; that is all there is to hope for when nobody else has everything */
-            bool alive = peer->starved || !member_is_down(cluster, member);
-            uint64_t since_us =
-                peer->answered_us > cluster->leave_us ? peer->answered_us : cluster->leave_us;
-            someone = someone || alive || fell_silent(cluster, member);
-            done = done && !peer->starved &&
-                   (!alive || cluster->loop->now_us > since_us + CLUSTER_DEAD_US);
+        if (!peer || !peer->up) { /* it may be about to come up */
+            bool starved = peer && peer->starved, alive = !member_is_down(cluster, member);
+            uint64_t since_us = peer && peer->answered_us > cluster->leave_us ? peer->answered_us
+                                                                              : cluster->leave_us;
+            someone = someone || starved || alive || fell_silent(cluster, member);
+            done =
+                done && !starved && (!alive || cluster->loop->now_us > since_us + CLUSTER_DEAD_US);
             continue;
         }
         someone = true;
