@@ -110,6 +110,12 @@ build/bench/%: tests/bench/%.c build/flags
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(FLAGS) $(FLAGS_plain) $(LINK) -MMD -MP $< -o $@
 
+# What is preloaded into the program, by tests/e2e.
+build/e2e/%.so: tests/e2e/%.c build/flags
+	$(SAY) CC $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(FLAGS) $(CFLAGS) -fPIC -shared -MMD -MP $< -o $@
+
 # Holds the flags of the last build: when they change, all is built anew. Also where a machine that
 # lacks something is told so.
 COMMAND := $(CC) $(FLAGS) $(FLAGS_plain) $(LDFLAGS)
@@ -137,6 +143,7 @@ test: ## install what is missing, then run every test; the last line counts them
 	+@MAKE='$(MAKE)' scripts/test
 
 tests: all $(UNIT:%=build/unit/%) $(UNIT:%=build/asan/unit/%) build/asan/velour-fog $(FUZZ:%=build/fuzz/%_fuzz) \
+	$(patsubst tests/%.c,build/%.so,$(wildcard tests/e2e/*.c)) \
 	$(if $(SIM),build/sim/sim build/asan/sim/sim) $(patsubst tests/%.c,build/%,$(wildcard tests/bench/*.c))
 
 check: ## the static checks alone: floors, style, analysers, formatting, units, man pages, completion, hardening
