@@ -8,6 +8,7 @@ import time
 from fleet import AGREE_SECONDS_MAX, FRONTENDS, PARTITIONS
 
 TOLD_SECONDS = 1.0  # a node that has a fellow in reach has told it what was written before that time
+_AT_ONCE_SECONDS = 0.1  # a kill is no second fault when it comes so soon after the first one has begun: it is that one
 _MARGIN_SECONDS = 1.0  # a fault is felt for so long after it has ended
 
 
@@ -82,10 +83,12 @@ class Troubles:
             if write.begun > after or write.via not in ("frontend", who):
                 continue
             late = before - write.ended
-            if late < TOLD_SECONDS:
-                return f"{who} was killed {max(0.0, late) * 1e3:.0f} ms after it was answered"
-            if self.apart[partition].cover(write.ended + TOLD_SECONDS, before):
+            told = late >= TOLD_SECONDS and not self.apart[partition].cover(write.ended + TOLD_SECONDS, before)
+            if told:
+                continue
+            if self.apart[partition].cover(before - _AT_ONCE_SECONDS, before):
                 return f"{who} was killed while its fellow was out of reach"
+            return f"{who} was killed {max(0.0, late) * 1e3:.1f} ms after it was answered"
         return None
 
 

@@ -177,7 +177,7 @@ class Client(threading.Thread):
             self.since[name] = max(version, self.since.get(name, 0))
 
     def write(self, name, via, size):
-        """A PUT or DELETE of some kind. Returns its status; raises when nobody knows what became of it."""
+        """A PUT or DELETE of some kind. Returns its status, and whether it waited for copies; raises when nobody knows what became of it."""
         draw = self.random.random()
         delete = draw < 0.2
         ttl = self.random.randint(2, 40) if 0.2 <= draw < 0.3 and size < 1000 else 0
@@ -196,7 +196,7 @@ class Client(threading.Thread):
             self.note(name, write.version)
         else:
             self.soak.history.failed(write, status in _DEFINITE)
-        return status
+        return status, wanted > 1
 
     def step(self):
         """One request."""
@@ -251,15 +251,15 @@ class ThroughFrontend(Client):
                 self.wire = Wire(frontend.address, FRONTEND_SECONDS)
             draw = self.random.random()
             if draw < 0.6:
-                status = self.read("GET", name, "", frontend.name, False)[0]
+                status, copies = self.read("GET", name, "", frontend.name, False)[0], False
             elif draw < 0.62:
-                status = self.read("HEAD", name, "", frontend.name, False)[0]
+                status, copies = self.read("HEAD", name, "", frontend.name, False)[0], False
             else:
-                status = self.write(name, "frontend", size)
+                status, copies = self.write(name, "frontend", size)
         except (OSError, ValueError) as error:
             self.fail(frontend, name, large, begun, f"{type(error).__name__} {error}")
             return
-        self.soak.tally.time("large" if large else "frontend", time.time() - begun)
+        self.soak.tally.time("large" if large else "copies" if copies else "frontend", time.time() - begun)
         self.soak.tally.count("requests")
         if status >= 500:
             self.fail(frontend, name, large, begun, str(status))
@@ -301,16 +301,17 @@ class OnNode(Client):
             if self.wire is None:
                 self.wire = Wire(self.server.address, NODE_SECONDS)
             if self.random.random() < 0.5:
-                status = self.read("GET", name, "", self.server.name, True)[0]
+                status, copies = self.read("GET", name, "", self.server.name, True)[0], False
             else:
-                status = self.write(name, self.server.name, self.random.randint(80, 900))
+                status, copies = self.write(name, self.server.name, self.random.randint(80, 900))
         except (OSError, ValueError):
             self.drop()
             self.soak.tally.count("failures at nodes")
             self.soak.pause(0.2)
             return
         self.soak.tally.count("requests at nodes")
-        self.soak.tally.time("node", time.time() - begun)
+        if not copies:
+            self.soak.tally.time("node", time.time() - begun)
         if status >= 400 and status != 503:
             self.soak.problem("refused", f"{name} at {self.server.name}: {status}")
 
