@@ -1,12 +1,12 @@
 """The processes: three partitions of two nodes, two front-ends, each on a machine of its own on one bridge (see tests/e2e/netns.py)."""
 
+import concurrent.futures
 import contextlib
 import os
 import re
 import signal
 import socket
 import subprocess
-import threading
 import time
 
 from netns import PORT, Network
@@ -174,7 +174,6 @@ class Fleet:
         self.frontends = [Server(self, PARTITIONS * SLOTS + number, f"f{number + 1}", ["frontend", *clusters])
                           for number in range(FRONTENDS)]
         self.nodes = [server for partition in self.partitions for server in partition.slots]
-        self.lock = threading.Lock()
 
     def servers(self):
         """All machines."""
@@ -189,12 +188,13 @@ class Fleet:
             server.start()
 
     def end(self):
-        """Goodbye to all, front-ends first. Returns what is wrong with their ends."""
+        """Goodbye to all: front-ends, then one node of each partition, then the others. Returns what is wrong with their ends."""
+        running = [partition.running() for partition in self.partitions]
         problems = []
-        for server in reversed(self.servers()):
-            if server.alive():
-                server.go_on()
-                problems.append(server.goodbye())
+        for batch in (self.frontends, [nodes[0] for nodes in running if nodes], [node for nodes in running for node in nodes[1:]]):
+            batch = [server for server in batch if server.alive()]
+            with concurrent.futures.ThreadPoolExecutor() as pool:
+                problems += pool.map(Server.goodbye, batch)
         return [problem for problem in problems if problem]
 
     def abort(self):

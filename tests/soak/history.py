@@ -277,6 +277,7 @@ class History:
             self._problem("invented", f"{name}: {final} is final, which nobody did")
         self.counts["deletes of unknown outcome, and final"] += 1
 
-    def agree(self):
-        """All nodes agree now, and no write is under way."""
-        self._agreed = time.time()
+    def agree(self, when):
+        """All nodes agreed then, and no write was under way."""
+        with self._lock:
+            self._agreed = when
