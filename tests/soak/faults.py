@@ -1,5 +1,6 @@
 """What is done to the processes, drawn by lot from a seed; and what the promises then still say (docs/cluster.md, docs/partitions.md)."""
 
+import concurrent.futures
 import contextlib
 import random
 import threading
@@ -119,7 +120,7 @@ class PartitionFaults:
     """Those of one partition: one at a time, and the next one only when its nodes agree again."""
 
     _KINDS = (["kill"] * 4 + ["stop"] * 3 + ["cut"] * 4 + ["leave"] * 2 + ["replace"] * 2 + ["deafen"] * 2 + ["split"] * 2 +
-              ["lose"] * 2 + ["lone"])
+              ["lose"] * 2 + ["hasty"] * 2 + ["donor"] * 2 + ["lone"])
 
     def __init__(self, faults, partition, seed):
         self.faults = faults
@@ -137,7 +138,7 @@ class PartitionFaults:
             kind = self.random.choice(self._KINDS)
             victims = self.partition.running()
             self.random.shuffle(victims)
-            if kind in ("kill", "leave", "replace", "lone") and victims[0].name in self.soak.stayers:
+            if kind in ("kill", "leave", "replace", "hasty", "donor", "lone") and victims[0].name in self.soak.stayers:
                 victims.reverse()
             self.apart.begin()
             with self.faults.told(kind, victims[0].name):
@@ -160,6 +161,10 @@ class PartitionFaults:
         server.kill()
         self.soak.troubles.killed(self.partition.number, before, server.name)
 
+    def _start(self, server):
+        server.start()
+        self.soak.probe(server, self.partition.number)
+
     def _spare(self):
         return next(server for server in self.partition.slots if not server.alive())
 
@@ -168,7 +173,7 @@ class PartitionFaults:
     def _kill(self, victim, _):
         self._kill_only(victim)
         self._pause(0, self.random.choice((0, 1, 8)))
-        victim.start()
+        self._start(victim)
 
     def _stop(self, victim, _):
         victim.stop()
@@ -184,14 +189,33 @@ class PartitionFaults:
         spare = self._spare()
         self.soak.problem_if(victim.goodbye())
         self._pause(0, 8)
-        spare.start()
+        self._start(spare)
 
     def _replace(self, victim, _):
-        self._spare().start()
+        self._start(self._spare())
         if why := self.partition.settle(AGREE_SECONDS_MAX):
             self.soak.problem("unsettled", f"a third one has joined, and {why}")
         self._pause(0, 3)
         self.soak.problem_if(victim.goodbye())
+
+    def _hasty(self, victim, fellow):
+        """The victim is told to stop while its fellow stands still, and has to wait until it can tell it what it has."""
+        spare = self._spare()
+        fellow.stop()
+        self._pause(0.2, 1)
+        self.alone.begin()
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            end = pool.submit(victim.goodbye)
+            self._pause(0.3, 1.2)  # for less than 3 s in all, after which it would count as down
+            fellow.go_on()
+            self.soak.problem_if(end.result())
+        self._start(spare)
+
+    def _donor(self, victim, _):
+        """The victim is killed while a newcomer may be copying from it."""
+        self._start(self._spare())
+        self._pause(0, self.random.choice((0.02, 0.1, 1)))
+        self._kill_only(victim)
 
     def _deafen(self, victim, fellow):
         self.network.deafen(victim.machine, to=fellow.machine)
@@ -228,7 +252,7 @@ class PartitionFaults:
             fellow.go_on()
         while not (fellow.ready() or self.faults.over.is_set()):
             time.sleep(0.1)
-        victim.start()
+        self._start(victim)
 
 
 class FrontendFaults:

@@ -13,6 +13,7 @@ from netns import PORT
 FRONTEND_SECONDS = 8  # how long a client waits for an answer
 NODE_SECONDS = 3
 WAIT_SECONDS = 5  # of who waits for a change
+PROBE_SECONDS = 10
 HOT_KEYS = 20
 _DEFINITE = {400, 403, 405, 412, 413, 414, 421, 431, 501, 505, 507}  # was not carried out
 _HEARD_SECONDS = 2  # within which who waits must have heard of a change
@@ -350,3 +351,40 @@ class Watcher(Client):
             self.soak.tally.count(f"waits answered with {status}")
             if status >= 400 or tag is None or self.soak.gate.over.is_set():
                 return
+
+
+class Prober(Client):
+    """Reads from a node that has just been started, as soon as it listens and until it is ready: what it has not yet it must not deny."""
+
+    def __init__(self, soak, server, partition):
+        super().__init__(soak, f"{soak.seed} {server.name} {time.time()}")
+        self.server = server
+        self.partition = partition
+
+    def run(self):
+        end = time.monotonic() + PROBE_SECONDS
+        with self.server.space.inside():
+            while time.monotonic() < end and not self.soak.gate.over.is_set():
+                try:
+                    if self.wire is None:
+                        self.wire = Wire(self.server.address, NODE_SECONDS)
+                    ready = self.wire.ask("GET", "-/ready")[0] == 200
+                    self.look()
+                    if ready:
+                        break
+                except (OSError, ValueError):
+                    self.drop()
+                    time.sleep(0.002)
+        self.drop()
+
+    def look(self):
+        """Some keys."""
+        names = self.random.sample(self.soak.of_partition[self.partition], 40)
+        floors = [self.soak.history.floor(name) for name in names]
+        for name in names:
+            self.wire.send("GET", name)
+        for name, floor in zip(names, floors):
+            status, fields, body = self.wire.answer("GET")
+            self.soak.tally.count(f"probes answered with {status}")
+            if status in (200, 204):
+                self.soak.history.read(name, floor, (status, version_of(fields), body), f"{self.server.name}, just started")
