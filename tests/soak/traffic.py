@@ -372,6 +372,7 @@ class Prober(Client):
                     self.look()
                     if ready:
                         break
+                    time.sleep(0.01)
                 except (OSError, ValueError):
                     self.drop()
                     time.sleep(0.002)
