@@ -14,10 +14,11 @@ static struct probe *probe_of(struct fetch *fetch)
     return (struct probe *)((char *)fetch - offsetof(struct probe, fetch));
 }
 
-static void probe_result(struct probe *probe)
+/* Silence says nothing, since the first packet may have been lost: only an answer, or that nobody listens there, ends the patience. */
+static void probe_result(struct probe *probe, bool heard)
 {
     probe->busy = false;
-    probe->tried = true;
+    probe->tried = probe->tried || heard;
     probe->next_us = probe->cluster->loop->now_us + JOIN_AGAIN_US;
 }
 
@@ -77,7 +78,7 @@ static void probe_on_done(struct fetch *fetch, unsigned status, struct slice bod
     } else if (status) {
         log_refusal(cluster, "join-refused", &probe->address, status, body);
     }
-    probe_result(probe);
+    probe_result(probe, status != 0);
     if (status != 200)
         probe->next_us = cluster->loop->now_us + JOIN_REFUSED_AGAIN_US;
     upstream_close(probe->upstream, 0);
@@ -102,9 +103,8 @@ static void probe_on_open(struct upstream *upstream)
 static void probe_on_closed(struct upstream *upstream, int error)
 {
     struct probe *probe = upstream_owner(upstream);
-    (void)error;
     if (probe->busy)
-        probe_result(probe);
+        probe_result(probe, error == -ECONNREFUSED);
 }
 
 static const struct upstream_ops probe_ops = {
@@ -122,7 +122,7 @@ static void probe_start(struct probe *probe)
     probe->fetch.on_done = probe_on_done;
     probe->fetch.body_max = HELLO_BYTES_MAX;
     if (!probe->upstream || upstream_connect(probe->upstream, &probe->address) != 0)
-        probe_result(probe);
+        probe_result(probe, false);
 }
 
 static bool is_same(const struct address *a, const struct address *b)
