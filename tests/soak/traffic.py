@@ -3,6 +3,7 @@
 import collections
 import random
 import socket
+import struct
 import threading
 import time
 
@@ -25,6 +26,8 @@ class Wire:
     def __init__(self, address, seconds):
         self.socket = socket.create_connection((address, PORT), seconds)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # What is given up is not sent by the kernel some seconds later, when the cable is back.
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.buffer = b""
 
     def _more(self):
