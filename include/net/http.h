@@ -78,7 +78,7 @@ struct http_error {
     const char *sentence;
 };
 
-/* What the parser knows after the request line that nearly all requests have, so that it reads that line once and not for each
+/* What the parser knows after the first line that nearly all heads have, so that it reads that line once and not for each
  * of them. Stays as it is. */
 struct http_reader {
     uint64_t state[16];
@@ -112,11 +112,11 @@ struct http_response {
     struct http_field fields[HTTP_FIELDS_MAX];
 };
 
-/* Parses one response head (RFC 9112, 4 and 6) from the start of `data`, strictly: what two readers could read in two ways
+/* Parses one response head (RFC 9112, 4 and 6) from the start of `data`, strictly; `reader` may be NULL here too. What two readers could read in two ways
  * is HTTP_BAD (error->status is 502 then). Whether there is a body also depends on the request (HEAD) and the status (1xx, 204,
  * 304): the caller knows. */
-enum http_result http_response_parse(const char *data, size_t len, struct http_response *response,
-                                     struct http_error *error);
+enum http_result http_response_parse(const struct http_reader *reader, const char *data, size_t len,
+                                     struct http_response *response, struct http_error *error);
 
 /* The first field of that name, or NULL. */
 const struct http_field *http_response_find(const struct http_response *response,

@@ -80,6 +80,7 @@ struct upstreams {
     uint64_t
         turn; /* of the loop, in which the hook has run: what becomes due since then is for the next one */
     char *input;
+    struct http_reader reader;
 };
 
 /* Lists of calls */
@@ -304,7 +305,7 @@ static size_t answer_head(struct upstream *upstream, struct slice data)
     struct http_response head;
     struct http_error error;
     struct call *call = upstream->under_way.first;
-    switch (http_response_parse(data.data, data.len, &head, &error)) {
+    switch (http_response_parse(&upstream->all->reader, data.data, data.len, &head, &error)) {
     case HTTP_MORE:
         return 0;
     case HTTP_BAD:
@@ -771,6 +772,7 @@ struct upstreams *upstreams_new(struct loop *loop)
         return NULL;
     all->loop = loop;
     all->due_end = &all->due;
+    http_reader_init(&all->reader);
     all->input = malloc(HTTP_HEAD_BYTES_MAX + UPSTREAM_INPUT_BYTES);
     if (!all->input) {
         free(all);

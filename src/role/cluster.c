@@ -401,12 +401,13 @@ static bool others_have_all(struct cluster *cluster)
     for (unsigned i = 1; i < cluster->members.count; i++) {
         const struct member *member = cluster->members.list[i];
         struct peer *peer = member->peer;
-        if (!peer || member->phase == PHASE_LEAVING)
+        if (member->state != MEMBER_HERE || member->phase == PHASE_LEAVING)
             continue;
-        if (!peer->up) { /* it may be about to come up; that is all there is to hope for when nobody else has everything */
+        if (!peer ||
+            !peer->up) { /* it may be about to come up; that is all there is to hope for when nobody else has everything */
             bool alive = !member_is_down(cluster, member);
-            uint64_t since_us =
-                peer->answered_us > cluster->leave_us ? peer->answered_us : cluster->leave_us;
+            uint64_t since_us = peer && peer->answered_us > cluster->leave_us ? peer->answered_us
+                                                                              : cluster->leave_us;
             someone = someone || alive;
             done = done && (!alive || cluster->loop->now_us > since_us + CLUSTER_DEAD_US);
             continue;
