@@ -112,7 +112,7 @@ class Server:
         figures = {"pid": pid, "rss": resident, "fds": len(os.listdir(f"/proc/{pid}/fd")),
                    "cpu": (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")}
         text = self.get("/-/metrics")[1].decode() if not self.stopped else ""
-        for name in ("timers", "connections", "held_requests", "tombstones", "keys", "table_bytes", "frontend_retries_total",
+        for name in ("timers", "connections", "held_requests", "tombstones", "keys", "table_bytes", "table_resident_bytes", "frontend_retries_total",
                      "frontend_unanswered_total", "repairs_total", "lagged_records_total"):
             if found := re.search(rf"^velour_fog_{name} (\S+)$", text, re.M):
                 figures[name] = float(found.group(1))

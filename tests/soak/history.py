@@ -11,6 +11,9 @@ import threading
 import time
 
 EXPIRY_SECONDS = 2.0  # a value may be seen for so much longer, and be gone by so much earlier, than its time to live says
+# For so long after its beginning a large write of which nobody knows the outcome may still be carried out: who sent it may be gone, but
+# the kernel goes on with what it had taken, and the node waits for the rest of it (--request-timeout, and a second for each 16 KiB).
+LARGE_LATE_SECONDS = 60
 _LEAST_BYTES = 80
 
 
@@ -39,6 +42,7 @@ class Write:
     wanted: int  # copies
     via: str  # "frontend", or the node that was asked
     begun: float
+    large: bool = False
     ended: float | None = None
     version: int | None = None
     held: int = 1  # copies that were promised
@@ -76,11 +80,11 @@ class History:
 
     # --- writes
 
-    def begin(self, name, via, delete=False, ttl=0, wanted=1):
+    def begin(self, name, via, delete=False, ttl=0, wanted=1, large=False):
         """A write that is about to be sent."""
         with self._lock:
             self._last += 1
-            write = Write(self._last, name, delete, ttl, wanted, via, time.time())
+            write = Write(self._last, name, delete, ttl, wanted, via, time.time(), large)
             self.keys[name].writes[write.number] = write
             self.counts["writes"] += 1
             return write
@@ -159,7 +163,10 @@ class History:
     def _known_value(self, write, version, who):
         if write.state == "refused":
             self._problem("refused-yet-there", f"{write.name} at {who}: {write}")
-        if write.begun < self._agreed:
+        if write.begun < self._agreed and write.large and time.time() < write.begun + LARGE_LATE_SECONDS:
+            self.counts["reads of a large write that came late"] += 1
+            write.begun = self._agreed  # it is there now
+        elif write.begun < self._agreed:
             self._problem("late", f"{write.name} at {who}: {write} is there, and was not when all agreed")
         if write.state == "done" and version != write.version:
             if write.via == "frontend":

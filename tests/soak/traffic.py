@@ -187,7 +187,7 @@ class Client(threading.Thread):
         ttl = self.random.randint(2, 40) if 0.2 <= draw < 0.3 and size < 1000 else 0
         wanted = 2 if self.random.random() < 0.2 else 1
         headers = (f"Fog-TTL: {ttl}\r\n" if ttl else "") + ("Prefer: copies=2, wait=2\r\n" if wanted > 1 else "")
-        write = self.soak.history.begin(name, via, delete, ttl, wanted)
+        write = self.soak.history.begin(name, via, delete, ttl, wanted, size > 64 << 10 and not delete)
         try:
             body = None if delete else body_of(name, write.number, size)
             status, fields, _ = self.wire.ask("DELETE" if delete else "PUT", name, headers, body)
