@@ -352,6 +352,8 @@ class Watcher(Client):
             if took > WAIT_SECONDS + 2 and self.soak.troubles.calm(name, begun):
                 self.soak.problem("late-wait", f"{name} through {frontend.name}: {status} after {took:.1f} s")
             self.soak.tally.count(f"waits answered with {status}")
+            if status >= 400:
+                self.soak.pause(0.1)
             if status >= 400 or tag is None or self.soak.gate.over.is_set():
                 return
 
