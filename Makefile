@@ -61,7 +61,7 @@ SAY = @printf '  %-5s %s\n'
 Q   := $(if $(V),,@)
 JOBS = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc 2>/dev/null || echo 1))
 
-.PHONY: all run setup test tests check format sim fuzz bench dist deb test-deb test-image install uninstall clean help
+.PHONY: all run setup test tests check format sim fuzz soak bench dist deb test-deb test-image install uninstall clean help
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -157,6 +157,9 @@ sim: build/sim/sim ## simulate SEEDS=1000 seeds
 
 fuzz: ## fuzz each target for SECONDS=60
 	+@MAKE='$(MAKE)' FUZZ_SECONDS=$(SECONDS) scripts/test fuzz
+
+soak: all ## kill, stop and cut off real nodes under load for SECONDS=60 (as root; see docs/reliability.md)
+	tests/soak/run --seconds $(SECONDS)
 
 bench: all $(patsubst tests/%.c,build/%,$(wildcard tests/bench/*.c)) ## measure this node beside others (see docs/performance.md)
 	tests/bench/run
