@@ -209,12 +209,25 @@ static void stream_body(struct relay *relay, struct slice bytes)
 
 /* Taking it */
 
-/* Fields that are about one connection alone; Content-Length is written anew with the body. */
+/* Fields that are about the connection to the node alone, and the date, which is told anew. */
+static const struct slice of_connection[] = {
+    {"connection:", 11}, {"date:", 5},    {"keep-alive:", 11},        {"proxy-connection:", 17},
+    {"te:", 3},          {"trailer:", 8}, {"transfer-encoding:", 18}, {"upgrade:", 8},
+};
+
+static bool line_is(struct slice line, struct slice name)
+{
+    return line.len >= name.len && (*line.data | 32) == *name.data &&
+           slice_equal_nocase((struct slice){line.data, name.len}, name);
+}
+
+/* Content-Length is written anew with the body. */
 static bool is_passed_on(const struct relay *relay, struct slice line)
 {
-    return !slice_starts(line, SLICE("Date:")) && !slice_starts(line, SLICE("Connection:")) &&
-           !slice_starts(line, SLICE("Keep-Alive:")) &&
-           (relay->head_only || !slice_starts(line, SLICE("Content-Length:")));
+    for (unsigned i = 0; i < sizeof of_connection / sizeof *of_connection; i++)
+        if (line_is(line, of_connection[i]))
+            return false;
+    return relay->head_only || !line_is(line, SLICE("content-length:"));
 }
 
 static int take_lines(struct relay *relay, struct slice lines)
@@ -260,7 +273,7 @@ uint64_t relay_learn_version(const struct attempt *attempt, const struct http_re
 /* Whether it is worth asking another member: this one stops, or has not gathered everything. */
 static bool is_for_another(const struct relay *relay, const struct http_response *head)
 {
-    bool streams = relay->upload && relay->upload->streams;
+    bool streams = upload_streams(relay);
     return head->status == 503 && !streams && relay->tries < RELAY_TRIES_MAX &&
            relay->partition->usable_count > 1;
 }
