@@ -128,6 +128,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!frontend)
         start();
     kinds = data[1];
+    frontend->partitions[0].retry_tokens = (uint64_t)RETRY_TOKENS_MAX * RETRY_TOKEN_PARTS;
     int client =
         talk_begin(&bench, 3, (struct slice){(const char *)data + 2, size - 2}, data[0], &talk);
     member_settle(&play);

@@ -292,6 +292,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     how = data[1];
     bytes = (struct slice){(const char *)data + 2, size - 2};
     asked.count = 0;
+    frontend->partitions[0].retry_tokens = (uint64_t)RETRY_TOKENS_MAX * RETRY_TOKEN_PARTS;
     int fd = talk_begin(&bench, 3, slice_of(scripts[how & 7]), 0, &talk);
     member_settle(&play);
     for (unsigned s = 0; bench.sockets[fd].open; s++) {
