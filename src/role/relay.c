@@ -229,7 +229,7 @@ unsigned relay_pieces(struct relay *relay, struct conn_piece pieces[RELAY_PIECES
         return version_pieces(relay, pieces);
     const struct relay_bytes *sent = &relay->sent;
     const struct upload *upload = unknown_length(relay);
-    bool streams = relay->upload && relay->upload->streams;
+    bool streams = upload_streams(relay);
     size_t body_at = relay->head_bytes + 2, body_bytes = streams ? 0 : sent->len - body_at;
     bool again = relay->held_until_us && relay->tries > 1;
     size_t used = put_version(relay, room);
@@ -422,7 +422,7 @@ void relay_send(struct relay *relay)
         partition_park(relay->partition, relay);
         return;
     }
-    bool streams = relay->upload && relay->upload->streams;
+    bool streams = upload_streams(relay);
     bool alone = !relay->asks_version && (relay->alone || streams);
     struct lane *lane = alone ? lane_take(backend) : backend->shared;
     if (relay->write && !relay->version && !relay->asks_version)

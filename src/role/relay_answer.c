@@ -225,6 +225,7 @@ static bool line_next(struct slice *lines, struct slice *line)
 static bool line_has_name(struct slice line, struct slice name)
 {
     return line.len > name.len && line.data[name.len] == ':' &&
+           (*line.data | 32) == (*name.data | 32) &&
            slice_equal_nocase((struct slice){line.data, name.len}, name);
 }
 
@@ -243,12 +244,19 @@ static bool is_hop_option(struct slice lines, struct slice line)
     return false;
 }
 
-/* Fields that are about one connection alone; Content-Length is written anew with the body. */
+/* Fields that are about the connection to the node alone, and the date, which is told anew. */
+static const struct slice of_connection[] = {
+    {"connection", 10}, {"date", 4},    {"keep-alive", 10},        {"proxy-connection", 16},
+    {"te", 2},          {"trailer", 7}, {"transfer-encoding", 17}, {"upgrade", 7},
+};
+
+/* Content-Length is written anew with the body. */
 static bool is_passed_on(const struct relay *relay, struct slice line)
 {
-    return !line_has_name(line, SLICE("Date")) && !line_has_name(line, SLICE("Connection")) &&
-           !line_has_name(line, SLICE("Keep-Alive")) &&
-           (relay->head_only || !line_has_name(line, SLICE("Content-Length")));
+    for (unsigned i = 0; i < sizeof of_connection / sizeof *of_connection; i++)
+        if (line_has_name(line, of_connection[i]))
+            return false;
+    return relay->head_only || !line_has_name(line, SLICE("content-length"));
 }
 
 static int take_lines(struct relay *relay, const struct http_response *head)
@@ -292,7 +300,7 @@ uint64_t relay_learn_version(const struct attempt *attempt, const struct http_re
 /* Whether it is worth asking another member: this one stops, or has not gathered everything. */
 static bool is_for_another(const struct relay *relay, const struct http_response *head)
 {
-    bool streams = relay->upload && relay->upload->streams;
+    bool streams = upload_streams(relay);
     return head->status == 503 && !streams && relay->tries < RELAY_TRIES_MAX &&
            relay->partition->usable_count > 1;
 }

@@ -710,6 +710,84 @@ static void test_wait_again(void **state)
     expect(&reader, 200, "new");
 }
 
+/* What goes on a connection of its own would overtake what came before, or be overtaken by what follows. */
+static void test_order_with_long_bodies(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, "PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n");
+    fake_feed(io, reader.fd, (struct slice){value, 100000});
+    ask(&reader, GET("a"));
+    assert_int_equal(nodes.count, 1);
+    say(nodes.asked[0].fd, OK);
+    settle();
+    assert_int_equal(nodes.count, 2);
+    assert_true(asked_has(1, "GET /a "));
+    answer_value("a", "new");
+    expect(&reader, 200, "");
+    expect(&reader, 200, "new");
+}
+
+static void test_order_with_copies(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader,
+        PUT("a") "PUT /a HTTP/1.1\r\nHost: h\r\nPrefer: copies=2\r\nContent-Length: 0\r\n\r\n" GET(
+            "a"));
+    assert_int_equal(nodes.count, 1);
+    say(nodes.asked[0].fd, OK);
+    settle();
+    assert_int_equal(nodes.count, 2);
+    assert_true(asked_has(1, "Prefer: copies=2"));
+    say(nodes.asked[1].fd, OK);
+    settle();
+    assert_true(nodes.count == 3 && asked_has(2, "GET /a "));
+}
+
+/* A node that goes on saying that it is ready, and says nothing of this. */
+static void test_wait_without_answer(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new(), other = reader_new();
+    ask(&reader, "GET /a HTTP/1.1\r\nHost: h\r\nIf-None-Match: \"1\"\r\nPrefer: wait=10\r\n\r\n");
+    ask(&other, "PUT /b HTTP/1.1\r\nHost: h\r\nPrefer: copies=2\r\nContent-Length: 0\r\n\r\n");
+    pass(9 * SECOND);
+    assert_int_equal(nodes.count, 2);
+    pass(2 * SECOND);
+    assert_int_equal(nodes.count, 3);
+    assert_true(asked_has(2, "PUT /b ") && asked_has(2, "Fog-Version: "));
+    say(nodes.asked[2].fd, OK);
+    settle();
+    expect(&other, 200, "");
+    pass(5 * SECOND);
+    assert_int_equal(nodes.count, 4);
+    assert_true(asked_has(3, "GET /a ") && !asked_has(3, "Prefer:"));
+    say(nodes.asked[3].fd, OK);
+    settle();
+    expect(&reader, 200, "");
+}
+
+/* What a node's answer says of its connection, in whatever case, is not said to the client. */
+static void test_fields_of_connections(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, GET("a"));
+    say(nodes.asked[0].fd, "HTTP/1.1 200 OK\r\ncontent-length: 3\r\nDATE: x\r\nkeep-alive: "
+                           "timeout=5\r\nUpgrade: h2c\r\n"
+                           "Trailer: T\r\nconnection: close\r\nX-Other: y\r\n\r\nabc");
+    settle();
+    struct slice output = fake_output(io, reader.fd);
+    assert_non_null(memmem(output.data, output.len, "\r\nX-Other: y\r\n", 14));
+    assert_null(memmem(output.data, output.len, "content-length", 14));
+    static const char *const names[] = {"DATE", "keep-alive", "Upgrade", "Trailer", "connection"};
+    for (size_t i = 0; i < COUNT(names); i++)
+        check(!memmem(output.data, output.len, names[i], strlen(names[i])), "%s", names[i]);
+    expect(&reader, 200, "abc");
+    assert_true(is_open(&reader));
+}
+
 static void test_copies_again(void **state)
 {
     (void)state;
@@ -1138,6 +1216,10 @@ int main(void)
         TEST(test_parked),
         TEST(test_misrouted),
         TEST(test_wait_again),
+        TEST(test_order_with_long_bodies),
+        TEST(test_order_with_copies),
+        TEST(test_wait_without_answer),
+        TEST(test_fields_of_connections),
         TEST(test_copies_again),
         TEST(test_stream_to_a_slow_client),
         TEST(test_stream_gives_way),
