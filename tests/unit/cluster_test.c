@@ -479,13 +479,14 @@ static void test_the_time_of_a_push_is_that_until_its_answer(void **state)
 struct name {
     struct resolver resolver; /* first */
     struct lookup *lookup;
+    int error; /* of asking */
 };
 
 static int name_ask(struct resolver *resolver, struct lookup *lookup, const char *text)
 {
     (void)text;
     ((struct name *)resolver)->lookup = lookup;
-    return 0;
+    return ((struct name *)resolver)->error;
 }
 
 static void name_cancel(struct resolver *resolver, struct lookup *lookup)
@@ -545,9 +546,26 @@ static void test_addresses_of_a_name_that_are_gone_make_room_for_new_ones(void *
     in.cluster->target_count = 0;
 }
 
+static void test_a_name_that_could_not_be_asked_for_is_asked_for_again(void **state)
+{
+    (void)state;
+    struct name name = {.resolver = {.ops = &name_ops}, .error = -ENOMEM};
+    in.config.resolver = &name.resolver;
+    join_one("pods:8000");
+    assert_false(join_is_settled(in.cluster));
+    name.error = 0;
+    in.loop.now_us += JOIN_AGAIN_US;
+    join_tick(in.cluster);
+    assert_true(in.cluster->targets[0].asking);
+    assert_false(join_is_settled(in.cluster));
+    join_over();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_a_name_that_could_not_be_asked_for_is_asked_for_again,
+                                        begin, end),
         cmocka_unit_test_setup_teardown(test_what_was_agreed_before_somebody_went_counts_no_more,
                                         begin, end),
         cmocka_unit_test_setup_teardown(test_a_newcomer_waits_for_a_ready_member_that_is_silent,
