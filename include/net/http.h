@@ -33,6 +33,7 @@ enum http_method {
 enum http_field_name {
     HTTP_FIELD_ACCEPT,
     HTTP_FIELD_ALLOW, /* of responses alone, as those marked so below */
+    HTTP_FIELD_CONTENT_RANGE,
     HTTP_FIELD_CONTENT_TYPE,
     HTTP_FIELD_ETAG, /* of responses */
     HTTP_FIELD_FOG_AFTER,
@@ -45,6 +46,7 @@ enum http_field_name {
     HTTP_FIELD_IF_NONE_MATCH,
     HTTP_FIELD_PREFER,
     HTTP_FIELD_RETRY_AFTER, /* of responses */
+    HTTP_FIELD_VIA,
 };
 
 struct http_field {
@@ -59,6 +61,7 @@ struct http_head {
     bool keep_alive;      /* the connection can serve another request after this one */
     bool chunked;         /* the body is chunked; else it is content_length bytes */
     bool expect_continue; /* the client awaits 100 before it sends the body; never on HTTP/1.0 */
+    bool hop_options;     /* Connection has other options than close and keep-alive */
     uint8_t field_count;
     uint64_t content_length; /* 0 when there is no body */
     uint32_t head_bytes;     /* where the body starts, counted from the start of the buffer */
@@ -78,7 +81,7 @@ struct http_error {
     const char *sentence;
 };
 
-/* What the parser knows after the request line that nearly all requests have, so that it reads that line once and not for each
+/* What the parser knows after the first line that nearly all heads have, so that it reads that line once and not for each
  * of them. Stays as it is. */
 struct http_reader {
     uint64_t state[16];
@@ -100,9 +103,10 @@ const struct http_field *http_field_find(const struct http_head *head, enum http
 /* One response head. Slices point into the buffer that was parsed. */
 struct http_response {
     uint16_t status;
-    uint8_t minor;   /* HTTP/1.minor */
-    bool keep_alive; /* the connection can serve another request after this one */
-    bool chunked;    /* the body is chunked */
+    uint8_t minor;    /* HTTP/1.minor */
+    bool keep_alive;  /* the connection can serve another request after this one */
+    bool chunked;     /* the body is chunked */
+    bool hop_options; /* Connection has other options than close and keep-alive */
     bool
         has_length; /* the body is content_length bytes; without both it goes on to the connection's end */
     uint8_t field_count;
@@ -112,11 +116,11 @@ struct http_response {
     struct http_field fields[HTTP_FIELDS_MAX];
 };
 
-/* Parses one response head (RFC 9112, 4 and 6) from the start of `data`, strictly: what two readers could read in two ways
+/* Parses one response head (RFC 9112, 4 and 6) from the start of `data`, strictly; `reader` may be NULL here too. What two readers could read in two ways
  * is HTTP_BAD (error->status is 502 then). Whether there is a body also depends on the request (HEAD) and the status (1xx, 204,
  * 304): the caller knows. */
-enum http_result http_response_parse(const char *data, size_t len, struct http_response *response,
-                                     struct http_error *error);
+enum http_result http_response_parse(const struct http_reader *reader, const char *data, size_t len,
+                                     struct http_response *response, struct http_error *error);
 
 /* The first field of that name, or NULL. */
 const struct http_field *http_response_find(const struct http_response *response,

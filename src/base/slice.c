@@ -1,5 +1,7 @@
 #include "base/slice.h"
 
+#include <endian.h>
+
 static unsigned char lower(char c)
 {
     return (unsigned char)(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
@@ -66,16 +68,57 @@ bool slice_next(struct slice *rest, char separator, struct slice *part)
     return true;
 }
 
-bool slice_number(struct slice s, unsigned long long max, unsigned long long *out)
+enum { BLOCK_DIGITS = 8, BLOCK = 100000000 };
+
+/* Eight digits at once, one in each byte, the first one in the lowest; false when one of them is none. Neighbours are added, by a
+ * multiplication: to four numbers of two digits, two of four, one of eight. */
+static bool block_number(const char *at, unsigned long long *out)
 {
-    unsigned long long value = 0;
+    uint64_t word;
+    memcpy(&word, at, sizeof word);
+    word = le64toh(word);
+    uint64_t above = word + 0x0606060606060606;
+    if (((word & 0xf0f0f0f0f0f0f0f0) | (above & 0xf0f0f0f0f0f0f0f0) >> 4) != 0x3333333333333333)
+        return false;
+    word = (word & 0x0f0f0f0f0f0f0f0f) * (10 << 8 | 1) >> 8 & 0x00ff00ff00ff00ff;
+    word = word * (100 << 16 | 1) >> 16 & 0x0000ffff0000ffff;
+    *out = word * (10000ULL << 32 | 1) >> 32;
+    return true;
+}
+
+/* Of up to 19 digits, which no overflow can come of. */
+static bool short_number(struct slice s, unsigned long long *out)
+{
+    unsigned long long value = 0, block;
+    for (; s.len >= BLOCK_DIGITS; s = (struct slice){s.data + BLOCK_DIGITS, s.len - BLOCK_DIGITS}) {
+        if (!block_number(s.data, &block))
+            return false;
+        value = value * BLOCK + block;
+    }
     for (size_t i = 0; i < s.len; i++) {
         unsigned char digit = (unsigned char)(s.data[i] - '0');
-        if (digit > 9 || __builtin_mul_overflow(value, 10, &value) ||
-            __builtin_add_overflow(value, digit, &value))
+        if (digit > 9)
             return false;
+        value = value * 10 + digit;
     }
-    if (s.len == 0 || value > max)
+    *out = value;
+    return true;
+}
+
+bool slice_number(struct slice s, unsigned long long max, unsigned long long *out)
+{
+    enum { SHORT_DIGITS = 19 };
+    unsigned long long value, last = 0;
+    while (s.len > SHORT_DIGITS && s.data[0] == '0')
+        s = (struct slice){s.data + 1, s.len - 1};
+    struct slice first = {s.data, s.len < SHORT_DIGITS ? s.len : SHORT_DIGITS};
+    if (s.len == 0 || s.len > SHORT_DIGITS + 1 || !short_number(first, &value))
+        return false;
+    if (s.len > SHORT_DIGITS &&
+        (!short_number((struct slice){s.data + SHORT_DIGITS, 1}, &last) ||
+         __builtin_mul_overflow(value, 10, &value) || __builtin_add_overflow(value, last, &value)))
+        return false;
+    if (value > max)
         return false;
     *out = value;
     return true;

@@ -36,8 +36,8 @@ static enum http_result status_line_scan(const char *at, const char *end, const 
     return HTTP_OK;
 }
 
-enum http_result http_response_parse(const char *data, size_t len, struct http_response *response,
-                                     struct http_error *error)
+enum http_result http_response_parse(const struct http_reader *reader, const char *data, size_t len,
+                                     struct http_response *response, struct http_error *error)
 {
     struct http_start start = {.method = SLICE("GET "), .usual = HTTP_GET};
     struct http_head head;
@@ -52,10 +52,11 @@ enum http_result http_response_parse(const char *data, size_t len, struct http_r
         return HTTP_MORE;
     struct slice fields = {line_end, (size_t)(head_end - line_end)};
     start.minor = response->minor;
-    if (http_fields_read(NULL, &start, fields, &head, &response->has_length, error) != HTTP_OK)
+    if (http_fields_read(reader, &start, fields, &head, &response->has_length, error) != HTTP_OK)
         return refuse(error);
     response->keep_alive = head.keep_alive;
     response->chunked = head.chunked;
+    response->hop_options = head.hop_options;
     response->content_length = head.content_length;
     response->head_bytes = (uint32_t)(head_end - data);
     response->lines = (struct slice){fields.data, fields.len - 2};

@@ -80,6 +80,7 @@ struct upstreams {
     uint64_t
         turn; /* of the loop, in which the hook has run: what becomes due since then is for the next one */
     char *input;
+    struct http_reader reader;
 };
 
 /* Lists of calls */
@@ -304,7 +305,7 @@ static size_t answer_head(struct upstream *upstream, struct slice data)
     struct http_response head;
     struct http_error error;
     struct call *call = upstream->under_way.first;
-    switch (http_response_parse(data.data, data.len, &head, &error)) {
+    switch (http_response_parse(&upstream->all->reader, data.data, data.len, &head, &error)) {
     case HTTP_MORE:
         return 0;
     case HTTP_BAD:
@@ -468,7 +469,7 @@ static uint64_t upstream_deadline(const struct upstream *upstream)
         return 0;
     if (call == upstream->open_call && !conn_blocked(&upstream->conn))
         return 0;
-    return upstream_silent_us(upstream) + upstream->config.answer_us;
+    return upstream_silent_us(upstream) + upstream->config.answer_us + call->held_us;
 }
 
 static void upstream_on_time(struct loop_timer *timer)
@@ -706,6 +707,11 @@ void *upstream_owner(const struct upstream *upstream)
     return upstream->owner;
 }
 
+int upstream_error(const struct upstream *upstream)
+{
+    return upstream->error;
+}
+
 /* Life */
 
 struct upstream *upstream_new(struct upstreams *upstreams, const struct upstream_config *config,
@@ -771,6 +777,7 @@ struct upstreams *upstreams_new(struct loop *loop)
         return NULL;
     all->loop = loop;
     all->due_end = &all->due;
+    http_reader_init(&all->reader);
     all->input = malloc(HTTP_HEAD_BYTES_MAX + UPSTREAM_INPUT_BYTES);
     if (!all->input) {
         free(all);

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 /* cmocka needs the headers above. */
 #include <cmocka.h>
@@ -151,13 +152,36 @@ static void number_refused(void **state)
     assert_int_equal(n, 7);
 }
 
+/* Numbers are read eight digits at a time: each byte that is no digit is seen wherever it stands. */
+static void number_wrong_anywhere(void **state)
+{
+    (void)state;
+    for (size_t len = 1; len <= 19; len++)
+        for (size_t at = 0; at < len; at++)
+            for (int c = 1; c < 256; c++) {
+                char text[20] = {0};
+                unsigned long long n = 0;
+                memset(text, '1', len);
+                text[at] = (char)c;
+                bool digit = c >= '0' && c <= '9';
+                assert_int_equal(number(text, ULLONG_MAX, &n), digit);
+                if (digit)
+                    assert_true(n == strtoull(text, NULL, 10));
+            }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(equal),        cmocka_unit_test(starts),
-        cmocka_unit_test(equal_nocase), cmocka_unit_test(trim),
-        cmocka_unit_test(next),         cmocka_unit_test(next_quoted),
-        cmocka_unit_test(number_taken), cmocka_unit_test(number_refused),
+        cmocka_unit_test(equal),
+        cmocka_unit_test(starts),
+        cmocka_unit_test(equal_nocase),
+        cmocka_unit_test(trim),
+        cmocka_unit_test(next),
+        cmocka_unit_test(next_quoted),
+        cmocka_unit_test(number_taken),
+        cmocka_unit_test(number_refused),
+        cmocka_unit_test(number_wrong_anywhere),
     };
     guard_init(&guard);
     int failed = cmocka_run_group_tests_name("slice", tests, NULL, NULL);
