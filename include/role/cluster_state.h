@@ -226,6 +226,7 @@ struct cluster {
     bool own_found; /* the own address was found, not given */
     uint64_t started_us, leave_us;
     uint64_t horizon_us;  /* see store_agreement */
+    uint64_t stepped_us;  /* loop time at which it last changed */
     uint64_t departed_us; /* loop time at which a member last was found to be gone */
     const char *refused;  /* NULL, or a sentence: why the others do not want us */
     char sentence[512];

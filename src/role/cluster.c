@@ -9,7 +9,8 @@ enum {
     REPLACED_US =
         2 * 1000 * 1000, /* a member whose address another one answers at is gone after it */
     HORIZON_STEP_US_MIN =
-        5 * 1000 * 1000,      /* what is revived must be heard of before the next one */
+        2 *
+        CLUSTER_ANSWER_US, /* what is revived must be heard of before the next one, and deletes go in its second half */
     HORIZON_STEPS = 8,        /* of a grace period */
     SENTENCE_BYTES_MAX = 300, /* of another node's, in the log */
     KEEP_S_MIN = 3600,        /* s: who is gone is remembered for so long at least */
@@ -531,8 +532,10 @@ static uint64_t agreement_horizon_us(struct store_agreement *agreement)
 
 void cluster_take_horizon(struct cluster *cluster, uint64_t horizon_us)
 {
-    if (horizon_us > cluster->horizon_us)
-        cluster->horizon_us = horizon_us;
+    if (horizon_us <= cluster->horizon_us)
+        return;
+    cluster->horizon_us = horizon_us;
+    cluster->stepped_us = cluster->loop->now_us;
 }
 
 /* The grace period ends by the slowest clock, and in steps, so that all members let tombstones go at about the same time; between

@@ -105,6 +105,34 @@ static void test_what_was_agreed_before_somebody_went_counts_no_more(void **stat
     assert_int_equal(cluster_agreed_us(in.cluster, 0), in.loop.now_us);
 }
 
+/* An older value may be on its way from one that has been told of the delete since, to one that was seen to agree before it comes. */
+static void test_what_was_agreed_just_after_a_step_of_the_horizon_does_not_count(void **state)
+{
+    (void)state;
+    in.cluster->has_everything = true;
+    self_of(in.cluster)->phase = PHASE_READY;
+    struct member *member = meet(2);
+    cluster_take_horizon(in.cluster, 1000);
+    in.loop.now_us += SECOND;
+    agreed_all(member->peer, in.loop.now_us);
+    in.loop.now_us += 60 * SECOND;
+    assert_int_equal(cluster_agreed_us(in.cluster, 0), 0);
+    cluster_take_horizon(in.cluster, 1000); /* no step: all tell it all the time */
+    agreed_all(member->peer, in.loop.now_us);
+    assert_int_equal(cluster_agreed_us(in.cluster, 0), in.loop.now_us);
+    cluster_take_horizon(in.cluster, 1001);
+    assert_int_equal(cluster_agreed_us(in.cluster, 0), 0);
+}
+
+/* Its horizon goes with its clock, and there is nobody to agree with. */
+static void test_who_is_alone_agrees_with_itself_at_each_step_of_the_horizon(void **state)
+{
+    (void)state;
+    self_of(in.cluster)->phase = PHASE_READY;
+    cluster_take_horizon(in.cluster, 1000);
+    assert_true(cluster_agreed_us(in.cluster, 0) == UINT64_MAX);
+}
+
 static void test_a_newcomer_waits_for_a_ready_member_that_is_silent(void **state)
 {
     (void)state;
@@ -568,6 +596,10 @@ int main(void)
                                         begin, end),
         cmocka_unit_test_setup_teardown(test_what_was_agreed_before_somebody_went_counts_no_more,
                                         begin, end),
+        cmocka_unit_test_setup_teardown(
+            test_what_was_agreed_just_after_a_step_of_the_horizon_does_not_count, begin, end),
+        cmocka_unit_test_setup_teardown(
+            test_who_is_alone_agrees_with_itself_at_each_step_of_the_horizon, begin, end),
         cmocka_unit_test_setup_teardown(test_a_newcomer_waits_for_a_ready_member_that_is_silent,
                                         begin, end),
         cmocka_unit_test_setup_teardown(test_a_member_that_was_restarted_is_not_waited_for, begin,
