@@ -68,7 +68,7 @@ SAY = @printf '  %-5s %s\n'
 Q   := $(if $(V),,@)
 JOBS = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc 2>/dev/null || echo 1))
 
-.PHONY: all run setup test tests check format sim fuzz fuzz-afl bench dist deb test-deb test-image install uninstall clean help
+.PHONY: all run setup test tests check format sim fuzz fuzz-afl soak bench dist deb test-deb test-image install uninstall clean help
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -124,6 +124,12 @@ build/bench/%: tests/bench/%.c build/flags
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(FLAGS) $(FLAGS_plain) $(LINK) -MMD -MP $< -o $@
 
+# What is preloaded into the program, by tests/e2e.
+build/e2e/%.so: tests/e2e/%.c build/flags
+	$(SAY) CC $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(FLAGS) $(CFLAGS) -fPIC -shared -MMD -MP $< -o $@
+
 # Holds the flags of the last build: when they change, all is built anew. Also where a machine that
 # lacks something is told so.
 COMMAND := $(CC) $(FLAGS) $(FLAGS_plain) $(LDFLAGS)
@@ -151,6 +157,7 @@ test: ## install what is missing, then run every test; the last line counts them
 	+@MAKE='$(MAKE)' scripts/test
 
 tests: all $(UNIT:%=build/unit/%) $(UNIT:%=build/asan/unit/%) build/asan/velour-fog $(FUZZ:%=build/fuzz/%_fuzz) \
+	$(patsubst tests/%.c,build/%.so,$(wildcard tests/e2e/*.c)) \
 	$(if $(SIM),build/sim/sim build/asan/sim/sim) $(patsubst tests/%.c,build/%,$(wildcard tests/bench/*.c))
 
 check: ## the static checks alone: floors, style, analysers, formatting, units, man pages, completion, hardening
@@ -164,6 +171,9 @@ sim: build/sim/sim ## simulate SEEDS=1000 seeds
 
 fuzz: ## fuzz each target for SECONDS=60
 	+@MAKE='$(MAKE)' FUZZ_SECONDS=$(SECONDS) scripts/test fuzz
+
+soak: all ## kill, stop and cut off real nodes under load for SECONDS=60 (as root; see docs/reliability.md)
+	tests/soak/run --seconds $(SECONDS)
 
 fuzz-afl: ## fuzz each target for SECONDS=60 with AFL++, which Debian has as afl++
 	@command -v $(CC_afl) >/dev/null || { echo "$(CC_afl) is not on this machine: install Debian's afl++." >&2; exit 1; }

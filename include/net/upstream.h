@@ -96,6 +96,10 @@ void upstream_destroy(struct upstream *upstream);
 
 void *upstream_owner(const struct upstream *upstream);
 
+/* Why its connection has ended: as on_closed says, and before that, when calls are told their ends. -EPROTO: an answer made no
+ * sense. */
+int upstream_error(const struct upstream *upstream);
+
 /* Begins to connect. Returns 0 or -errno (then on_closed is not called); -EBUSY while it is open, connecting, or its end was not
  * told yet. */
 int upstream_connect(struct upstream *upstream, const struct address *address);

@@ -156,6 +156,7 @@ struct relay {
     bool streaming;    /* the answer's head was there, its body goes on: perhaps by another try */
     bool told;         /* the head of a streaming answer was written */
     bool lost;         /* a try has ended that may have been carried out */
+    bool nonsense;     /* the last try has ended with an answer that made none */
     struct upload *upload; /* NULL when the body came whole */
 
     uint16_t status;      /* of the answer */

@@ -707,6 +707,11 @@ void *upstream_owner(const struct upstream *upstream)
     return upstream->owner;
 }
 
+int upstream_error(const struct upstream *upstream)
+{
+    return upstream->error;
+}
+
 /* Life */
 
 struct upstream *upstream_new(struct upstreams *upstreams, const struct upstream_config *config,

@@ -72,6 +72,7 @@ static const struct slice field_names[] = {
     [HTTP_FIELD_IF_MATCH] = {"If-Match: ", 10},
     [HTTP_FIELD_IF_NONE_MATCH] = {"If-None-Match: ", 15},
     [HTTP_FIELD_PREFER] = {"Prefer: ", 8},
+    [HTTP_FIELD_VIA] = {"Via: ", 5},
 };
 
 enum { FIELD_NAMES = sizeof field_names / sizeof *field_names };
@@ -141,6 +142,7 @@ static int relay_write(struct relay *relay, const struct request *request)
     put(bytes, SLICE(" HTTP/1.1\r\nHost: fog\r\n"));
     relay->path_bytes = bytes->len - relay->method_bytes;
     put_fields(bytes, head, false);
+    put(bytes, head->minor > 0 ? SLICE("Via: 1.1 fog\r\n") : SLICE("Via: 1.0 fog\r\n"));
     if (sets && !head->chunked)
         put_length(bytes, head->content_length);
     size_t before = bytes->len;
@@ -433,7 +435,11 @@ void relay_send(struct relay *relay)
 static void relay_unanswered(struct relay *relay)
 {
     relay->frontend->counters.unanswered++;
-    relay_refuse(relay, 503, "No node of this key's partition has answered; try again.");
+    if (relay->nonsense)
+        relay_refuse(relay, 502,
+                     "No node of this key's partition has answered so that it made sense.");
+    else
+        relay_refuse(relay, 503, "No node of this key's partition has answered; try again.");
 }
 
 void relay_send_again(struct relay *relay, bool lost)

@@ -163,6 +163,13 @@ static bool has_bytes(struct slice bytes, const char *part)
 
 /* Leaving */
 
+static void connect_upstream(struct upstream *upstream, const struct peer *peer)
+{
+    assert_int_equal(upstream_connect(upstream, &peer->member->address), 0);
+    loop_turn(&in.loop, 0);
+    loop_turn(&in.loop, 0);
+}
+
 static void test_who_leaves_waits_for_a_connection_that_broke_just_now(void **state)
 {
     (void)state;
@@ -177,8 +184,88 @@ static void test_who_leaves_waits_for_a_connection_that_broke_just_now(void **st
     in.loop.now_us += CLUSTER_DEAD_US + 1;
     stays->heard_us = in.loop.now_us; /* by way of others, and nobody has everything */
     assert_false(cluster_has_left(in.cluster));
-    in.loop.now_us += CLUSTER_DEAD_US + 1;
+    in.loop.now_us +=
+        3600ULL * SECOND; /* it stands still, and may be back: the drain time is the limit */
+    assert_false(cluster_has_left(in.cluster));
+    stays->refused_us = in.loop.now_us; /* there is no process any more */
     assert_true(cluster_has_left(in.cluster));
+}
+
+static void test_who_leaves_waits_for_nobody_who_was_silent_before(void **state)
+{
+    (void)state;
+    meet(2);
+    in.loop.now_us += CLUSTER_DEAD_US + 1;
+    cluster_leave(in.cluster);
+    in.loop.now_us++;
+    assert_true(cluster_has_left(in.cluster));
+}
+
+/* What fails here says nothing of who is there. */
+static void test_who_leaves_waits_for_who_could_not_be_asked(void **state)
+{
+    (void)state;
+    struct member *stays = meet(2);
+    in.loop.now_us = in.io->now_us += CLUSTER_DEAD_US + 1;
+    cluster_leave(in.cluster);
+    in.io->connect_error = -EMFILE;
+    in.cluster->tick.on_time(&in.cluster->tick);
+    in.loop.now_us += 60 * SECOND;
+    assert_false(cluster_has_left(in.cluster));
+    in.io->connect_error = 0;
+    connect_upstream(stays->peer->control, stays->peer);
+    fake_break(in.io, ((struct conn *)stays->peer->control)->fd, -ECONNREFUSED);
+    loop_turn(&in.loop, 0);
+    assert_true(cluster_has_left(in.cluster));
+}
+
+/* Joining */
+
+static void join_one(const char *whom)
+{
+    in.config.joins[0] = whom;
+    in.config.join_count = 1;
+    in.cluster->started_us = in.loop.now_us;
+    join_start(in.cluster);
+}
+
+static void join_over(void)
+{
+    join_end(in.cluster);
+    in.cluster->target_count = 0;
+    in.cluster->probes[0].upstream = NULL;
+}
+
+static void test_a_newcomer_that_could_not_ask_is_not_alone(void **state)
+{
+    (void)state;
+    join_one("10.0.0.2:8000");
+    in.io->connect_error = -EMFILE;
+    join_tick(in.cluster);
+    in.loop.now_us += 3600ULL * SECOND;
+    assert_false(join_is_settled(in.cluster));
+    in.io->connect_error = -ECONNREFUSED;
+    join_tick(in.cluster);
+    assert_true(join_is_settled(in.cluster));
+    join_over();
+}
+
+/* A connection that broke may have been a member's: it is tried again, for a moment. */
+static void test_a_newcomer_whose_question_was_lost_asks_again(void **state)
+{
+    (void)state;
+    join_one("10.0.0.2:8000");
+    join_tick(in.cluster);
+    loop_turn(&in.loop, 0);
+    fake_break(in.io, ((struct conn *)in.cluster->probes[0].upstream)->fd, -ECONNRESET);
+    loop_turn(&in.loop, 0);
+    assert_false(join_is_settled(in.cluster));
+    in.loop.now_us += JOIN_AGAIN_US;
+    join_tick(in.cluster);
+    assert_true(in.cluster->probes[0].busy);
+    in.loop.now_us += JOIN_PATIENCE_US;
+    assert_true(join_is_settled(in.cluster));
+    join_over();
 }
 
 /* Feeds what the member 2 answers to a hello. Returns what it was asked, up to then. */
@@ -195,13 +282,6 @@ static struct slice answer_hello(struct peer *peer)
     fake_feed(in.io, fd, (struct slice){text, (size_t)bytes});
     loop_turn(&in.loop, 0);
     return asked;
-}
-
-static void connect_upstream(struct upstream *upstream, const struct peer *peer)
-{
-    assert_int_equal(upstream_connect(upstream, &peer->member->address), 0);
-    loop_turn(&in.loop, 0);
-    loop_turn(&in.loop, 0);
 }
 
 static void test_a_goodbye_that_was_lost_is_said_again(void **state)
@@ -478,6 +558,14 @@ int main(void)
                                         begin, end),
         cmocka_unit_test_setup_teardown(test_who_leaves_waits_for_a_connection_that_broke_just_now,
                                         begin, end),
+        cmocka_unit_test_setup_teardown(test_who_leaves_waits_for_nobody_who_was_silent_before,
+                                        begin, end),
+        cmocka_unit_test_setup_teardown(test_who_leaves_waits_for_who_could_not_be_asked, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(test_a_newcomer_that_could_not_ask_is_not_alone, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(test_a_newcomer_whose_question_was_lost_asks_again, begin,
+                                        end),
         cmocka_unit_test_setup_teardown(test_a_goodbye_that_was_lost_is_said_again, begin, end),
         cmocka_unit_test_setup_teardown(test_a_full_member_is_told_deletes_alone, begin, end),
         cmocka_unit_test_setup_teardown(test_a_write_made_alone_is_not_confirmed_by_the_next_batch,
