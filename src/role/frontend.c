@@ -146,6 +146,8 @@ static void key_on_request(struct frontend *frontend, struct request *request)
     }
     if (!relay)
         relay = relay_new(frontend, request);
+    else if (upload_streams(relay)) /* on a connection of its own */
+        request->exclusive = true;
     struct request *deferred = relay ? server_defer(request) : NULL;
     if (!deferred) {
         if (relay && !uploaded)
@@ -348,7 +350,9 @@ static struct partition *partitions_new(struct frontend *frontend, const char *n
                                         const struct frontend_cluster *clusters, unsigned count)
 {
     struct partition *partitions = calloc(count, sizeof *partitions);
-    for (unsigned i = 0; partitions && i < count; i++) {
+    if (!partitions)
+        return NULL;
+    for (unsigned i = 0; i < count; i++) {
         partitions[i].frontend = frontend;
         partitions[i].name = name;
         partitions[i].number = i;

@@ -29,6 +29,8 @@ struct process {
     uint64_t paused_us;       /* all in all */
     unsigned idle_turns;      /* in a row: with events, but nothing achieved */
     bool draining;
+    bool may_not_start; /* then start_error says why, and nothing has failed */
+    int start_error;
     void (*on_stopped)(struct process *process); /* at once; NULL */
 };
 
@@ -36,6 +38,9 @@ struct process {
 void process_start(struct process *process, struct cables *cables, const struct limits *limits,
                    unsigned number);
 void process_end(struct process *process);
+
+/* The first half of its end: what it runs is destroyed, its loop and its io are not yet. */
+void process_close(struct process *process);
 
 /* The same in two steps: a host, and as many processes on it, one after the other, as one likes. `boot` tells them apart. */
 void process_host(struct process *process, struct cables *cables, unsigned number);
@@ -54,6 +59,9 @@ void process_boot_reshard(struct process *process, struct cables *cables,
 
 /* Stands still, as with SIGSTOP. */
 void process_pause(struct process *process, uint64_t until_us);
+
+/* What the records of a node's table take at most, with their tables. */
+uint64_t process_table_bytes(const struct node *node);
 
 struct node_config process_config(const struct limits *limits);
 
