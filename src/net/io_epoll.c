@@ -22,10 +22,8 @@
 enum {
     BACKLOG = 4096,   /* the kernel cuts it to net.core.somaxconn */
     EVENTS_MAX = 512, /* of one epoll_wait */
-    UNSENT_BYTES_ALL =
-        64 * 1024 *
-        1024, /* of replies that the kernel holds beyond what clients' windows take, shared out */
-    UNSENT_BYTES_MIN = 32 * 1024, /* of these for one client, however many there are */
+    UNSENT_BYTES_ALL = 64 * 1024 * 1024, /* held beyond clients' windows, see limit_unsent */
+    UNSENT_BYTES_MIN = 32 * 1024,        /* of these for each client at least */
     LISTEN_FDS_START = 3,         /* sd_listen_fds(3) */
 };
 

@@ -107,7 +107,7 @@ static void test_many_slow_readers(void **state)
     io->ops->close(io, listener);
     if (count < MANY)
         skip();
-    assert_true(few > 1024 * 1024);
+    assert_true(few >= many); /* how much that is, is the kernel's business */
     assert_in_range(many, 1, WINDOW_BYTES);
 }
 
