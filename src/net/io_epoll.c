@@ -20,11 +20,11 @@
 #include <unistd.h>
 
 enum {
-    BACKLOG = 4096,   /* the kernel cuts it to net.core.somaxconn */
-    EVENTS_MAX = 512, /* of one epoll_wait */
+    BACKLOG = 4096,                      /* the kernel cuts it to net.core.somaxconn */
+    EVENTS_MAX = 512,                    /* of one epoll_wait */
     UNSENT_BYTES_ALL = 64 * 1024 * 1024, /* held beyond clients' windows, see limit_unsent */
     UNSENT_BYTES_MIN = 32 * 1024,        /* of these for each client at least */
-    LISTEN_FDS_START = 3,         /* sd_listen_fds(3) */
+    LISTEN_FDS_START = 3,                /* sd_listen_fds(3) */
 };
 
 struct io_epoll {
