@@ -208,10 +208,20 @@ static void push_live(struct peer *peer)
     peer->push_state = PUSH_LIVE;
 }
 
+void push_tick(struct peer *peer)
+{
+    struct cluster *cluster = peer->cluster;
+    if (upstream_is_open(peer->push) || cluster->loop->now_us < peer->push_retry_us)
+        return;
+    peer->push_retry_us = cluster->loop->now_us + CLUSTER_RETRY_US;
+    upstream_connect(peer->push, &peer->member->address);
+}
+
 void push_start(struct peer *peer)
 {
     if (peer->push_state == PUSH_DOWN)
         push_lag(peer);
+    push_tick(peer); /* at once, since a newcomer may be ready before the next tick */
 }
 
 void push_stop(struct peer *peer)
@@ -222,15 +232,6 @@ void push_stop(struct peer *peer)
     push_forget(peer);
     if (peer->push)
         upstream_close(peer->push, 0);
-}
-
-void push_tick(struct peer *peer)
-{
-    struct cluster *cluster = peer->cluster;
-    if (upstream_is_open(peer->push) || cluster->loop->now_us < peer->push_retry_us)
-        return;
-    peer->push_retry_us = cluster->loop->now_us + CLUSTER_RETRY_US;
-    upstream_connect(peer->push, &peer->member->address);
 }
 
 bool push_is_done(const struct peer *peer)
