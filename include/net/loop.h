@@ -42,10 +42,12 @@ struct loop_deferred {
 
 struct loop {
     struct io *io;
-    uint64_t now_us;  /* monotonic, read once a turn and after each batch of work */
-    uint64_t wall_us; /* read with it */
-    uint64_t turns;   /* begun so far */
-    bool again;       /* work is left: the next turn does not wait */
+    uint64_t now_us;       /* monotonic, read once a turn and after each batch of work */
+    uint64_t wall_us;      /* read with it */
+    uint64_t turns;        /* begun so far */
+    uint64_t discard_turn; /* conn.c: the turn of which `discards` tells */
+    uint32_t discards;     /* reads of what is thrown away */
+    bool again;            /* work is left: the next turn does not wait */
     bool stopped;
     struct loop_timer **heap;
     uint32_t timer_count, timer_room, timer_reserved; /* set, allocated, promised */

@@ -174,9 +174,20 @@ static void conn_linger(struct conn *conn)
     conn_update_interest(conn);
 }
 
+/* Whether this turn still has time for what is thrown away. What is left comes in the next ones, or the conn's time is up. */
+static bool may_discard(struct loop *loop)
+{
+    if (loop->discard_turn != loop->turns)
+        loop->discards = 0;
+    loop->discard_turn = loop->turns;
+    return loop->discards++ < CONN_DISCARDS_PER_TURN;
+}
+
 static void conn_discard(struct conn *conn)
 {
     char scrap[16 * 1024];
+    if (!may_discard(conn->loop))
+        return;
     ssize_t got = ops_of(conn)->recv(conn->loop->io, conn->fd, scrap, sizeof scrap);
     if (got == -EAGAIN)
         return;

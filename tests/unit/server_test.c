@@ -1351,6 +1351,30 @@ static void test_large_bodies_leave_time_for_others(void **state)
     assert_false(is_open(readers[LONG_CLIENTS - 1].fd));
 }
 
+/* The same for what is thrown away of those who were refused in the middle of what they send. */
+static void test_refused_ones_leave_time_for_others(void **state)
+{
+    (void)state;
+    struct reader readers[LONG_CLIENTS], other = {.fd = client_new_settled()};
+    for (size_t i = 0; i < LONG_CLIENTS; i++) {
+        readers[i] = (struct reader){.fd = client_new_settled()};
+        feed(readers[i].fd, "BAD\r\n\r\n");
+    }
+    loop_turn(&loop, 0);
+    for (size_t i = 0; i < LONG_CLIENTS; i++)
+        feed_bytes(readers[i].fd, 0, 10000);
+    feed(other.fd, GET("/text/3"));
+    loop_turn(&loop, 0);
+    expect_bytes(&other, 3);
+    size_t read = 0;
+    for (size_t i = 0; i < LONG_CLIENTS; i++)
+        read += fake_unread(io, readers[i].fd) == 0;
+    assert_int_equal(read, CONN_DISCARDS_PER_TURN);
+    settle();
+    for (size_t i = 0; i < LONG_CLIENTS; i++)
+        assert_int_equal(fake_unread(io, readers[i].fd), 0);
+}
+
 /* Clients that leave */
 
 /* In the middle of anything, in any way. */
@@ -2239,6 +2263,7 @@ int main(void)
         TEST(test_many_streams_share),
         TEST(test_streams_leave_time_for_others),
         TEST(test_large_bodies_leave_time_for_others),
+        TEST(test_refused_ones_leave_time_for_others),
         TEST(test_clients_that_leave),
         TEST(test_reset_in_the_middle_of_a_batch),
         TEST(test_half_closed_clients_get_their_answers),
