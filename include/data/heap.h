@@ -9,7 +9,8 @@
  * object has a span of its own. Address space is never given back, so there is never more than a
  * handful of mappings; the pages of a freed span are (madvise), save for the spans freed last: they
  * are kept warm, since taking a page anew costs about as much as copying it: up to 1/16 of the
- * limit, 64 MiB at most. They count as resident, and go before an allocation is refused.
+ * limit, 64 MiB at most. They count as resident, and go before an allocation is refused. The kernel
+ * takes some ms for the pages of a large span, so what is beyond that goes bit by bit (heap_cool).
  *
  * Not counted: the kernel's page tables, about 1/512 of the most that was ever resident.
  *
@@ -50,6 +51,10 @@ void heap_destroy(struct heap *heap);
 void *heap_alloc(struct heap *heap, size_t bytes, enum heap_use use);
 void heap_release(struct heap *heap, void *object, size_t bytes);
 
+/* Gives back a part of what is free and more than may be kept warm, which takes 0.1 ms. Returns whether
+ * there is more of it: so call it again soon. */
+bool heap_cool(struct heap *heap);
+
 /* Whether memory would be won if all such objects were moved, that is allocated anew, copied and
  * released. When the sizes asked for change over time, the objects that stay hold the slabs of old
  * sizes, and room in these is of no use to new ones. So whoever can move objects should go through
@@ -63,7 +68,7 @@ size_t heap_footprint(size_t bytes);
 /* Bytes of memory that the heap may have touched and not given back: what the limit is about. */
 uint64_t heap_resident(const struct heap *heap);
 
-/* Of these, bytes of spans that are free and kept warm. */
+/* Of these, bytes of spans that are free and have their pages still. */
 uint64_t heap_warm(const struct heap *heap);
 
 /* Bytes in objects that are allocated now, by heap_footprint. */

@@ -38,7 +38,7 @@ struct client {
     struct conn conn; /* first, so that a conn leads here */
     struct server *server;
     struct client *previous, *next;          /* all clients of the server */
-    struct client *next_ready;               /* those with input to go on with */
+    struct client *next_ready;               /* those with something to go on with */
     struct exchange *exchange;               /* NULL while READY */
     struct exchange *pending, *pending_last; /* deferred, in the order of their requests */
     struct loop_timer timer;
@@ -100,6 +100,7 @@ struct server {
     int fd; /* of the listener, -1 while there is none */
     bool accepting, draining;
     struct client *clients, *ready, **ready_end;
+    unsigned ready_count;
     struct client *answering; /* whose request the service has in hands */
     struct pool exchanges;
     uint64_t trim_us; /* when they are trimmed next */
@@ -151,7 +152,7 @@ void client_refuse(struct client *client, const char *sentence);
 /* The server drains: answers what is held, ends what is idle. */
 void client_drain(struct client *client);
 
-/* Goes on with a client that is ready: its stream, its answers, or the input that it keeps. */
+/* Goes on with a client that is ready: its stream, its answers, its large body, or the input that it keeps. */
 void client_go_on(struct client *client);
 
 /* client_deferred.c */
@@ -175,6 +176,9 @@ void client_drop_deferred(struct client *client);
 
 /* Reads (new bytes too, if may_recv) and parses into the batch. */
 void client_read(struct client *client, bool may_recv);
+
+/* Whether what comes next is a part of a large body, which is read straight to where it belongs. */
+bool client_reads_direct(const struct client *client);
 
 /* server.c */
 

@@ -42,6 +42,7 @@ enum {
     TABLE_SLOTS = CHUNK_BYTES / HEAP_SPAN_BYTES,
     WARM_BYTES_MAX = 64 * 1024 * 1024,
     WARM_PART = 16,    /* of the limit may be warm */
+    COOL_PAGES = 256,  /* given back in one go, in 0.1 ms */
     RESERVE_PART = 64, /* of the limit comes on top of it for HEAP_RESERVE */
 
     SMALL_UNIT = 8,
@@ -249,25 +250,20 @@ static bool pages_drop(struct heap *heap, char *start, size_t pages)
     return true;
 }
 
-static bool span_drop(struct heap *heap, struct span *span)
-{
-    if (!pages_drop(heap, span->start, span->pages))
-        return false;
-    span->pages = 0;
-    return true;
-}
-
-/* Makes the oldest warm span cold. It may stay where it is in the stack of its class: what is below
- * it there was older, so is cold already. */
-static bool span_cool(struct heap *heap)
+/* Gives back the last pages of the oldest warm span, this many at most. Once cold, it may stay where it is in the stack of its
+ * class: what is below it there was older, so is cold already. */
+static bool span_cool(struct heap *heap, size_t pages)
 {
     assert(!link_alone(&heap->age));
     struct span *span = span_of_age(heap->age.prev);
-    size_t pages = span->pages;
-    if (!span_drop(heap, span))
+    pages = pages < span->pages ? pages : span->pages;
+    size_t left = span->pages - pages;
+    if (!pages_drop(heap, span->start + left * HEAP_PAGE_BYTES, pages))
         return false;
+    span->pages = (uint32_t)left;
     heap->warm_pages -= pages;
-    link_remove(&span->age);
+    if (left == 0)
+        link_remove(&span->age);
     return true;
 }
 
@@ -277,9 +273,11 @@ static bool pages_fit(struct heap *heap, size_t pages, enum heap_use use)
     uint64_t max = heap->pages_max[use];
     if (heap->pages - heap->warm_pages + pages > max)
         return false;
-    while (heap->pages + pages > max)
-        if (!span_cool(heap))
+    while (heap->pages + pages > max) {
+        size_t need = heap->pages + pages - max;
+        if (!span_cool(heap, need < COOL_PAGES ? COOL_PAGES : need))
             return false;
+    }
     return true;
 }
 
@@ -366,22 +364,29 @@ static struct span *span_take(struct heap *heap, unsigned class_id)
     return span;
 }
 
+/* Whether more is warm than may be, and the oldest of it is given back at once. */
+static bool cools_at_once(const struct heap *heap)
+{
+    return heap->warm_pages > heap->warm_pages_max &&
+           span_of_age(heap->age.prev)->pages <= COOL_PAGES;
+}
+
 /* Keeps a free span, warm if that is within the budget: then others are made cold for it, the
- * oldest first. So what is freed and taken in turns keeps its pages. */
+ * oldest first. So what is freed and taken in turns keeps its pages. One that is beyond the budget
+ * alone goes before all others. What is large is left to heap_cool. */
 static void span_put(struct heap *heap, struct span *span)
 {
     struct link *stack = &heap->spans[span->class_id];
-    if (span->pages > heap->warm_pages_max)
-        (void)span_drop(heap, span);
     if (span->pages == 0) {
         link_after(stack->prev, &span->peers);
         return;
     }
+    bool beyond = span->pages > heap->warm_pages_max;
     link_after(stack, &span->peers);
-    link_after(&heap->age, &span->age);
+    link_after(beyond ? heap->age.prev : &heap->age, &span->age);
     heap->warm_pages += span->pages;
-    while (heap->warm_pages > heap->warm_pages_max)
-        if (!span_cool(heap))
+    while (cools_at_once(heap))
+        if (!span_cool(heap, COOL_PAGES))
             break;
 }
 
@@ -617,6 +622,12 @@ static void large_release(struct heap *heap, char *object, size_t bytes)
 }
 
 /* The door. */
+
+bool heap_cool(struct heap *heap)
+{
+    return heap->warm_pages > heap->warm_pages_max && span_cool(heap, COOL_PAGES) &&
+           heap->warm_pages > heap->warm_pages_max;
+}
 
 static void heap_limits_init(struct heap *heap, uint64_t limit)
 {

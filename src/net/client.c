@@ -379,9 +379,14 @@ void server_answer(struct request *held, void (*answer)(struct service *, struct
 
 /* The conn's events */
 
+/* Who sends a large body takes turns with others that keep the server busy, behind those who ask for little. */
 static void client_on_readable(struct conn *conn)
 {
-    client_read((struct client *)conn, true);
+    struct client *client = (struct client *)conn;
+    if (client_reads_direct(client))
+        server_ready(client);
+    else
+        client_read(client, true);
 }
 
 static void client_on_drained(struct conn *conn)
@@ -482,5 +487,5 @@ void client_go_on(struct client *client)
     else if (client_can_answer(client))
         client_answer_deferred(client);
     else if (client->state != CLIENT_STREAMING && !client->waiting)
-        client_read(client, false);
+        client_read(client, client_reads_direct(client));
 }

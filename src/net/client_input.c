@@ -14,7 +14,7 @@
 
 enum {
     DIRECT_READ_BYTES_MIN = SERVER_READ_BYTES, /* less is read through the shared buffer */
-    DIRECT_READ_BYTES_MAX = 256 * 1024,        /* at a time: a part of the processor's cache */
+    DIRECT_READ_BYTES_MAX = 128 * 1024,        /* at a time: a part of the processor's cache */
     HEAD_READ_BYTES = 2 * 1024, /* when a large body is likely to follow, to copy less of it */
 };
 
@@ -307,13 +307,19 @@ static void client_batch_body(struct client *client)
     client->in_batch = true;
 }
 
+bool client_reads_direct(const struct client *client)
+{
+    const struct exchange *exchange = client->exchange;
+    return client->state == CLIENT_BODY && !exchange->request.head.chunked &&
+           exchange->body_left >= DIRECT_READ_BYTES_MIN && !client->conn.kept;
+}
+
 /* Reads straight to where the body goes. Returns false when that does not pay. */
 static bool client_read_direct(struct client *client)
 {
     struct exchange *exchange = client->exchange;
     struct service *service = client->server->service;
-    if (client->state != CLIENT_BODY || exchange->request.head.chunked ||
-        exchange->body_left < DIRECT_READ_BYTES_MIN || client->conn.kept)
+    if (!client_reads_direct(client))
         return false;
     struct server_room room =
         service->on_body_room(service, &exchange->request, exchange->body_left);

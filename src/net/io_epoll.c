@@ -20,9 +20,11 @@
 #include <unistd.h>
 
 enum {
-    BACKLOG = 4096,       /* the kernel cuts it to net.core.somaxconn */
-    EVENTS_MAX = 512,     /* of one epoll_wait */
-    LISTEN_FDS_START = 3, /* sd_listen_fds(3) */
+    BACKLOG = 4096,                      /* the kernel cuts it to net.core.somaxconn */
+    EVENTS_MAX = 512,                    /* of one epoll_wait */
+    UNSENT_BYTES_ALL = 64 * 1024 * 1024, /* held beyond clients' windows, see limit_unsent */
+    UNSENT_BYTES_MIN = 32 * 1024,        /* of these for each client at least */
+    LISTEN_FDS_START = 3,                /* sd_listen_fds(3) */
 };
 
 struct io_epoll {
@@ -163,6 +165,15 @@ static int epoll_listen(struct io *io, const struct address *address, struct add
     return error;
 }
 
+/* Without it the kernel holds megabytes for each client that reads slowly, and ten thousand of them use up what it has for all
+ * sockets. Descriptors are numbered from the lowest free one on, so a number tells how many there are. */
+static void limit_unsent(int fd)
+{
+    int part = UNSENT_BYTES_ALL / (fd + 1);
+    socket_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT,
+                  part > UNSENT_BYTES_MIN ? part : UNSENT_BYTES_MIN);
+}
+
 static int epoll_accept(struct io *io, int listener, struct address *peer)
 {
     (void)io;
@@ -173,6 +184,7 @@ static int epoll_accept(struct io *io, int listener, struct address *peer)
         return errno == EINTR ? -ECONNABORTED : -errno;
     address_of_socket(&from, peer);
     socket_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    limit_unsent(fd);
     return fd;
 }
 

@@ -51,30 +51,49 @@ void server_ready(struct client *client)
     client->next_ready = NULL;
     *server->ready_end = client;
     server->ready_end = &client->next_ready;
+    server->ready_count++;
     server->loop->again |= server->turn == server->loop->turns; /* its batches are over already */
 }
 
-/* Clients with something to go on with, as of now; what they leave is for the next pass. */
-static void server_run_ready(struct server *server)
+static void server_unready(struct client *client)
 {
-    struct client *client = server->ready;
-    server->ready = NULL;
-    server->ready_end = &server->ready;
-    while (client) {
-        struct client *next = client->next_ready;
-        client->in_ready = false;
+    struct server *server = client->server;
+    struct client **at = &server->ready;
+    while (*at != client)
+        at = &(*at)->next_ready;
+    *at = client->next_ready;
+    if (server->ready_end == &client->next_ready)
+        server->ready_end = at;
+    server->ready_count--;
+    client->in_ready = false;
+}
+
+/* Clients with something to go on with, as of now, until the time is up; what they leave is for the next pass. Returns whether
+ * there is time left. */
+static bool server_run_ready(struct server *server, uint64_t until_us)
+{
+    for (unsigned left = server->ready_count; left > 0 && server->ready; left--) {
+        struct client *client = server->ready;
+        server_unready(client);
         if (client->conn.state == CONN_OPEN && !conn_blocked(&client->conn))
             client_go_on(client);
-        client = next;
+        loop_update_time(server->loop);
+        if (server->loop->now_us >= until_us)
+            return false;
     }
+    return true;
 }
 
 static void server_on_turn_end(struct loop_hook *hook)
 {
     struct server *server = (struct server *)((char *)hook - offsetof(struct server, hook));
     server_run_batch(server);
-    for (int pass = 0; pass < SERVER_PASSES_PER_TURN && server->ready; pass++) {
-        server_run_ready(server);
+    if (server->ready)
+        loop_update_time(server->loop);
+    uint64_t until_us = server->loop->now_us + SERVER_READY_US;
+    bool going = true;
+    for (int pass = 0; pass < SERVER_PASSES_PER_TURN && server->ready && going; pass++) {
+        going = server_run_ready(server, until_us);
         server_run_batch(server);
     }
     if (server->loop->now_us >= server->trim_us) {
@@ -127,19 +146,6 @@ static void server_add(struct server *server, struct client *client)
     server->clients = client;
     server->connections++;
     server->counters.accepted++;
-}
-
-static void server_unready(struct client *client)
-{
-    struct server *server = client->server;
-    struct client **at = &server->ready;
-    while (*at && *at != client)
-        at = &(*at)->next_ready;
-    if (!*at)
-        return; /* it stands in the list that server_run_ready works on, which passes over it */
-    *at = client->next_ready;
-    if (server->ready_end == &client->next_ready)
-        server->ready_end = at;
 }
 
 void server_forget(struct client *client)

@@ -157,6 +157,7 @@ static void node_on_turn_end(struct loop_hook *hook)
     struct node *node = (struct node *)((char *)hook - offsetof(struct node, hook));
     if (store_is_sparse(node->store))
         store_sweep(node->store, node->loop->wall_us, NODE_SWEEP_RECORDS);
+    node->loop->again |= heap_cool(store_heap(node->store));
     value_wake(node);
     node_stop_when_drained(node);
 }

@@ -23,7 +23,7 @@ import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LOADGEN = ROOT / "build/bench/loadgen"
-GENERATORS = ("loadgen", "propagate", "floor")
+GENERATORS = ("loadgen", "propagate", "floor", "attack")
 FLOOR = ROOT / "build/bench/floor"
 BINARY = ROOT / "build/velour-fog"
 KEY_BYTES = 16

@@ -69,7 +69,7 @@ struct options {
     uint64_t connections, idle, depth;
     uint64_t first, keys, stride;
     uint64_t value_bytes_min, value_bytes_max;
-    uint64_t set_percent, requests, seed, cpu_pid, timeout_seconds;
+    uint64_t set_percent, requests, seed, cpu_pid, timeout_seconds, pause_us;
     double seconds, warmup_seconds;
     bool shared_value, allow_absent, allow_refused, cpu_each, spin;
 };
@@ -121,6 +121,7 @@ struct conn {
     int fd;
     unsigned number, depth;
     bool waits_to_send, busy, greets, closing;
+    uint64_t resume_ns; /* pauses until then; 0: does not */
 
     struct request *requests; /* the batch under way, `depth` of them */
     unsigned asked, answered;
@@ -1032,7 +1033,10 @@ static void conn_go_on(struct load *load, struct conn *conn)
         return;
     if (load->options->cpu_each)
         load_sample_cpu(load);
-    conn_ask(load, conn);
+    if (load->options->pause_us > 0)
+        conn->resume_ns = load->now_ns + load->options->pause_us * 1000;
+    else
+        conn_ask(load, conn);
 }
 
 static void conn_receive(struct load *load, struct conn *conn)
@@ -1082,10 +1086,33 @@ static void load_dispatch(struct load *load, const struct epoll_event *event)
         conn_receive(load, conn);
 }
 
+/* Those whose pause is over ask; returns how long it is to the end of the next one, `wait_ns` at most. */
+static uint64_t load_resume(struct load *load, uint64_t wait_ns)
+{
+    if (load->options->pause_us == 0)
+        return wait_ns;
+    for (size_t i = 0; i < load->options->connections; i++) {
+        struct conn *conn = &load->conns[i];
+
+        if (conn->resume_ns == 0 || !conn->busy)
+            continue;
+        load->now_ns = clock_now_ns();
+        if (conn->resume_ns <= load->now_ns) {
+            conn->resume_ns = 0;
+            conn_ask(load, conn);
+        } else if (conn->resume_ns - load->now_ns < wait_ns) {
+            wait_ns = conn->resume_ns - load->now_ns;
+        }
+    }
+    return load->busy > 0 ? wait_ns : 0;
+}
+
 static void load_turn(struct load *load, int wait_ms)
 {
     struct epoll_event events[events_max];
-    int count = epoll_wait(load->epoll_fd, events, events_max, load->options->spin ? 0 : wait_ms);
+    uint64_t wait_ns = load_resume(load, (uint64_t)wait_ms * 1000000);
+    struct timespec wait = {.tv_nsec = load->options->spin ? 0 : (long)wait_ns};
+    int count = epoll_pwait2(load->epoll_fd, events, events_max, &wait, NULL);
 
     load->now_ns = clock_now_ns();
     for (int i = 0; i < count; i++)
@@ -1332,6 +1359,7 @@ static const char usage[] =
     "  --set-percent N    of mixed (10)\n"
     "  --seconds S        (5)        --requests N  stop after so many\n"
     "  --warmup S         the same load before, not counted (0)\n"
+    "  --pause-us N       rest so long after each batch of a connection (0)\n"
     "  --timeout S        give up on replies, and on counted runs, after (600)\n"
     "  --seed N           of the order of keys (1)\n"
     "  --allow-absent     a GET may find nothing\n"
@@ -1360,6 +1388,7 @@ static const struct number_option number_options[] = {
     {"--seed", offsetof(struct options, seed), 0, UINT64_MAX},
     {"--cpu-pid", offsetof(struct options, cpu_pid), 1, INT32_MAX},
     {"--timeout", offsetof(struct options, timeout_seconds), 1, 86400},
+    {"--pause-us", offsetof(struct options, pause_us), 0, 1000000},
 };
 
 struct flag_option {

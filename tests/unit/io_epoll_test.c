@@ -2,6 +2,7 @@
 #include "net/io_epoll.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 #include "net/upstream.h"
 #include "unit.h"
@@ -66,6 +67,48 @@ static void test_remote(void **state)
     io->ops->close(io, near);
     io->ops->close(io, far);
     io->ops->close(io, listener);
+}
+
+/* What the kernel takes for a client that reads nothing. */
+static size_t bytes_taken(int listener, const struct address *bound)
+{
+    static char zeros[1024 * 1024];
+    struct iovec piece = {zeros, sizeof zeros};
+    struct address peer;
+    size_t taken = 0;
+    ssize_t sent;
+    int near = io->ops->connect(io, bound);
+    assert_true(wait_for(near, IO_WRITE) & IO_WRITE);
+    wait_for(listener, IO_READ);
+    int far = io->ops->accept(io, listener, &peer);
+    assert_true(far >= 0);
+    while ((sent = io->ops->send(io, far, &piece, 1)) > 0)
+        taken += (size_t)sent;
+    assert_int_equal(sent, -EAGAIN);
+    io->ops->close(io, near);
+    io->ops->close(io, far);
+    return taken;
+}
+
+/* Ten thousand clients that read slowly do not use up the kernel's memory; a few that are busy have what they like. */
+static void test_many_slow_readers(void **state)
+{
+    enum { MANY = 2100, WINDOW_BYTES = 256 * 1024 };
+    struct address wanted = parse("127.0.0.1:0"), bound;
+    int fds[MANY], count = 0;
+    (void)state;
+    int listener = io->ops->listen(io, &wanted, &bound);
+    size_t few = bytes_taken(listener, &bound);
+    while (count < MANY && (fds[count] = dup(listener)) >= 0)
+        count++;
+    size_t many = count == MANY ? bytes_taken(listener, &bound) : 0;
+    for (int i = 0; i < count; i++)
+        io->ops->close(io, fds[i]);
+    io->ops->close(io, listener);
+    if (count < MANY)
+        skip();
+    assert_true(few >= many); /* how much that is, is the kernel's business */
+    assert_in_range(many, 1, WINDOW_BYTES);
 }
 
 /* A port is shared only by those who all say so. */
@@ -199,6 +242,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_remote, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_many_slow_readers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_reused_port, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_upstream, set_up, tear_down),
     };

@@ -1276,6 +1276,81 @@ static void test_many_streams_share(void **state)
         expect_stream(&readers[i], 60);
 }
 
+enum { LONG_CLIENTS = 50, LONG_PER_TURN = 4, LONG_BODY_BYTES = 60000 };
+
+/* A clock that lets so many steps of what takes long go by in a turn; one more begins before the time is up. */
+static void tick_as_if_long(void)
+{
+    io->tick_us = SERVER_READY_US / LONG_PER_TURN;
+}
+
+static size_t sent_by(const struct reader *readers, size_t count)
+{
+    size_t sent = 0;
+    for (size_t i = 0; i < count; i++)
+        sent += fake_output(io, readers[i].fd).len;
+    return sent;
+}
+
+/* However many streams there are, a turn has a few pieces, each stream's in order. */
+static void test_streams_leave_time_for_others(void **state)
+{
+    (void)state;
+    struct reader readers[LONG_CLIENTS], other = {.fd = client_new_settled()};
+    for (size_t i = 0; i < LONG_CLIENTS; i++)
+        readers[i] = (struct reader){.fd = client_new_settled()};
+    for (size_t i = 0; i < LONG_CLIENTS; i++)
+        feed(readers[i].fd, GET("/stream/20"));
+    tick_as_if_long();
+    size_t before = 0;
+    for (size_t turn = 0; turn < LONG_CLIENTS; turn++) {
+        loop_turn(&loop, 0);
+        size_t sent = sent_by(readers, LONG_CLIENTS), pieces = (sent - before) / STREAM_PIECE_BYTES;
+        assert_in_range(pieces, 1, LONG_PER_TURN + 1);
+        before = sent;
+    }
+    for (size_t i = 0; i < LONG_CLIENTS; i++)
+        assert_in_range(fake_output(io, readers[i].fd).len / STREAM_PIECE_BYTES, LONG_PER_TURN - 1,
+                        LONG_PER_TURN + 1);
+    feed(other.fd, GET("/text/3"));
+    loop_turn(&loop, 0);
+    expect_bytes(&other, 3);
+    settle();
+    for (size_t i = 0; i < LONG_CLIENTS; i++)
+        expect_stream(&readers[i], 20);
+}
+
+/* The same for those who send large bodies. One that leaves while it waits for its turn is nothing special. */
+static void test_large_bodies_leave_time_for_others(void **state)
+{
+    (void)state;
+    struct reader readers[LONG_CLIENTS], other = {.fd = client_new_settled()};
+    for (size_t i = 0; i < LONG_CLIENTS; i++) {
+        readers[i] = (struct reader){.fd = client_new_settled()};
+        feed_body_head(readers[i].fd, "/sum/60000", LONG_BODY_BYTES);
+    }
+    settle();
+    for (size_t i = 0; i < LONG_CLIENTS; i++)
+        feed_bytes(readers[i].fd, 0, LONG_BODY_BYTES);
+    tick_as_if_long();
+    for (size_t turn = 0, before = 0; turn < 5; turn++) {
+        size_t whole = 0;
+        loop_turn(&loop, 0);
+        for (size_t i = 0; i < LONG_CLIENTS; i++)
+            whole += fake_unread(io, readers[i].fd) == 0;
+        assert_in_range(whole - before, 1, LONG_PER_TURN + 1);
+        before = whole;
+    }
+    feed(other.fd, GET("/text/3"));
+    fake_break(io, readers[LONG_CLIENTS - 1].fd, -ECONNRESET);
+    loop_turn(&loop, 0);
+    expect_bytes(&other, 3);
+    settle();
+    for (size_t i = 0; i < LONG_CLIENTS - 1; i++)
+        expect_sum(&readers[i], LONG_BODY_BYTES);
+    assert_false(is_open(readers[LONG_CLIENTS - 1].fd));
+}
+
 /* Clients that leave */
 
 /* In the middle of anything, in any way. */
@@ -2162,6 +2237,8 @@ int main(void)
         TEST(test_pipelining_behind_a_slow_stream),
         TEST(test_broken_streams),
         TEST(test_many_streams_share),
+        TEST(test_streams_leave_time_for_others),
+        TEST(test_large_bodies_leave_time_for_others),
         TEST(test_clients_that_leave),
         TEST(test_reset_in_the_middle_of_a_batch),
         TEST(test_half_closed_clients_get_their_answers),
