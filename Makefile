@@ -1,7 +1,7 @@
 # Velour Fog. `make help` says what can be made.
 #
-# Everything is built under build/, in three flavours: plain (build/), with sanitizers (build/asan/)
-# and for the fuzzers (build/fuzz/). Each has its objects in obj/ and its programs beside them.
+# Everything is built under build/, in four flavours: plain (build/), with sanitizers (build/asan/), for
+# the fuzzers (build/fuzz/), and for gcov (build/cov/). Each has its objects in obj/ and its programs beside them.
 
 PREFIX   ?= /usr/local
 CFLAGS   ?= -O3 -g
@@ -32,17 +32,21 @@ LINK  := -pie -Wl,-z,relro,-z,now
 CC_plain := $(CC)
 CC_asan  := $(CC)
 CC_fuzz  := $(FUZZ_CC)
+CC_cov   := $(CC)
 # The daemon is optimised as a whole when it is linked (an eighth fewer instructions a request); the tests
 # are linked from the same objects without that, which for gcc alone can be done.
 LTO   := $(if $(findstring Free Software,$(shell $(CC) --version 2>/dev/null)),-flto=auto)
 FLAGS_plain := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 $(CFLAGS) $(LTO:%=% -ffat-lto-objects)
 FLAGS_asan  := -O1 -g $(SANITIZE)
 FLAGS_fuzz  := -O1 -g $(SANITIZE) -fsanitize=fuzzer-no-link
+FLAGS_cov   := -O1 -g --coverage
 LINK_plain  := -fno-lto
 LINK_asan   := $(SANITIZE)
 LINK_fuzz   := $(SANITIZE)
+LINK_cov    := --coverage
 DAEMON_plain := $(CFLAGS) $(LTO)
 DAEMON_asan  := $(SANITIZE)
+DAEMON_cov   := --coverage
 
 # Every .c file of src/ but main.c is in every test program, and so is each helper (a .c file beside
 # the tests that is not itself a test). A test that defines __wrap_f gets --wrap=f of the linker;
@@ -61,7 +65,7 @@ SAY = @printf '  %-5s %s\n'
 Q   := $(if $(V),,@)
 JOBS = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc 2>/dev/null || echo 1))
 
-.PHONY: all run setup test tests check format sim fuzz bench dist deb test-deb test-image install uninstall clean help
+.PHONY: all run setup test tests check format sim coverage fuzz bench dist deb test-deb test-image install uninstall clean help
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -96,6 +100,7 @@ endef
 $(eval $(call flavour,plain,build))
 $(eval $(call flavour,asan,build/asan))
 $(eval $(call flavour,fuzz,build/fuzz))
+$(eval $(call flavour,cov,build/cov))
 
 build/fuzz/%_fuzz: build/fuzz/obj/tests/fuzz/%_fuzz.o $(patsubst %,build/fuzz/obj/%.o,$(call helpers,fuzz,_fuzz) $(LIB))
 	$(SAY) LINK $@
@@ -147,6 +152,9 @@ format: ## format the source
 
 sim: build/sim/sim ## simulate SEEDS=1000 seeds
 	build/sim/sim $(SEEDS)
+
+coverage: ## how much of src/ the simulator runs through (some minutes; fails below 85 %)
+	+@MAKE='$(MAKE)' tests/sim/coverage
 
 fuzz: ## fuzz each target for SECONDS=60
 	+@MAKE='$(MAKE)' FUZZ_SECONDS=$(SECONDS) scripts/test fuzz
