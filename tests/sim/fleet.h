@@ -203,6 +203,7 @@ struct fleet_operator {
     struct fleet_saved saved[FLEET_KEYS_MAX];
     uint64_t found[FLEET_KEYS_MAX];   /* versions of what it has */
     uint64_t digests[FLEET_KEYS_MAX]; /* 0 for what it lacks */
+    bool expires[FLEET_KEYS_MAX];
     unsigned partition, partitions;   /* that it is of, as in struct archive_head */
 };
 

@@ -43,14 +43,6 @@ static unsigned home_of(const struct fleet *fleet, unsigned key)
     return fleet_is_retired(fleet, home[0]) ? home[1] : home[0];
 }
 
-static bool ever_expires(const struct fleet *fleet, unsigned key)
-{
-    for (unsigned i = 0; i < fleet->write_count; i++)
-        if (fleet->writes[i]->key == key && fleet->writes[i]->ttl_us)
-            return true;
-    return false;
-}
-
 void fleet_archive_expect(struct fleet *fleet, bool quiet)
 {
     struct fleet_operator *operator= operator_of(fleet);
@@ -63,7 +55,7 @@ void fleet_archive_expect(struct fleet *fleet, bool quiet)
         saved->disturbed = fleet_key_disturbed(fleet, key);
         if (record) {
             saved->version = record->version;
-            saved->digest = ever_expires(fleet, i) ? 0 : record_digest(record);
+            saved->digest = record_expires_us(record) ? 0 : record_digest(record);
         } else if (!quiet && !fleet->moves && key->everywhere_disturbed == saved->disturbed) {
             saved->version = key->everywhere;
         }
@@ -104,6 +96,7 @@ static void note_record(struct fleet *fleet, const struct record *record)
             world_fail(&fleet->world, "a backup has other bytes of key %u than were written", i);
         operator->found[i] = record->version;
         operator->digests[i] = record_digest(record);
+        operator->expires[i] = record_expires_us(record);
         return;
     }
     world_fail(&fleet->world, "a backup has a key that nobody wrote: %.*s", (int)name.len,
@@ -178,7 +171,7 @@ static void check_node(struct fleet *fleet, const struct fleet_process *node)
         if (home_of(fleet, i) != node->cluster || !operator->digests[i])
             continue;
         struct record *record = fleet_record_at(fleet, node, i);
-        bool expires = ever_expires(fleet, i);
+        bool expires = operator->expires[i];
         uint64_t version = record ? record->version : 0;
         if (version != operator->found[i] && !(expires && !record))
             world_fail(&fleet->world, "%s has version %llu of key %u, but %llu was restored",

@@ -244,7 +244,7 @@ WRAP(int, target_add, struct target *target, const struct record *record, bool c
     struct record_due *due = record_due(own);
     if (record_is_tombstone(record) && mutates(MUTANT_DELETE_LEFT, 1000000))
         return 0;
-    if (mutates(MUTANT_LOST_RESTORE, 100000))
+    if (mutates(MUTANT_LOST_RESTORE, 500000))
         return 0;
     if (due && !record_is_tombstone(record) && mutates(MUTANT_TTL_LEFT, 1000000))
         due->due_us += 3600ULL * 1000000;
