@@ -1,7 +1,8 @@
 # Velour Fog. `make help` says what can be made.
 #
-# Everything is built under build/, in four flavours: plain (build/), with sanitizers (build/asan/), for
-# the fuzzers (build/fuzz/), and for gcov (build/cov/). Each has its objects in obj/ and its programs beside them.
+# Everything is built under build/, in flavours: plain (build/), with sanitizers (build/asan/), for gcov
+# (build/cov/), and for the fuzzers: libFuzzer (build/fuzz/, and without sanitizers, for numbers, build/fast/)
+# and AFL++ (build/afl/). Each has its objects in obj/ and its programs beside them.
 
 PREFIX   ?= /usr/local
 CFLAGS   ?= -O3 -g
@@ -33,6 +34,8 @@ CC_plain := $(CC)
 CC_asan  := $(CC)
 CC_fuzz  := $(FUZZ_CC)
 CC_cov   := $(CC)
+CC_fast  := $(FUZZ_CC)
+CC_afl   := afl-clang-fast
 # The daemon is optimised as a whole when it is linked (an eighth fewer instructions a request); the tests
 # are linked from the same objects without that, which for gcc alone can be done.
 LTO   := $(if $(findstring Free Software,$(shell $(CC) --version 2>/dev/null)),-flto=auto)
@@ -40,9 +43,13 @@ FLAGS_plain := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 $(CFLAGS) $(LTO:%=% -ffat-l
 FLAGS_asan  := -O1 -g $(SANITIZE)
 FLAGS_fuzz  := -O1 -g $(SANITIZE) -fsanitize=fuzzer-no-link
 FLAGS_cov   := -O1 -g --coverage
+FLAGS_fast  := -O2 -g -fsanitize=fuzzer-no-link
+FLAGS_afl   := -O1 -g $(SANITIZE)
 LINK_plain  := -fno-lto
 LINK_asan   := $(SANITIZE)
 LINK_fuzz   := $(SANITIZE)
+LINK_fast   :=
+LINK_afl    := $(SANITIZE)
 LINK_cov    := --coverage
 DAEMON_plain := $(CFLAGS) $(LTO)
 DAEMON_asan  := $(SANITIZE)
@@ -65,7 +72,7 @@ SAY = @printf '  %-5s %s\n'
 Q   := $(if $(V),,@)
 JOBS = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc 2>/dev/null || echo 1))
 
-.PHONY: all run setup test tests check format sim coverage fuzz bench dist deb test-deb test-image install uninstall clean help
+.PHONY: all run setup test tests check format sim coverage fuzz fuzz-afl soak bench dist deb test-deb test-image install uninstall clean help
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -101,10 +108,17 @@ $(eval $(call flavour,plain,build))
 $(eval $(call flavour,asan,build/asan))
 $(eval $(call flavour,fuzz,build/fuzz))
 $(eval $(call flavour,cov,build/cov))
+$(eval $(call flavour,fast,build/fast))
+$(eval $(call flavour,afl,build/afl))
 
-build/fuzz/%_fuzz: build/fuzz/obj/tests/fuzz/%_fuzz.o $(patsubst %,build/fuzz/obj/%.o,$(call helpers,fuzz,_fuzz) $(LIB))
-	$(SAY) LINK $@
-	$(Q)$(CC_fuzz) $(LINK) $(LINK_fuzz) -fsanitize=fuzzer $(LDFLAGS) $(LDFLAGS_$*_fuzz) $(WRAP) $^ -o $@ $(LIBS)
+define fuzzer
+$(2)/%_fuzz: $(2)/obj/tests/fuzz/%_fuzz.o $(patsubst %,$(2)/obj/%.o,$(call helpers,fuzz,_fuzz) tests/unit/answer $(LIB))
+	$$(SAY) LINK $$@
+	$$(Q)$$(CC_$(1)) $$(LINK) $$(LINK_$(1)) -fsanitize=fuzzer $$(LDFLAGS) $$(WRAP) $$^ -o $$@ $$(LIBS)
+endef
+$(eval $(call fuzzer,fuzz,build/fuzz))
+$(eval $(call fuzzer,fast,build/fast))
+$(eval $(call fuzzer,afl,build/afl))
 
 $(PAGE).c: scripts/page $(wildcard src/page/*)
 	$(SAY) PAGE $@
@@ -114,6 +128,12 @@ build/bench/%: tests/bench/%.c build/flags
 	$(SAY) CC $@
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(FLAGS) $(FLAGS_plain) $(LINK) -MMD -MP $< -o $@
+
+# What is preloaded into the program, by tests/e2e.
+build/e2e/%.so: tests/e2e/%.c build/flags
+	$(SAY) CC $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(FLAGS) $(CFLAGS) -fPIC -shared -MMD -MP $< -o $@
 
 # Holds the flags of the last build: when they change, all is built anew. Also where a machine that
 # lacks something is told so.
@@ -142,6 +162,7 @@ test: ## install what is missing, then run every test; the last line counts them
 	+@MAKE='$(MAKE)' scripts/test
 
 tests: all $(UNIT:%=build/unit/%) $(UNIT:%=build/asan/unit/%) build/asan/velour-fog $(FUZZ:%=build/fuzz/%_fuzz) \
+	$(patsubst tests/%.c,build/%.so,$(wildcard tests/e2e/*.c)) \
 	$(if $(SIM),build/sim/sim build/asan/sim/sim) $(patsubst tests/%.c,build/%,$(wildcard tests/bench/*.c))
 
 check: ## the static checks alone: floors, style, analysers, formatting, units, man pages, completion, hardening
@@ -158,6 +179,14 @@ coverage: ## how much of src/ the simulator runs through (some minutes; fails be
 
 fuzz: ## fuzz each target for SECONDS=60
 	+@MAKE='$(MAKE)' FUZZ_SECONDS=$(SECONDS) scripts/test fuzz
+
+soak: all ## kill, stop and cut off real nodes under load for SECONDS=60 (as root; see docs/reliability.md)
+	tests/soak/run --seconds $(SECONDS)
+
+fuzz-afl: ## fuzz each target for SECONDS=60 with AFL++, which Debian has as afl++
+	@command -v $(CC_afl) >/dev/null || { echo "$(CC_afl) is not on this machine: install Debian's afl++." >&2; exit 1; }
+	+@$(MAKE) --no-print-directory $(FUZZ:%=build/afl/%_fuzz)
+	@scripts/fuzz-afl $(SECONDS) $(FUZZ)
 
 bench: all $(patsubst tests/%.c,build/%,$(wildcard tests/bench/*.c)) ## measure this node beside others (see docs/performance.md)
 	tests/bench/run

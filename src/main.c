@@ -217,7 +217,8 @@ static int world_listen(struct world *world)
     char text[ADDRESS_TEXT_BYTES];
     struct address address = world->config.listen;
     int inherited = io_epoll_inherited_listener(world->io, &address);
-    int error = inherited == -EINVAL ? -EINVAL : role_listen(world, &address, inherited);
+    bool broken = inherited < 0 && inherited != -ENOENT;
+    int error = broken ? inherited : role_listen(world, &address, inherited);
     if (inherited == -EINVAL)
         fprintf(stderr, "velour-fog: what LISTEN_FDS hands over is no listening stream socket.\n");
     else if (error == -EADDRINUSE)
@@ -237,7 +238,7 @@ static int world_start(struct world *world)
 {
     world->io = io_epoll_new();
     if (!world->io)
-        return -ENOMEM;
+        return -errno;
     world->log = (struct log){.level = world->config.log_level,
                               .journald = io_epoll_stderr_is_journal(),
                               .wall_us = world_wall_us,

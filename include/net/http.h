@@ -33,6 +33,7 @@ enum http_method {
 enum http_field_name {
     HTTP_FIELD_ACCEPT,
     HTTP_FIELD_ALLOW, /* of responses alone, as those marked so below */
+    HTTP_FIELD_CONTENT_RANGE,
     HTTP_FIELD_CONTENT_TYPE,
     HTTP_FIELD_ETAG, /* of responses */
     HTTP_FIELD_FOG_AFTER,
@@ -45,6 +46,7 @@ enum http_field_name {
     HTTP_FIELD_IF_NONE_MATCH,
     HTTP_FIELD_PREFER,
     HTTP_FIELD_RETRY_AFTER, /* of responses */
+    HTTP_FIELD_VIA,
 };
 
 struct http_field {
@@ -59,6 +61,7 @@ struct http_head {
     bool keep_alive;      /* the connection can serve another request after this one */
     bool chunked;         /* the body is chunked; else it is content_length bytes */
     bool expect_continue; /* the client awaits 100 before it sends the body; never on HTTP/1.0 */
+    bool hop_options;     /* Connection has other options than close and keep-alive */
     uint8_t field_count;
     uint64_t content_length; /* 0 when there is no body */
     uint32_t head_bytes;     /* where the body starts, counted from the start of the buffer */
@@ -100,9 +103,10 @@ const struct http_field *http_field_find(const struct http_head *head, enum http
 /* One response head. Slices point into the buffer that was parsed. */
 struct http_response {
     uint16_t status;
-    uint8_t minor;   /* HTTP/1.minor */
-    bool keep_alive; /* the connection can serve another request after this one */
-    bool chunked;    /* the body is chunked */
+    uint8_t minor;    /* HTTP/1.minor */
+    bool keep_alive;  /* the connection can serve another request after this one */
+    bool chunked;     /* the body is chunked */
+    bool hop_options; /* Connection has other options than close and keep-alive */
     bool
         has_length; /* the body is content_length bytes; without both it goes on to the connection's end */
     uint8_t field_count;

@@ -5,6 +5,8 @@
 #ifndef NET_IO_H
 #define NET_IO_H
 
+#include <errno.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -78,5 +80,13 @@ struct io_ops {
      * were written to `events`; 0 also when interrupted. */
     int (*wait)(struct io *io, struct io_event *events, int max, int64_t timeout_us);
 };
+
+/* Whether a call that returned this error has failed for want of memory or descriptors here: that says nothing of who is at the other
+ * end, and may be over soon. */
+static inline bool io_is_out_of_room(int error)
+{
+    return error == -EMFILE || error == -ENFILE || error == -ENOMEM || error == -ENOBUFS ||
+           error == -ENOSPC;
+}
 
 #endif

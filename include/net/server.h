@@ -126,7 +126,8 @@ struct request {
     bool
         deferrable; /* the service's, in on_head: it will be answered with server_defer, unless it is refused */
     bool
-        exclusive; /* the service's, with deferrable: what follows on the connection waits for its answer */
+        exclusive; /* the service's, with deferrable, until it is deferred: it may be overtaken by what follows on the connection, or
+                      overtake what came before. So the one waits for its answer, and it waits for writes */
     bool deferred;
     bool chunked_reply; /* the streamed reply is in chunks, since the client speaks HTTP/1.1 */
     bool replied;

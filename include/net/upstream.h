@@ -48,7 +48,7 @@ struct call_ops {
     void (*on_end)(struct call *call, enum call_result result);
 };
 
-/* One request on its way. Embedded in its owner, who sets ops (and head) and zeroes the rest. */
+/* One request on its way. Embedded in its owner, who sets ops (and head and held_us) and zeroes the rest. */
 struct call {
     const struct call_ops *ops;
     struct call *next;
@@ -57,6 +57,8 @@ struct call {
     uint64_t
         output_end; /* position in the connection's output of its end; UINT64_MAX while its body goes on */
     uint64_t output_begin;
+    uint64_t
+        held_us;    /* the server was asked to hold it: it may take so much longer than answer_us */
     bool head;      /* the answer has no body: HEAD */
     bool abandoned; /* see upstream_abandon */
 };
@@ -93,6 +95,10 @@ struct upstream *upstream_new(struct upstreams *upstreams, const struct upstream
 void upstream_destroy(struct upstream *upstream);
 
 void *upstream_owner(const struct upstream *upstream);
+
+/* Why its connection has ended: as on_closed says, and before that, when calls are told their ends. -EPROTO: an answer made no
+ * sense. */
+int upstream_error(const struct upstream *upstream);
 
 /* Begins to connect. Returns 0 or -errno (then on_closed is not called); -EBUSY while it is open, connecting, or its end was not
  * told yet. */

@@ -121,8 +121,10 @@ struct peer {
     uint64_t round_trip_us;
     uint64_t hello_digest; /* ours, as it was told */
     int64_t skew_us;
-    bool up;            /* it answers hellos */
-    bool skewed;        /* and that was reported */
+    bool up; /* it answers hellos */
+    bool
+        starved; /* the last try to reach it came to nothing for want of memory or descriptors here: it may well be there */
+    bool skewed; /* and that was reported */
     bool tells_goodbye; /* the last hello that was sent */
     bool told_goodbye;  /* and that was answered */
     bool knows_us;      /* it has told that we are a member */
@@ -160,8 +162,10 @@ struct probe {
         named_us; /* when it was last said that a member may be there; UINT64_MAX: as an address of --join, so it stays */
     bool used;
     bool busy;
-    bool tried; /* once, whatever came of it */
-    bool own;   /* it is this node's */
+    bool
+        tried; /* it has told whether a member is there: who was there has answered, or refused the connection */
+    bool starved; /* the last try came to nothing for want of memory or descriptors here */
+    bool own;     /* it is this node's */
 };
 
 /* What --join names. */
@@ -222,6 +226,7 @@ struct cluster {
     bool own_found; /* the own address was found, not given */
     uint64_t started_us, leave_us;
     uint64_t horizon_us;  /* see store_agreement */
+    uint64_t stepped_us;  /* loop time at which it last changed */
     uint64_t departed_us; /* loop time at which a member last was found to be gone */
     const char *refused;  /* NULL, or a sentence: why the others do not want us */
     char sentence[512];

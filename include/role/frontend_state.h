@@ -31,6 +31,9 @@ enum {
     SEED_LOOKUP_US = 10 * 1000 * 1000, /* between two look-ups of a name */
     LANE_ANSWER_US =
         5 * 1000 * 1000, /* a member that owes an answer must say something within it */
+    LANE_COPIES_US =
+        5 * 1000 *
+        1000, /* the same, beyond that, when it waits for copies and nobody said how long */
     LANES_IDLE_MAX =
         8, /* connections for one request at a time that are kept for later ones, of each member */
     LANES_MAX = 4096,        /* of each member */
@@ -153,6 +156,7 @@ struct relay {
     bool streaming;    /* the answer's head was there, its body goes on: perhaps by another try */
     bool told;         /* the head of a streaming answer was written */
     bool lost;         /* a try has ended that may have been carried out */
+    bool nonsense;     /* the last try has ended with an answer that made none */
     struct upload *upload; /* NULL when the body came whole */
 
     uint16_t status;      /* of the answer */
@@ -406,6 +410,12 @@ void relay_blocks_free(struct relay *relay);
 int upload_start(struct relay *relay, uint64_t bytes, bool chunked);
 struct server_room upload_room(struct relay *relay, struct request *request, uint64_t left);
 void upload_filled(struct relay *relay, size_t bytes);
+
+/* Whether what there is of it is on its way already, or about to be. */
+static inline bool upload_streams(const struct relay *relay)
+{
+    return relay->upload && relay->upload->streams;
+}
 
 /* The body is whole. */
 void upload_end(struct relay *relay);

@@ -157,6 +157,8 @@ struct slice json_inside(struct slice value)
 
 bool json_next(struct slice *rest, struct slice *name, struct slice *value)
 {
+    if (rest->len == 0) /* what is no object and no list has no inside, so perhaps no address */
+        return false;
     const char *end = rest->data + rest->len, *at = skip_space(rest->data, end);
     if (at < end && *at == ',')
         at = skip_space(at + 1, end);

@@ -10,7 +10,8 @@
 
 bool client_may_defer(const struct client *client, const struct request *request)
 {
-    return !client->pending || (request->deferrable && !request->error.status &&
+    bool overtakes = request->exclusive && client->pending_writes > 0;
+    return !client->pending || (request->deferrable && !request->error.status && !overtakes &&
                                 !client->pending_last->request.exclusive &&
                                 client->pending_count < SERVER_DEFERRED_MAX);
 }

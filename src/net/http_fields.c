@@ -25,7 +25,7 @@
 #undef HTTP_PUT
 
 enum {
-    FIELD_CONNECTION = HTTP_FIELD_RETRY_AFTER + 1,
+    FIELD_CONNECTION = HTTP_FIELD_VIA + 1,
     FIELD_CONTENT_LENGTH,
     FIELD_EXPECT,
     FIELD_HOST,
@@ -65,8 +65,11 @@ static int stop(struct parse *parse, uint16_t status, const char *sentence)
 static int connection_read(struct parse *parse, struct slice value)
 {
     for (struct slice option; slice_next(&value, ',', &option);) {
-        parse->close |= slice_equal_nocase(option, SLICE("close"));
-        parse->keep_alive |= slice_equal_nocase(option, SLICE("keep-alive"));
+        bool close = slice_equal_nocase(option, SLICE("close"));
+        bool keep_alive = slice_equal_nocase(option, SLICE("keep-alive"));
+        parse->close |= close;
+        parse->keep_alive |= keep_alive;
+        parse->head->hop_options |= !close && !keep_alive && option.len > 0;
     }
     return 0;
 }
@@ -84,9 +87,13 @@ static int expect_read(struct parse *parse, struct slice value)
 {
     if (parse->head->minor == 0)
         return 0;
-    if (!slice_equal_nocase(value, SLICE("100-continue")))
-        return stop(parse, 417, "The only expectation that can be met here is 100-continue.");
-    parse->head->expect_continue = true;
+    for (struct slice one; slice_next(&value, ',', &one);) {
+        if (one.len == 0)
+            continue;
+        if (!slice_equal_nocase(one, SLICE("100-continue")))
+            return stop(parse, 417, "The only expectation that can be met here is 100-continue.");
+        parse->head->expect_continue = true;
+    }
     return 0;
 }
 
@@ -103,17 +110,16 @@ static bool is_token(struct slice s)
     return s.len > 0 && i == s.len;
 }
 
-/* Why a list of transfer codings that is not just "chunked" is refused: 501 when it can be read in
- * one way only, and is something that is not spoken here. */
+/* Why a list of transfer codings that is not just "chunked" is refused: 501 when chunked comes last and once, so that it is clear
+ * where the body ends, but what comes before is not spoken here (RFC 9112, 6.1 and 6.3). */
 static int codings_stop(struct parse *parse, struct slice value)
 {
-    bool chunked = false, unknown = false, valid = true;
+    bool chunked = false, valid = true;
     for (struct slice coding; slice_next(&value, ',', &coding);) {
         valid = valid && !chunked && is_token(coding);
         chunked = slice_equal_nocase(coding, SLICE("chunked"));
-        unknown |= !chunked;
     }
-    if (valid && unknown)
+    if (valid && chunked)
         return stop(parse, 501, "The only transfer coding that is known here is chunked.");
     return stop(parse, 400, "The Transfer-Encoding field must be chunked.");
 }
@@ -145,11 +151,12 @@ static int response_field_keep(struct parse *parse, struct slice value)
 
 /* By the length of the name. */
 static const struct known_field known_fields[] = {
+    {{"via", 3}, field_keep, HTTP_FIELD_VIA, false},
     {{"etag", 4}, response_field_keep, HTTP_FIELD_ETAG, false},
     {{"host", 4}, host_read, FIELD_HOST, true},
     {{"allow", 5}, response_field_keep, HTTP_FIELD_ALLOW, false},
     {{"accept", 6}, field_keep, HTTP_FIELD_ACCEPT, false},
-    {{"expect", 6}, expect_read, FIELD_EXPECT, true},
+    {{"expect", 6}, expect_read, FIELD_EXPECT, false},
     {{"prefer", 6}, field_keep, HTTP_FIELD_PREFER, false},
     {{"fog-ttl", 7}, field_keep, HTTP_FIELD_FOG_TTL, true},
     {{"fog-from", 8}, field_keep, HTTP_FIELD_FOG_FROM, true},
@@ -161,6 +168,7 @@ static const struct known_field known_fields[] = {
     {{"fog-version", 11}, field_keep, HTTP_FIELD_FOG_VERSION, true},
     {{"retry-after", 11}, response_field_keep, HTTP_FIELD_RETRY_AFTER, false},
     {{"content-type", 12}, field_keep, HTTP_FIELD_CONTENT_TYPE, true},
+    {{"content-range", 13}, field_keep, HTTP_FIELD_CONTENT_RANGE, false},
     {{"if-none-match", 13}, field_keep, HTTP_FIELD_IF_NONE_MATCH, false},
     {{"content-length", 14}, content_length_read, FIELD_CONTENT_LENGTH, true},
     {{"transfer-encoding", 17}, transfer_encoding_read, FIELD_TRANSFER_ENCODING, true},
@@ -171,9 +179,9 @@ enum { OTHERS = sizeof known_fields / sizeof *known_fields - 1 };
 
 /* Where in known_fields the names of a length begin. */
 static const uint8_t known_start[] = {
-    [0] = OTHERS, [1] = OTHERS, [2] = OTHERS, [3] = OTHERS,  [4] = 0,       [5] = 2,
-    [6] = 3,      [7] = 6,      [8] = 7,      [9] = 9,       [10] = 10,     [11] = 13,
-    [12] = 15,    [13] = 16,    [14] = 17,    [15] = OTHERS, [16] = OTHERS, [17] = 18,
+    [0] = OTHERS, [1] = OTHERS, [2] = OTHERS, [3] = 0,       [4] = 1,       [5] = 3,
+    [6] = 4,      [7] = 7,      [8] = 8,      [9] = 10,      [10] = 11,     [11] = 14,
+    [12] = 16,    [13] = 17,    [14] = 19,    [15] = OTHERS, [16] = OTHERS, [17] = 20,
 };
 
 static uint64_t load(const char *at, size_t bytes)
@@ -183,11 +191,13 @@ static uint64_t load(const char *at, size_t bytes)
     return word;
 }
 
-/* Whether two names of the same length, four bytes or more, are the same but for case. llhttp has seen to it that `name` is a
+/* Whether two names of the same length are the same but for case. llhttp has seen to it that `name` is a
  * token, so that setting one bit of its bytes makes them equal only to letters and hyphens that they are. */
 static bool name_is(struct slice name, const char *known)
 {
     const uint64_t lower = 0x2020202020202020;
+    if (name.len < 4)
+        return slice_equal_nocase(name, (struct slice){known, name.len});
     size_t at = 0, last = name.len - 4;
     for (; at + 8 <= name.len; at += 8)
         if ((load(name.data + at, 8) | lower) != load(known + at, 8))
@@ -327,7 +337,7 @@ enum http_result http_fields_read(const struct http_reader *reader, const struct
 {
     struct parse parse = {.head = head, .response = has_length != NULL};
     head->minor = start->minor;
-    head->chunked = head->expect_continue = false;
+    head->chunked = head->expect_continue = head->hop_options = false;
     head->field_count = 0;
     head->content_length = 0;
     enum http_result result = llhttp_read(reader, &parse, start, fields);

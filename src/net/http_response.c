@@ -56,6 +56,7 @@ enum http_result http_response_parse(const struct http_reader *reader, const cha
         return refuse(error);
     response->keep_alive = head.keep_alive;
     response->chunked = head.chunked;
+    response->hop_options = head.hop_options;
     response->content_length = head.content_length;
     response->head_bytes = (uint32_t)(head_end - data);
     response->lines = (struct slice){fields.data, fields.len - 2};

@@ -110,12 +110,15 @@ static void address_of_socket(const union socket_address *from, struct address *
     }
 }
 
-static void socket_bound_address(int fd, struct address *out)
+/* Returns 0 or -errno. */
+static int socket_bound_address(int fd, struct address *out)
 {
     union socket_address bound = {0};
     socklen_t bytes = sizeof bound;
-    getsockname(fd, &bound.any, &bytes);
+    if (getsockname(fd, &bound.any, &bytes) != 0)
+        return -errno;
     address_of_socket(&bound, out);
+    return 0;
 }
 
 static void socket_option(int fd, int level, int option, int value)
@@ -152,9 +155,12 @@ static int epoll_listen(struct io *io, const struct address *address, struct add
     bool no_ipv6 = fd == -EAFNOSUPPORT || fd == -EADDRNOTAVAIL;
     if (no_ipv6 && memcmp(address->ip, any, sizeof any) == 0)
         fd = listen_on(address, true, reuse);
+    int error = fd >= 0 ? socket_bound_address(fd, bound) : fd;
+    if (!error)
+        return fd;
     if (fd >= 0)
-        socket_bound_address(fd, bound);
-    return fd;
+        close(fd);
+    return error;
 }
 
 static int epoll_accept(struct io *io, int listener, struct address *peer)
@@ -400,8 +406,8 @@ int io_epoll_inherited_listener(struct io *io, struct address *bound)
         return -EINVAL;
     fcntl(fd, F_SETFD, FD_CLOEXEC);
     fcntl(fd, F_SETFL, O_NONBLOCK);
-    socket_bound_address(fd, bound);
-    return fd;
+    int error = socket_bound_address(fd, bound);
+    return error ? error : fd;
 }
 
 void io_epoll_notify(struct io *io, const char *state)

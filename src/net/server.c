@@ -88,12 +88,6 @@ static void server_on_turn_end(struct loop_hook *hook)
 
 /* Who may connect */
 
-static bool is_out_of_room(int error)
-{
-    return error == -EMFILE || error == -ENFILE || error == -ENOMEM || error == -ENOBUFS ||
-           error == -ENOSPC;
-}
-
 static void server_accept_resume(struct server *server)
 {
     struct io *io = server->loop->io;
@@ -225,7 +219,7 @@ static void server_on_listener(struct loop_watcher *watcher, unsigned ready)
     (void)ready;
     for (int i = 0; i < SERVER_ACCEPTS_PER_TURN && server->accepting; i++) {
         int error = server_accept(server);
-        if (is_out_of_room(error))
+        if (io_is_out_of_room(error))
             server_accept_pause(server);
         if (error == -EAGAIN)
             return;
@@ -319,7 +313,7 @@ static void server_accept_rest(struct server *server)
 {
     for (int i = 0; i < SERVER_ACCEPTS_LAST_MAX && server->accepting; i++) {
         int error = server_accept(server);
-        if (error == -EAGAIN || is_out_of_room(error))
+        if (error == -EAGAIN || io_is_out_of_room(error))
             return;
     }
 }

@@ -469,7 +469,7 @@ static uint64_t upstream_deadline(const struct upstream *upstream)
         return 0;
     if (call == upstream->open_call && !conn_blocked(&upstream->conn))
         return 0;
-    return upstream_silent_us(upstream) + upstream->config.answer_us;
+    return upstream_silent_us(upstream) + upstream->config.answer_us + call->held_us;
 }
 
 static void upstream_on_time(struct loop_timer *timer)
@@ -705,6 +705,11 @@ uint64_t upstream_heard_us(const struct upstream *upstream)
 void *upstream_owner(const struct upstream *upstream)
 {
     return upstream->owner;
+}
+
+int upstream_error(const struct upstream *upstream)
+{
+    return upstream->error;
 }
 
 /* Life */

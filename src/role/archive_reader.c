@@ -41,11 +41,12 @@ static bool read_head(struct archive_reader *reader, struct slice text)
     return of > 0 && (!single || only < of);
 }
 
-static bool read_tail(const struct archive_reader *reader, struct slice text)
+/* It speaks of what stands before it. */
+static bool read_tail(const struct archive_place *before, struct slice text)
 {
     struct slice line, word;
     unsigned long long records = UINT64_MAX;
-    uint64_t checksum = ~reader->place.checksum;
+    uint64_t checksum = ~before->checksum;
     while (slice_next(&text, '\n', &line)) {
         struct slice value = line;
         if (!slice_next(&value, ' ', &word))
@@ -55,7 +56,7 @@ static bool read_tail(const struct archive_reader *reader, struct slice text)
         if (slice_equal(word, SLICE("checksum")) && !slice_hex(value, &checksum))
             return false;
     }
-    return records == reader->place.records && checksum == reader->place.checksum;
+    return records == before->records && checksum == before->checksum;
 }
 
 /* `before` is the place before the note. */
@@ -64,24 +65,22 @@ static enum archive_result take_note(struct archive_reader *reader,
 {
     struct slice text = reader->wire.note, line = {0};
     slice_next(&text, '\n', &line);
-    if (slice_equal(line, first_line)) {
-        if (before->inside || before->since_end > 0 || !read_head(reader, text))
-            return broken(reader, "the note of its beginning makes no sense");
-        reader->place.inside = 1;
-        reader->place.records = 0; /* several backups may stand in one file */
-        reader->place.checksum = hash_seeded(reader->wire.head, WIRE_HEAD_BYTES, 0);
-        return ARCHIVE_HEAD;
-    }
-    if (!slice_equal(line, last_line))
+    bool first = slice_equal(line, first_line), last = slice_equal(line, last_line);
+    if (!first && !last)
         return ARCHIVE_NOTE;
-    struct archive_place after = reader->place;
-    reader->place = *before;
-    bool right = before->inside && before->since_end == 0 && read_tail(reader, text);
-    if (!right)
-        return broken(reader, "the note of its end does not fit what is before it");
-    reader->place = after;
-    reader->place.inside = 0;
-    return ARCHIVE_TAIL;
+    bool right = first ? !before->inside && before->since_end == 0 && read_head(reader, text)
+                       : before->inside && before->since_end == 0 && read_tail(before, text);
+    if (!right) {
+        reader->place = *before;
+        return broken(reader, first ? "the note of its beginning makes no sense"
+                                    : "the note of its end does not fit what is before it");
+    }
+    reader->place.inside = first;
+    if (last)
+        return ARCHIVE_TAIL;
+    reader->place.records = 0; /* several backups may stand in one file */
+    reader->place.checksum = hash_seeded(reader->wire.head, WIRE_HEAD_BYTES, 0);
+    return ARCHIVE_HEAD;
 }
 
 /* Reading */

@@ -9,7 +9,8 @@ enum {
     REPLACED_US =
         2 * 1000 * 1000, /* a member whose address another one answers at is gone after it */
     HORIZON_STEP_US_MIN =
-        5 * 1000 * 1000,      /* what is revived must be heard of before the next one */
+        2 *
+        CLUSTER_ANSWER_US, /* what is revived must be heard of before the next one, and deletes go in its second half */
     HORIZON_STEPS = 8,        /* of a grace period */
     SENTENCE_BYTES_MAX = 300, /* of another node's, in the log */
     KEEP_S_MIN = 3600,        /* s: who is gone is remembered for so long at least */
@@ -199,6 +200,7 @@ static void control_on_closed(struct upstream *upstream, int error)
     peer->retry_us = cluster->loop->now_us + (error ? peer->backoff_us : 0);
     if (error == -ECONNREFUSED)
         peer->member->refused_us = cluster->loop->now_us;
+    peer->starved = io_is_out_of_room(error);
     if (error && peer->up)
         peer_down(peer, "the connection broke");
 }
@@ -298,7 +300,8 @@ static void peer_tick(struct peer *peer)
     } else if (now_us >= peer->retry_us && now_us >= peer->quiet_us &&
                !replaced_by(cluster, peer->member)) {
         peer->retry_us = now_us + CLUSTER_RETRY_US;
-        upstream_connect(peer->control, &peer->member->address);
+        int error = upstream_connect(peer->control, &peer->member->address);
+        peer->starved |= io_is_out_of_room(error);
     }
     if (peer->up)
         push_tick(peer);
@@ -393,6 +396,15 @@ void cluster_leave(struct cluster *cluster)
     cluster_hurry(cluster);
 }
 
+/* Whether a member was there when this node began to leave, and has said nothing since: it stands still or is cut off, and may be back,
+ * which is all there is to hope for when nobody else has everything. A life before another one at the same address is over. */
+static bool fell_silent(const struct cluster *cluster, const struct member *member)
+{
+    return member->refused_us <= member->heard_us &&
+           member->heard_us + CLUSTER_DEAD_US >= cluster->leave_us &&
+           members_at(&cluster->members, &member->address) == member;
+}
+
 /* Whether somebody who stays has all that this node has; true too when nobody stays. A newcomer is as good as a ready member here:
  * repair gives it everything. */
 static bool others_have_all(struct cluster *cluster)
@@ -403,13 +415,13 @@ static bool others_have_all(struct cluster *cluster)
         struct peer *peer = member->peer;
         if (member->state != MEMBER_HERE || member->phase == PHASE_LEAVING)
             continue;
-        if (!peer ||
-            !peer->up) { /* it may be about to come up; that is all there is to hope for when nobody else has everything */
-            bool alive = !member_is_down(cluster, member);
+        if (!peer || !peer->up) { /* it may be about to come up */
+            bool starved = peer && peer->starved, alive = !member_is_down(cluster, member);
             uint64_t since_us = peer && peer->answered_us > cluster->leave_us ? peer->answered_us
                                                                               : cluster->leave_us;
-            someone = someone || alive;
-            done = done && (!alive || cluster->loop->now_us > since_us + CLUSTER_DEAD_US);
+            someone = someone || starved || alive || fell_silent(cluster, member);
+            done =
+                done && !starved && (!alive || cluster->loop->now_us > since_us + CLUSTER_DEAD_US);
             continue;
         }
         someone = true;
@@ -434,16 +446,18 @@ static void goodbye(struct cluster *cluster)
     }
 }
 
-/* Whether the member answers, or did just now, so that its connection is worth another attempt: who leaves as well has no use for it. */
+/* Whether the member answers, or did just now, or could not be asked, so that its connection is worth another attempt: who leaves as well
+ * has no use for it. */
 static bool peer_is_near(const struct peer *peer)
 {
     const struct cluster *cluster = peer->cluster;
     uint64_t now_us = cluster->loop->now_us;
     if (peer->up)
         return true;
-    return peer->answered_us > 0 && now_us <= peer->answered_us + CLUSTER_DEAD_US &&
-           now_us >= peer->quiet_us && peer->member->phase != PHASE_LEAVING &&
-           !member_is_down(cluster, peer->member);
+    if (peer->answered_us == 0 || peer->member->phase == PHASE_LEAVING)
+        return false;
+    return peer->starved || (now_us <= peer->answered_us + CLUSTER_DEAD_US &&
+                             now_us >= peer->quiet_us && !member_is_down(cluster, peer->member));
 }
 
 /* Whether all that hear us have heard the goodbye. */
@@ -518,8 +532,10 @@ static uint64_t agreement_horizon_us(struct store_agreement *agreement)
 
 void cluster_take_horizon(struct cluster *cluster, uint64_t horizon_us)
 {
-    if (horizon_us > cluster->horizon_us)
-        cluster->horizon_us = horizon_us;
+    if (horizon_us <= cluster->horizon_us)
+        return;
+    cluster->horizon_us = horizon_us;
+    cluster->stepped_us = cluster->loop->now_us;
 }
 
 /* The grace period ends by the slowest clock, and in steps, so that all members let tombstones go at about the same time; between

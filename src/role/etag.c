@@ -16,13 +16,13 @@ struct slice etag_make(const struct record *record, char out[ETAG_BYTES])
     return (struct slice){out, ETAG_BYTES};
 }
 
-bool etag_in_list(struct slice tag, struct slice list)
+bool etag_in_list(struct slice tag, struct slice list, enum etag_comparison comparison)
 {
     struct slice one;
     while (slice_next(&list, ',', &one)) {
         if (slice_equal(one, SLICE("*")) && !slice_equal(tag, absent))
             return true;
-        if (slice_starts(one, SLICE("W/")))
+        if (comparison == ETAG_WEAK && slice_starts(one, SLICE("W/")))
             one = (struct slice){one.data + 2, one.len - 2};
         if (slice_equal(one, tag))
             return true;

@@ -191,6 +191,8 @@ void figures_expose_server(struct text *text, const struct figures *figures)
         text, "velour_fog_request_duration_seconds",
         "Time from the read of a request's last byte to the hand-over of its reply to the kernel.",
         figures->latency_us);
+    exposition_gauge(text, "velour_fog_timers", "Timers of the event loop that are set.",
+                     figures->loop->timer_count);
     exposition_histogram(text, "velour_fog_loop_turn_duration_seconds",
                          "Time that turns of the event loop took, waiting apart.",
                          &figures->loop->turn_us);

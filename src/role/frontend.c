@@ -146,6 +146,8 @@ static void key_on_request(struct frontend *frontend, struct request *request)
     }
     if (!relay)
         relay = relay_new(frontend, request);
+    else if (upload_streams(relay)) /* on a connection of its own */
+        request->exclusive = true;
     struct request *deferred = relay ? server_defer(request) : NULL;
     if (!deferred) {
         if (relay && !uploaded)

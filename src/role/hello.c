@@ -432,6 +432,7 @@ static void peer_up(struct peer *peer)
 {
     char address[ADDRESS_TEXT_BYTES];
     peer->up = true;
+    peer->starved = false;
     log_event(peer->cluster->log, LOG_INFO_LEVEL, "member-up", "member=%s id=%016llx",
               address_format(&peer->member->address, address),
               (unsigned long long)peer->member->id);

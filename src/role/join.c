@@ -17,8 +17,16 @@ static struct probe *probe_of(struct fetch *fetch)
 static void probe_result(struct probe *probe)
 {
     probe->busy = false;
-    probe->tried = true;
     probe->next_us = probe->cluster->loop->now_us + JOIN_AGAIN_US;
+}
+
+/* A try without an answer. Only a refused connection says that nobody is there: one that broke may have been a member's, and what
+ * failed here says nothing at all. */
+static void probe_failed(struct probe *probe, int error)
+{
+    probe->tried |= error == -ECONNREFUSED;
+    probe->starved = io_is_out_of_room(error);
+    probe_result(probe);
 }
 
 /* This node has answered itself: so its address is its own. */
@@ -53,33 +61,42 @@ static bool is_own_address(const struct cluster *cluster, const struct address *
     return own->port == address->port && memcmp(own->ip, address->ip, sizeof own->ip) == 0;
 }
 
-static void probe_on_done(struct fetch *fetch, unsigned status, struct slice body)
+/* Returns whether it tells whether a member is there: not when there was no memory to take note of it. */
+static bool probe_take(struct probe *probe, struct slice body)
 {
-    struct probe *probe = probe_of(fetch);
     struct cluster *cluster = probe->cluster;
     uint64_t id = 0;
     const char *why;
     bool own = is_own_address(cluster, &probe->address);
+    switch (hello_take(cluster, body, &id, &why)) {
+    case HELLO_SELF:
+        own_address(probe);
+        break;
+    case HELLO_FINE:
+        if (own)
+            foreign_address(probe);
+        cluster_hurry(cluster);
+        return members_find(&cluster->members, id) != NULL;
+    case HELLO_BROKEN:
+        log_refusal(cluster, "join-refused", &probe->address, 200, slice_of(why));
+        break;
+    }
+    return true;
+}
+
+static void probe_on_done(struct fetch *fetch, unsigned status, struct slice body)
+{
+    struct probe *probe = probe_of(fetch);
+    struct cluster *cluster = probe->cluster;
+    probe_result(probe);
     if (status == 200) {
-        switch (hello_take(cluster, body, &id, &why)) {
-        case HELLO_SELF:
-            own_address(probe);
-            break;
-        case HELLO_FINE:
-            if (own)
-                foreign_address(probe);
-            cluster_hurry(cluster);
-            break;
-        case HELLO_BROKEN:
-            log_refusal(cluster, "join-refused", &probe->address, status, slice_of(why));
-            break;
-        }
+        probe->starved = !probe_take(probe, body);
+        probe->tried |= !probe->starved;
     } else if (status) {
         log_refusal(cluster, "join-refused", &probe->address, status, body);
-    }
-    probe_result(probe);
-    if (status != 200)
+        probe->tried = true;
         probe->next_us = cluster->loop->now_us + JOIN_REFUSED_AGAIN_US;
+    }
     upstream_close(probe->upstream, 0);
 }
 
@@ -102,9 +119,8 @@ static void probe_on_open(struct upstream *upstream)
 static void probe_on_closed(struct upstream *upstream, int error)
 {
     struct probe *probe = upstream_owner(upstream);
-    (void)error;
     if (probe->busy)
-        probe_result(probe);
+        probe_failed(probe, error);
 }
 
 static const struct upstream_ops probe_ops = {
@@ -121,8 +137,9 @@ static void probe_start(struct probe *probe)
     probe->busy = true;
     probe->fetch.on_done = probe_on_done;
     probe->fetch.body_max = HELLO_BYTES_MAX;
-    if (!probe->upstream || upstream_connect(probe->upstream, &probe->address) != 0)
-        probe_result(probe);
+    int error = probe->upstream ? upstream_connect(probe->upstream, &probe->address) : -ENOMEM;
+    if (error)
+        probe_failed(probe, error);
 }
 
 static bool is_same(const struct address *a, const struct address *b)
@@ -155,7 +172,7 @@ static void probe_add(struct cluster *cluster, const struct address *address, ui
         probe->cluster = cluster;
         probe->address = *address;
         probe->next_us = probe->named_us = 0;
-        probe->tried = probe->own = false;
+        probe->tried = probe->starved = probe->own = false;
     }
     if (named_us > probe->named_us)
         probe->named_us = named_us;
@@ -236,8 +253,11 @@ static void target_ask(struct target *target)
         return;
     }
     target->lookup.on_answer = target_on_answer;
-    target->asking = resolver && resolver->ops->ask(resolver, &target->lookup, target->host) == 0;
-    target->answered |= !target->asking;
+    int error = resolver ? resolver->ops->ask(resolver, &target->lookup, target->host) : -EINVAL;
+    target->asking = error == 0;
+    target->answered |= error == -EINVAL;
+    if (error == -ENOMEM)
+        target->next_us = cluster->loop->now_us + JOIN_AGAIN_US;
 }
 
 static void target_add(struct cluster *cluster, const char *text, bool is_advertise)
@@ -297,6 +317,15 @@ void join_end(struct cluster *cluster)
             upstream_destroy(cluster->probes[i].upstream);
 }
 
+/* Whether a member may be at an address that has not told yet. */
+static bool probe_is_open(const struct probe *probe)
+{
+    const struct cluster *cluster = probe->cluster;
+    uint64_t waited_us = cluster->loop->now_us - cluster->started_us;
+    return !probe->tried && (waited_us < JOIN_PATIENCE_US || probe->starved) &&
+           !members_at(&cluster->members, &probe->address);
+}
+
 bool join_is_settled(const struct cluster *cluster)
 {
     uint64_t waited_us = cluster->loop->now_us - cluster->started_us;
@@ -304,8 +333,7 @@ bool join_is_settled(const struct cluster *cluster)
         if (!cluster->targets[i].answered && waited_us < JOIN_LOOKUP_PATIENCE_US)
             return false;
     for (unsigned i = 0; i < JOIN_ADDRESSES_MAX && cluster->probes[i].used; i++)
-        if (!cluster->probes[i].tried && waited_us < JOIN_PATIENCE_US &&
-            !members_at(&cluster->members, &cluster->probes[i].address))
+        if (probe_is_open(&cluster->probes[i]))
             return false;
     return true;
 }

@@ -3,6 +3,8 @@
 #include "data/record.h"
 #include "net/reply.h"
 
+enum { UNQUOTED_BYTES_MAX = 16 }; /* of a preference's value that has escapes */
+
 static bool refused(struct request *request, uint16_t status, const char *sentence)
 {
     request_refuse(request, status, sentence);
@@ -32,16 +34,35 @@ bool key_find(struct request *request, struct slice *key)
     return true;
 }
 
+/* What a quoted string says (RFC 9110, 5.6.4), or the token itself. Those with escapes are written to `room`, and are nothing when they
+ * are longer: no value here is. */
+static struct slice unquote(struct slice value, char room[UNQUOTED_BYTES_MAX])
+{
+    if (value.len < 2 || value.data[0] != '"' || value.data[value.len - 1] != '"')
+        return value;
+    value = (struct slice){value.data + 1, value.len - 2};
+    if (value.len == 0 || !memchr(value.data, '\\', value.len))
+        return value;
+    size_t used = 0;
+    for (size_t i = 0; i < value.len; i++) {
+        if (value.data[i] == '\\' && i + 1 < value.len)
+            i++;
+        if (used == UNQUOTED_BYTES_MAX)
+            return (struct slice){0};
+        room[used++] = value.data[i];
+    }
+    return (struct slice){room, used};
+}
+
 /* One preference, such as "wait=10", also with spaces, quotes and parameters (RFC 7240, 2). Of several of a name the first counts. */
 static void take_preference(struct key_options *options, struct slice preference)
 {
     struct slice name, value = {0};
     unsigned long long number;
+    char room[UNQUOTED_BYTES_MAX];
     slice_next(&preference, ';', &value); /* its parameters say nothing here */
     slice_next(&value, '=', &name);
-    value = slice_trim(value);
-    if (value.len >= 2 && value.data[0] == '"' && value.data[value.len - 1] == '"')
-        value = (struct slice){value.data + 1, value.len - 2};
+    value = unquote(slice_trim(value), room);
     bool is_copies = slice_equal_nocase(name, SLICE("copies"));
     if (is_copies && !options->copies && slice_equal_nocase(value, SLICE("all")))
         options->copies = UINT32_MAX;
@@ -111,6 +132,15 @@ static void check_method(struct request *request)
                        "Writes on conditions are not possible, since every node takes writes.");
 }
 
+/* A part of a value cannot be set; to take it for the whole would lose the rest (RFC 9110, 14.5). */
+static void check_range(struct request *request)
+{
+    if (request->head.method == HTTP_PUT &&
+        http_field_find(&request->head, HTTP_FIELD_CONTENT_RANGE))
+        request_refuse(request, 400,
+                       "A part of a value cannot be set: Content-Range is not possible.");
+}
+
 static void check_set(struct request *request, uint64_t value_max, struct key_options *options)
 {
     const struct http_field *ttl = http_field_find(&request->head, HTTP_FIELD_FOG_TTL);
@@ -136,6 +166,7 @@ void key_options_read(struct request *request, uint64_t value_max, struct key_op
     if (request->head.field_count == 0)
         return;
     check_method(request);
+    check_range(request);
     take_preferences(request, options);
     if (request->head.method < HTTP_POST)
         return;

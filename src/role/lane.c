@@ -111,12 +111,23 @@ static void lane_call(struct lane *lane, struct attempt *attempt)
     struct relay *relay = attempt->relay;
     lane->waiting = false;
     lane->backend->requests++;
-    if (relay->upload && relay->upload->streams && !relay->asks_version) {
+    if (upload_streams(relay) && !relay->asks_version) {
         upload_begin(relay, lane, attempt);
         return;
     }
     unsigned count = relay_pieces(relay, pieces, room);
     upstream_call(lane->upstream, &attempt->call, pieces, count);
+}
+
+/* How long the member may keep it, as it is asked to. */
+static uint64_t held_us(const struct relay *relay)
+{
+    uint64_t now_us = relay->frontend->loop->now_us;
+    if (!relay->alone)
+        return 0;
+    if (relay->held_until_us == 0)
+        return LANE_COPIES_US;
+    return relay->held_until_us > now_us ? relay->held_until_us - now_us : 0;
 }
 
 int lane_send(struct lane *lane, struct relay *relay)
@@ -125,10 +136,11 @@ int lane_send(struct lane *lane, struct relay *relay)
     if (!attempt)
         return -ENOMEM;
     const struct call_ops *ops = relay->asks_version ? &moving_call_ops : &relay_call_ops;
-    *attempt =
-        (struct attempt){.call = {.ops = ops, .head = relay->head_only || relay->asks_version},
-                         .relay = relay,
-                         .counted = lane->kind == LANE_SHARED};
+    *attempt = (struct attempt){.call = {.ops = ops,
+                                         .held_us = held_us(relay),
+                                         .head = relay->head_only || relay->asks_version},
+                                .relay = relay,
+                                .counted = lane->kind == LANE_SHARED};
     lane->backend->in_flight += attempt->counted;
     attempt_add(lane, attempt);
     relay->attempt = attempt;
@@ -202,16 +214,14 @@ static const struct upstream_ops lane_ops = {
 
 struct lane *lane_new(struct backend *backend, enum lane_kind kind)
 {
-    static const struct upstream_config shared = {BACKEND_CONNECT_US, LANE_ANSWER_US};
-    static const struct upstream_config alone = {BACKEND_CONNECT_US, 0};
+    static const struct upstream_config config = {BACKEND_CONNECT_US, LANE_ANSWER_US};
     struct frontend *frontend = backend->partition->frontend;
     struct lane *lane = backend->lane_count < LANES_MAX ? calloc(1, sizeof *lane) : NULL;
     if (!lane)
         return NULL;
     lane->backend = backend;
     lane->kind = kind;
-    lane->upstream =
-        upstream_new(frontend->upstreams, kind == LANE_SHARED ? &shared : &alone, &lane_ops, lane);
+    lane->upstream = upstream_new(frontend->upstreams, &config, &lane_ops, lane);
     if (!lane->upstream || upstream_connect(lane->upstream, &backend->address) != 0) {
         if (lane->upstream)
             upstream_destroy(lane->upstream);

@@ -72,6 +72,7 @@ static const struct slice field_names[] = {
     [HTTP_FIELD_IF_MATCH] = {"If-Match: ", 10},
     [HTTP_FIELD_IF_NONE_MATCH] = {"If-None-Match: ", 15},
     [HTTP_FIELD_PREFER] = {"Prefer: ", 8},
+    [HTTP_FIELD_VIA] = {"Via: ", 5},
 };
 
 enum { FIELD_NAMES = sizeof field_names / sizeof *field_names };
@@ -141,6 +142,7 @@ static int relay_write(struct relay *relay, const struct request *request)
     put(bytes, SLICE(" HTTP/1.1\r\nHost: fog\r\n"));
     relay->path_bytes = bytes->len - relay->method_bytes;
     put_fields(bytes, head, false);
+    put(bytes, head->minor > 0 ? SLICE("Via: 1.1 fog\r\n") : SLICE("Via: 1.0 fog\r\n"));
     if (sets && !head->chunked)
         put_length(bytes, head->content_length);
     size_t before = bytes->len;
@@ -227,7 +229,7 @@ unsigned relay_pieces(struct relay *relay, struct conn_piece pieces[RELAY_PIECES
         return version_pieces(relay, pieces);
     const struct relay_bytes *sent = &relay->sent;
     const struct upload *upload = unknown_length(relay);
-    bool streams = relay->upload && relay->upload->streams;
+    bool streams = upload_streams(relay);
     size_t body_at = relay->head_bytes + 2, body_bytes = streams ? 0 : sent->len - body_at;
     bool again = relay->held_until_us && relay->tries > 1;
     size_t used = put_version(relay, room);
@@ -420,7 +422,7 @@ void relay_send(struct relay *relay)
         partition_park(relay->partition, relay);
         return;
     }
-    bool streams = relay->upload && relay->upload->streams;
+    bool streams = upload_streams(relay);
     bool alone = !relay->asks_version && (relay->alone || streams);
     struct lane *lane = alone ? lane_take(backend) : backend->shared;
     if (relay->write && !relay->version && !relay->asks_version)
@@ -433,7 +435,11 @@ void relay_send(struct relay *relay)
 static void relay_unanswered(struct relay *relay)
 {
     relay->frontend->counters.unanswered++;
-    relay_refuse(relay, 503, "No node of this key's partition has answered; try again.");
+    if (relay->nonsense)
+        relay_refuse(relay, 502,
+                     "No node of this key's partition has answered so that it made sense.");
+    else
+        relay_refuse(relay, 503, "No node of this key's partition has answered; try again.");
 }
 
 void relay_send_again(struct relay *relay, bool lost)

@@ -7,6 +7,7 @@
  * the middle, another one is asked for the same value, and what went out already is passed over. */
 #include "role/frontend_state.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 static struct relay *relay_of(struct call *call)
@@ -209,25 +210,64 @@ static void stream_body(struct relay *relay, struct slice bytes)
 
 /* Taking it */
 
-/* Fields that are about one connection alone; Content-Length is written anew with the body. */
-static bool is_passed_on(const struct relay *relay, struct slice line)
+/* Takes the first line of *lines, with its end. Returns false when there is none. */
+static bool line_next(struct slice *lines, struct slice *line)
 {
-    return !slice_starts(line, SLICE("Date:")) && !slice_starts(line, SLICE("Connection:")) &&
-           !slice_starts(line, SLICE("Keep-Alive:")) &&
-           (relay->head_only || !slice_starts(line, SLICE("Content-Length:")));
+    if (lines->len == 0)
+        return false;
+    const char *end = memchr(lines->data, '\n', lines->len);
+    *line = (struct slice){lines->data, end ? (size_t)(end - lines->data) + 1 : lines->len};
+    lines->data += line->len;
+    lines->len -= line->len;
+    return true;
 }
 
-static int take_lines(struct relay *relay, struct slice lines)
+static bool line_has_name(struct slice line, struct slice name)
 {
+    return line.len > name.len && line.data[name.len] == ':' &&
+           (*line.data | 32) == (*name.data | 32) &&
+           slice_equal_nocase((struct slice){line.data, name.len}, name);
+}
+
+/* Whether a Connection field names that line's field as one that is about one connection alone (RFC 9110, 7.6.1). */
+static bool is_hop_option(struct slice lines, struct slice line)
+{
+    const struct slice connection = SLICE("Connection");
+    for (struct slice one, option; line_next(&lines, &one);) {
+        if (!line_has_name(one, connection))
+            continue;
+        struct slice options = {one.data + connection.len + 1, one.len - connection.len - 3};
+        while (slice_next(&options, ',', &option))
+            if (option.len > 0 && line_has_name(line, option))
+                return true;
+    }
+    return false;
+}
+
+/* Fields that are about the connection to the node alone, and the date, which is told anew. */
+static const struct slice of_connection[] = {
+    {"connection", 10}, {"date", 4},    {"keep-alive", 10},        {"proxy-connection", 16},
+    {"te", 2},          {"trailer", 7}, {"transfer-encoding", 17}, {"upgrade", 7},
+};
+
+/* Content-Length is written anew with the body. */
+static bool is_passed_on(const struct relay *relay, struct slice line)
+{
+    for (unsigned i = 0; i < sizeof of_connection / sizeof *of_connection; i++)
+        if (line_has_name(line, of_connection[i]))
+            return false;
+    return relay->head_only || !line_has_name(line, SLICE("content-length"));
+}
+
+static int take_lines(struct relay *relay, const struct http_response *head)
+{
+    struct slice lines = head->lines, line;
     relay->got.len = 0;
-    while (lines.len > 0) {
-        const char *end = memchr(lines.data, '\n', lines.len);
-        size_t len = end ? (size_t)(end - lines.data) + 1 : lines.len;
-        struct slice line = {lines.data, len};
-        if (is_passed_on(relay, line) && relay_bytes_add(&relay->got, line) != 0)
+    while (line_next(&lines, &line)) {
+        bool wanted =
+            is_passed_on(relay, line) && !(head->hop_options && is_hop_option(head->lines, line));
+        if (wanted && relay_bytes_add(&relay->got, line) != 0)
             return -1;
-        lines.data += len;
-        lines.len -= len;
     }
     relay->lines_bytes = relay->got.len;
     return 0;
@@ -260,7 +300,7 @@ uint64_t relay_learn_version(const struct attempt *attempt, const struct http_re
 /* Whether it is worth asking another member: this one stops, or has not gathered everything. */
 static bool is_for_another(const struct relay *relay, const struct http_response *head)
 {
-    bool streams = relay->upload && relay->upload->streams;
+    bool streams = upload_streams(relay);
     return head->status == 503 && !streams && relay->tries < RELAY_TRIES_MAX &&
            relay->partition->usable_count > 1;
 }
@@ -274,7 +314,7 @@ static bool is_late(const struct relay *relay, const struct http_response *head)
 static void answer_head_first(struct relay *relay, const struct http_response *head)
 {
     relay->status = head->status;
-    if (take_lines(relay, head->lines) != 0 || head->chunked ||
+    if (take_lines(relay, head) != 0 || head->chunked ||
         (!head->has_length && head->status != 204 && head->status != 304)) {
         relay->broken = true;
         return;
@@ -369,9 +409,11 @@ static void relay_on_end(struct call *call, enum call_result result)
     struct attempt *attempt = (struct attempt *)call;
     struct relay *relay = attempt->relay;
     struct backend *backend = attempt->lane->backend;
+    bool nonsense = result == CALL_LOST && upstream_error(attempt->lane->upstream) == -EPROTO;
     attempt_end(attempt, result == CALL_DONE);
     if (!relay)
         return;
+    relay->nonsense = nonsense;
     backend->failures += result != CALL_DONE;
     backend->partition->failures += result != CALL_DONE;
     relay->attempt = NULL;

@@ -52,6 +52,12 @@ static uint64_t peer_agreed_us(const struct peer *peer, uint32_t shard)
     return us;
 }
 
+/* Whether what was seen at `seen_us` may have been overtaken by what was on its way at `event_us`, 0 being never. */
+static bool was_before(uint64_t event_us, uint64_t seen_us)
+{
+    return event_us && seen_us < event_us + CLUSTER_ANSWER_US;
+}
+
 uint64_t cluster_agreed_us(const struct cluster *cluster, uint32_t shard)
 {
     uint64_t least_us = UINT64_MAX;
@@ -65,10 +71,14 @@ uint64_t cluster_agreed_us(const struct cluster *cluster, uint32_t shard)
             member->peer && member->state == MEMBER_HERE ? peer_agreed_us(member->peer, shard) : 0;
         least_us = us < least_us ? us : least_us;
     }
-    /* Who has gone may have given what it had to somebody who was seen to agree before that. */
-    uint64_t seen_us = least_us < cluster->loop->now_us ? least_us : cluster->loop->now_us;
-    bool departed = cluster->departed_us && seen_us < cluster->departed_us + CLUSTER_ANSWER_US;
-    return departed ? 0 : least_us;
+    if (least_us == UINT64_MAX)
+        return was_before(cluster->departed_us, cluster->loop->now_us) ? 0 : least_us;
+    /* Who has gone may have given what it had to somebody who was seen to agree before that. And an older record may be on its way,
+     * to one that was seen before it comes, from one that was seen after it was told of the delete. Who is told so shows the
+     * delete until the horizon's next step: so what was on its way when that came must have come, too (tests/model). */
+    bool early =
+        was_before(cluster->departed_us, least_us) || was_before(cluster->stepped_us, least_us);
+    return early ? 0 : least_us;
 }
 
 /* Who repairs with whom: one at a time */

@@ -113,19 +113,32 @@ static void reply_without_value(struct request *request, unsigned status,
     reply_end(request);
 }
 
-static bool is_not_modified(const struct request *request, struct slice tag)
+/* Whether the tag stands in a field of that name; there may be several, which are one list. */
+static bool is_in_field(const struct request *request, enum http_field_name name, struct slice tag,
+                        enum etag_comparison comparison)
 {
     for (unsigned i = 0; i < request->head.field_count; i++)
-        if (request->head.fields[i].name == HTTP_FIELD_IF_NONE_MATCH &&
-            etag_in_list(tag, request->head.fields[i].value))
+        if (request->head.fields[i].name == name &&
+            etag_in_list(tag, request->head.fields[i].value, comparison))
             return true;
     return false;
 }
 
+static bool is_not_modified(const struct request *request, struct slice tag)
+{
+    return is_in_field(request, HTTP_FIELD_IF_NONE_MATCH, tag, ETAG_WEAK);
+}
+
 static bool is_unmatched(const struct request *request, struct slice tag)
 {
-    const struct http_field *match = http_field_find(&request->head, HTTP_FIELD_IF_MATCH);
-    return match && !etag_in_list(tag, match->value);
+    return http_field_find(&request->head, HTTP_FIELD_IF_MATCH) &&
+           !is_in_field(request, HTTP_FIELD_IF_MATCH, tag, ETAG_STRONG);
+}
+
+static bool is_conditional(const struct request *request)
+{
+    return http_field_find(&request->head, HTTP_FIELD_IF_NONE_MATCH) ||
+           http_field_find(&request->head, HTTP_FIELD_IF_MATCH);
 }
 
 /* `found` may be NULL, or what is left of a value. */
@@ -206,7 +219,7 @@ void value_wake(struct node *node)
         struct waiting *waiting = (struct waiting *)waiter;
         struct store_key *key = &work_of(waiting->request)->key;
         struct slice tag = etag_make(store_get(node->store, key, node->loop->wall_us), tag_text);
-        if (etag_in_list(tag, waiting->condition))
+        if (etag_in_list(tag, waiting->condition, ETAG_WEAK))
             watch_add(&node->watch, waiter, key);
         else
             server_answer(waiting->request, node->service.on_request);
@@ -229,16 +242,18 @@ static void reply_get(struct node *node, struct request *request)
     char tag_text[ETAG_BYTES];
     struct record *found = store_find(node->store, &work_of(request)->key);
     struct record *record = found && record_is_live(found, node->loop->wall_us) ? found : NULL;
-    bool conditional = request->head.field_count > 0 || request->service_data;
     if (!record && !cluster_has_everything(node->cluster)) {
         reply_not_gathered(request);
         return;
     }
-    if (conditional) {
+    if (request->service_data || is_conditional(request)) {
         const struct waiting *waiting = request->service_data;
         struct slice tag = etag_make(record, tag_text);
-        bool same = waiting ? etag_in_list(tag, waiting->condition) : is_not_modified(request, tag);
-        uint64_t seconds = same && !node->draining ? work_of(request)->options.wait_seconds : 0;
+        bool same = waiting ? etag_in_list(tag, waiting->condition, ETAG_WEAK)
+                            : is_not_modified(request, tag);
+        bool waits =
+            same && !node->draining && !http_field_find(&request->head, HTTP_FIELD_IF_MATCH);
+        uint64_t seconds = waits ? work_of(request)->options.wait_seconds : 0;
         if (is_unmatched(request, tag)) {
             reply_unmatched(request, found);
             return;

@@ -10,6 +10,8 @@ from harness import SLOW, Failure, brief, check, equal, scope
 
 SECONDS = 20
 MIB = 1 << 20
+DATE = (r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) \d{4} "
+        r"[0-2]\d:[0-5]\d:[0-6]\d GMT")
 
 
 class Reply:
@@ -239,6 +241,8 @@ class Connection:
         reply = Reply(head)
         length = reply.header("content-length")
         coding = reply.header("transfer-encoding")
+        date = reply.header("date")
+        check(re.fullmatch(DATE, date or "") or reply.status < 200, f"Date of a {reply.status} is {date!r}")
         if length is not None:
             check(re.fullmatch(r"\d+", length), f"Content-Length is {length!r}")
             check(coding is None, "an answer has both Content-Length and Transfer-Encoding")

@@ -4,7 +4,7 @@ import os
 import socket
 import time
 
-from client import chunked, curl, curl_code, request
+from client import chunked, curl, curl_code, refusal, request
 from harness import Background, check, equal, fresh, register, test
 from served import common, serve
 
@@ -162,7 +162,7 @@ def _close(value):
 
 
 for _name, _value in {"plain": "close", "in_capitals": "Close", "in_a_list": "foo, close",
-                      "with_keep_alive": "keep-alive, close"}.items():
+                      "with_keep_alive": "keep-alive, close", "among_empty_members": ",, close ,"}.items():
     register("framing", f"connection_close_{_name}", _close, _value)
 
 
@@ -289,6 +289,7 @@ for _name, _data, _wanted in (
         ("with_token_extension", b"5;name=value\r\nhello\r\n0;last\r\n\r\n", b"hello"),
         ("with_quoted_extension", b'5;name="a;b\\"\x09 c"\r\nhello\r\n0;x="0"\r\n\r\n', b"hello"),
         ("with_several_extensions", b'5;a;b=c;d="e"\r\nhello\r\n0\r\n\r\n', b"hello"),
+        ("with_blanks_in_extensions", b'5 ; a\t=\tb ;c = "d" ; e\r\nhello\r\n0;x\r\n\r\n', b"hello"),
         ("with_trailers", chunked(b"hello", last=b"0\r\nX-Sum: 5\r\nX-Other: y\r\n\r\n"), b"hello"),
         ("with_trailers_that_mean_nothing", chunked(b"hello", last=b"0\r\nContent-Type: text/html\r\nFog-TTL: 1\r\n"
                                                                    b"Content-Length: 3\r\nHost: z\r\n\r\n"), b"hello")):
@@ -302,6 +303,20 @@ def chunked_coding_in_capitals():
         connection.send(request("PUT", "/" + key, None, ["Transfer-Encoding: CHUNKED"]) + chunked(b"x"))
         equal(connection.reply().status, 200, "the status")
         equal(connection.ask("GET", "/" + key).body, b"x", "the value")
+
+
+@test
+def nothing_is_done_before_the_head_is_whole():
+    """What comes last in a head can still change what it means."""
+    node, key = common(), fresh()
+    node.put(key, b"old")
+    with node.connect() as connection:
+        connection.send(f"DELETE /{key} HTTP/1.1\r\nHost: x\r\n".encode())
+        connection.silent(0.05)
+        equal(node.get(key).body, b"old", "the value meanwhile")
+        connection.send(b"If-Match: *\r\n\r\n")
+        refusal(connection.reply(), 501)
+    equal(node.get(key).body, b"old", "the value afterwards")
 
 
 @test

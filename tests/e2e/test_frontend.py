@@ -28,6 +28,12 @@ def _count(node, method, status=200):
     return int(found.group(1)) if found else 0
 
 
+def _requests_to_nodes(frontend):
+    """So many has it sent on."""
+    text = frontend.call("GET", "/-/metrics").body.decode()
+    return sum(int(count) for count in re.findall(r"^velour_fog_frontend_node_requests_total\{.*\} (\d+)$", text, re.M))
+
+
 def _usable(frontend, node):
     """Whether the front-end can ask a node now, by its log."""
     lines = [line for line in frontend.lines if re.search(rf"event=node-(usable|unusable|down) .*node={re.escape(address(node))}( |$)", line)]
@@ -499,6 +505,21 @@ def operations_of_nodes_are_refused_with_a_sentence():
     for target in ("/-/records", "/-/digest", "/-/members"):
         refusal(frontend.call("GET", target), 404)
     refusal(frontend.call("POST", "/-/merge", b"x"), 404)
+
+
+@test
+def a_front_end_is_no_node_to_another_or_to_itself():
+    """So no request can go round in circles."""
+    behind = Frontend(clusters(1, 1))
+    equal(behind.call("PUT", "/k", b"old").status, 200, "the status of a write through the first one")
+    before = Frontend([[behind]], ready=False)
+    port = free_port()
+    own = Frontend([[f"127.0.0.1:{port}"]], listen=f"127.0.0.1:{port}", ready=False)
+    for frontend in (before, own):
+        refusal(frontend.call("PUT", "/k", b"x"), 503)
+        check(frontend.call("GET", "/-/ready").status == 503, "it is ready")
+        equal(_requests_to_nodes(frontend), 0, "requests that it has sent on")
+    equal(_requests_to_nodes(behind), 1, "requests that the first one has sent on")
 
 
 # --- keys by prefix, of all partitions

@@ -1,9 +1,11 @@
 """Expect, HTTP/1.0, targets with scheme and host, and other things that HTTP lets a client do."""
 
 import os
+import time
+from email.utils import parsedate_to_datetime
 
 from client import chunked, curl, curl_code, curl_reply, refusal, request
-from harness import check, equal, fresh, register, scope, test
+from harness import SLOW, check, equal, fresh, register, scope, test
 from served import common, serve
 
 # --- Expect
@@ -92,6 +94,35 @@ def expect_something_else_is_417():
 
 
 @test
+def expect_in_a_list_or_twice():
+    node, key = common(), fresh()
+    for lines in (["Expect: , 100-continue,"], ["Expect: 100-continue", "Expect: 100-continue"]):
+        with node.connect() as connection:
+            connection.send(request("PUT", "/" + key, None, [*lines, "Content-Length: 5"]))
+            equal(connection.reply().status, 100, f"the first status with {lines}")
+            connection.send(b"hello")
+            equal(connection.reply().status, 200, "the second status")
+    for lines in (["Expect: 100-continue, a-miracle"], ["Expect: 100-continue", "Expect: a-miracle"]):
+        with node.connect() as connection:
+            connection.send(request("PUT", "/" + key, None, [*lines, "Content-Length: 5"]))
+            refusal(connection.reply(), 417)
+            connection.closed()
+
+
+@test
+def expect_of_what_is_refused_gets_no_100():
+    """The answer comes at once, by the head alone."""
+    for method, target, line, status in (("PUT", "/%zz", "X: y", 400), ("PUT", "/-/mine", "X: y", 403),
+                                         ("PUT", "/" + fresh(), "If-Match: *", 501),
+                                         ("PUT", "/" + fresh(), "Content-Range: bytes 0-4/9", 400)):
+        with common().connect() as connection:
+            connection.send(request(method, target, None, ["Expect: 100-continue", "Content-Length: 5", line]))
+            answer = refusal(connection.reply(), status)
+            check(answer.closes(), f"a {status} in place of a 100 has no Connection: close")
+            connection.closed()
+
+
+@test
 def expect_over_the_limit_is_413_in_place_of_100():
     node = serve("--value-max", "1M")
     for length in ("Content-Length: 1048577", "Content-Length: 99999999999999"):
@@ -133,7 +164,8 @@ def http_1_0_closes():
     node.put(key, b"x")
     with node.connect() as connection:
         connection.send(request("GET", "/" + key, version="1.0", host=None))  # Host may be left out
-        equal(connection.reply().body, b"x", "the value")
+        answer = connection.reply()
+        equal((answer.version, answer.body), ("1.1", b"x"), "the version that the server speaks, and the value")
         connection.closed()
 
 
@@ -220,6 +252,14 @@ def absolute_target_without_path_is_the_root():
 
 
 @test
+def absolute_target_goes_before_the_host():
+    node, key = common(), fresh()
+    node.put(key, b"x")
+    answer = node.call("GET", f"http://elsewhere.example:1/{key}", None, ["X-A: b"])
+    equal((answer.status, answer.body), (200, b"x"), "the answer with another Host")
+
+
+@test
 def curl_as_to_a_proxy():
     node, key = common(), fresh()
     node.put(key, b"x")
@@ -249,6 +289,126 @@ def unknown_headers_are_ignored():
     check(answer.status in (200, 206), f"the answer is {answer.line()}")
     if answer.status == 200:
         equal(answer.body, b"x", "the value")
+
+
+# --- answers
+
+@test
+def every_answer_has_one_date_and_one_length():
+    """That it is an IMF-fixdate, about now, and that no answer has two lengths is checked wherever tests read one."""
+    node, key = common(), fresh()
+    tag = node.put(key, b"x").etag()
+    for method, target, lines, status in (
+            ("GET", "/" + key, [], 200), ("HEAD", "/" + key, [], 200), ("GET", "/" + fresh(), [], 204),
+            ("GET", "/" + key, ["If-None-Match: " + tag], 304), ("GET", "/%zz", [], 400), ("PUT", "/-/x", [], 403),
+            ("GET", "/-/x", [], 404), ("PATCH", "/" + key, [], 405), ("GET", "/" + key, ['If-Match: "x"'], 412),
+            ("GET", "/" + key, ["Expect: x"], 417), ("PUT", "/" + key, ["If-Match: *"], 501), ("FOO", "/" + key, [], 501),
+            ("GET", "/", [], 200), ("HEAD", "/", [], 200), ("GET", "/-/metrics", [], 200), ("GET", "/-/status", [], 200),
+            ("GET", "/-/keys?limit=1", [], 200), ("HEAD", "/-/keys?limit=1", [], 200)):
+        with node.connect() as connection:
+            answer = connection.ask(method, target, None, lines)
+            equal((answer.version, answer.status), ("1.1", status), f"the version and status of {method} {target}")
+            seconds = parsedate_to_datetime(answer.header("date")).timestamp()
+            check(abs(seconds - time.time()) < 5 * SLOW, f"Date is {answer.header('date')}")
+            if not answer.closes():
+                equal(connection.ask("GET", "/" + key).body, b"x", "the next answer's body")  # still in step
+
+
+@test
+def operations_name_their_methods():
+    node = common()
+    for target in ("/", "/-/healthy", "/-/ready", "/-/status", "/-/metrics", "/-/history"):
+        for method in ("PUT", "POST", "DELETE", "OPTIONS", "TRACE"):
+            answer = node.call(method, target)
+            refusal(answer, 405)
+            equal(answer.header("allow"), "GET, HEAD", f"Allow of {method} {target}")
+
+
+@test
+def trace_gives_nothing_back():
+    node, key = common(), fresh()
+    for method in ("TRACE", "OPTIONS"):
+        answer = refusal(node.call(method, "/" + key, None, ["Max-Forwards: 0", "Cookie: secret"]), 405)
+        check(b"secret" not in answer.body, f"{method} gives back {answer.body!r}")
+        refusal(node.call(method, "/" + key, None, ["Max-Forwards: 5"]), 405)
+
+
+@test
+def upgrade_is_ignored():
+    node, key = common(), fresh()
+    node.put(key, b"x")
+    lines = ["Connection: Upgrade", "Upgrade: websocket, h2c, TLS/1.0"]
+    for version in ("1.1", "1.0"):
+        with node.connect() as connection:
+            connection.send(request("GET", "/" + key, None, lines, version=version))
+            answer = connection.reply()
+            equal((answer.status, answer.body, answer.header("upgrade")), (200, b"x", None), f"the answer to HTTP/{version}")
+    with node.connect() as connection:
+        connection.send(request("PUT", "/" + key, None, [*lines, "Expect: 100-continue", "Content-Length: 1"]))
+        equal(connection.reply().status, 100, "the first status")
+        connection.send(b"y")
+        equal(connection.reply().status, 200, "the second status")
+
+
+# --- what may be passed over, and what may not
+
+@test
+def names_with_underscores_are_others():
+    node, key = common(), fresh()
+    with node.connect() as connection:
+        equal(connection.ask("PUT", "/" + key, b"hello", ["Content_Length: 99", "Transfer_Encoding: chunked"]).status, 200,
+              "the status of the PUT")
+        equal(connection.ask("GET", "/" + key, None, ["If_None_Match: *"]).body, b"hello", "the value")
+
+
+@test
+def ranges_are_ignored():
+    node, key = common(), fresh()
+    tag = node.put(key, b"0123456789").etag()
+    for lines in (["Range: bytes=0-3"], ["Range: bytes=-2"], ["Range: bytes=20-"], ["Range: lines=1-2"], ["Range: x"],
+                  ["Range: bytes=0-3", "If-Range: " + tag], ["If-Range: " + tag], ['Range: bytes=0-3', 'If-Range: "x"'],
+                  ["Range: bytes=0-99999999999999999999"]):
+        for method in ("GET", "HEAD"):
+            with node.connect() as connection:
+                answer = connection.ask(method, "/" + key, None, lines)
+                equal((answer.status, answer.header("content-length")), (200, "10"), f"the answer to {method} with {lines}")
+                equal(answer.header("content-range"), None, "Content-Range")
+                equal(answer.body, b"0123456789" if method == "GET" else b"", "the body")
+
+
+@test
+def content_range_on_put_is_400():
+    """Else the part would take the place of the whole."""
+    node, key = common(), fresh()
+    node.put(key, b"0123456789")
+    for value in ("bytes 4-5/10", "bytes 4-5/*", "bytes */10", "lines 1-2/3", "x"):
+        refusal(node.call("PUT", "/" + key, b"45", ["Content-Range: " + value]), 400)
+    path = os.path.join(scope().directory(), "file")
+    with open(path, "wb") as file:
+        file.write(b"abcdefghij")
+    equal(curl_code("-C", "4", "-T", path, node.url("/" + key)), 400, "the status of an upload that is resumed")
+    equal(node.get(key).body, b"0123456789", "the value afterwards")
+
+
+@test
+def content_range_of_other_methods_is_ignored():
+    node, key = common(), fresh()
+    line = ["Content-Range: bytes 4-5/10"]
+    equal(node.call("POST", "/" + key, b"45", line).status, 200, "the status of POST")
+    equal(node.call("GET", "/" + key, None, line).body, b"45", "the value")
+    equal(node.call("DELETE", "/" + key, None, line).status, 200, "the status of DELETE")
+
+
+@test
+def fields_about_a_value_are_not_kept():
+    """Save for its type: Content-Location is about the request (RFC 9110, 8.7), and changes nothing of it."""
+    node, key, other = common(), fresh(), fresh()
+    node.put(key, b"x", f"Content-Location: /{other}", "Content-Language: en", "Content-Type: a/b")
+    answer = node.get(key)
+    equal((answer.body, answer.kind()), (b"x", "a/b"), "the value and its type")
+    for name in ("content-location", "content-language"):
+        equal(answer.header(name), None, name)
+    equal(node.get(other).status, 204, "the status of the key that Content-Location names")
 
 
 @test

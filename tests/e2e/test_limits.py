@@ -48,6 +48,23 @@ def connections_max_spares_the_old_ones():
 
 
 @test
+def timers_go_with_their_connections():
+    node = serve()
+
+    def timers():
+        return int(re.search(r"^velour_fog_timers (\d+)$", node.call("GET", "/-/metrics").body.decode(), re.M).group(1))
+
+    before = timers()
+    connections = [node.connect() for _ in range(40)]
+    for connection in connections:
+        equal(connection.ask("GET", "/-/healthy").status, 200, "the status")
+    check(timers() >= before + 40, f"{timers()} timers with 40 connections more, {before} before")
+    for connection in connections:
+        connection.close()
+    until(lambda: timers() <= before + 10, 5, f"the timers of 40 connections are gone, {before} were before")
+
+
+@test
 def connections_max_of_one():
     node = serve("--connections-max", "1")
     for number in range(20):

@@ -91,6 +91,20 @@ def _told(nodes):
 
 
 @test
+def a_newcomer_whose_first_packet_is_lost_does_not_serve_alone():
+    network = Network(2)
+    first = network.node(0)
+    _write(first, {f"k{i}": b"%d" % i for i in range(10)})
+    network.deafen(0, to=1)
+    second = network.node(1, *_join(network))
+    time.sleep(0.5)  # its first packet is lost; the kernel would send it again a second after that
+    network.undeafen(0, to=1)
+    until(lambda: is_ready(second), DOWN_SECONDS, f"it is ready ({second.tail()})")
+    equal(second.count_log("serving alone"), 0, f"times that it served alone ({second.tail()})")
+    equal(second.get("k9").body, b"9", "what the first one has")
+
+
+@test
 def a_member_out_of_reach_costs_the_others_nothing():
     network, nodes = _cluster(3)
     _write(nodes[0], {f"k{i}": b"x" * 1000 for i in range(100)})

@@ -144,7 +144,7 @@ def _not_modified(form, method):
 
 for _name, _form in {"equal": "TAG", "weak": "W/TAG", "star": "*", "list": '"x", TAG', "list_first": 'TAG,"x"',
                      "list_tight": '"x",W/"y",TAG', "list_with_commas": '"a,b", "c,d" , TAG',
-                     "list_with_empty": ',, TAG ,', "many": ", ".join(f'"{n}"' for n in range(200)) + ", TAG"}.items():
+                     "list_with_empty": ',, TAG ,', "with_blanks": "\t TAG \t", "many": ", ".join(f'"{n}"' for n in range(200)) + ", TAG"}.items():
     register("versions", f"if_none_match_{_name}_is_304", _not_modified, _form, "GET")
 register("versions", "if_none_match_on_head_is_304", _not_modified, "TAG", "HEAD")
 
@@ -193,6 +193,92 @@ def if_none_match_in_two_lines():
     node, key = common(), fresh()
     tag = node.put(key, b"x").etag()
     equal(node.get(key, 'If-None-Match: "x"', "If-None-Match: " + tag).status, 304, "the status")
+
+
+@test
+def conditions_of_a_refused_request_are_not_looked_at():
+    node, key = common(), fresh()
+    tag = node.put(key, b"x").etag()
+    for lines in (['If-Match: "x"'], ["If-None-Match: *"], ["If-None-Match: " + tag]):
+        refusal(node.call("GET", f"/{key}%zz", None, lines), 400)
+        refusal(node.call("OPTIONS", "/" + key, None, lines), 405)
+        refusal(node.call("TRACE", "/" + key, None, lines), 405)
+        refusal(node.call("GET", "/-/nothing", None, lines), 404)
+
+
+# --- If-Match
+
+def _match(status, *forms):
+    node, key = common(), fresh()
+    node.put(key, b"old")
+    tag = node.put(key, b"value").etag()
+    for method in ("GET", "HEAD"):
+        lines = ["If-Match: " + form.replace("TAG", tag) for form in forms]
+        with node.connect() as connection:
+            answer = connection.ask(method, "/" + key, None, lines)
+            equal(answer.status, status, f"the status of {method}")
+            if method == "GET" and status == 200:
+                equal(answer.body, b"value", "the value")
+            elif method == "GET":
+                refusal(answer, 412)
+            equal(connection.ask("GET", "/" + key).body, b"value", "the next answer's body")
+
+
+for _name, _status, _forms in (
+        ("equal", 200, ["TAG"]), ("star", 200, ["*"]), ("list", 200, ['"x", TAG']), ("list_with_empty", 200, [", TAG,,"]),
+        ("two_lines", 200, ['"x"', "TAG"]), ("blanks", 200, ["\t TAG \t"]), ("weak_and_strong", 200, ["W/TAG, TAG"]),
+        ("other", 412, ['"x"']), ("weak", 412, ["W/TAG"]), ("weak_list", 412, ['"x", W/TAG']),
+        ("weak_lines", 412, ["W/TAG", "W/TAG"]), ("nothing", 412, [""])):
+    register("versions", f"if_match_{_name}_is_{_status}", _match, _status, *_forms)
+
+
+@test
+def if_match_of_an_absent_key():
+    node = common()
+    for form, status in (("*", 412), ('"x"', 412), ('"absent"', 204)):
+        equal(node.get(fresh(), "If-Match: " + form).status, status, f"the status with {form}")
+
+
+@test
+def if_match_comes_before_if_none_match():
+    node, key = common(), fresh()
+    tag = node.put(key, b"x").etag()
+    refusal(node.get(key, 'If-Match: "x"', "If-None-Match: " + tag), 412)
+    equal(node.get(key, "If-Match: " + tag, "If-None-Match: " + tag).status, 304, "the status when both have the tag")
+    equal(node.get(key, "If-Match: " + tag, 'If-None-Match: "x"').status, 200, "the status when If-Match has it")
+
+
+@test
+def if_match_does_not_wait():
+    node, key = common(), fresh()
+    tag = node.put(key, b"x").etag()
+    answer = node.get(key, "Prefer: wait=30", "If-Match: " + tag, "If-None-Match: " + tag)
+    equal(answer.status, 304, "the status, at once")
+
+
+@test
+def writes_on_conditions_are_501():
+    node, key = common(), fresh()
+    tag = node.put(key, b"old").etag()
+    for line in ("If-Match: *", "If-Match: " + tag, 'If-Match: "x"', "If-None-Match: *", "If-None-Match: " + tag,
+                 'If-None-Match: "x"'):
+        for method in ("PUT", "POST", "DELETE"):
+            refusal(node.call(method, "/" + key, b"new", [line]), 501)
+    equal(node.get(key).body, b"old", "the value afterwards")
+
+
+@test
+def conditions_of_time_mean_nothing():
+    """There is no modification date here (RFC 9110, 13.1.3 and 13.1.4), whatever date they name, and none that is one."""
+    node, key = common(), fresh()
+    for line in ("If-Modified-Since: Fri, 31 Dec 9999 23:59:59 GMT", "If-Modified-Since: Thu, 01 Jan 1970 00:00:00 GMT",
+                 "If-Modified-Since: Sunday, 06-Nov-94 08:49:37 GMT", "If-Modified-Since: soon",
+                 "If-Unmodified-Since: Thu, 01 Jan 1970 00:00:00 GMT", "If-Unmodified-Since: soon",
+                 "If-Unmodified-Since: Fri, 31 Dec 9999 23:59:59 GMT"):
+        node.put(key, line.encode(), line)
+        answer = node.get(key, line)
+        equal((answer.status, answer.body), (200, line.encode()), f"the answer with {line}")
+        equal(answer.header("last-modified"), None, "Last-Modified")
 
 
 # --- Fog-TTL

@@ -7,25 +7,14 @@
  * that it came from; and nothing of it is left when the reader is freed. */
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdlib.h>
 
-#include "data/hash.h"
 #include "data/wire.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t size_max);
-size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t size_max, unsigned seed);
+#include "frames.h"
+#include "require.h"
 
 enum { VALUE_MAX = 1 << 20 };
 
 static const uint64_t heap_limit_bytes = 64 << 20;
-
-/* Stops here, under whatever flags: this is what the fuzzer looks for. */
-static void require(bool condition)
-{
-    if (!condition)
-        abort();
-}
 
 struct outcome {
     enum wire_result result;
@@ -123,56 +112,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     return 0;
 }
 
-/* Chance alone does not find a check of 64 bits that fits: half of the mutants get theirs mended,
- * as docs/http.md has it, so that what stands behind a good record is tried too. */
-
-static uint64_t number_at(const uint8_t *at, unsigned bytes)
-{
-    uint64_t value = 0;
-    while (bytes-- > 0)
-        value = value << 8 | *at++;
-    return value;
-}
-
-static void put_number(uint8_t *at, uint64_t value)
-{
-    for (int i = 7; i >= 0; i--, value >>= 8)
-        at[i] = (uint8_t)value;
-}
-
-static uint64_t digest_of(const uint8_t *head, size_t key, size_t type, size_t value)
-{
-    uint64_t words[4] = {hash_bytes(head + WIRE_HEAD_BYTES, key + type + value),
-                         number_at(head + 12, 8), number_at(head + 20, 8),
-                         (uint64_t)value << 32 | key << 16 | type << 8 | (head[1] & 3)};
-    for (int i = 0; i < 4 && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__; i++)
-        words[i] = __builtin_bswap64(words[i]);
-    return hash_bytes(words, sizeof words);
-}
-
-static void mend(uint8_t *at, size_t left)
-{
-    uint64_t records = 0;
-    while (left >= WIRE_HEAD_BYTES) {
-        size_t key = (size_t)number_at(at + 2, 2), type = at[4],
-               value = (size_t)number_at(at + 8, 4);
-        size_t frame = WIRE_HEAD_BYTES + key + type + value;
-        bool end = at[1] == 128;
-        if (frame > left)
-            return;
-        if (end)
-            put_number(at + 12, records);
-        put_number(at + 28, end ? hash_bytes(at, 28) : digest_of(at, key, type, value));
-        records = end ? 0 : records + 1;
-        at += frame;
-        left -= frame;
-    }
-}
-
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t size_max, unsigned seed)
 {
     size = LLVMFuzzerMutate(data, size, size_max);
     if (seed % 2 && size > 1)
-        mend(data + 1, size - 1);
+        frames_mend(data + 1, size - 1);
     return size;
 }

@@ -139,8 +139,10 @@ void cable_break(struct cable *cable, int error)
 {
     cable->troubled = true;
     cable->cables->world->counts.resets++;
+    world_event_clear(cable->cables->world, &cable->knock);
     end_reset(&cable->ends[0], error);
-    end_reset(&cable->ends[1], error);
+    if (cable->ends[1].host) /* the call has come to somebody */
+        end_reset(&cable->ends[1], error);
 }
 
 /* Arrival */

@@ -10,8 +10,7 @@
 enum {
     SECOND = 1000 * 1000,
     WATCH_US = 250 * 1000,
-    TABLE_BYTES_PER_RECORD = 512, /* of uthash, at most, when shards have few records each */
-    HEAP_SLACK = 64 * 1024,       /* what is on its way in and out */
+    HEAP_SLACK = 64 * 1024, /* what is on its way in and out */
 };
 
 static struct sim_cluster *of_event(struct world_event *event)
@@ -45,16 +44,6 @@ static const char *peer_excess(const struct peer *peer)
     return why ? why : queue_excess(peer->control);
 }
 
-/* What the records of the table take, with their tables. */
-static uint64_t table_bytes(const struct store *store)
-{
-    uint64_t bytes = 0;
-    for (uint32_t shard = 0; shard < STORE_SHARDS; shard++)
-        for (struct record *at = store_first(store, shard); at; at = store_after(at))
-            bytes += record_footprint(at) + TABLE_BYTES_PER_RECORD;
-    return bytes;
-}
-
 static const char *heap_excess(const struct sim_cluster *cluster, struct node *node, bool quiet)
 {
     const struct heap *heap = store_heap(node->store);
@@ -62,7 +51,7 @@ static const char *heap_excess(const struct sim_cluster *cluster, struct node *n
     if (limit && heap_resident(heap) > limit + limit / 64 + HEAP_SLACK)
         return "the heap is beyond its limit";
     bool due = quiet || (cluster->world.now_us / WATCH_US % 16 == 0 && !cluster->large);
-    if (due && used > table_bytes(node->store) + (quiet ? HEAP_SLACK / 16U : HEAP_SLACK))
+    if (due && used > process_table_bytes(node) + (quiet ? HEAP_SLACK / 16U : HEAP_SLACK))
         return "the heap has records that the table has not";
     return NULL;
 }

@@ -32,20 +32,22 @@ static void fetcher_connect(struct fetcher *fetcher, const struct address *to)
 }
 
 /* Sends what goes. */
-static void fetcher_send(struct fetcher *fetcher, const struct bytes *request, size_t *sent)
+static void fetcher_send(struct fetcher *fetcher)
 {
-    while (*sent < request->len) {
-        struct iovec piece = {request->data + *sent, request->len - *sent};
+    const struct bytes *request = fetcher->request;
+    while (fetcher->sent < request->len) {
+        struct iovec piece = {request->data + fetcher->sent, request->len - fetcher->sent};
         ssize_t count = cable_send(fetcher->end, &piece, 1, piece.iov_len);
         if (count <= 0)
             return;
-        *sent += (size_t)count;
+        fetcher->sent += (size_t)count;
     }
 }
 
 /* Takes what has come. Returns false at the end of the connection. */
-static bool fetcher_receive(struct fetcher *fetcher, struct response *response)
+static bool fetcher_receive(struct fetcher *fetcher)
 {
+    struct response *response = fetcher->response;
     char data[16 * 1024];
     for (;;) {
         ssize_t got = cable_recv(fetcher->end, data, sizeof data);
@@ -63,23 +65,42 @@ static bool fetcher_receive(struct fetcher *fetcher, struct response *response)
     }
 }
 
+void fetch_begin(struct fetcher *fetcher, const struct address *to, const struct bytes *request,
+                 struct response *response, struct response_sink *sink)
+{
+    bool head = request->len > 4 && memcmp(request->data, "HEAD", 4) == 0;
+    fetcher_connect(fetcher, to);
+    fetcher->request = request;
+    fetcher->sent = 0;
+    fetcher->response = response;
+    response_init(response, head, false, sink);
+}
+
+bool fetch_go_on(struct fetcher *fetcher)
+{
+    if (!fetcher->end)
+        return false;
+    fetcher_send(fetcher);
+    bool open = fetcher_receive(fetcher);
+    if (!open || (fetcher->response->state == RESPONSE_DONE && fetcher->response->close))
+        fetcher_close(fetcher);
+    return open;
+}
+
+bool fetch_end(struct fetcher *fetcher, uint64_t patience_us)
+{
+    struct world *world = fetcher->cables->world;
+    const struct response *response = fetcher->response;
+    uint64_t until_us = world->now_us + patience_us;
+    while (response->state != RESPONSE_DONE && world->now_us < until_us && fetch_go_on(fetcher))
+        if (response->state != RESPONSE_DONE && !world_step(world))
+            fetcher_close(fetcher);
+    return response->state == RESPONSE_DONE && !world->failed;
+}
+
 bool fetch(struct fetcher *fetcher, const struct address *to, const struct bytes *request,
            struct response *response, struct response_sink *sink, uint64_t patience_us)
 {
-    struct world *world = fetcher->cables->world;
-    uint64_t until_us = world->now_us + patience_us;
-    size_t sent = 0;
-    bool open = true;
-    bool head = request->len > 4 && memcmp(request->data, "HEAD", 4) == 0;
-    fetcher_connect(fetcher, to);
-    response_init(response, head, false, sink);
-    while (open && response->state != RESPONSE_DONE && world->now_us < until_us) {
-        fetcher_send(fetcher, request, &sent);
-        open = fetcher_receive(fetcher, response);
-        if (open && response->state != RESPONSE_DONE && !world_step(world))
-            open = false;
-    }
-    if (!open || response->close)
-        fetcher_close(fetcher);
-    return response->state == RESPONSE_DONE && !world->failed;
+    fetch_begin(fetcher, to, request, response, sink);
+    return fetch_end(fetcher, patience_us);
 }

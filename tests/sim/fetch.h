@@ -11,6 +11,9 @@ struct fetcher {
     struct cable_host host;
     struct cable_end *end; /* kept open between two fetches from one address */
     struct address to;
+    const struct bytes *request; /* that is under way */
+    size_t sent;
+    struct response *response;
 };
 
 void fetcher_init(struct fetcher *fetcher, struct cables *cables);
@@ -20,5 +23,12 @@ void fetcher_close(struct fetcher *fetcher);
  * NULL. Returns false when there is none within `patience_us`, or the connection ended. */
 bool fetch(struct fetcher *fetcher, const struct address *to, const struct bytes *request,
            struct response *response, struct response_sink *sink, uint64_t patience_us);
+
+/* The same in parts, so that something else can be done meanwhile: the request and the response stay until the end. Who lets the world
+ * go on by itself calls fetch_go_on now and then; it returns false once the connection has ended. */
+void fetch_begin(struct fetcher *fetcher, const struct address *to, const struct bytes *request,
+                 struct response *response, struct response_sink *sink);
+bool fetch_go_on(struct fetcher *fetcher);
+bool fetch_end(struct fetcher *fetcher, uint64_t patience_us);
 
 #endif

@@ -446,6 +446,11 @@ void io_sim_free(struct io_sim *io)
     io->room = 0;
 }
 
+void io_sim_break(struct io *io, int fd, int error)
+{
+    cable_break(socket_of(io, fd)->end->cable, error);
+}
+
 unsigned io_sim_connections(const struct io_sim *io)
 {
     unsigned listeners = 0;

@@ -63,6 +63,9 @@ void io_sim_step(struct io_sim *io, int64_t by_us);
 void io_sim_freeze(struct io_sim *io);
 void io_sim_thaw(struct io_sim *io, bool catches_up);
 
+/* Breaks a connection for both sides, as a fault. */
+void io_sim_break(struct io *io, int fd, int error);
+
 uint64_t io_sim_wall_us(const struct io_sim *io);
 
 /* The least and the most that the wall clock said in a span of virtual time. */

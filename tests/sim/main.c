@@ -8,6 +8,7 @@
  *   sim --cluster …                   simulates clusters, not single nodes
  *   sim --frontends …                 simulates front-ends with clusters behind them
  *   sim --moves …                     the same, while keys move to another number of partitions
+ *   sim --starved …                   one story, in which each call fails in turn: see starved.h
  *   sim --check-replay …              runs every seed twice, not only every 20th
  *   sim --verbose …                   a line for each seed
  */
@@ -21,6 +22,7 @@
 #include "cluster.h"
 #include "fleet.h"
 #include "run.h"
+#include "starved.h"
 
 enum {
     SEEDS = 1000,
@@ -39,9 +41,9 @@ struct options {
 
 static const struct {
     const char *name, *text;
-} mutants[MUTANT_COUNT] = {[MUTANT_NONE] = {"none", "nothing"},
+} mutants[MUTANT_STARVED] = {[MUTANT_NONE] = {"none", "nothing"},
 #define X(id, name, text) [MUTANT_##id] = {name, text},
-                           MUTANTS(X) CLUSTER_MUTANTS(X) FLEET_MUTANTS(X) MOVE_MUTANTS(X)
+                             MUTANTS(X) CLUSTER_MUTANTS(X) FLEET_MUTANTS(X) MOVE_MUTANTS(X)
 #undef X
 };
 
@@ -214,7 +216,7 @@ static int run_mutants(struct options *options, const char *block)
                 : options->frontends ? MUTANT_FLEETS
                 : options->cluster   ? MUTANT_CLUSTERS
                                      : MUTANT_NONE + 1;
-    int end = options->moves       ? MUTANT_COUNT
+    int end = options->moves       ? MUTANT_STARVED
               : options->frontends ? MUTANT_MOVES
               : options->cluster   ? MUTANT_FLEETS
                                    : MUTANT_CLUSTERS;
@@ -237,14 +239,14 @@ static int usage(const char *program)
         "[--cluster] [--frontends] [--moves]\n"
         "       %s --mutants [--half H], or --mutant NAME and the above; NAME is one of:\n",
         program, program);
-    for (int i = MUTANT_NONE + 1; i < MUTANT_COUNT; i++)
+    for (int i = MUTANT_NONE + 1; i < MUTANT_STARVED; i++)
         fprintf(stderr, "  %-16s %s\n", mutants[i].name, mutants[i].text);
     return 2;
 }
 
 static bool mutant_parse(const char *name, enum mutant *mutant)
 {
-    for (int i = MUTANT_NONE + 1; i < MUTANT_COUNT; i++)
+    for (int i = MUTANT_NONE + 1; i < MUTANT_STARVED; i++)
         if (strcmp(mutants[i].name, name) == 0) {
             *mutant = (enum mutant)i;
             return true;
@@ -298,6 +300,8 @@ static int option_parse(struct options *options, const char *word, const char *n
 int main(int argc, char **argv)
 {
     struct options options = {.first = 1, .seeds = SEEDS, .program = argv[0]};
+    if (argc > 1 && strcmp(argv[1], "--starved") == 0)
+        return starved_main(argc - 2, argv + 2);
     for (int i = 1; i < argc;) {
         int words = option_parse(&options, argv[i], argv[i + 1]);
         if (words == 0)

@@ -89,15 +89,27 @@
     X(OLD_PLACE, "old-place", "a front-end writes to the other clusters")        \
     X(NOT_ASKED, "not-asked", "a front-end does not ask the other clusters for their version")
 
+/* And where each call fails in turn (`sim --starved --mutants`): each is made from the first failure on. */
+#define STARVED_MUTANTS(X)                                                                       \
+    X(SWALLOWED_SEND, "swallowed-send", "a send that fails counts as done")                      \
+    X(KEPT_BLOCK, "kept-block", "a block of memory is not freed")                                \
+    X(KEPT_SOCKET, "kept-socket", "a socket is not closed")                                      \
+    X(UNMADE_WRITE, "unmade-write", "a write is acknowledged, and not made")                     \
+    X(DEAF_LISTENER, "deaf-listener", "after an accept that failed nobody is accepted any more") \
+    X(GIVES_UP, "gives-up", "after a connect that failed no other one succeeds")                 \
+    X(SPINNING, "spinning", "the loop turns again at once")                                      \
+    X(ALONE, "alone", "a newcomer that could not ask takes it that nobody is there")
+
 enum mutant {
     MUTANT_NONE,
 #define X(id, name, text) MUTANT_##id,
-    MUTANTS(X) CLUSTER_MUTANTS(X) FLEET_MUTANTS(X) MOVE_MUTANTS(X)
+    MUTANTS(X) CLUSTER_MUTANTS(X) FLEET_MUTANTS(X) MOVE_MUTANTS(X) STARVED_MUTANTS(X)
 #undef X
         MUTANT_COUNT,
     MUTANT_CLUSTERS = MUTANT_OLDER_WINS, /* the first of them */
     MUTANT_FLEETS = MUTANT_OUT_OF_ORDER,
     MUTANT_MOVES = MUTANT_EARLY_DONE,
+    MUTANT_STARVED = MUTANT_SWALLOWED_SEND,
 };
 
 #endif

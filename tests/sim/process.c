@@ -4,9 +4,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "role/node_state.h"
+
 enum {
-    IDLE_TURNS_MAX = 2000, /* a loop that is called so often for nothing spins */
-    WAKE_US_MAX = 20,      /* from an event to the turn that sees it */
+    TABLE_BYTES_PER_RECORD = 512, /* of uthash, at most, when shards have few records each */
+    IDLE_TURNS_MAX = 2000,        /* a loop that is called so often for nothing spins */
+    WAKE_US_MAX = 20,             /* from an event to the turn that sees it */
 };
 
 static struct process *process_of(struct world_event *event)
@@ -111,6 +114,15 @@ static void log_write(void *sink, const char *line, unsigned bytes)
     world_trace(process->world, process->host.name, "log: %.*s", (int)bytes, line);
 }
 
+uint64_t process_table_bytes(const struct node *node)
+{
+    uint64_t bytes = 0;
+    for (uint32_t shard = 0; shard < STORE_SHARDS; shard++)
+        for (struct record *at = store_first(node->store, shard); at; at = store_after(at))
+            bytes += record_footprint(at) + TABLE_BYTES_PER_RECORD;
+    return bytes;
+}
+
 struct node_config process_config(const struct limits *limits)
 {
     struct node_config config = {
@@ -181,8 +193,11 @@ static void process_begin(struct process *process, struct cables *cables, unsign
 
 static void process_go(struct process *process, int error)
 {
+    process->start_error = error;
+    if (error && process->may_not_start)
+        return;
     if (error)
-        world_fail(process->world, "%s cannot start: %d", process->host.name, error);
+        world_fail(process->world, "%s does not start: %d", process->host.name, error);
     process_plan(process);
     process_hasten(process, process->world->now_us);
 }
@@ -193,10 +208,17 @@ void process_boot(struct process *process, struct cables *cables, const struct n
     struct address address = {.port = PROCESS_PORT};
     process_begin(process, cables, number, boot);
     process->node = node_new(&process->loop, &process->log, config);
-    if (process->node)
-        process_go(process, node_listen(process->node, &address, -1));
-    else
-        world_fail(process->world, "node_new failed");
+    process_go(process, process->node ? node_listen(process->node, &address, -1) : -ENOMEM);
+}
+
+void process_boot_frontend(struct process *process, struct cables *cables,
+                           const struct frontend_config *config, unsigned number, unsigned boot)
+{
+    struct address address = {.port = PROCESS_PORT};
+    process_begin(process, cables, number, boot);
+    process->frontend = frontend_new(&process->loop, &process->log, config);
+    process_go(process,
+               process->frontend ? frontend_listen(process->frontend, &address, -1) : -ENOMEM);
 }
 
 void process_cli_limits(struct cli *cli, const struct limits *limits)
@@ -305,7 +327,7 @@ void process_pause(struct process *process, uint64_t until_us)
         world_event_set(process->world, &process->turn, process->busy_until_us);
 }
 
-void process_end(struct process *process)
+void process_close(struct process *process)
 {
     if (process->node)
         node_destroy(process->node);
@@ -316,6 +338,11 @@ void process_end(struct process *process)
     process->node = NULL;
     process->frontend = NULL;
     process->command_state = NULL;
+}
+
+void process_end(struct process *process)
+{
+    process_close(process);
     if (process->cli)
         resolver_sim_free(&process->resolver);
     loop_timer_release(&process->loop, &process->signal);

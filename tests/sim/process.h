@@ -32,6 +32,8 @@ struct process {
     uint64_t paused_us;       /* all in all */
     unsigned idle_turns;      /* in a row: with events, but nothing achieved */
     bool draining;
+    bool may_not_start; /* then start_error says why, and nothing has failed */
+    int start_error;
     void (*on_stopped)(struct process *process); /* at once; NULL */
 };
 
@@ -40,6 +42,9 @@ void process_start(struct process *process, struct cables *cables, const struct 
                    unsigned number);
 void process_end(struct process *process);
 
+/* The first half of its end: what it runs is destroyed, its loop and its io are not yet. */
+void process_close(struct process *process);
+
 /* The same in two steps: a host, and as many processes on it, one after the other, as one likes. `boot` tells them apart. */
 void process_host(struct process *process, struct cables *cables, unsigned number);
 void process_boot(struct process *process, struct cables *cables, const struct node_config *config,
@@ -47,6 +52,10 @@ void process_boot(struct process *process, struct cables *cables, const struct n
 
 /* The next process on the host will be at another address, the `time`th. */
 void process_move(struct process *process, unsigned time);
+
+/* The same for a front-end. */
+void process_boot_frontend(struct process *process, struct cables *cables,
+                           const struct frontend_config *config, unsigned number, unsigned boot);
 
 /* Starts what a command line says, which from then on is the process's own: a node, a front-end, or a command, which ends by itself. */
 void process_boot_cli(struct process *process, struct cables *cables, struct cli *cli,
@@ -57,6 +66,9 @@ void process_cli_limits(struct cli *cli, const struct limits *limits);
 
 /* Stands still, as with SIGSTOP. */
 void process_pause(struct process *process, uint64_t until_us);
+
+/* What the records of a node's table take at most, with their tables. */
+uint64_t process_table_bytes(const struct node *node);
 
 struct node_config process_config(const struct limits *limits);
 

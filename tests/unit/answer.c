@@ -22,11 +22,12 @@ static bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
+/* The reason may be missing, but not its space (RFC 9112, 4). */
 static bool read_status(struct slice line, unsigned *status)
 {
     static const char version[] = "HTTP/1.1 ";
     const size_t at = sizeof version - 1;
-    if (line.len < at + 5 || memcmp(line.data, version, at) != 0 || line.data[at + 3] != ' ')
+    if (line.len < at + 4 || memcmp(line.data, version, at) != 0 || line.data[at + 3] != ' ')
         return false;
     for (size_t i = at; i < at + 3; i++)
         if (!is_digit(line.data[i]))

@@ -223,6 +223,29 @@ static void test_parts_that_are_moved(void **state)
     archive_reader_close(&reader);
 }
 
+/* A backup that begins inside of another one: what is whole ends before it. */
+static void test_beginning_in_the_middle(void **state)
+{
+    (void)state;
+    static char bytes[FILE_BYTES_MAX], other[FILE_BYTES_MAX];
+    struct archive_reader reader;
+    struct record *record;
+    write_file();
+    size_t len = load(path, bytes);
+    assert_int_equal(archive_reader_open(&reader, heap, path), 0);
+    assert_int_equal(archive_next(&reader, &record), ARCHIVE_HEAD);
+    struct archive_place behind = reader.place;
+    archive_reader_close(&reader);
+    memcpy(other, bytes, behind.offset);
+    memcpy(other + behind.offset, bytes, len);
+    save(path, other, behind.offset + len);
+    assert_int_equal(archive_reader_open(&reader, heap, path), 0);
+    assert_int_equal(archive_next(&reader, &record), ARCHIVE_HEAD);
+    assert_int_equal(archive_next(&reader, &record), ARCHIVE_BROKEN);
+    assert_memory_equal(&reader.place, &behind, sizeof behind);
+    archive_reader_close(&reader);
+}
+
 /* Several backups in one file, and what /-/records gives, are whole too. */
 static void test_other_files_that_are_whole(void **state)
 {
@@ -376,6 +399,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_every_flipped_bit, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_parts_that_are_moved, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_other_files_that_are_whole, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_beginning_in_the_middle, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_going_on, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_seeking, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_full_disk, set_up, tear_down),

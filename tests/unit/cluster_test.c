@@ -105,6 +105,34 @@ static void test_what_was_agreed_before_somebody_went_counts_no_more(void **stat
     assert_int_equal(cluster_agreed_us(in.cluster, 0), in.loop.now_us);
 }
 
+/* An older value may be on its way from one that has been told of the delete since, to one that was seen to agree before it comes. */
+static void test_what_was_agreed_just_after_a_step_of_the_horizon_does_not_count(void **state)
+{
+    (void)state;
+    in.cluster->has_everything = true;
+    self_of(in.cluster)->phase = PHASE_READY;
+    struct member *member = meet(2);
+    cluster_take_horizon(in.cluster, 1000);
+    in.loop.now_us += SECOND;
+    agreed_all(member->peer, in.loop.now_us);
+    in.loop.now_us += 60 * SECOND;
+    assert_int_equal(cluster_agreed_us(in.cluster, 0), 0);
+    cluster_take_horizon(in.cluster, 1000); /* no step: all tell it all the time */
+    agreed_all(member->peer, in.loop.now_us);
+    assert_int_equal(cluster_agreed_us(in.cluster, 0), in.loop.now_us);
+    cluster_take_horizon(in.cluster, 1001);
+    assert_int_equal(cluster_agreed_us(in.cluster, 0), 0);
+}
+
+/* Its horizon goes with its clock, and there is nobody to agree with. */
+static void test_who_is_alone_agrees_with_itself_at_each_step_of_the_horizon(void **state)
+{
+    (void)state;
+    self_of(in.cluster)->phase = PHASE_READY;
+    cluster_take_horizon(in.cluster, 1000);
+    assert_true(cluster_agreed_us(in.cluster, 0) == UINT64_MAX);
+}
+
 static void test_a_newcomer_waits_for_a_ready_member_that_is_silent(void **state)
 {
     (void)state;
@@ -163,6 +191,13 @@ static bool has_bytes(struct slice bytes, const char *part)
 
 /* Leaving */
 
+static void connect_upstream(struct upstream *upstream, const struct peer *peer)
+{
+    assert_int_equal(upstream_connect(upstream, &peer->member->address), 0);
+    loop_turn(&in.loop, 0);
+    loop_turn(&in.loop, 0);
+}
+
 static void test_who_leaves_waits_for_a_connection_that_broke_just_now(void **state)
 {
     (void)state;
@@ -177,8 +212,88 @@ static void test_who_leaves_waits_for_a_connection_that_broke_just_now(void **st
     in.loop.now_us += CLUSTER_DEAD_US + 1;
     stays->heard_us = in.loop.now_us; /* by way of others, and nobody has everything */
     assert_false(cluster_has_left(in.cluster));
-    in.loop.now_us += CLUSTER_DEAD_US + 1;
+    in.loop.now_us +=
+        3600ULL * SECOND; /* it stands still, and may be back: the drain time is the limit */
+    assert_false(cluster_has_left(in.cluster));
+    stays->refused_us = in.loop.now_us; /* there is no process any more */
     assert_true(cluster_has_left(in.cluster));
+}
+
+static void test_who_leaves_waits_for_nobody_who_was_silent_before(void **state)
+{
+    (void)state;
+    meet(2);
+    in.loop.now_us += CLUSTER_DEAD_US + 1;
+    cluster_leave(in.cluster);
+    in.loop.now_us++;
+    assert_true(cluster_has_left(in.cluster));
+}
+
+/* What fails here says nothing of who is there. */
+static void test_who_leaves_waits_for_who_could_not_be_asked(void **state)
+{
+    (void)state;
+    struct member *stays = meet(2);
+    in.loop.now_us = in.io->now_us += CLUSTER_DEAD_US + 1;
+    cluster_leave(in.cluster);
+    in.io->connect_error = -EMFILE;
+    in.cluster->tick.on_time(&in.cluster->tick);
+    in.loop.now_us += 60 * SECOND;
+    assert_false(cluster_has_left(in.cluster));
+    in.io->connect_error = 0;
+    connect_upstream(stays->peer->control, stays->peer);
+    fake_break(in.io, ((struct conn *)stays->peer->control)->fd, -ECONNREFUSED);
+    loop_turn(&in.loop, 0);
+    assert_true(cluster_has_left(in.cluster));
+}
+
+/* Joining */
+
+static void join_one(const char *whom)
+{
+    in.config.joins[0] = whom;
+    in.config.join_count = 1;
+    in.cluster->started_us = in.loop.now_us;
+    join_start(in.cluster);
+}
+
+static void join_over(void)
+{
+    join_end(in.cluster);
+    in.cluster->target_count = 0;
+    in.cluster->probes[0].upstream = NULL;
+}
+
+static void test_a_newcomer_that_could_not_ask_is_not_alone(void **state)
+{
+    (void)state;
+    join_one("10.0.0.2:8000");
+    in.io->connect_error = -EMFILE;
+    join_tick(in.cluster);
+    in.loop.now_us += 3600ULL * SECOND;
+    assert_false(join_is_settled(in.cluster));
+    in.io->connect_error = -ECONNREFUSED;
+    join_tick(in.cluster);
+    assert_true(join_is_settled(in.cluster));
+    join_over();
+}
+
+/* A connection that broke may have been a member's: it is tried again, for a moment. */
+static void test_a_newcomer_whose_question_was_lost_asks_again(void **state)
+{
+    (void)state;
+    join_one("10.0.0.2:8000");
+    join_tick(in.cluster);
+    loop_turn(&in.loop, 0);
+    fake_break(in.io, ((struct conn *)in.cluster->probes[0].upstream)->fd, -ECONNRESET);
+    loop_turn(&in.loop, 0);
+    assert_false(join_is_settled(in.cluster));
+    in.loop.now_us += JOIN_AGAIN_US;
+    join_tick(in.cluster);
+    assert_true(in.cluster->probes[0].busy);
+    in.loop.now_us += JOIN_PATIENCE_US;
+    assert_true(join_is_settled(in.cluster));
+    join_over();
 }
 
 /* Feeds what the member 2 answers to a hello. Returns what it was asked, up to then. */
@@ -195,13 +310,6 @@ static struct slice answer_hello(struct peer *peer)
     fake_feed(in.io, fd, (struct slice){text, (size_t)bytes});
     loop_turn(&in.loop, 0);
     return asked;
-}
-
-static void connect_upstream(struct upstream *upstream, const struct peer *peer)
-{
-    assert_int_equal(upstream_connect(upstream, &peer->member->address), 0);
-    loop_turn(&in.loop, 0);
-    loop_turn(&in.loop, 0);
 }
 
 static void test_a_goodbye_that_was_lost_is_said_again(void **state)
@@ -399,13 +507,14 @@ static void test_the_time_of_a_push_is_that_until_its_answer(void **state)
 struct name {
     struct resolver resolver; /* first */
     struct lookup *lookup;
+    int error; /* of asking */
 };
 
 static int name_ask(struct resolver *resolver, struct lookup *lookup, const char *text)
 {
     (void)text;
     ((struct name *)resolver)->lookup = lookup;
-    return 0;
+    return ((struct name *)resolver)->error;
 }
 
 static void name_cancel(struct resolver *resolver, struct lookup *lookup)
@@ -465,11 +574,32 @@ static void test_addresses_of_a_name_that_are_gone_make_room_for_new_ones(void *
     in.cluster->target_count = 0;
 }
 
+static void test_a_name_that_could_not_be_asked_for_is_asked_for_again(void **state)
+{
+    (void)state;
+    struct name name = {.resolver = {.ops = &name_ops}, .error = -ENOMEM};
+    in.config.resolver = &name.resolver;
+    join_one("pods:8000");
+    assert_false(join_is_settled(in.cluster));
+    name.error = 0;
+    in.loop.now_us += JOIN_AGAIN_US;
+    join_tick(in.cluster);
+    assert_true(in.cluster->targets[0].asking);
+    assert_false(join_is_settled(in.cluster));
+    join_over();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_a_name_that_could_not_be_asked_for_is_asked_for_again,
+                                        begin, end),
         cmocka_unit_test_setup_teardown(test_what_was_agreed_before_somebody_went_counts_no_more,
                                         begin, end),
+        cmocka_unit_test_setup_teardown(
+            test_what_was_agreed_just_after_a_step_of_the_horizon_does_not_count, begin, end),
+        cmocka_unit_test_setup_teardown(
+            test_who_is_alone_agrees_with_itself_at_each_step_of_the_horizon, begin, end),
         cmocka_unit_test_setup_teardown(test_a_newcomer_waits_for_a_ready_member_that_is_silent,
                                         begin, end),
         cmocka_unit_test_setup_teardown(test_a_member_that_was_restarted_is_not_waited_for, begin,
@@ -478,6 +608,14 @@ int main(void)
                                         begin, end),
         cmocka_unit_test_setup_teardown(test_who_leaves_waits_for_a_connection_that_broke_just_now,
                                         begin, end),
+        cmocka_unit_test_setup_teardown(test_who_leaves_waits_for_nobody_who_was_silent_before,
+                                        begin, end),
+        cmocka_unit_test_setup_teardown(test_who_leaves_waits_for_who_could_not_be_asked, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(test_a_newcomer_that_could_not_ask_is_not_alone, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(test_a_newcomer_whose_question_was_lost_asks_again, begin,
+                                        end),
         cmocka_unit_test_setup_teardown(test_a_goodbye_that_was_lost_is_said_again, begin, end),
         cmocka_unit_test_setup_teardown(test_a_full_member_is_told_deletes_alone, begin, end),
         cmocka_unit_test_setup_teardown(test_a_write_made_alone_is_not_confirmed_by_the_next_batch,

@@ -121,9 +121,29 @@ static void test_lists(void **state)
     struct slice absent = etag_make(NULL, out);
     for (size_t i = 0; i < COUNT(rows); i++) {
         struct slice list = slice_of(rows[i].list);
-        check(etag_in_list(SLICE("\"a\""), list) == rows[i].a, "\"a\" in %s", rows[i].list);
-        check(etag_in_list(absent, list) == rows[i].absent, "\"absent\" in %s", rows[i].list);
+        check(etag_in_list(SLICE("\"a\""), list, ETAG_WEAK) == rows[i].a, "\"a\" in %s",
+              rows[i].list);
+        check(etag_in_list(absent, list, ETAG_WEAK) == rows[i].absent, "\"absent\" in %s",
+              rows[i].list);
     }
+}
+
+/* A tag that is marked weak is none of ours then; all else is as it was. */
+static void test_strong_comparison(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *list;
+        bool a;
+    } rows[] = {
+        {"\"a\"", true},          {"*", true},   {"\"b\", \"a\"", true}, {"W/\"a\"", false},
+        {"W/\"a\", \"a\"", true}, {"", false},   {"\"b\"", false},       {"\"b\",W/\"a\"", false},
+        {"W/*", false},           {"W/", false},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++)
+        check(etag_in_list(SLICE("\"a\""), slice_of(rows[i].list), ETAG_STRONG) == rows[i].a, "%s",
+              rows[i].list);
+    check(!etag_in_list(SLICE("\"absent\""), SLICE("*, W/\"absent\""), ETAG_STRONG), "nothing");
 }
 
 /* Every tag is found in a list of it, wherever it stands; and not in one of others. */
@@ -144,8 +164,8 @@ static void test_own_tags(void **state)
                                      ETAG_BYTES, tags[i], chance_once_in(&chance, 2) ? ", " : ",");
         }
         for (size_t i = 0; i < 10; i++)
-            check(etag_in_list((struct slice){tags[i], ETAG_BYTES}, (struct slice){list, used}) ==
-                      (i != skipped),
+            check(etag_in_list((struct slice){tags[i], ETAG_BYTES}, (struct slice){list, used},
+                               ETAG_WEAK) == (i != skipped),
                   "round %d, %zu", round, i);
     }
 }
@@ -156,6 +176,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_format, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_tags_tell_records_apart, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_lists, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_strong_comparison, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_own_tags, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -363,6 +363,165 @@ static void test_client_leaves(void **state)
     expect(&other, 200, "four");
 }
 
+/* As a gateway (RFC 9110, 7.6) */
+
+/* Who has passed a request on stands in it, this front-end last, with the version that it came in. */
+static void test_via(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new(), old = reader_new();
+    ask(&reader, GET("a") PUT("b"));
+    assert_true(asked_has(asked_for("a"), "\r\nVia: 1.1 fog\r\n"));
+    assert_true(asked_has(asked_for("b"), "\r\nVia: 1.1 fog\r\n"));
+    ask(&reader, "GET /c HTTP/1.9\r\nHost: h\r\nVia: 1.0 one, 1.1 two\r\nvia: 2 three\r\n\r\n");
+    assert_true(
+        asked_has(asked_for("c"), "\r\nVia: 1.0 one, 1.1 two\r\nVia: 2 three\r\nVia: 1.1 fog\r\n"));
+    ask(&old, "GET /d HTTP/1.0\r\n\r\n");
+    assert_true(asked_has(asked_for("d"), "\r\nVia: 1.0 fog\r\n"));
+    assert_true(asked_has(asked_for("d"), "\r\nHost: "));
+}
+
+/* What nodes look at is passed on to them as it came; all else, and so what is about the client's connection, is not. */
+static void test_fields_for_nodes(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, "GET /a HTTP/1.1\r\nHost: secret\r\nConnection: X-Hop, "
+                 "If-Modified-Since\r\nX-Hop: secret\r\n"
+                 "Keep-Alive: secret\r\nProxy-Connection: secret\r\nTE: secret\r\nTrailer: "
+                 "secret\r\nUpgrade: "
+                 "secret\r\nProxy-Authorization: secret\r\nIf-Match: \"x\"\r\nIf-Match: *\r\n"
+                 "If-None-Match: W/\"y\", \"z\"\r\nIf-None-Match: *\r\nPrefer: odd\r\n\r\n");
+    unsigned asked = asked_for("a");
+    assert_true(asked_has(asked, "\r\nIf-Match: \"x\"\r\nIf-Match: *\r\n"));
+    assert_true(asked_has(asked, "\r\nIf-None-Match: W/\"y\", \"z\"\r\nIf-None-Match: *\r\n"));
+    assert_true(asked_has(asked, "\r\nPrefer: odd\r\n"));
+    assert_false(asked_has(asked, "secret"));
+    assert_false(asked_has(asked, "Connection"));
+    reader = reader_new();
+    ask(&reader, "PUT /b HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+                 "3;secret\r\nxyz\r\n0\r\nFog-TTL: secret\r\nContent-Type: secret\r\n\r\n");
+    asked = asked_for("b");
+    assert_true(asked_has(asked, "\r\nContent-Length: 3\r\n"));
+    assert_false(asked_has(asked, "Transfer-Encoding"));
+    assert_false(asked_has(asked, "secret"));
+}
+
+/* What a node says of its connection stays there, however it writes it; a Date is this front-end's own, and there is one length. */
+static void test_fields_of_nodes(void **state)
+{
+    static const char *const heads[] = {
+        "ETag: \"1\"\r\nDate: secret\r\nConnection: X-Hop\r\nX-Hop: secret\r\nKeep-Alive: "
+        "secret\r\nX-Own: x\r\nContent-Length: 3\r\n",
+        "etag: \"1\"\r\ndate: secret\r\nx-hop: secret\r\nconnection: , close ,x-HOP,\r\n"
+        "X-Own: x\r\nkeep-alive: secret\r\ncontent-length: 3\r\n",
+        "x-own: x\r\nX-Hop: secret\r\nX-Hop: secret\r\nX-Ho: y\r\nX-Hops: z\r\nX-Two: secret\r\n"
+        "Connection: keep-alive, X-Hop\r\nCONNECTION: x-two\r\nContent-Length: 3\r\n",
+        "ETag: \"1\"\r\nX-Own: x\r\nContent-Length: 3\r\n",
+    };
+    (void)state;
+    struct reader reader = reader_new();
+    for (size_t i = 0; i < COUNT(heads); i++) {
+        char text[400];
+        struct answer answer;
+        snprintf(text, sizeof text, "HTTP/1.1 200 OK\r\n%s\r\nabc", heads[i]);
+        ask(&reader, GET("a"));
+        say(nodes.asked[asked_for("a")].fd, text);
+        settle();
+        assert_int_equal(next_answer(&reader, &answer), ANSWER_OK);
+        check_slice(answer.body, SLICE("abc"), "the value");
+        check_slice(answer_field(&answer, "X-Own"), SLICE("x"), "a field of the node's");
+        assert_int_equal(answer_field(&answer, "Date").len, 29);
+        assert_null(memmem(answer.head.data, answer.head.len, "secret", 6));
+        assert_null(answer_field(&answer, "Connection").data);
+        pass(SECOND);
+    }
+}
+
+/* One that this front-end does not know is passed on, with the blank that must stand behind it. */
+static void test_odd_statuses(void **state)
+{
+    static const char *const statuses[] = {"299", "418", "451", "499", "599"};
+    (void)state;
+    struct reader reader = reader_new();
+    for (size_t i = 0; i < COUNT(statuses); i++) {
+        char text[100], wanted[20];
+        snprintf(text, sizeof text, "HTTP/1.1 %s\r\nContent-Length: 2\r\n\r\nab", statuses[i]);
+        snprintf(wanted, sizeof wanted, "HTTP/1.1 %s \r\n", statuses[i]);
+        ask(&reader, GET("a"));
+        say(nodes.asked[asked_for("a")].fd, text);
+        settle();
+        struct slice output = fake_output(io, reader.fd);
+        struct slice answer = {output.data + reader.at, output.len - reader.at};
+        check(slice_starts(answer, slice_of(wanted)), "%s: %.*s", statuses[i], (int)answer.len,
+              answer.data);
+        check_slice((struct slice){answer.data + answer.len - 6, 6}, SLICE("\r\n\r\nab"), "body");
+        reader.at = output.len;
+    }
+}
+
+/* Interim answers are for this front-end, which has asked for none. */
+static void test_interim_answers(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, GET("a") GET("b"));
+    int fd = nodes.asked[asked_for("a")].fd;
+    say(fd, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n");
+    settle();
+    expect_nothing(&reader);
+    answer_value("a", "one");
+    answer_value("b", "two");
+    expect(&reader, 200, "one");
+    expect(&reader, 200, "two");
+}
+
+/* An answer that can be read in two ways is none: its connection ends, and another node is asked. */
+static void test_malformed_answers(void **state)
+{
+    static const char *const answers[] = {
+        "HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1, 2\r\n\r\nab",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nX : a\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nX: a\rb\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+        "HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(answers); i++) {
+        struct reader reader = reader_new();
+        ask(&reader, GET("a"));
+        unsigned first = asked_for("a");
+        say(nodes.asked[first].fd, answers[i]);
+        settle();
+        unsigned again = asked_for("a");
+        check(again != first, "row %zu: nobody else was asked", i);
+        check(!fake_socket(io, nodes.asked[first].fd)->open, "row %zu: its connection stands", i);
+        say(nodes.asked[again].fd, OK);
+        settle();
+        expect(&reader, 200, "");
+        expect_nothing(&reader);
+        pass(2 * SECOND);
+    }
+}
+
+/* When all that are asked talk nonsense, the client is told so. */
+static void test_nothing_but_nonsense(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, GET("a"));
+    for (unsigned i = 0; i < nodes.count && i < RELAY_TRIES_MAX; i++) {
+        say(nodes.asked[i].fd, "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n");
+        pass(2 * SECOND);
+    }
+    expect(&reader, 502, "No node of this key's partition has answered so that it made sense.\n");
+}
+
 /* Tries */
 
 /* The first try must be carried out soon or never; the second comes after that, and has the first one's version. */
@@ -549,6 +708,84 @@ static void test_wait_again(void **state)
     assert_true(asked_has(1, "If-None-Match: \"1\"\r\n"));
     answer_value("a", "new");
     expect(&reader, 200, "new");
+}
+
+/* What goes on a connection of its own would overtake what came before, or be overtaken by what follows. */
+static void test_order_with_long_bodies(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, "PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n");
+    fake_feed(io, reader.fd, (struct slice){value, 100000});
+    ask(&reader, GET("a"));
+    assert_int_equal(nodes.count, 1);
+    say(nodes.asked[0].fd, OK);
+    settle();
+    assert_int_equal(nodes.count, 2);
+    assert_true(asked_has(1, "GET /a "));
+    answer_value("a", "new");
+    expect(&reader, 200, "");
+    expect(&reader, 200, "new");
+}
+
+static void test_order_with_copies(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader,
+        PUT("a") "PUT /a HTTP/1.1\r\nHost: h\r\nPrefer: copies=2\r\nContent-Length: 0\r\n\r\n" GET(
+            "a"));
+    assert_int_equal(nodes.count, 1);
+    say(nodes.asked[0].fd, OK);
+    settle();
+    assert_int_equal(nodes.count, 2);
+    assert_true(asked_has(1, "Prefer: copies=2"));
+    say(nodes.asked[1].fd, OK);
+    settle();
+    assert_true(nodes.count == 3 && asked_has(2, "GET /a "));
+}
+
+/* A node that goes on saying that it is ready, and says nothing of this. */
+static void test_wait_without_answer(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new(), other = reader_new();
+    ask(&reader, "GET /a HTTP/1.1\r\nHost: h\r\nIf-None-Match: \"1\"\r\nPrefer: wait=10\r\n\r\n");
+    ask(&other, "PUT /b HTTP/1.1\r\nHost: h\r\nPrefer: copies=2\r\nContent-Length: 0\r\n\r\n");
+    pass(9 * SECOND);
+    assert_int_equal(nodes.count, 2);
+    pass(2 * SECOND);
+    assert_int_equal(nodes.count, 3);
+    assert_true(asked_has(2, "PUT /b ") && asked_has(2, "Fog-Version: "));
+    say(nodes.asked[2].fd, OK);
+    settle();
+    expect(&other, 200, "");
+    pass(5 * SECOND);
+    assert_int_equal(nodes.count, 4);
+    assert_true(asked_has(3, "GET /a ") && !asked_has(3, "Prefer:"));
+    say(nodes.asked[3].fd, OK);
+    settle();
+    expect(&reader, 200, "");
+}
+
+/* What a node's answer says of its connection, in whatever case, is not said to the client. */
+static void test_fields_of_connections(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, GET("a"));
+    say(nodes.asked[0].fd, "HTTP/1.1 200 OK\r\ncontent-length: 3\r\nDATE: x\r\nkeep-alive: "
+                           "timeout=5\r\nUpgrade: h2c\r\n"
+                           "Trailer: T\r\nconnection: close\r\nX-Other: y\r\n\r\nabc");
+    settle();
+    struct slice output = fake_output(io, reader.fd);
+    assert_non_null(memmem(output.data, output.len, "\r\nX-Other: y\r\n", 14));
+    assert_null(memmem(output.data, output.len, "content-length", 14));
+    static const char *const names[] = {"DATE", "keep-alive", "Upgrade", "Trailer", "connection"};
+    for (size_t i = 0; i < COUNT(names); i++)
+        check(!memmem(output.data, output.len, names[i], strlen(names[i])), "%s", names[i]);
+    expect(&reader, 200, "abc");
+    assert_true(is_open(&reader));
 }
 
 static void test_copies_again(void **state)
@@ -962,6 +1199,13 @@ int main(void)
         TEST(test_others_wait),
         TEST(test_half_closed),
         TEST(test_client_leaves),
+        TEST(test_via),
+        TEST(test_fields_for_nodes),
+        TEST(test_fields_of_nodes),
+        TEST(test_odd_statuses),
+        TEST(test_interim_answers),
+        TEST(test_malformed_answers),
+        TEST(test_nothing_but_nonsense),
         TEST(test_write_again),
         TEST(test_read_behind_write_again),
         TEST(test_late_write),
@@ -972,6 +1216,10 @@ int main(void)
         TEST(test_parked),
         TEST(test_misrouted),
         TEST(test_wait_again),
+        TEST(test_order_with_long_bodies),
+        TEST(test_order_with_copies),
+        TEST(test_wait_without_answer),
+        TEST(test_fields_of_connections),
         TEST(test_copies_again),
         TEST(test_stream_to_a_slow_client),
         TEST(test_stream_gives_way),

@@ -24,6 +24,7 @@ static const char *name_of(enum http_field_name name)
     static const char *const names[] = {
         [HTTP_FIELD_ACCEPT] = "Accept",
         [HTTP_FIELD_ALLOW] = "Allow",
+        [HTTP_FIELD_CONTENT_RANGE] = "Content-Range",
         [HTTP_FIELD_CONTENT_TYPE] = "Content-Type",
         [HTTP_FIELD_ETAG] = "ETag",
         [HTTP_FIELD_FOG_COPIES] = "Fog-Copies",
@@ -36,6 +37,7 @@ static const char *name_of(enum http_field_name name)
         [HTTP_FIELD_IF_NONE_MATCH] = "If-None-Match",
         [HTTP_FIELD_PREFER] = "Prefer",
         [HTTP_FIELD_RETRY_AFTER] = "Retry-After",
+        [HTTP_FIELD_VIA] = "Via",
     };
     return names[name];
 }
