@@ -61,8 +61,10 @@ static int ask(struct resolver *base, struct lookup *lookup, const char *name)
     bool lost = rng_chance(rng, faults->delay_ppm);
     question->resolver = resolver;
     question->lookup = lookup;
-    question->count =
-        lost && rng_chance(rng, 500000) ? 0 : look_up(resolver, name, &question->address);
+    bool silent = lost && !resolver->sure && rng_chance(rng, 500000);
+    question->count = silent ? 0 : look_up(resolver, name, &question->address);
+    if (!question->count)
+        world_trace(resolver->cables->world, "names", "nobody knows %s", name);
     question->answer.on_time = on_time;
     question->next = resolver->questions;
     resolver->questions = question;

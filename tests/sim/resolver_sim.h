@@ -14,6 +14,8 @@ struct resolver_sim {
     struct cables *cables;
     struct loop *loop;
     struct rng rng;
+    bool
+        sure; /* there is an answer in the end: for commands, which ask but once for what they need */
     struct resolver_question *questions; /* under way */
 };
 
