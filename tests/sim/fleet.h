@@ -204,7 +204,7 @@ struct fleet_operator {
     uint64_t found[FLEET_KEYS_MAX];   /* versions of what it has */
     uint64_t digests[FLEET_KEYS_MAX]; /* 0 for what it lacks */
     bool expires[FLEET_KEYS_MAX];
-    unsigned partition, partitions;   /* that it is of, as in struct archive_head */
+    unsigned partition, partitions; /* that it is of, as in struct archive_head */
 };
 
 /* Somebody who asks all processes how they are. */
@@ -243,7 +243,7 @@ struct fleet {
     uint64_t born_us[FLEET_CLUSTERS_MAX]; /* since when they have been for the first time */
     struct route *routes[FLEET_SIDES];
     struct fleet_move move;
-    struct fleet_operator operator;
+    struct fleet_operator op;
     struct fleet_monitor monitor;
     struct world_event trouble, start, watch;
     const char *block;

@@ -14,20 +14,20 @@ typedef unsigned long long ull;
 
 static struct fleet_operator *operator_of(struct fleet *fleet)
 {
-    return &fleet->operator;
+    return &fleet->op;
 }
 
 void fleet_archive_path(const struct fleet *fleet, char out[96])
 {
-    snprintf(out, 96, "%s/fog.backup", fleet->operator.folder);
+    snprintf(out, 96, "%s/fog.backup", fleet->op.folder);
 }
 
 bool fleet_archive_covers(const struct fleet *fleet, unsigned cluster)
 {
-    const struct fleet_operator *operator= & fleet->operator;
+    const struct fleet_operator *op = &fleet->op;
     unsigned side = fleet_side_of(fleet, cluster);
-    return operator->partition == operator->partitions || operator->partition ==
-        cluster - fleet_side_first(fleet, side);
+    return op->partition == op->partitions ||
+           op->partition == cluster - fleet_side_first(fleet, side);
 }
 
 /* A cluster's first node. */
@@ -45,11 +45,11 @@ static unsigned home_of(const struct fleet *fleet, unsigned key)
 
 void fleet_archive_expect(struct fleet *fleet, bool quiet)
 {
-    struct fleet_operator *operator= operator_of(fleet);
-    memset(operator->saved, 0, sizeof operator->saved);
+    struct fleet_operator *op = operator_of(fleet);
+    memset(op->saved, 0, sizeof op->saved);
     for (unsigned i = 0; i < fleet->key_count; i++) {
         const struct fleet_key *key = &fleet->keys[i];
-        struct fleet_saved *saved = &operator->saved[i];
+        struct fleet_saved *saved = &op->saved[i];
         const struct record *record =
             quiet ? fleet_record_at(fleet, first_of(fleet, home_of(fleet, i)), i) : NULL;
         saved->disturbed = fleet_key_disturbed(fleet, key);
@@ -83,7 +83,7 @@ void fleet_archive_tear(struct fleet *fleet)
 /* A record that is in it: somebody must have written that. */
 static void note_record(struct fleet *fleet, const struct record *record)
 {
-    struct fleet_operator *operator= operator_of(fleet);
+    struct fleet_operator *op = operator_of(fleet);
     struct slice name = record_key(record), value = record_value(record);
     for (unsigned i = 0; i < fleet->key_count; i++) {
         if (!slice_equal(name, slice_of(fleet->keys[i].name)))
@@ -94,9 +94,9 @@ static void note_record(struct fleet *fleet, const struct record *record)
         fold_add(&fold, value.data, value.len);
         if (write && !record_is_tombstone(record) && fold_end(&fold) != write->fold)
             world_fail(&fleet->world, "a backup has other bytes of key %u than were written", i);
-        operator->found[i] = record->version;
-        operator->digests[i] = record_digest(record);
-        operator->expires[i] = record_expires_us(record);
+        op->found[i] = record->version;
+        op->digests[i] = record_digest(record);
+        op->expires[i] = record_expires_us(record);
         return;
     }
     world_fail(&fleet->world, "a backup has a key that nobody wrote: %.*s", (int)name.len,
@@ -105,7 +105,7 @@ static void note_record(struct fleet *fleet, const struct record *record)
 
 static void read_all(struct fleet *fleet, struct archive_reader *reader, struct heap *heap)
 {
-    struct fleet_operator *operator= operator_of(fleet);
+    struct fleet_operator *op = operator_of(fleet);
     struct record *record;
     for (;;)
         switch (archive_next(reader, &record)) {
@@ -114,8 +114,8 @@ static void read_all(struct fleet *fleet, struct archive_reader *reader, struct 
             record_release(heap, record);
             break;
         case ARCHIVE_HEAD:
-            operator->partition = reader->head.partition;
-            operator->partitions = reader->head.partitions;
+            op->partition = reader->head.partition;
+            op->partitions = reader->head.partitions;
             break;
         case ARCHIVE_END:
             return;
@@ -131,27 +131,27 @@ static void read_all(struct fleet *fleet, struct archive_reader *reader, struct 
 
 static void check_key(struct fleet *fleet, unsigned i)
 {
-    const struct fleet_operator *operator= operator_of(fleet);
-    const struct fleet_saved *saved = &operator->saved[i];
+    const struct fleet_operator *op = operator_of(fleet);
+    const struct fleet_saved *saved = &op->saved[i];
     if (!fleet_archive_covers(fleet, home_of(fleet, i)) ||
         saved->disturbed != fleet_key_disturbed(fleet, &fleet->keys[i]))
         return;
-    if (operator->found[i]<saved->version)
+    if (op->found[i] < saved->version)
         world_fail(&fleet->world, "a backup has version %llu of key %u, but all nodes had %llu",
-                   (ull) operator->found[i], i, (ull)saved->version);
-    else if (saved->digest && saved->digest != operator->digests[i])
+                   (ull)op->found[i], i, (ull)saved->version);
+    else if (saved->digest && saved->digest != op->digests[i])
         world_fail(&fleet->world, "a backup says something else of key %u than the nodes", i);
 }
 
 void fleet_archive_check(struct fleet *fleet)
 {
-    struct fleet_operator *operator= operator_of(fleet);
+    struct fleet_operator *op = operator_of(fleet);
     struct archive_reader reader;
     struct heap *heap = heap_new(0);
     char path[96];
     fleet_archive_path(fleet, path);
-    memset(operator->found, 0, sizeof operator->found);
-    memset(operator->digests, 0, sizeof operator->digests);
+    memset(op->found, 0, sizeof op->found);
+    memset(op->digests, 0, sizeof op->digests);
     if (!heap)
         abort();
     if (archive_reader_open(&reader, heap, path) == 0)
@@ -166,17 +166,17 @@ void fleet_archive_check(struct fleet *fleet)
 
 static void check_node(struct fleet *fleet, const struct fleet_process *node)
 {
-    const struct fleet_operator *operator= operator_of(fleet);
+    const struct fleet_operator *op = operator_of(fleet);
     for (unsigned i = 0; i < fleet->key_count; i++) {
-        if (home_of(fleet, i) != node->cluster || !operator->digests[i])
+        if (home_of(fleet, i) != node->cluster || !op->digests[i])
             continue;
         struct record *record = fleet_record_at(fleet, node, i);
-        bool expires = operator->expires[i];
+        bool expires = op->expires[i];
         uint64_t version = record ? record->version : 0;
-        if (version != operator->found[i] && !(expires && !record))
+        if (version != op->found[i] && !(expires && !record))
             world_fail(&fleet->world, "%s has version %llu of key %u, but %llu was restored",
-                       node->process.host.name, (ull)version, i, (ull) operator->found[i]);
-        else if (!expires && record_digest(record) != operator->digests[i])
+                       node->process.host.name, (ull)version, i, (ull)op->found[i]);
+        else if (!expires && record_digest(record) != op->digests[i])
             world_fail(&fleet->world, "%s says something else of key %u than was restored",
                        node->process.host.name, i);
     }
