@@ -191,6 +191,8 @@ static void run_restore(struct fleet *fleet, bool resume)
 static void wrong(struct fleet *fleet, const char *what)
 {
     const struct fleet_operator *op = &fleet->op;
+    for (char *at = op->said.data; at && *at; at++)
+        *at = *at == '\n' ? ' ' : *at;
     world_fail(&fleet->world, "velour-fog %s of %s %s (exit code %d): %.300s%.300s",
                name_of(op->role), op->words[0], what, (int)op->exit, op->failure, op->said.data);
 }

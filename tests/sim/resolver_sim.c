@@ -13,15 +13,20 @@ struct resolver_question {
     unsigned count; /* 0: it has none */
 };
 
+static void question_free(struct resolver_question *question)
+{
+    question->lookup->data = NULL;
+    loop_timer_release(question->resolver->loop, &question->answer);
+    free(question);
+}
+
 static void question_end(struct resolver_question *question)
 {
     struct resolver_question **at = &question->resolver->questions;
     while (*at != question)
         at = &(*at)->next;
     *at = question->next;
-    question->lookup->data = NULL;
-    loop_timer_release(question->resolver->loop, &question->answer);
-    free(question);
+    question_free(question);
 }
 
 static void on_time(struct loop_timer *timer)
@@ -92,6 +97,10 @@ void resolver_sim_init(struct resolver_sim *resolver, struct cables *cables, str
 
 void resolver_sim_free(struct resolver_sim *resolver)
 {
-    while (resolver->questions)
-        question_end(resolver->questions);
+    struct resolver_question *next;
+    for (struct resolver_question *at = resolver->questions; at; at = next) {
+        next = at->next;
+        question_free(at);
+    }
+    resolver->questions = NULL;
 }
