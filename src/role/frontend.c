@@ -350,7 +350,9 @@ static struct partition *partitions_new(struct frontend *frontend, const char *n
                                         const struct frontend_cluster *clusters, unsigned count)
 {
     struct partition *partitions = calloc(count, sizeof *partitions);
-    for (unsigned i = 0; partitions && i < count; i++) {
+    if (!partitions)
+        return NULL;
+    for (unsigned i = 0; i < count; i++) {
         partitions[i].frontend = frontend;
         partitions[i].name = name;
         partitions[i].number = i;

@@ -58,7 +58,8 @@ static int socket_new(struct bench *bench)
             continue;
         struct bench_bytes in = socket->in, out = socket->out;
         in.len = in.at = out.len = out.at = 0;
-        *socket = (struct bench_socket){.open = true, .other = -1, .in = in, .out = out};
+        *socket = (struct bench_socket){
+            .open = true, .other = -1, .in = in, .out = out, .life = socket->life + 1};
         bench->sockets_used = fd < bench->sockets_used ? bench->sockets_used : fd + 1;
         return fd;
     }
@@ -409,11 +410,12 @@ int bench_next_call(const struct bench *bench, unsigned host, int after)
     return -1;
 }
 
-void bench_feed(struct bench *bench, int fd, struct slice bytes, unsigned cut)
+bool bench_feed(struct bench *bench, int fd, struct slice bytes, unsigned cut)
 {
     struct bench_socket *socket = &bench->sockets[fd];
+    unsigned life = socket->life;
     uint64_t chance = cut;
-    while (bytes.len > 0 && socket->open && !socket->ended) {
+    while (bytes.len > 0 && socket->open && socket->life == life && !socket->ended) {
         uint64_t dice = next_chance(&chance);
         size_t most = dice % 4 ? 64 : 1 + bytes.len;
         size_t piece = cut ? 1 + (size_t)(dice >> 8) % most : bytes.len;
@@ -423,6 +425,7 @@ void bench_feed(struct bench *bench, int fd, struct slice bytes, unsigned cut)
         if (bytes.len > 0)
             loop_turn(&bench->loop, 0);
     }
+    return socket->open && socket->life == life;
 }
 
 void bench_finish(struct bench *bench, int fd)

@@ -43,6 +43,7 @@ struct bench_socket {
     bool kept; /* a client's: what it was told is there until it is forgotten */
     int other; /* else this; -1 once it is gone */
     unsigned interest;
+    unsigned life; /* how often its number was used */
     void *data;
     struct address local, remote;
     struct bench_bytes in;  /* towards the program */
@@ -75,8 +76,9 @@ int bench_connect(struct bench *bench, unsigned host);
  * behind `after` (-1 at first), or -1. */
 int bench_next_call(const struct bench *bench, unsigned host, int after);
 
-/* Bytes for it, which it reads as they come or, when `cut` is not 0, in pieces by that chance; turns go by meanwhile. */
-void bench_feed(struct bench *bench, int fd, struct slice bytes, unsigned cut);
+/* Bytes for it, which it reads as they come or, when `cut` is not 0, in pieces by that chance; turns go by meanwhile. Returns false when the
+ * program has closed it before it had all: the rest is lost, and its number may be another's. */
+bool bench_feed(struct bench *bench, int fd, struct slice bytes, unsigned cut);
 
 /* The other end sends no more; or is gone altogether. */
 void bench_finish(struct bench *bench, int fd);
