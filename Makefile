@@ -1,8 +1,8 @@
 # Velour Fog. `make help` says what can be made.
 #
-# Everything is built under build/, in flavours: plain (build/), with sanitizers (build/asan/), and for the
-# fuzzers: libFuzzer (build/fuzz/, and without sanitizers, for numbers, build/fast/) and AFL++ (build/afl/).
-# Each has its objects in obj/ and its programs beside them.
+# Everything is built under build/, in flavours: plain (build/), with sanitizers (build/asan/), for gcov
+# (build/cov/), and for the fuzzers: libFuzzer (build/fuzz/, and without sanitizers, for numbers, build/fast/)
+# and AFL++ (build/afl/). Each has its objects in obj/ and its programs beside them.
 
 PREFIX   ?= /usr/local
 CFLAGS   ?= -O3 -g
@@ -33,6 +33,7 @@ LINK  := -pie -Wl,-z,relro,-z,now
 CC_plain := $(CC)
 CC_asan  := $(CC)
 CC_fuzz  := $(FUZZ_CC)
+CC_cov   := $(CC)
 CC_fast  := $(FUZZ_CC)
 CC_afl   := afl-clang-fast
 # The daemon is optimised as a whole when it is linked (an eighth fewer instructions a request); the tests
@@ -41,6 +42,7 @@ LTO   := $(if $(findstring Free Software,$(shell $(CC) --version 2>/dev/null)),-
 FLAGS_plain := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 $(CFLAGS) $(LTO:%=% -ffat-lto-objects)
 FLAGS_asan  := -O1 -g $(SANITIZE)
 FLAGS_fuzz  := -O1 -g $(SANITIZE) -fsanitize=fuzzer-no-link
+FLAGS_cov   := -O1 -g --coverage
 FLAGS_fast  := -O2 -g -fsanitize=fuzzer-no-link
 FLAGS_afl   := -O1 -g $(SANITIZE)
 LINK_plain  := -fno-lto
@@ -48,8 +50,10 @@ LINK_asan   := $(SANITIZE)
 LINK_fuzz   := $(SANITIZE)
 LINK_fast   :=
 LINK_afl    := $(SANITIZE)
+LINK_cov    := --coverage
 DAEMON_plain := $(CFLAGS) $(LTO)
 DAEMON_asan  := $(SANITIZE)
+DAEMON_cov   := --coverage
 
 # Every .c file of src/ but main.c is in every test program, and so is each helper (a .c file beside
 # the tests that is not itself a test). A test that defines __wrap_f gets --wrap=f of the linker;
@@ -68,7 +72,7 @@ SAY = @printf '  %-5s %s\n'
 Q   := $(if $(V),,@)
 JOBS = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc 2>/dev/null || echo 1))
 
-.PHONY: all run setup test tests check format sim fuzz fuzz-afl soak bench dist deb test-deb test-image install uninstall clean help
+.PHONY: all run setup test tests check format sim coverage fuzz fuzz-afl soak bench dist deb test-deb test-image install uninstall clean help
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -103,6 +107,7 @@ endef
 $(eval $(call flavour,plain,build))
 $(eval $(call flavour,asan,build/asan))
 $(eval $(call flavour,fuzz,build/fuzz))
+$(eval $(call flavour,cov,build/cov))
 $(eval $(call flavour,fast,build/fast))
 $(eval $(call flavour,afl,build/afl))
 
@@ -168,6 +173,9 @@ format: ## format the source
 
 sim: build/sim/sim ## simulate SEEDS=1000 seeds
 	build/sim/sim $(SEEDS)
+
+coverage: ## how much of src/ the simulator runs through (some minutes; fails below 85 %)
+	+@MAKE='$(MAKE)' tests/sim/coverage
 
 fuzz: ## fuzz each target for SECONDS=60
 	+@MAKE='$(MAKE)' FUZZ_SECONDS=$(SECONDS) scripts/test fuzz

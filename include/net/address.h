@@ -43,6 +43,9 @@ bool address_equal(const struct address *a, const struct address *b);
 
 bool address_is_ipv4(const struct address *address);
 
+/* 0.0.0.0 or [::], whatever the port: where a server listens that does not know how it is reached. */
+bool address_is_unspecified(const struct address *address);
+
 /* "10.0.0.0/8", "fd00::/8", or one address. Bits beyond the prefix must be 0. Returns 0 or -EINVAL. */
 int network_parse(struct slice text, struct network *out);
 

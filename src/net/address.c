@@ -65,6 +65,12 @@ bool address_equal(const struct address *a, const struct address *b)
     return a->port == b->port && memcmp(a->ip, b->ip, sizeof a->ip) == 0;
 }
 
+bool address_is_unspecified(const struct address *address)
+{
+    static const uint8_t any4[16] = {[10] = 255, [11] = 255}, any6[16] = {0};
+    return memcmp(address->ip, any4, 16) == 0 || memcmp(address->ip, any6, 16) == 0;
+}
+
 bool address_is_ipv4(const struct address *address)
 {
     return memcmp(address->ip, mapped_prefix, sizeof mapped_prefix) == 0;

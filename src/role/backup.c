@@ -251,7 +251,7 @@ static void scan(struct backup *backup)
         }
 }
 
-/* With --resume, and nothing there to go on with, it begins. */
+/* With --resume, and nothing there to go on with, it begins. A file of no bytes is that: one that was killed early leaves it. */
 static void begin(struct backup *backup)
 {
     char *part = archive_part_name(backup->path);
@@ -260,6 +260,8 @@ static void begin(struct backup *backup)
                     ? archive_reader_open(&backup->reader, backup->haul.heap, part)
                     : -ENOENT;
     backup->partition = backup->depot.first;
+    if (error == 0 && backup->reader.bytes == 0)
+        error = -ENOENT;
     if (error && part && backup->haul.command->options.resume)
         archive_reader_close(&backup->reader);
     if (error == -ENOENT)

@@ -17,12 +17,6 @@ struct hello {
 
 /* Writing */
 
-static bool address_is_unspecified(const struct address *address)
-{
-    static const uint8_t any4[16] = {[10] = 255, [11] = 255}, any6[16] = {0};
-    return memcmp(address->ip, any4, 16) == 0 || memcmp(address->ip, any6, 16) == 0;
-}
-
 static bool address_is_loopback(const struct address *address)
 {
     static const uint8_t six[16] = {[15] = 1};

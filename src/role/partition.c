@@ -256,7 +256,8 @@ struct backend *partition_add(struct partition *partition, const struct address 
     return backend;
 }
 
-/* A member's list is taken as it is: who is not in it any more has left, or was dropped. */
+/* A member's list is taken as it is: who is not in it any more has left, or was dropped. Who has never met a fellow does not know its
+ * own address, and is called by the one that was asked. */
 void partition_take_list(struct partition *partition, struct slice body)
 {
     struct slice line;
@@ -265,7 +266,7 @@ void partition_take_list(struct partition *partition, struct slice body)
         partition->backends[i]->in_list = false;
     while (slice_next(&body, '\n', &line)) {
         if (!slice_starts(line, SLICE("member ")) || member_parse(line, 0, &said) != 0 ||
-            said.state != MEMBER_HERE)
+            said.state != MEMBER_HERE || address_is_unspecified(&said.address))
             continue;
         struct backend *backend = partition_add(partition, &said.address);
         if (backend)

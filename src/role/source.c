@@ -121,9 +121,18 @@ static bool is_open(const struct backend *member)
     return (member->listed || member->seed) && !member->usable && !member->leaving && !known;
 }
 
+/* Who stands behind a name is not known before the name server has answered. */
+static bool is_asked_for(const struct seed *seed)
+{
+    return seed->asking || !seed->next_us;
+}
+
 bool source_is_covered(const struct source *source, unsigned clean_from)
 {
     const struct partition *partition = source->contact.partition;
+    for (unsigned i = 0; i < partition->seed_count; i++)
+        if (is_asked_for(&partition->seeds[i]))
+            return false;
     for (unsigned i = 0; i < partition->backend_count; i++)
         if (is_open(partition->backends[i]))
             return false;

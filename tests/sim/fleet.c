@@ -61,10 +61,18 @@ static void keys_choose(struct fleet *fleet)
     }
 }
 
+void fleet_name(const struct fleet *fleet, unsigned place, char out[24])
+{
+    if (place < FLEET_NODES_MAX && (fleet->world.seed + place) % 3 == 0)
+        snprintf(out, 24, "n%u:%d", place, PROCESS_PORT);
+    else
+        snprintf(out, 24, "10.0.0.%u:%d", place + 1, PROCESS_PORT);
+}
+
 static void put_seed(struct fleet *fleet, unsigned frontend, unsigned told, unsigned place)
 {
     char *text = fleet->seeds[frontend][told][fleet->clusters[frontend][told].seed_count];
-    snprintf(text, sizeof fleet->seeds[0][0][0], "10.0.0.%u:%d", place + 1, PROCESS_PORT);
+    fleet_name(fleet, place, text);
     fleet->seed_list[frontend][told][fleet->clusters[frontend][told].seed_count++] = text;
 }
 
@@ -80,7 +88,7 @@ static void seeds_choose(struct fleet *fleet, unsigned frontend, unsigned told, 
             rng_chance(rng, 300000))
             put_seed(fleet, frontend, told, first + i);
     if (rng_chance(rng, 200000))
-        put_seed(fleet, frontend, told, 200);
+        put_seed(fleet, frontend, told, FLEET_NOBODY);
 }
 
 /* The clusters in their order; the wrong front-end has the order turned round, or one too few or too many. */
@@ -95,7 +103,7 @@ static void frontend_tell(struct fleet *fleet, unsigned i)
         seeds_choose(fleet, i, n, mistake == 1 ? (n + 1) % count : n % count);
 }
 
-static void host_of(struct fleet *fleet, unsigned place, unsigned number, const char *letter)
+void fleet_host(struct fleet *fleet, unsigned place, unsigned number, const char *letter)
 {
     struct fleet_process *process = &fleet->processes[place];
     process->host_number = place;
@@ -114,7 +122,7 @@ static void processes_choose(struct fleet *fleet)
             rng, fleet->gentle ? 2 : 1, fleet->moves ? FLEET_CLUSTER_MAX - 1 : FLEET_CLUSTER_MAX);
         for (unsigned i = 0; i < fleet->cluster_size[c]; i++) {
             unsigned place = c * FLEET_CLUSTER_MAX + i;
-            host_of(fleet, place, place, "n");
+            fleet_host(fleet, place, place, "n");
             fleet_start_at(fleet, &fleet->processes[place], rng_spread(rng, 1, 3 * SECOND));
             fleet->processes[place].cluster = c;
         }
@@ -123,13 +131,13 @@ static void processes_choose(struct fleet *fleet)
     fleet->frontend_count = (unsigned)rng_between(rng, 1, 3) + fleet->has_wrong;
     for (unsigned i = 0; i < fleet->frontend_count; i++) {
         fleet_frontend(fleet, i)->wrong = fleet->has_wrong && i + 1 == fleet->frontend_count;
-        host_of(fleet, FLEET_NODES_MAX + i, i, "f");
+        fleet_host(fleet, FLEET_NODES_MAX + i, i, "f");
         fleet_start_at(fleet, fleet_frontend(fleet, i), rng_spread(rng, 1, 3 * SECOND));
         fleet_frontend(fleet, i)->wrong = fleet->has_wrong && i + 1 == fleet->frontend_count;
         frontend_tell(fleet, i);
     }
     if (fleet->moves) {
-        host_of(fleet, FLEET_RESHARD, 0, "r");
+        fleet_host(fleet, FLEET_RESHARD, 0, "r");
         for (unsigned c = 0; c < fleet->cluster_count; c++)
             seeds_choose(fleet, FLEET_FRONTENDS_MAX, c, c);
     }
@@ -177,6 +185,8 @@ static void begin(struct fleet *fleet, uint64_t seed, bool trace, enum mutant mu
         fleet_client_init(&fleet->clients[i], fleet, i);
     if (fleet->moves)
         fleet_move_begin(fleet);
+    fleet_operator_begin(fleet);
+    fleet_monitor_begin(fleet);
     world_event_set(&fleet->world, &fleet->watch, SECOND / 10);
     world_event_set(&fleet->world, &fleet->trouble, rng_spread(&fleet->rng, SECOND, 10 * SECOND));
 }
@@ -188,6 +198,8 @@ static void end(struct fleet *fleet)
     for (unsigned i = 0; i < FLEET_PROCESSES_MAX; i++)
         if (fleet->processes[i].running)
             process_end(&fleet->processes[i].process);
+    fleet_operator_end(fleet);
+    fleet_monitor_end(fleet);
     fleet_mutants_end();
     for (unsigned i = 0; i < fleet->write_count; i++)
         free(fleet->writes[i]);
@@ -206,7 +218,7 @@ static void move_story(struct fleet *fleet)
 {
     struct world *world = &fleet->world;
     uint64_t calm_us = rng_spread(&fleet->rng, 20 * SECOND, MOVE_FAULTS_US_MAX);
-    while (!fleet->move.over && world_step(world)) {
+    while (!fleet->move.over && fleet_step(fleet)) {
         if (!fleet->calm_us && world->now_us > calm_us)
             fleet_calm(fleet);
         for (unsigned i = 0; i < fleet->client_count; i++)
@@ -221,7 +233,7 @@ static void story(struct fleet *fleet)
     if (fleet->moves)
         move_story(fleet);
     while (!fleet_clients_are_done(fleet) && world->now_us < MINUTES_MAX * 60ULL * SECOND)
-        if (!world_step(world))
+        if (!fleet_step(fleet))
             break;
     if (!world->failed && !fleet_clients_are_done(fleet))
         world_fail(world, "clients are not done after %d minutes", MINUTES_MAX);

@@ -5,13 +5,15 @@
  *
  * Or (`sim --moves`) keys move to another number of partitions meanwhile.
  *
- * fleet.c has the story, fleet_move.c that of keys on the move, fleet_troubles.c what goes wrong, fleet_calls.c what clients ask and what may be answered, fleet_client.c
- * their connections, fleet_history.c what is known of each write, fleet_check.c what must be true all the time and in the end,
- * fleet_mutants.c planted mistakes. */
+ * fleet.c has the story, fleet_move.c that of keys on the move, fleet_operator.c that of an operator who looks after all, fleet_archive.c
+ * his backups, fleet_monitor.c that of a monitor, fleet_troubles.c what goes wrong, fleet_calls.c what clients ask and what may be
+ * answered, fleet_client.c their connections, fleet_history.c what is known of each write, fleet_check.c what must be true all the time
+ * and in the end, fleet_mutants.c planted mistakes. */
 #ifndef SIM_FLEET_H
 #define SIM_FLEET_H
 
 #include "bytes.h"
+#include "data/record.h"
 #include "data/route.h"
 #include "fetch.h"
 #include "process.h"
@@ -26,7 +28,9 @@ enum {
     FLEET_NODES_MAX = FLEET_CLUSTERS_MAX * FLEET_CLUSTER_MAX,
     FLEET_FRONTENDS_MAX = 4,                               /* the wrong one, too */
     FLEET_RESHARD = FLEET_NODES_MAX + FLEET_FRONTENDS_MAX, /* its place among the processes */
-    FLEET_PROCESSES_MAX = FLEET_RESHARD + 1,
+    FLEET_OPERATOR = FLEET_RESHARD + 1,                    /* the same of an operator's commands */
+    FLEET_PROCESSES_MAX = FLEET_OPERATOR + 1,
+    FLEET_NOBODY = 200, /* a place at which there is never a process, but some are told so */
     FLEET_CLIENTS_MAX = 8,
     FLEET_KEYS_MAX = 12,
     FLEET_DEPTH_MAX = 80,   /* requests of one client at a time: more than a front-end looks at */
@@ -166,6 +170,52 @@ struct fleet_move {
     bool over;
 };
 
+/* What a backup should have of a key. */
+struct fleet_saved {
+    uint64_t version;   /* this one or a later one; 0: that is not known */
+    uint64_t disturbed; /* unless more than this goes wrong meanwhile */
+    uint64_t digest;    /* exactly this; 0: that is not known */
+};
+
+/* Somebody who runs commands: status, diff, backup, restore. */
+struct fleet_operator {
+    bool hired; /* in this seed */
+    struct world_event tick;
+    struct rng rng;
+
+    /* The command that is run, or was run last. */
+    enum config_role role;
+    char words[2][96];
+    bool json, watch, resume, terminal;
+    uint64_t limit, rate; /* 0 for none */
+    uint64_t run_us, kill_us;
+    bool running;
+    bool over; /* it has ended by itself, or by Ctrl-C, */
+    enum command_exit exit;
+    char failure[COMMAND_FAILURE_BYTES];
+    struct bytes said;
+    bool interrupted;
+
+    uint64_t next_us;
+    bool finale;     /* the faults are over, and clients are done */
+    char folder[48]; /* of the backup; empty before there is one */
+    bool saving;     /* one was begun, and can be gone on with */
+    struct fleet_saved saved[FLEET_KEYS_MAX];
+    uint64_t found[FLEET_KEYS_MAX];   /* versions of what it has */
+    uint64_t digests[FLEET_KEYS_MAX]; /* 0 for what it lacks */
+    bool expires[FLEET_KEYS_MAX];
+    unsigned partition, partitions; /* that it is of, as in struct archive_head */
+};
+
+/* Somebody who asks all processes how they are. */
+struct fleet_monitor {
+    bool hired;
+    struct rng rng;
+    struct fetcher fetcher;
+    uint64_t next_us;
+    struct monitor_samples *samples[FLEET_PROCESSES_MAX]; /* what each said last */
+};
+
 struct fleet {
     struct world world;
     struct faults faults;
@@ -193,6 +243,8 @@ struct fleet {
     uint64_t born_us[FLEET_CLUSTERS_MAX]; /* since when they have been for the first time */
     struct route *routes[FLEET_SIDES];
     struct fleet_move move;
+    struct fleet_operator op;
+    struct fleet_monitor monitor;
     struct world_event trouble, start, watch;
     const char *block;
     bool moves; /* its keys, to another number of partitions */
@@ -215,6 +267,12 @@ static inline unsigned fleet_side_first(const struct fleet *fleet, unsigned side
 {
     return side ? fleet->side_count[0] : 0;
 }
+
+/* Gives a process, the `place`th, its host, which is called by a letter and a number. */
+void fleet_host(struct fleet *fleet, unsigned place, unsigned number, const char *letter);
+
+/* "10.0.0.7:8000" or "n6:8000", as others name a node. */
+void fleet_name(const struct fleet *fleet, unsigned place, char out[24]);
 
 /* To which side a front-end of a stage writes: see fleet_move.c. */
 static inline unsigned fleet_stage_side(unsigned stage)
@@ -242,6 +300,42 @@ void fleet_kill(struct fleet *fleet,
 /* fleet_move.c */
 void fleet_move_begin(struct fleet *fleet);
 void fleet_move_boot(struct fleet *fleet, struct fleet_process *process); /* reshard */
+
+/* fleet_operator.c */
+void fleet_operator_begin(struct fleet *fleet);
+void fleet_operator_boot(struct fleet *fleet, struct fleet_process *process);
+void fleet_operator_end(struct fleet *fleet);
+
+/* Once all is quiet: says the status that all is well, does a restore bring all back, and so on. */
+void fleet_operator_finale(struct fleet *fleet);
+
+/* fleet_archive.c: the backup at the operator's path. */
+void fleet_archive_path(const struct fleet *fleet, char out[96]);
+
+/* It begins now: notes what it must have. `quiet`: exactly what is there. */
+void fleet_archive_expect(struct fleet *fleet, bool quiet);
+
+/* Whoever wrote it was killed: the end of what was written may not be there. */
+void fleet_archive_tear(struct fleet *fleet);
+
+/* It is said to be whole: reads it, and holds it against what was noted and against what clients wrote. */
+void fleet_archive_check(struct fleet *fleet);
+
+/* Whether it is about a cluster. */
+bool fleet_archive_covers(const struct fleet *fleet, unsigned cluster);
+
+/* Whether each node has what is in it, to the byte, save what has expired; else the world fails. */
+void fleet_archive_check_restored(struct fleet *fleet);
+
+/* fleet_monitor.c */
+void fleet_monitor_begin(struct fleet *fleet);
+void fleet_monitor_end(struct fleet *fleet);
+
+/* One step of the world; before it, something may be asked, while the world goes on. */
+bool fleet_step(struct fleet *fleet);
+
+/* Once all is quiet: everybody answers. */
+void fleet_monitor_finale(struct fleet *fleet);
 
 /* fleet_history.c */
 struct fleet_write *fleet_write_new(struct fleet *fleet, unsigned key);
@@ -280,6 +374,16 @@ void fleet_check_end(struct fleet *fleet);
 
 /* Whether all nodes of a cluster are there, ready and of one mind; else why not. */
 const char *fleet_unready(struct fleet *fleet, unsigned cluster);
+
+/* The write that a record comes from; the world fails when there is none. */
+const struct fleet_write *fleet_explain(struct fleet *fleet, unsigned key,
+                                        const struct record *record);
+
+/* Steps on until all nodes and front-ends are well again; the world fails when that takes too long. */
+void fleet_await_agreement(struct fleet *fleet);
+
+/* Whether its nodes have been stopped for good. */
+bool fleet_is_retired(const struct fleet *fleet, unsigned cluster);
 
 /* Of a key's clusters: how many things have gone wrong; since when all is well, 0 when it is not; since when it first was. */
 uint64_t fleet_key_disturbed(const struct fleet *fleet, const struct fleet_key *key);

@@ -86,7 +86,7 @@ static void watch_cluster(struct fleet *fleet, unsigned cluster)
         fleet->born_us[cluster] = fleet->world.now_us;
 }
 
-static bool is_retired(const struct fleet *fleet, unsigned cluster)
+bool fleet_is_retired(const struct fleet *fleet, unsigned cluster)
 {
     return fleet->processes[cluster * FLEET_CLUSTER_MAX].retired;
 }
@@ -101,7 +101,7 @@ uint64_t fleet_key_quiet_us(const struct fleet *fleet, const struct fleet_key *k
     uint64_t latest_us = 0;
     for (unsigned side = 0; side < FLEET_SIDES; side++) {
         uint64_t quiet_us = fleet->quiet_us[key->home[side]];
-        if (is_retired(fleet, key->home[side]))
+        if (fleet_is_retired(fleet, key->home[side]))
             continue;
         if (!quiet_us)
             return 0;
@@ -150,11 +150,11 @@ static size_t kept_bytes(const struct relay *relay)
     return sent + got + relay->block_bytes;
 }
 
-static void watch_request(struct fleet *fleet, const char *who, const struct exchange *exchange,
+static void watch_request(struct fleet *fleet, const char *who, struct exchange *exchange,
                           unsigned *requests)
 {
     const struct relay *relay = exchange->request.service_data;
-    if (!relay)
+    if (!relay || !frontend_work_of(&exchange->request)->on_key)
         return;
     ++*requests;
     if (kept_bytes(relay) > KEPT_BYTES_MAX)
@@ -194,7 +194,7 @@ static void watch_frontend(struct fleet *fleet, const struct fleet_process *proc
     for (const struct client *client = frontend->server->clients; client; client = client->next) {
         if (client->exchange)
             watch_request(fleet, who, client->exchange, &requests);
-        for (const struct exchange *e = client->pending; e; e = e->next)
+        for (struct exchange *e = client->pending; e; e = e->next)
             watch_request(fleet, who, e, &requests);
     }
     for (unsigned p = 0; p < frontend->config.cluster_count; p++)
@@ -235,7 +235,7 @@ static const char *why_not_agreed(struct fleet *fleet)
 {
     const char *why = NULL;
     for (unsigned c = 0; c < fleet->cluster_count && !why; c++)
-        why = is_retired(fleet, c) ? NULL : fleet_unready(fleet, c);
+        why = fleet_is_retired(fleet, c) ? NULL : fleet_unready(fleet, c);
     for (unsigned i = 0; i < fleet->frontend_count && !why; i++)
         if (!fleet_frontend(fleet, i)->running || fleet_frontend(fleet, i)->draining ||
             fleet_frontend(fleet, i)->paused_until_us > fleet->world.now_us)
@@ -243,7 +243,7 @@ static const char *why_not_agreed(struct fleet *fleet)
     return why;
 }
 
-static void check_agreement(struct fleet *fleet)
+void fleet_await_agreement(struct fleet *fleet)
 {
     struct world *world = &fleet->world;
     uint64_t until_us = world->now_us + AGREE_US_MAX;
@@ -268,9 +268,8 @@ static void check_service(struct fleet *fleet)
             world_fail(world, "clients do not come to an end without any fault");
 }
 
-/* The write that a record comes from. */
-static const struct fleet_write *explain(struct fleet *fleet, unsigned key,
-                                         const struct record *record)
+const struct fleet_write *fleet_explain(struct fleet *fleet, unsigned key,
+                                        const struct record *record)
 {
     char text[40] = {0};
     unsigned of, id = fleet->write_count;
@@ -316,7 +315,7 @@ static void check_key(struct fleet *fleet, const struct fleet_process *process, 
                            (ull)write->versions[v]);
     }
     if (record)
-        explain(fleet, key, record);
+        fleet_explain(fleet, key, record);
     if (fleet->world.failed)
         tell_writes(fleet, key);
 }
@@ -355,13 +354,17 @@ static void check_rest(struct fleet *fleet)
 
 void fleet_check_end(struct fleet *fleet)
 {
-    check_agreement(fleet);
+    fleet_await_agreement(fleet);
     if (!fleet->world.failed)
         check_service(fleet);
     if (!fleet->world.failed)
-        check_agreement(fleet);
+        fleet_await_agreement(fleet);
     if (!fleet->world.failed)
         check_tables(fleet);
+    if (!fleet->world.failed)
+        fleet_monitor_finale(fleet);
+    if (!fleet->world.failed)
+        fleet_operator_finale(fleet);
     if (!fleet->world.failed)
         check_rest(fleet);
 }

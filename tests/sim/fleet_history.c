@@ -65,13 +65,22 @@ static uint64_t latest_of(const struct fleet_write *write)
     return latest;
 }
 
-/* No two writes of a key have the same version. */
+/* Whether none of them was known when the other one was begun. */
+static bool are_concurrent(const struct fleet_write *a, const struct fleet_write *b)
+{
+    bool a_first = a->known_us && a->known_us < b->begun_us;
+    bool b_first = b->known_us && b->known_us < a->begun_us;
+    return !a_first && !b_first;
+}
+
+/* No two writes of a key have the same version, unless they were under way at once: one that is tried again has the time of its first
+ * try, which may be, to the microsecond, that of one which a node has versioned. Then the order of records says which one wins. */
 static void check_unique(struct fleet *fleet, const struct fleet_write *write, uint64_t version,
                          const char *who)
 {
     for (unsigned i = 0; i < fleet->write_count; i++) {
         const struct fleet_write *other = fleet->writes[i];
-        if (other == write || other->key != write->key)
+        if (other == write || other->key != write->key || are_concurrent(write, other))
             continue;
         for (unsigned v = 0; v < other->version_count; v++)
             if (other->versions[v] == version)

@@ -1,11 +1,16 @@
-/* Planted mistakes of front-ends, each where two rooms meet (the linker's --wrap leads their calls here), so that the front-end's own
+/* Planted mistakes of front-ends and of commands, each where two rooms meet (the linker's --wrap leads their calls here), so that the front-end's own
  * code has none. Only one is made in a run, in the world that fleet_mutants_begin names. */
 #include <stdlib.h>
 
+#include "base/exposition.h"
+#include "base/json.h"
 #include "fleet.h"
 #include "net/client.h"
+#include "role/archive.h"
+#include "role/diff_list.h"
 #include "role/frontend_state.h"
 #include "role/reshard_state.h"
+#include "role/survey_state.h"
 
 static struct fleet *fleet;
 
@@ -172,6 +177,51 @@ WRAP(void, server_answer_deferred, struct request *deferred,
     __real_server_answer_deferred(deferred, answer);
 }
 
+/* An operator's commands, and what a monitor is told */
+
+WRAP(void, survey_judge, struct survey *survey)
+{
+    if (survey->count && mutates(MUTANT_FALSE_ALARM, 200000)) {
+        free(survey->nodes[0]->status);
+        survey->nodes[0]->status = NULL;
+        survey->nodes[0]->trouble = "does not answer";
+    }
+    __real_survey_judge(survey);
+    if (mutates(MUTANT_BLIND_STATUS, 1000000))
+        survey->problem_count = 0;
+}
+
+WRAP(int, diff_list_read, struct diff_list *list, struct slice text)
+{
+    int error = __real_diff_list_read(list, text);
+    if (error == 0 && list->count && mutates(MUTANT_BLIND_DIFF, 300000))
+        list->count--;
+    return error;
+}
+
+WRAP(int, archive_put, struct archive_writer *writer, const struct record *record)
+{
+    struct record *own = (struct record *)(uintptr_t)record; /* the source's; nobody else has it */
+    if (mutates(MUTANT_THIN_BACKUP, 100000))
+        return 0;
+    if (mutates(MUTANT_OLD_BACKUP, 100000))
+        own->version--;
+    return __real_archive_put(writer, record);
+}
+
+WRAP(void, exposition_counter, struct text *text, const char *name, const char *help,
+     uint64_t value)
+{
+    __real_exposition_counter(text, name, help,
+                              mutates(MUTANT_COUNTS_BACK, 10000) ? value / 2 : value);
+}
+
+WRAP(void, json_close, struct json *json)
+{
+    if (!mutates(MUTANT_OPEN_JSON, 10000))
+        __real_json_close(json);
+}
+
 /* Keys on the move */
 
 WRAP(void, reshard_tell, struct reshard *reshard)
@@ -193,6 +243,8 @@ WRAP(int, target_add, struct target *target, const struct record *record, bool c
     struct record *own = (struct record *)(uintptr_t)record; /* the reader's; nobody else has it */
     struct record_due *due = record_due(own);
     if (record_is_tombstone(record) && mutates(MUTANT_DELETE_LEFT, 1000000))
+        return 0;
+    if (mutates(MUTANT_LOST_RESTORE, 500000))
         return 0;
     if (due && !record_is_tombstone(record) && mutates(MUTANT_TTL_LEFT, 1000000))
         due->due_us += 3600ULL * 1000000;

@@ -60,52 +60,59 @@ void fleet_start_at(struct fleet *fleet, struct fleet_process *process, uint64_t
     world_event_hasten(&fleet->world, &fleet->start, at_us + 1);
 }
 
+static struct cli *cli_begin(struct fleet *fleet, const struct fleet_process *process,
+                             const char *role)
+{
+    return cli_new(&fleet->world, process->number + (uint64_t)1000 * (process->boots + 1), role);
+}
+
 static void node_boot(struct fleet *fleet, struct fleet_process *process)
 {
-    struct node_config config = process_config(&fleet->limits);
-    char joins[FLEET_CLUSTER_MAX][24];
+    struct cli *cli = cli_begin(fleet, process, "node");
+    char names[FLEET_CLUSTER_MAX][24];
+    const char *joins[FLEET_CLUSTER_MAX];
     unsigned side = fleet_side_of(fleet, process->cluster);
-    for (unsigned i = 0; i < fleet->cluster_size[process->cluster]; i++) {
+    unsigned size = fleet->cluster_size[process->cluster];
+    for (unsigned i = 0; i < size; i++) {
         unsigned place = process->cluster * FLEET_CLUSTER_MAX + i;
-        snprintf(joins[i], sizeof joins[i], "10.0.0.%u:%d", place + 1, PROCESS_PORT);
-        config.joins[config.join_count++] = joins[i];
+        fleet_name(fleet, place, names[i]);
+        joins[i] = names[i];
     }
-    config.partition = process->cluster - fleet_side_first(fleet, side);
-    config.partitions = fleet->side_count[side];
-    process_boot(&process->process, &fleet->cables, &config, process->number, ++process->boots);
+    process_cli_limits(cli, &fleet->limits);
+    cli_members(cli, "join", joins, size);
+    cli_option(cli, "memory-max", "16M", "0");
+    cli_option(cli, "grace", "1ms", "%llus", (unsigned long long)fleet->limits.grace_us / SECOND);
+    cli_option(cli, "forget-after", "1ms", "1d");
+    cli_option(cli, "partition", "0/9", "%u/%u", process->cluster - fleet_side_first(fleet, side),
+               fleet->side_count[side]);
+    process_boot_cli(&process->process, &fleet->cables, cli, process->number, ++process->boots);
 }
 
 /* While keys move: which clusters it writes to, and which others it knows. */
-static void frontend_config_moving(struct fleet *fleet, const struct fleet_process *process,
-                                   struct frontend_config *config)
+static void put_clusters_moving(struct fleet *fleet, const struct fleet_process *process,
+                                struct cli *cli)
 {
     const struct frontend_cluster *told = fleet->clusters[process->number - FLEET_NODES_MAX];
     unsigned own = fleet_stage_side(process->stage), other = 1 - own;
-    config->clusters = told + fleet_side_first(fleet, own);
-    config->cluster_count = fleet->side_count[own];
-    if (process->stage == 1 || process->stage == 2) {
-        config->previous = told + fleet_side_first(fleet, other);
-        config->previous_count = fleet->side_count[other];
-    }
+    cli_clusters(cli, "cluster", told + fleet_side_first(fleet, own), fleet->side_count[own]);
+    if (process->stage == 1 || process->stage == 2)
+        cli_clusters(cli, process->stage == 1 ? "next-cluster" : "previous-cluster",
+                     told + fleet_side_first(fleet, other), fleet->side_count[other]);
 }
 
 static void frontend_boot(struct fleet *fleet, struct fleet_process *process)
 {
     unsigned i = process->number - FLEET_NODES_MAX;
-    struct node_config node = process_config(&fleet->limits);
-    struct frontend_config config = {
-        .server = node.server,
-        .clusters = fleet->clusters[i],
-        .cluster_count = fleet->told_count[i],
-        .read_home = fleet->read_home,
-        .value_max = fleet->limits.value_max,
-        .drain_us = fleet->limits.drain_us,
-    };
+    struct cli *cli = cli_begin(fleet, process, "frontend");
+    process_cli_limits(cli, &fleet->limits);
+    cli_option(cli, "read-from", NULL, "%s", fleet->read_home ? "home" : "any");
     if (fleet->moves)
-        frontend_config_moving(fleet, process, &config);
+        put_clusters_moving(fleet, process, cli);
+    else
+        cli_clusters(cli, "cluster", fleet->clusters[i], fleet->told_count[i]);
     process->booted_stage = process->stage;
-    process_boot_frontend(&process->process, &fleet->cables, &config, process->host_number,
-                          ++process->boots);
+    process_boot_cli(&process->process, &fleet->cables, cli, process->host_number,
+                     ++process->boots);
 }
 
 /* Nodes have one clock, unless this seed is about skew; front-ends' are hours off. */
@@ -129,6 +136,8 @@ static void process_up(struct fleet *fleet, struct fleet_process *process)
         node_boot(fleet, process);
     else if (process->number == FLEET_RESHARD)
         fleet_move_boot(fleet, process);
+    else if (process->number == FLEET_OPERATOR)
+        fleet_operator_boot(fleet, process);
     else
         frontend_boot(fleet, process);
     clock_set(fleet, process);

@@ -66,7 +66,17 @@
     X(STAYS_PAUSED, "stays-paused", "a connection to a node is never read again")                 \
     X(UNFREED, "unfreed", "a request is never freed")                                             \
     X(FALSE_NO, "false-no", "a write that may have been carried out is refused")                  \
-    X(HASTY, "hasty", "a member that is not ready is asked")
+    X(HASTY, "hasty", "a member that is not ready is asked")                                      \
+    X(ENVIRONMENT_WINS, "environment-wins", "the environment counts more than the command line")  \
+    X(BLIND_STATUS, "blind-status", "velour-fog status finds nothing wrong")                      \
+    X(FALSE_ALARM, "false-alarm",                                                                 \
+      "velour-fog status takes a node that is there for one that is down")                        \
+    X(BLIND_DIFF, "blind-diff", "velour-fog diff overlooks a key")                                \
+    X(THIN_BACKUP, "thin-backup", "a record is left out of a backup")                             \
+    X(OLD_BACKUP, "old-backup", "a backup has an older version of a record than it says")         \
+    X(LOST_RESTORE, "lost-restore", "a record is not restored")                                   \
+    X(COUNTS_BACK, "counts-back", "a counter goes back")                                          \
+    X(OPEN_JSON, "open-json", "an object in a status is not closed")
 
 /* And while keys move (`sim --moves --mutants`). */
 #define MOVE_MUTANTS(X)                                                          \

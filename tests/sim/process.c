@@ -92,8 +92,8 @@ static void on_turn(struct world_event *event)
 static void on_signal(struct loop_timer *timer)
 {
     struct process *process = (struct process *)((char *)timer - offsetof(struct process, signal));
-    if (process->reshard)
-        reshard_command.stop(process->reshard);
+    if (process->command_state)
+        process->command_ops->stop(process->command_state);
     else if (process->frontend)
         frontend_drain(process->frontend);
     else
@@ -221,26 +221,95 @@ void process_boot_frontend(struct process *process, struct cables *cables,
                process->frontend ? frontend_listen(process->frontend, &address, -1) : -ENOMEM);
 }
 
-static void on_print(void *context, const char *text)
+void process_cli_limits(struct cli *cli, const struct limits *limits)
 {
-    const struct process *process = context;
-    world_trace(process->world, process->host.name, "says: %.*s", (int)strcspn(text, "\n"), text);
+    typedef unsigned long long ull;
+    const uint64_t second = 1000000;
+    cli->stall_us = limits->stall_us;
+    cli_option(cli, "listen", "10.0.3.77:9",
+               rng_chance(&cli->rng, 500000) ? "[::]:%d" : "0.0.0.0:%d", PROCESS_PORT);
+    cli_option(cli, "connections-max", "1", "%u", limits->connections_max);
+    cli_option(cli, "idle-timeout", "1ms", "%llu", (ull)(limits->idle_us / second));
+    cli_option(cli, "request-timeout", "1ms", "%llus", (ull)(limits->request_us / second));
+    cli_option(cli, "drain-time", "1h", "%llums", (ull)(limits->drain_us / 1000));
+    cli_option(cli, "value-max", "9", "%llu", (ull)limits->value_max);
+    cli_option(cli, "log-level", "error", "debug");
+    if (rng_chance(&cli->rng, 300000))
+        cli_option(cli, "allow", "192.0.2.0/24", "10.0.0.0/8,127.0.0.1/32");
 }
 
-void process_boot_reshard(struct process *process, struct cables *cables,
-                          const struct reshard_config *config, unsigned number, unsigned boot)
+static void on_print(void *context, const char *text)
 {
-    process->reshard_config = *config;
+    struct process *process = context;
+    world_trace(process->world, process->host.name, "says: %.*s", (int)strcspn(text, "\n"), text);
+    bytes_add(&process->said, text, strlen(text));
+}
+
+static const struct command_ops *command_ops_of(enum config_role role)
+{
+    switch (role) {
+    case CONFIG_RESHARD:
+        return &reshard_command;
+    case CONFIG_STATUS:
+        return &survey_command;
+    case CONFIG_DIFF:
+        return &diff_command;
+    case CONFIG_BACKUP:
+        return &backup_command;
+    case CONFIG_RESTORE:
+        return &restore_command;
+    default:
+        return NULL;
+    }
+}
+
+static int boot_command(struct process *process, const struct config *config)
+{
     process->command = (struct command){
         .loop = &process->loop,
-        .reshard = &process->reshard_config,
+        .resolver = &process->resolver.resolver,
+        .options = config->command,
+        .reshard = &config->reshard,
+        .terminal = process->cli->terminal,
+        .colours = process->cli->terminal,
         .print = on_print,
         .context = process,
         .exit = COMMAND_WRONG,
     };
+    process->command_state = process->command_ops->start(&process->command);
+    return process->command_state ? 0 : -ENOMEM;
+}
+
+static int boot_frontend(struct process *process, struct config *config)
+{
+    config->frontend.server.stall_us = process->cli->stall_us;
+    process->frontend = frontend_new(&process->loop, &process->log, &config->frontend);
+    return process->frontend ? frontend_listen(process->frontend, &config->listen, -1) : -ENOMEM;
+}
+
+static int boot_node(struct process *process, struct config *config)
+{
+    config->node.server.stall_us = process->cli->stall_us;
+    process->node = node_new(&process->loop, &process->log, &config->node);
+    return process->node ? node_listen(process->node, &config->listen, -1) : -ENOMEM;
+}
+
+void process_boot_cli(struct process *process, struct cables *cables, struct cli *cli,
+                      unsigned number, unsigned boot)
+{
+    struct config *config = cli_parse(cli);
     process_begin(process, cables, number, boot);
-    process->reshard = reshard_command.start(&process->command);
-    process_go(process, process->reshard ? 0 : -ENOMEM);
+    process->cli = cli;
+    resolver_sim_init(&process->resolver, cables, &process->loop, number + (uint64_t)1000 * boot);
+    process->resolver.sure = command_ops_of(config->role);
+    config->node.resolver = config->frontend.resolver = &process->resolver.resolver;
+    process->command_ops = command_ops_of(config->role);
+    if (process->command_ops)
+        process_go(process, boot_command(process, config));
+    else if (config->role == CONFIG_FRONTEND)
+        process_go(process, boot_frontend(process, config));
+    else
+        process_go(process, boot_node(process, config));
 }
 
 void process_start(struct process *process, struct cables *cables, const struct limits *limits,
@@ -265,20 +334,26 @@ void process_close(struct process *process)
         node_destroy(process->node);
     if (process->frontend)
         frontend_destroy(process->frontend);
-    if (process->reshard)
-        reshard_command.destroy(process->reshard);
+    if (process->command_state)
+        process->command_ops->destroy(process->command_state);
     process->node = NULL;
     process->frontend = NULL;
-    process->reshard = NULL;
+    process->command_state = NULL;
 }
 
 void process_end(struct process *process)
 {
     process_close(process);
+    if (process->cli)
+        resolver_sim_free(&process->resolver);
     loop_timer_release(&process->loop, &process->signal);
     loop_free(&process->loop);
     io_sim_free(&process->io);
     world_event_clear(process->world, &process->turn);
+    bytes_free(&process->said);
+    if (process->cli)
+        cli_destroy(process->cli);
+    process->cli = NULL;
 }
 
 void process_drain(struct process *process)

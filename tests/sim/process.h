@@ -1,12 +1,11 @@
-/* One simulated process that runs a real node, front-end or reshard: its io, its loop, and when the loop's next turn is due. */
+/* One simulated process that runs a real node, front-end or command: its io, its loop, and when the loop's next turn is due. */
 #ifndef SIM_PROCESS_H
 #define SIM_PROCESS_H
 
+#include "bytes.h"
+#include "cli.h"
 #include "io_sim.h"
-#include "role/command.h"
-#include "role/frontend.h"
-#include "role/node.h"
-#include "role/reshard.h"
+#include "resolver_sim.h"
 
 enum { PROCESS_PORT = 8000 };
 
@@ -16,9 +15,13 @@ struct process {
     struct log log;
     struct node *node;         /* or */
     struct frontend *frontend; /* or */
-    void *reshard;             /* of reshard_command; the others are NULL */
+    void *command_state;       /* of command_ops; the others are NULL */
+    const struct command_ops *command_ops;
     struct command command;
-    struct reshard_config reshard_config;
+    struct bytes said; /* by the command, so far */
+    struct cli
+        *cli; /* its own; NULL when it was not started by a command line: then it knows no names */
+    struct resolver_sim resolver;
     struct world *world;
     struct cable_host host;
     struct address address;
@@ -49,13 +52,17 @@ void process_boot(struct process *process, struct cables *cables, const struct n
 
 /* The next process on the host will be at another address, the `time`th. */
 void process_move(struct process *process, unsigned time);
+
 /* The same for a front-end. */
 void process_boot_frontend(struct process *process, struct cables *cables,
                            const struct frontend_config *config, unsigned number, unsigned boot);
 
-/* And for keys on the move; `config` is copied. */
-void process_boot_reshard(struct process *process, struct cables *cables,
-                          const struct reshard_config *config, unsigned number, unsigned boot);
+/* Starts what a command line says, which from then on is the process's own: a node, a front-end, or a command, which ends by itself. */
+void process_boot_cli(struct process *process, struct cables *cables, struct cli *cli,
+                      unsigned number, unsigned boot);
+
+/* The options of what a node and a front-end have in common. */
+void process_cli_limits(struct cli *cli, const struct limits *limits);
 
 /* Stands still, as with SIGSTOP. */
 void process_pause(struct process *process, uint64_t until_us);

@@ -389,7 +389,6 @@ static void test_a_batch_that_failed_is_not_confirmed_by_the_next_one(void **sta
             copies = cluster_await_copies(in.cluster, record, 2, no_matter, &called);
     }
     push_turn_end(in.cluster);
-    assert_int_equal(upstream_connect(peer->push, &peer->member->address), 0);
     loop_turn(&in.loop, 0);
     loop_turn(&in.loop, 0);
     assert_int_equal(peer->sending_count, 2);
@@ -483,7 +482,6 @@ static void test_the_time_of_a_push_is_that_until_its_answer(void **state)
     const struct histogram *push_us = cluster_peer_figures(in.cluster, member).push_us;
     peer->up = true;
     push_start(peer);
-    assert_int_equal(upstream_connect(peer->push, &peer->member->address), 0);
     for (unsigned i = 0; i < 2; i++) {
         assert_int_equal(histogram_count(push_us), 0);
         write_key(i, 1);

@@ -26,6 +26,20 @@ static void test_answers_to_merges(void **state)
     check_answer("", false, 0);
 }
 
+/* A member that was named may have what no other one has, so nothing is done before its name was answered. */
+static void test_a_name_that_is_asked_for(void **state)
+{
+    (void)state;
+    struct seed seeds[2] = {{.next_us = 1}, {.next_us = 1, .asking = true}};
+    struct partition partition = {.seeds = seeds, .seed_count = 2};
+    struct source source = {.contact = {.partition = &partition}};
+    assert_false(source_is_covered(&source, 1));
+    seeds[1].asking = false;
+    assert_true(source_is_covered(&source, 1));
+    seeds[0].next_us = 0; /* nobody has been asked yet */
+    assert_false(source_is_covered(&source, 1));
+}
+
 static void check_line(const struct reshard_told *told, bool terminal, const char *wanted)
 {
     char out[RESHARD_LINE_BYTES];
@@ -78,6 +92,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_answers_to_merges),
+        cmocka_unit_test(test_a_name_that_is_asked_for),
         cmocka_unit_test(test_lines),
         cmocka_unit_test(test_longest_line),
     };
