@@ -10,7 +10,8 @@
  * handful of mappings; the pages of a freed span are (madvise), save for the spans freed last: they
  * are kept warm, since taking a page anew costs about as much as copying it: up to 1/16 of the
  * limit, 64 MiB at most. They count as resident, and go before an allocation is refused. The kernel
- * takes some ms for the pages of a large span, so what is beyond that goes bit by bit (heap_cool).
+ * takes some ms for the pages of a large span, so what is beyond that goes bit by bit (heap_cool): the
+ * whole of a span that is larger than what may be warm.
  *
  * Not counted: the kernel's page tables, about 1/512 of the most that was ever resident.
  *

@@ -130,6 +130,7 @@ struct relay {
     uint64_t
         settled_us; /* the same by the time of this loop: then it was carried out, or never will be */
     uint64_t other_version; /* of the key in the other clusters; 0 when they know nothing of it */
+    uint64_t own_version;   /* that its own cluster has answered a read with */
     uint64_t
         held_until_us; /* a node may keep it so long, as its client says; 0: it does not wait */
     uint64_t
@@ -144,6 +145,7 @@ struct relay {
     bool ahead;        /* the node may give a version that is less than what was seen here */
     bool asks_version; /* of the other clusters, before the request itself */
     bool unasked;      /* they did not tell */
+    bool settled;      /* a read takes what its own cluster answers */
     bool older;        /* the answer under way is not what the other clusters know of the key */
     bool head_only;    /* HEAD */
     bool alone;        /* it may take long: a connection of its own */
@@ -374,10 +376,10 @@ void moving_ask_version(struct relay *relay);
 /* They do not tell: it is done without. */
 void moving_go_on(struct relay *relay);
 
-/* Whether the other clusters know something newer than an answer with that version, 0 for none. */
-bool moving_is_older(const struct relay *relay, uint64_t version);
+/* Whether one of the two homes knows something newer than an answer with that version, 0 for none, and can be asked for it. */
+bool moving_is_older(struct relay *relay, uint64_t version);
 
-/* Asks the other clusters for the answer itself. */
+/* Asks the other home for the answer itself. */
 void moving_look_there(struct relay *relay);
 
 /* A whole answer is there: whether its client rather waits for another one. Then it is asked anew in a moment. */

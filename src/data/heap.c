@@ -101,6 +101,7 @@ struct heap {
     uint64_t pages;        /* resident */
     uint64_t warm_pages;
     uint64_t warm_pages_max;
+    uint64_t beyond_pages; /* of the oldest warm spans: they go, whatever may be warm */
     uint64_t used_bytes;
     struct chunk *chunks;
     struct chunk *slab_chunk, *large_chunk; /* where to carve next */
@@ -262,6 +263,7 @@ static bool span_cool(struct heap *heap, size_t pages)
         return false;
     span->pages = (uint32_t)left;
     heap->warm_pages -= pages;
+    heap->beyond_pages -= pages < heap->beyond_pages ? pages : heap->beyond_pages;
     if (left == 0)
         link_remove(&span->age);
     return true;
@@ -360,15 +362,22 @@ static struct span *span_take(struct heap *heap, unsigned class_id)
     if (span->pages > 0) {
         link_remove(&span->age);
         heap->warm_pages -= span->pages;
+        if (heap->beyond_pages > heap->warm_pages)
+            heap->beyond_pages = heap->warm_pages;
     }
     return span;
 }
 
-/* Whether more is warm than may be, and the oldest of it is given back at once. */
+/* Whether more is warm than may be. */
+static bool is_too_warm(const struct heap *heap)
+{
+    return heap->warm_pages > heap->warm_pages_max || heap->beyond_pages > 0;
+}
+
+/* Whether the oldest of it is given back at once. */
 static bool cools_at_once(const struct heap *heap)
 {
-    return heap->warm_pages > heap->warm_pages_max &&
-           span_of_age(heap->age.prev)->pages <= COOL_PAGES;
+    return is_too_warm(heap) && span_of_age(heap->age.prev)->pages <= COOL_PAGES;
 }
 
 /* Keeps a free span, warm if that is within the budget: then others are made cold for it, the
@@ -385,6 +394,7 @@ static void span_put(struct heap *heap, struct span *span)
     link_after(stack, &span->peers);
     link_after(beyond ? heap->age.prev : &heap->age, &span->age);
     heap->warm_pages += span->pages;
+    heap->beyond_pages += beyond ? span->pages : 0;
     while (cools_at_once(heap))
         if (!span_cool(heap, COOL_PAGES))
             break;
@@ -625,8 +635,7 @@ static void large_release(struct heap *heap, char *object, size_t bytes)
 
 bool heap_cool(struct heap *heap)
 {
-    return heap->warm_pages > heap->warm_pages_max && span_cool(heap, COOL_PAGES) &&
-           heap->warm_pages > heap->warm_pages_max;
+    return is_too_warm(heap) && span_cool(heap, COOL_PAGES) && is_too_warm(heap);
 }
 
 static void heap_limits_init(struct heap *heap, uint64_t limit)

@@ -4,6 +4,8 @@
  *
  *   HEAD to the other ──► a write: to its own cluster, with a version that wins over both
  *                   └───► a read: from its own cluster ──older than the other's──► from the other
+ *                                       ▲                                               │
+ *                                       └──── older still, as another node says it ─────┘
  *
  * It does not matter then who writes where: each front-end that knows both sees the newest of both. A cluster that cannot be asked
  * for versions is done without; what its own cluster does not know at all is then asked for there nevertheless, so that the answer
@@ -23,8 +25,8 @@ void moving_ask_version(struct relay *relay)
 {
     turn_to(relay, relay->other);
     relay->asks_version = true;
-    relay->unasked = false;
-    relay->other_version = 0;
+    relay->unasked = relay->settled = false;
+    relay->other_version = relay->own_version = 0;
     relay_send(relay);
 }
 
@@ -41,16 +43,22 @@ void moving_go_on(struct relay *relay)
     moving_end_asking(relay);
 }
 
-bool moving_is_older(const struct relay *relay, uint64_t version)
+bool moving_is_older(struct relay *relay, uint64_t version)
 {
-    if (!relay->other || relay->write || relay->partition == relay->other)
+    if (!relay->other || relay->write || relay->settled)
         return false;
+    if (relay->partition == relay->other)
+        return version < relay->own_version;
+    relay->own_version = version;
     return relay->unasked ? version == 0 : version < relay->other_version;
 }
 
+/* The node that was asked for the version and the one that is asked for the value may be two, of which the second one lags: what its own
+ * cluster has is newer than that. */
 void moving_look_there(struct relay *relay)
 {
-    turn_to(relay, relay->other);
+    relay->settled = relay->partition == relay->other;
+    turn_to(relay, relay->settled ? relay->own : relay->other);
     relay_send(relay);
 }
 

@@ -587,7 +587,10 @@ struct cable_end *cable_connect(struct cables *cables, struct cable_host *host,
     cable->ends[0].port = ++host->port;
     cable->ends[0].connecting = true;
     cable->ends[0].arrival.run = on_answer;
-    world_event_set(cables->world, &cable->knock, cables->world->now_us + way_us(cables));
+    uint64_t us = way_us(cables);
+    if (cables->faults->knock_ppm && rng_chance(&cables->rng, cables->faults->knock_ppm))
+        us += rng_below(&cables->rng, KNOCK_US_MAX);
+    world_event_set(cables->world, &cable->knock, cables->world->now_us + us);
     cables->world->counts.connections++;
     return &cable->ends[0];
 }

@@ -49,7 +49,7 @@ struct sim_write *cluster_write_new(struct sim_cluster *cluster, unsigned key)
 static void faults_be_gentle(struct faults *f)
 {
     f->reset_ppm = f->accept_failure_ppm = f->accept_abort_ppm = f->watch_failure_ppm = 0;
-    f->files_max = 0;
+    f->files_max = f->knock_ppm = 0;
     f->pause_ppm /= 4;
     f->pause_us_max = f->pause_us_max < SECOND / 2 ? f->pause_us_max : SECOND / 2;
     f->backlog_max = 128;
@@ -61,6 +61,7 @@ static void faults_choose(struct sim_cluster *cluster, uint64_t seed)
     struct faults *f = &cluster->faults;
     struct rng *rng = &cluster->rng;
     faults_pick(f, seed);
+    f->knock_ppm = seed % 4 == 3 ? 300000 : 0; /* so that members lag while others write */
     f->cuts = 0;
     f->clock_steps = 0;
     f->files_max =

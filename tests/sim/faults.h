@@ -7,6 +7,8 @@
 
 #include "world.h"
 
+enum { KNOCK_US_MAX = 900 * 1000 };
+
 struct faults {
     /* On the way: per segment. */
     uint64_t latency_us_min, latency_us_max;
@@ -19,6 +21,8 @@ struct faults {
         pipe_bytes_max;  /* what one direction holds before its sender must wait */
     bool pipe_low_water; /* room is reported only when a third is free, as Linux does */
     uint32_t backlog_max;
+    uint32_t
+        knock_ppm; /* a connection takes up to KNOCK_US_MAX longer to come about: its first packet was lost */
 
     /* In the kernel: per call. */
     uint32_t short_read_ppm, short_write_ppm;

@@ -113,15 +113,16 @@ static double exchange(struct monitor_samples *samples, struct slice name, doubl
 
 static struct monitor_samples *samples_of(struct fleet *fleet, const struct fleet_process *process)
 {
-    struct monitor_samples **samples = &fleet->monitor.samples[process->number];
-    if (*samples && (*samples)->boots == process->boots)
-        return *samples;
-    free(*samples);
-    *samples = calloc(1, sizeof **samples);
-    if (!*samples)
+    struct monitor_samples *samples = fleet->monitor.samples[process->number];
+    if (samples && samples->boots == process->boots)
+        return samples;
+    free(samples);
+    samples = calloc(1, sizeof *samples);
+    if (!samples)
         abort();
-    (*samples)->boots = process->boots;
-    return *samples;
+    samples->boots = process->boots;
+    fleet->monitor.samples[process->number] = samples;
+    return samples;
 }
 
 static void judge_gauge(struct fleet *fleet, const struct fleet_process *process, struct slice name,

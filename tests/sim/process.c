@@ -301,7 +301,7 @@ void process_boot_cli(struct process *process, struct cables *cables, struct cli
     process_begin(process, cables, number, boot);
     process->cli = cli;
     resolver_sim_init(&process->resolver, cables, &process->loop, number + (uint64_t)1000 * boot);
-    process->resolver.sure = command_ops_of(config->role);
+    process->resolver.sure = config->role != CONFIG_NODE;
     config->node.resolver = config->frontend.resolver = &process->resolver.resolver;
     process->command_ops = command_ops_of(config->role);
     if (process->command_ops)

@@ -15,7 +15,7 @@ struct resolver_sim {
     struct loop *loop;
     struct rng rng;
     bool
-        sure; /* there is an answer in the end: for commands, which ask but once for what they need */
+        sure; /* there is an answer in the end: for commands, which ask but once for what they need, and front-ends, which ask again after 10 s */
     struct resolver_question *questions; /* under way */
 };
 
