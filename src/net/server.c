@@ -74,11 +74,13 @@ static bool server_run_ready(struct server *server, uint64_t until_us)
 {
     for (unsigned left = server->ready_count; left > 0 && server->ready; left--) {
         struct client *client = server->ready;
+        bool is_long = client->state == CLIENT_STREAMING || client_reads_direct(client);
         server_unready(client);
         if (client->conn.state == CONN_OPEN && !conn_blocked(&client->conn))
             client_go_on(client);
-        loop_update_time(server->loop);
-        if (server->loop->now_us >= until_us)
+        if (is_long)
+            loop_update_time(server->loop);
+        if (is_long && server->loop->now_us >= until_us)
             return false;
     }
     return true;
