@@ -70,8 +70,9 @@ static void on_stopped(struct process *process)
 void fleet_operator_boot(struct fleet *fleet, struct fleet_process *process)
 {
     const struct fleet_operator *op = &fleet->op;
-    struct cli *cli = cli_new(&fleet->world, process->number + (uint64_t)1000 * ++process->boots,
-                              name_of(op->role));
+    struct cli *cli =
+        cli_new(&fleet->world, fleet_lot(process->number) + (uint64_t)1000 * ++process->boots,
+                name_of(op->role));
     cli_word(cli, op->words[0]);
     if (op->role != CONFIG_STATUS)
         cli_word(cli, op->words[1]);
