@@ -176,10 +176,9 @@ static void conn_linger(struct conn *conn)
 
 static void conn_discard(struct conn *conn)
 {
-    char scrap[16 * 1024];
     if (!loop_share_take(conn->loop, &conn->loop->bulk))
         return;
-    ssize_t got = ops_of(conn)->recv(conn->loop->io, conn->fd, scrap, sizeof scrap);
+    ssize_t got = ops_of(conn)->recv(conn->loop->io, conn->fd, NULL, CONN_DISCARD_BYTES);
     if (got == -EAGAIN)
         return;
     if (got > 0)
