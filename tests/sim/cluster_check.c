@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cluster.h"
+#include "role/cluster_state.h"
 #include "role/node_state.h"
 
 enum {
@@ -175,6 +176,22 @@ static void check_goodbye(struct sim_cluster *cluster, const struct sim_node *le
     }
 }
 
+/* Whether somebody else has it who has not said goodbye: who has is only waiting for that to be heard, and was right to say it when
+ * whoever dies now had everything. */
+static bool somebody_keeps(struct sim_cluster *cluster, const struct sim_node *but,
+                           const struct sim_write *write)
+{
+    for (unsigned i = 0; i < cluster->node_count; i++) {
+        const struct sim_node *node = &cluster->nodes[i];
+        if (node == but || !node->running || node->process.node->cluster->goodbye)
+            continue;
+        const struct record *record = cluster_record_at(cluster, node->process.node, write->key);
+        if (record && record->version >= write->version)
+            return true;
+    }
+    return false;
+}
+
 /* A node ends: by a goodbye that was heard, which is no death; or what nobody else has may be lost, if as many died as had it. */
 void cluster_check_end_of(struct sim_cluster *cluster, const struct sim_node *node, bool died,
                           bool told)
@@ -185,7 +202,7 @@ void cluster_check_end_of(struct sim_cluster *cluster, const struct sim_node *no
     }
     for (unsigned i = 0; i < cluster->write_count; i++) {
         struct sim_write *write = cluster->writes[i];
-        if (write->acked && !write->excused && cluster_holders(cluster, node, write) == 0 &&
+        if (write->acked && !write->excused && !somebody_keeps(cluster, node, write) &&
             (told || deaths_since(cluster, write->sent_us) + write->goodbyes >= write->have))
             write->excused = true;
     }
