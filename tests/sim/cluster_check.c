@@ -8,6 +8,7 @@
 
 enum {
     SECOND = 1000 * 1000,
+    PASSED_ON_US = SECOND,      /* a goodbye that was heard is known to all after it */
     AGREE_US_MAX = 60 * SECOND, /* after the last fault */
     SETTLED_US = 10 * SECOND,   /* who was there for so long is known to all */
     QUIET_US_MAX = 60 * SECOND, /* a body that comes slowly is waited for so long */
@@ -335,6 +336,18 @@ static bool is_taken(const struct sim_cluster *cluster, const struct address *ad
     return false;
 }
 
+/* Whether somebody died when a life ended: it may have been the one who had heard the goodbye. */
+static bool has_died_with(const struct sim_cluster *cluster, const struct sim_boot *life)
+{
+    for (unsigned i = 0; i < cluster->boot_count; i++) {
+        const struct sim_boot *boot = &cluster->boots[i];
+        if (boot->died && boot->until_us + PASSED_ON_US > life->until_us &&
+            boot->until_us < life->until_us + PASSED_ON_US)
+            return true;
+    }
+    return false;
+}
+
 /* Whether a member that a node counts is one: up, or dead without a goodbye and not replaced. */
 static bool member_is_right(const struct sim_cluster *cluster, const struct cluster *own,
                             const struct member *member, unsigned *up)
@@ -347,7 +360,8 @@ static bool member_is_right(const struct sim_cluster *cluster, const struct clus
     }
     for (unsigned i = 0; i < cluster->boot_count; i++)
         if (cluster->boots[i].id == member->id)
-            return cluster->boots[i].died && !is_taken(cluster, &member->address);
+            return has_died_with(cluster, &cluster->boots[i]) &&
+                   !is_taken(cluster, &member->address);
     return false;
 }
 
