@@ -131,7 +131,7 @@ static const struct sim_node *who_lacks(const struct sim_cluster *cluster,
 {
     for (unsigned i = 0; i < cluster->node_count; i++) {
         const struct sim_node *node = &cluster->nodes[i];
-        if (node == leaving || !node->running || node->draining ||
+        if (node == leaving || !node->running || node->draining || leaving->strangers_us[i] ||
             !cluster_is_ready(node->process.node->cluster) || !cluster_is_reached(cluster, i) ||
             cluster->boots[node->boot].from_us + SETTLED_US > leaving->drain_us ||
             node->process.busy_until_us > leaving->drain_us)
