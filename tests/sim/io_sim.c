@@ -122,6 +122,15 @@ static int stirred_from(const struct io_sim *io, int fd)
     return io->top;
 }
 
+static void stirred_grow(struct io_sim *io, int room)
+{
+    size_t had = (size_t)(io->room / WORD_BITS), words = (size_t)(room / WORD_BITS) + 1;
+    io->stirred = realloc(io->stirred, words * sizeof *io->stirred);
+    if (!io->stirred)
+        abort();
+    memset(io->stirred + had, 0, (words - had) * sizeof *io->stirred);
+}
+
 static void wake(struct io_sim_socket *socket)
 {
     struct io_sim *io = socket->io;
@@ -157,11 +166,7 @@ static struct io_sim_socket *socket_add(struct io_sim *io, struct cable_end *end
             abort();
         memset(io->sockets + io->room, 0,
                (size_t)(room - io->room) * sizeof(struct io_sim_socket *));
-        io->stirred = realloc(io->stirred, (size_t)room / WORD_BITS * sizeof *io->stirred);
-        if (!io->stirred)
-            abort();
-        memset(io->stirred + io->room / WORD_BITS, 0,
-               (size_t)(room - io->room) / WORD_BITS * sizeof *io->stirred);
+        stirred_grow(io, room);
         io->room = room;
     }
     struct io_sim_socket *socket = calloc(1, sizeof *socket);

@@ -324,8 +324,10 @@ static void write_alone(struct scale *scale)
     for (unsigned i = 0; i < scale->options.frontends; i++) /* connects */
         write_one(scale, i, answered, everywhere);
     phase_begin(scale, &phase, "writes", UINT_MAX);
-    for (unsigned i = 0; i < count; i++)
-        write_one(scale, i % scale->options.frontends, &answered[i], &everywhere[i]);
+    for (unsigned i = 0, frontend = 0; i < count; i++) {
+        write_one(scale, frontend, &answered[i], &everywhere[i]);
+        frontend = frontend + 1 < scale->options.frontends ? frontend + 1 : 0;
+    }
     add(&phase, "writes", count);
     add_spread(&phase, "answered", answered, count);
     add_spread(&phase, "everywhere", everywhere, count);
