@@ -245,24 +245,6 @@ static void on_print(void *context, const char *text)
     bytes_add(&process->said, text, strlen(text));
 }
 
-static const struct command_ops *command_ops_of(enum config_role role)
-{
-    switch (role) {
-    case CONFIG_RESHARD:
-        return &reshard_command;
-    case CONFIG_STATUS:
-        return &survey_command;
-    case CONFIG_DIFF:
-        return &diff_command;
-    case CONFIG_BACKUP:
-        return &backup_command;
-    case CONFIG_RESTORE:
-        return &restore_command;
-    default:
-        return NULL;
-    }
-}
-
 static int boot_command(struct process *process, const struct config *config)
 {
     process->command = (struct command){
@@ -303,7 +285,7 @@ void process_boot_cli(struct process *process, struct cables *cables, struct cli
     resolver_sim_init(&process->resolver, cables, &process->loop, number + (uint64_t)1000 * boot);
     process->resolver.sure = config->role != CONFIG_NODE;
     config->node.resolver = config->frontend.resolver = &process->resolver.resolver;
-    process->command_ops = command_ops_of(config->role);
+    process->command_ops = config_command_ops(config->role);
     if (process->command_ops)
         process_go(process, boot_command(process, config));
     else if (config->role == CONFIG_FRONTEND)
