@@ -174,21 +174,11 @@ static void conn_linger(struct conn *conn)
     conn_update_interest(conn);
 }
 
-/* Whether this turn still has time for what is thrown away. What is left comes in the next ones, or the conn's time is up. */
-static bool may_discard(struct loop *loop)
-{
-    if (loop->discard_turn != loop->turns)
-        loop->discards = 0;
-    loop->discard_turn = loop->turns;
-    return loop->discards++ < CONN_DISCARDS_PER_TURN;
-}
-
 static void conn_discard(struct conn *conn)
 {
-    char scrap[16 * 1024];
-    if (!may_discard(conn->loop))
+    if (!loop_share_take(conn->loop, &conn->loop->bulk))
         return;
-    ssize_t got = ops_of(conn)->recv(conn->loop->io, conn->fd, scrap, sizeof scrap);
+    ssize_t got = ops_of(conn)->recv(conn->loop->io, conn->fd, NULL, CONN_DISCARD_BYTES);
     if (got == -EAGAIN)
         return;
     if (got > 0)
@@ -291,6 +281,8 @@ static void conn_on_ready(struct loop_watcher *watcher, unsigned ready)
         return;
     }
     bool writes = conn->queue && ready & (IO_WRITE | IO_BROKEN);
+    if (writes && !conn->duplex && !loop_share_take(conn->loop, &conn->loop->bulk))
+        return; /* thousands that read slowly may have room at a time */
     if (writes)
         conn_on_writable(conn);
     if (writes && (!conn->duplex || conn->state != CONN_OPEN || !(ready & IO_READ)))

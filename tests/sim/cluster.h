@@ -123,6 +123,8 @@ struct sim_cluster {
     struct world_event trouble, start, watch;
     uint64_t calm_us; /* from here on there are no faults; 0 before */
     uint64_t repair_us;
+    unsigned
+        pace; /* so many times as long between two requests of a client, and between two troubles */
     bool full_joins;    /* each node names all others */
     bool gentle;        /* nothing gets lost: push alone must do once all are there */
     bool push_alone;    /* and now it has to */

@@ -150,8 +150,9 @@ bool world_step(struct world *world)
     struct world_event *event = world->heap[1];
     world_event_clear(world, event);
     world->now_us = event->at_us;
-    if (++world->counts.events > WORLD_EVENTS_MAX)
-        world_fail(world, "there is no end to it: %d events", WORLD_EVENTS_MAX);
+    if (++world->counts.events > world->events_max)
+        world_fail(world, "there is no end to it: %llu events",
+                   (unsigned long long)world->events_max);
     event->run(event);
     return !world->failed;
 }
@@ -160,6 +161,7 @@ void world_init(struct world *world, uint64_t seed, bool trace, enum mutant muta
 {
     memset(world, 0, sizeof *world);
     world->seed = seed;
+    world->events_max = WORLD_EVENTS_MAX;
     world->trace = trace;
     world->mutant = mutant;
     rng_seed(&world->mutant_rng, seed, 0x6d7574616e74);
