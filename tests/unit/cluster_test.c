@@ -70,7 +70,7 @@ static int end(void **state)
 }
 
 /* A member of this number, ready, heard of just now. */
-static struct member *meet(uint64_t id)
+static struct member *hear_of(uint64_t id)
 {
     struct member said = {
         .id = id,
@@ -79,8 +79,13 @@ static struct member *meet(uint64_t id)
         .heard_us = in.loop.now_us,
         .phase = PHASE_READY};
     assert_true(members_merge(&in.cluster->members, &said));
+    return members_find(&in.cluster->members, id);
+}
+
+static struct member *meet(uint64_t id)
+{
+    struct member *member = hear_of(id);
     cluster_sync_peers(in.cluster);
-    struct member *member = members_find(&in.cluster->members, id);
     assert_non_null(member->peer);
     return member;
 }
@@ -217,6 +222,50 @@ static void test_who_leaves_waits_for_a_connection_that_broke_just_now(void **st
     assert_false(cluster_has_left(in.cluster));
     stays->refused_us = in.loop.now_us; /* there is no process any more */
     assert_true(cluster_has_left(in.cluster));
+}
+
+/* In the turn in which it is told to stop. */
+static void test_who_leaves_waits_for_a_member_that_it_has_just_heard_of(void **state)
+{
+    (void)state;
+    struct member *stays = hear_of(2);
+    assert_null(stays->peer);
+    cluster_leave(in.cluster);
+    assert_false(cluster_has_left(in.cluster));
+    stays->refused_us = in.loop.now_us + 1;
+    assert_true(cluster_has_left(in.cluster));
+}
+
+/* One that has everything, of two that are there. */
+static struct peer *leave_two(void)
+{
+    struct peer *stays = meet(2)->peer, *goes = meet(3)->peer;
+    stays->up = goes->up = true;
+    stays->answered_us = goes->answered_us = in.loop.now_us;
+    cluster_leave(in.cluster);
+    assert_true(stays->missed); /* as far as is known */
+    stays->missed = false;
+    return stays;
+}
+
+/* What one has given may be here alone now, also when another one was seen to have everything before. */
+static void test_who_leaves_looks_again_when_a_member_falls_silent(void **state)
+{
+    (void)state;
+    const struct peer *stays = leave_two();
+    peer_down(members_find(&in.cluster->members, 3)->peer, "test");
+    assert_true(stays->missed);
+}
+
+static void test_who_leaves_looks_again_when_a_member_goes(void **state)
+{
+    (void)state;
+    const struct peer *stays = leave_two();
+    struct member *goes = members_find(&in.cluster->members, 3);
+    member_go(goes, MEMBER_LEFT, UINT64_MAX / 2);
+    in.cluster->tick.on_time(&in.cluster->tick);
+    assert_null(goes->peer);
+    assert_true(stays->missed);
 }
 
 static void test_who_leaves_waits_for_nobody_who_was_silent_before(void **state)
@@ -606,6 +655,11 @@ int main(void)
                                         begin, end),
         cmocka_unit_test_setup_teardown(test_who_leaves_waits_for_a_connection_that_broke_just_now,
                                         begin, end),
+        cmocka_unit_test_setup_teardown(
+            test_who_leaves_waits_for_a_member_that_it_has_just_heard_of, begin, end),
+        cmocka_unit_test_setup_teardown(test_who_leaves_looks_again_when_a_member_falls_silent,
+                                        begin, end),
+        cmocka_unit_test_setup_teardown(test_who_leaves_looks_again_when_a_member_goes, begin, end),
         cmocka_unit_test_setup_teardown(test_who_leaves_waits_for_nobody_who_was_silent_before,
                                         begin, end),
         cmocka_unit_test_setup_teardown(test_who_leaves_waits_for_who_could_not_be_asked, begin,

@@ -328,6 +328,24 @@ static void test_answers_in_order(void **state)
     expect_nothing(&reader);
 }
 
+/* Answers that were waited for go out in the turn in which they come, however many these are, and however long that takes. */
+static void test_answers_in_one_turn(void **state)
+{
+    (void)state;
+    struct reader readers[40];
+    for (size_t i = 0; i < COUNT(readers); i++) {
+        readers[i] = reader_new();
+        ask(&readers[i], GET("a"));
+    }
+    assert_int_equal(nodes.count, COUNT(readers));
+    for (size_t i = 0; i < COUNT(readers); i++)
+        say(nodes.asked[i].fd, OK);
+    io->tick_us = LOOP_SHARE_US / 4;
+    loop_turn(&loop, 0);
+    for (size_t i = 0; i < COUNT(readers); i++)
+        expect(&readers[i], 200, "");
+}
+
 /* What is not for a node waits for those before it. */
 static void test_others_wait(void **state)
 {
@@ -1263,6 +1281,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_answers_in_order),
+        TEST(test_answers_in_one_turn),
         TEST(test_others_wait),
         TEST(test_half_closed),
         TEST(test_client_leaves),
