@@ -296,6 +296,56 @@ static void test_who_leaves_waits_for_who_could_not_be_asked(void **state)
     assert_true(cluster_has_left(in.cluster));
 }
 
+/* One after the other */
+
+/* A repair of a member that is over, however it ended, keeps no other one waiting. */
+static void test_the_repair_of_a_member_that_fell_silent_is_over(void **state)
+{
+    (void)state;
+    struct peer *asks = meet(2)->peer, *falls = meet(3)->peer;
+    falls->up = true;
+    repair_lease(in.cluster, falls->member->id);
+    assert_true(repair_is_busy(in.cluster, asks->member->id));
+    peer_down(asks, "test");
+    assert_true(repair_is_busy(in.cluster, asks->member->id));
+    peer_down(falls, "test");
+    assert_false(repair_is_busy(in.cluster, asks->member->id));
+}
+
+/* The whole copy of a donor that has nothing. */
+static void feed_copy(void)
+{
+    char answer[100 + WIRE_HEAD_BYTES];
+    int used =
+        snprintf(answer, 100, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", WIRE_HEAD_BYTES);
+    wire_end(0, answer + used);
+    fake_feed(in.io, ((struct conn *)in.cluster->gather.upstream)->fd,
+              (struct slice){answer, (size_t)used + WIRE_HEAD_BYTES});
+}
+
+/* Each step of gathering follows the one before it at once, and not at the next tick: no time passes here. */
+static void test_a_newcomer_copies_and_checks_at_once(void **state)
+{
+    (void)state;
+    struct peer *donor = meet(2)->peer;
+    const struct gather *gather = &in.cluster->gather;
+    donor->up = true;
+    donor->knows_us = true;
+    donor->answered_us = in.loop.now_us;
+    gather_peer_up(in.cluster);
+    loop_turn(&in.loop, 0);
+    assert_int_equal(gather->step, GATHER_CONNECTING);
+    loop_turn(&in.loop, 0);
+    assert_int_equal(gather->step, GATHER_COPYING);
+    feed_copy();
+    loop_turn(&in.loop, 0);
+    assert_int_equal(gather->step, GATHER_CHECKING);
+    assert_int_not_equal(donor->repair.step, REPAIR_IDLE);
+    gather_checked(donor);
+    loop_turn(&in.loop, 0);
+    assert_true(cluster_is_ready(in.cluster));
+}
+
 /* Joining */
 
 static void join_one(const char *whom)
@@ -664,6 +714,9 @@ int main(void)
                                         begin, end),
         cmocka_unit_test_setup_teardown(test_who_leaves_waits_for_who_could_not_be_asked, begin,
                                         end),
+        cmocka_unit_test_setup_teardown(test_the_repair_of_a_member_that_fell_silent_is_over, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(test_a_newcomer_copies_and_checks_at_once, begin, end),
         cmocka_unit_test_setup_teardown(test_a_newcomer_that_could_not_ask_is_not_alone, begin,
                                         end),
         cmocka_unit_test_setup_teardown(test_a_newcomer_whose_question_was_lost_asks_again, begin,
