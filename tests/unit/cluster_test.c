@@ -348,6 +348,26 @@ static void test_a_newcomer_copies_and_checks_at_once(void **state)
     assert_true(cluster_is_ready(in.cluster));
 }
 
+static void test_a_donor_that_is_down_is_given_up_at_once(void **state)
+{
+    (void)state;
+    struct peer *donor = meet(2)->peer;
+    donor->up = true;
+    donor->answered_us = in.loop.now_us;
+    gather_peer_up(in.cluster);
+    for (int turns = 0; turns < 2; turns++)
+        loop_turn(&in.loop, 0);
+    assert_int_equal(in.cluster->gather.step, GATHER_COPYING);
+    in.loop.now_us = in.io->now_us += CLUSTER_DEAD_US;
+    gather_tick(in.cluster);
+    loop_turn(&in.loop, 0);
+    assert_int_equal(in.cluster->gather.step, GATHER_COPYING);
+    in.loop.now_us = ++in.io->now_us;
+    gather_tick(in.cluster);
+    loop_turn(&in.loop, 0);
+    assert_int_equal(in.cluster->gather.step, GATHER_WAITING);
+}
+
 /* Joining */
 
 static void join_one(const char *whom)
@@ -719,6 +739,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_the_repair_of_a_member_that_fell_silent_is_over, begin,
                                         end),
         cmocka_unit_test_setup_teardown(test_a_newcomer_copies_and_checks_at_once, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_donor_that_is_down_is_given_up_at_once, begin, end),
         cmocka_unit_test_setup_teardown(test_a_newcomer_that_could_not_ask_is_not_alone, begin,
                                         end),
         cmocka_unit_test_setup_teardown(test_a_newcomer_whose_question_was_lost_asks_again, begin,
