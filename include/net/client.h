@@ -98,6 +98,7 @@ struct server {
     struct loop_timer accept_timer;
     struct loop_hook hook;
     int fd; /* of the listener, -1 while there is none */
+    struct loop_share accepts;
     bool accepting, draining;
     struct client *clients, *ready, **ready_end;
     unsigned ready_count;

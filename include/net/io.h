@@ -53,7 +53,7 @@ struct io_ops {
     /* The address at the other end of a connected socket; all zero when it cannot be told. */
     void (*remote)(struct io *io, int fd, struct address *address);
 
-    /* Returns the count of bytes read, 0 at the end, -EAGAIN, or another -errno. */
+    /* Returns the count of bytes read, 0 at the end, -EAGAIN, or another -errno. With `out` NULL they are thrown away. */
     ssize_t (*recv)(struct io *io, int fd, void *out, size_t bytes);
 
     /* Returns the count of bytes taken, which may be fewer than given, -EAGAIN, or another -errno. */

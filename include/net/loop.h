@@ -13,6 +13,7 @@
 enum {
     LOOP_EVENTS_MAX = 512,       /* taken from the io in one turn */
     LOOP_TIMERS_PER_TURN = 1024, /* fired in one turn; the rest in the next */
+    LOOP_SHARE_US = 100, /* of a turn, for each kind of work of which there may be any amount */
 };
 
 /* What an io event belongs to. Embedded in its owner. */
@@ -40,14 +41,18 @@ struct loop_deferred {
     struct loop_deferred *next;
 };
 
+/* Part of each turn, for work of which there may be any amount. Embedded in its owner, who zeroes it first. */
+struct loop_share {
+    uint64_t turn, until_us; /* when that turn's part is over */
+};
+
 struct loop {
     struct io *io;
-    uint64_t now_us;       /* monotonic, read once a turn and after each batch of work */
-    uint64_t wall_us;      /* read with it */
-    uint64_t turns;        /* begun so far */
-    uint64_t discard_turn; /* conn.c: the turn of which `discards` tells */
-    uint32_t discards;     /* reads of what is thrown away */
-    bool again;            /* work is left: the next turn does not wait */
+    uint64_t now_us;        /* monotonic, read once a turn and after each batch of work */
+    uint64_t wall_us;       /* read with it */
+    uint64_t turns;         /* begun so far */
+    struct loop_share bulk; /* conn.c: for those who read slowly, or are wrong */
+    bool again;             /* work is left: the next turn does not wait */
     bool stopped;
     struct loop_timer **heap;
     uint32_t timer_count, timer_room, timer_reserved; /* set, allocated, promised */
@@ -87,6 +92,10 @@ void loop_hook_remove(struct loop *loop, struct loop_hook *hook);
 
 void loop_defer(struct loop *loop, struct loop_deferred *deferred,
                 void (*run)(struct loop_deferred *));
+
+/* Whether the turn under way still has time for one more piece of such work: it has for a first one, and then for LOOP_SHARE_US. Who is
+ * told no leaves the piece for the next turn. */
+bool loop_share_take(struct loop *loop, struct loop_share *share);
 
 /* Runs what is deferred now: for the end, when no turn follows. */
 void loop_run_deferred(struct loop *loop);

@@ -21,10 +21,8 @@ enum {
     SERVER_READ_BYTES = 16 * 1024,    /* taken from one connection at a time */
     SERVER_INPUT_BYTES = 1024 * 1024, /* the input buffer that all connections share */
     SERVER_PASSES_PER_TURN = 8,       /* batches in one turn before other events get their chance */
-    SERVER_READY_US = 100, /* of a turn, for what takes long: streamed replies, large bodies */
-    SERVER_ACCEPTS_PER_TURN = 64,    /* new connections in one turn */
-    SERVER_ACCEPTS_LAST_MAX = 4096,  /* that wait when it stops listening */
-    SERVER_SCRATCH_BYTES = 4096,     /* of each request, for the service */
+    SERVER_ACCEPTS_LAST_MAX = 4096,   /* that wait when it stops listening */
+    SERVER_SCRATCH_BYTES = 4096,      /* of each request, for the service */
     SERVER_SCRATCH_ROOM = 16 * 1024, /* that a service may write to before it knows what it needs */
     SERVER_TEXT_BYTES = 256 * 1024,  /* the output buffer that all connections share */
     SERVER_COPY_BYTES_MAX = 8 * 1024, /* bodies up to this are copied, larger ones sent in place */

@@ -194,6 +194,8 @@ struct lane {
     enum lane_kind kind;
     bool waiting; /* for the connection, to send the first attempt */
     bool yielded; /* it was shared once, see lane_yield: it serves no other request */
+    bool idle;    /* in the list of those that are kept for a later request */
+    struct lane *idle_previous, *idle_next;
 };
 
 /* One member of a cluster, or an address where one may be. */
@@ -204,7 +206,9 @@ struct backend {
     struct fetch ready_fetch, hello_fetch;
     struct lane *lanes;
     struct lane *shared, *spare; /* of these; NULL, or not open yet */
-    uint64_t id;                 /* of the node that answers there; 0 before */
+    struct lane *idle; /* of these, those alone without a request; the last one used is first */
+    unsigned idle_count;
+    uint64_t id; /* of the node that answers there; 0 before */
     uint64_t hello_due_us, retry_us, backoff_us;
     uint64_t asked_us;              /* when the hello under way was */
     uint64_t clock_us, clock_at_us; /* its wall clock was this at that loop time, or more */

@@ -226,7 +226,7 @@ static ssize_t result_of(ssize_t result)
 static ssize_t epoll_recv(struct io *io, int fd, void *out, size_t bytes)
 {
     (void)io;
-    return result_of(recv(fd, out, bytes, 0));
+    return result_of(recv(fd, out, bytes, out ? 0 : MSG_TRUNC)); /* see tcp(7) */
 }
 
 static ssize_t epoll_send(struct io *io, int fd, const struct iovec *pieces, int count)

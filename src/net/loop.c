@@ -154,6 +154,16 @@ void loop_run_deferred(struct loop *loop)
     }
 }
 
+bool loop_share_take(struct loop *loop, struct loop_share *share)
+{
+    uint64_t now_us = loop->io->ops->monotonic_us(loop->io);
+    if (share->turn == loop->turns)
+        return now_us < share->until_us;
+    share->turn = loop->turns;
+    share->until_us = now_us + LOOP_SHARE_US;
+    return true;
+}
+
 /* How long the io may wait: not at all when work is left, else until the next timer. */
 static int64_t loop_wait_us(const struct loop *loop, int64_t wait_max_us)
 {

@@ -92,7 +92,7 @@ static void server_on_turn_end(struct loop_hook *hook)
     server_run_batch(server);
     if (server->ready)
         loop_update_time(server->loop);
-    uint64_t until_us = server->loop->now_us + SERVER_READY_US;
+    uint64_t until_us = server->loop->now_us + LOOP_SHARE_US;
     bool going = true;
     for (int pass = 0; pass < SERVER_PASSES_PER_TURN && server->ready && going; pass++) {
         going = server_run_ready(server, until_us);
@@ -225,7 +225,7 @@ static void server_on_listener(struct loop_watcher *watcher, unsigned ready)
 {
     struct server *server = (struct server *)((char *)watcher - offsetof(struct server, listener));
     (void)ready;
-    for (int i = 0; i < SERVER_ACCEPTS_PER_TURN && server->accepting; i++) {
+    while (server->accepting && loop_share_take(server->loop, &server->accepts)) {
         int error = server_accept(server);
         if (io_is_out_of_room(error))
             server_accept_pause(server);

@@ -9,79 +9,13 @@
  * Whatever ends the connection, the calls under way are ended at the end of the turn, so that an owner never hears of it from
  * inside of a function that it calls. Calls that find no connection wait for that moment in a list of their own, as the
  * connection may stand by then. */
-#include "net/upstream.h"
+#include "net/upstream_parts.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
-enum {
-    READS_PER_TURN = 4, /* of one upstream */
-    PIECES_ROOM = CONN_PIECES_MAX - 2,
-};
-
-enum upstream_state {
-    UPSTREAM_CLOSED,
-    UPSTREAM_CONNECTING,
-    UPSTREAM_OPEN,
-    UPSTREAM_ENDING, /* the connection is gone, and its end is told at the end of the turn */
-    UPSTREAM_DESTROYED,
-};
-
-/* What comes next from the server. */
-enum answer_part {
-    ANSWER_HEAD,
-    ANSWER_BODY, /* `left` bytes */
-    ANSWER_CHUNKED,
-    ANSWER_UNTIL_END, /* of the connection */
-};
-
-struct calls {
-    struct call *first, **end;
-};
-
-struct upstream {
-    struct conn conn; /* first, so that a conn leads here */
-    struct upstreams *all;
-    struct upstream_config config;
-    const struct upstream_ops *ops;
-    void *owner;
-    struct loop_timer timer;
-    struct loop_deferred deferred;
-    struct upstream *next_due; /* has something to write, or input to go on with */
-    struct calls under_way, refused;
-    struct call *open_call; /* whose body is not ended */
-    unsigned depth;
-    int error;
-    uint8_t state; /* enum upstream_state */
-    bool due, deferring, paused;
-    bool resumed; /* since input was last parsed; some may be kept */
-    bool last;    /* the connection ends with this answer */
-    uint64_t heard_us;
-    uint64_t waits_us;   /* since then the server owes something, if anything is owed */
-    uint64_t paused_us;  /* when it was paused */
-    uint64_t seen_bytes; /* conn.sent_bytes as of the last look at it */
-    /* the answer under way */
-    uint8_t part; /* enum answer_part */
-    uint64_t left;
-    struct http_chunked chunked;
-    /* the output of this turn */
-    char *text;
-    size_t used, piece_start;
-    uint64_t called_bytes; /* position of its end on the connection */
-    unsigned count;
-    struct conn_piece pieces[CONN_PIECES_MAX];
-};
-
-struct upstreams {
-    struct loop *loop;
-    struct loop_hook hook;
-    struct upstream *due, **due_end;
-    uint64_t
-        turn; /* of the loop, in which the hook has run: what becomes due since then is for the next one */
-    char *input;
-    struct http_reader reader;
-};
+enum { READS_PER_TURN = 4 }; /* of one upstream */
 
 /* Lists of calls */
 
@@ -91,7 +25,7 @@ static void calls_init(struct calls *calls)
     calls->end = &calls->first;
 }
 
-static void calls_append(struct calls *calls, struct call *call)
+void calls_append(struct calls *calls, struct call *call)
 {
     call->next = NULL;
     *calls->end = call;
@@ -109,7 +43,7 @@ static struct call *calls_take(struct calls *calls)
 
 /* Who has something to do at the end of the turn */
 
-static void upstream_due(struct upstream *upstream)
+void upstream_due(struct upstream *upstream)
 {
     struct upstreams *all = upstream->all;
     if (upstream->due)
@@ -146,7 +80,7 @@ static void output_drop(struct upstream *upstream)
     upstream->used = upstream->piece_start = 0;
 }
 
-static void call_end(struct upstream *upstream, enum call_result result)
+void call_end(struct upstream *upstream, enum call_result result)
 {
     struct call *call = calls_take(&upstream->under_way);
     upstream->depth--;
@@ -156,8 +90,7 @@ static void call_end(struct upstream *upstream, enum call_result result)
     call->ops->on_end(call, result);
 }
 
-/* Whether none of a call was given to the kernel. */
-static bool call_is_unsent(const struct upstream *upstream, const struct call *call)
+bool call_is_unsent(const struct upstream *upstream, const struct call *call)
 {
     return call->output_begin >= upstream->conn.sent_bytes;
 }
@@ -199,7 +132,7 @@ static void upstream_free(struct upstream *upstream)
 
 static void upstream_on_deferred(struct loop_deferred *deferred);
 
-static void upstream_defer(struct upstream *upstream)
+void upstream_defer(struct upstream *upstream)
 {
     if (upstream->deferring)
         return;
@@ -259,159 +192,6 @@ void upstream_close(struct upstream *upstream, int error)
         return;
     upstream->error = error;
     conn_close(&upstream->conn);
-}
-
-/* Answers */
-
-static bool has_body(const struct call *call, const struct http_response *head)
-{
-    return !call->head && head->status != 204 && head->status != 304 &&
-           (head->chunked || !head->has_length || head->content_length > 0);
-}
-
-/* The answer of the first call is whole. */
-static void answer_end(struct upstream *upstream)
-{
-    bool unfinished = upstream->open_call == upstream->under_way.first;
-    upstream->part = ANSWER_HEAD;
-    call_end(upstream, CALL_DONE);
-    if (upstream->last || unfinished)
-        upstream_close(upstream, 0);
-}
-
-static void answer_final(struct upstream *upstream, const struct http_response *head)
-{
-    struct call *call = upstream->under_way.first;
-    bool body = has_body(call, head);
-    upstream->last |= !head->keep_alive || (body && !head->chunked && !head->has_length);
-    if (!call->abandoned)
-        call->ops->on_head(call, head);
-    if (upstream->state != UPSTREAM_OPEN)
-        return;
-    if (!body) {
-        answer_end(upstream);
-        return;
-    }
-    upstream->left = head->content_length;
-    http_chunked_init(&upstream->chunked);
-    upstream->part = head->chunked      ? ANSWER_CHUNKED
-                     : head->has_length ? ANSWER_BODY
-                                        : ANSWER_UNTIL_END;
-}
-
-/* Returns how much was used: 0 when more must come. */
-static size_t answer_head(struct upstream *upstream, struct slice data)
-{
-    struct http_response head;
-    struct http_error error;
-    struct call *call = upstream->under_way.first;
-    switch (http_response_parse(&upstream->all->reader, data.data, data.len, &head, &error)) {
-    case HTTP_MORE:
-        return 0;
-    case HTTP_BAD:
-        upstream_close(upstream, -EPROTO);
-        return 0;
-    case HTTP_OK:
-        break;
-    }
-    if (head.status == 101)
-        upstream_close(upstream, -EPROTO);
-    else if (head.status >= 200)
-        answer_final(upstream, &head);
-    else if (head.status == 100 && call->ops->on_continue && !call->abandoned)
-        call->ops->on_continue(call);
-    return head.head_bytes;
-}
-
-static void answer_give(struct upstream *upstream, struct slice bytes)
-{
-    struct call *call = upstream->under_way.first;
-    if (bytes.len > 0 && call->ops->on_body && !call->abandoned)
-        call->ops->on_body(call, bytes);
-}
-
-static size_t answer_chunked(struct upstream *upstream, struct slice data)
-{
-    size_t used = 0;
-    struct slice body;
-    struct http_error error;
-    enum http_result result = http_chunked_parse(&upstream->chunked, data, &used, &body, &error);
-    if (result == HTTP_BAD) {
-        upstream_close(upstream, -EPROTO);
-        return 0;
-    }
-    answer_give(upstream, body);
-    if (result == HTTP_OK && upstream->state == UPSTREAM_OPEN)
-        answer_end(upstream);
-    return used;
-}
-
-static size_t answer_body(struct upstream *upstream, struct slice data)
-{
-    bool counted = upstream->part == ANSWER_BODY;
-    size_t take = counted && upstream->left < data.len ? (size_t)upstream->left : data.len;
-    if (counted)
-        upstream->left -= take;
-    answer_give(upstream, (struct slice){data.data, take});
-    if (counted && upstream->left == 0 && upstream->state == UPSTREAM_OPEN)
-        answer_end(upstream);
-    return take;
-}
-
-/* Whether an answer that begins now is to something that was asked. */
-static bool answer_is_due(const struct upstream *upstream)
-{
-    const struct call *call = upstream->under_way.first;
-    return call && !call_is_unsent(upstream, call);
-}
-
-/* Returns how much of the input was used. */
-static size_t answers_parse(struct upstream *upstream, struct slice data)
-{
-    size_t used = 0, step = 1;
-    while (used < data.len && step > 0 && upstream->state == UPSTREAM_OPEN && !upstream->paused) {
-        struct slice rest = {data.data + used, data.len - used};
-        if (upstream->part == ANSWER_HEAD && !answer_is_due(upstream)) {
-            upstream_close(upstream, -EPROTO);
-            break;
-        }
-        if (upstream->part == ANSWER_HEAD)
-            step = answer_head(upstream, rest);
-        else if (upstream->part == ANSWER_CHUNKED)
-            step = answer_chunked(upstream, rest);
-        else
-            step = answer_body(upstream, rest);
-        used += step;
-    }
-    return used;
-}
-
-/* Parses what is kept and, if may_recv, what is new. Returns whether there may be more to read. */
-static bool upstream_read(struct upstream *upstream, bool may_recv)
-{
-    struct conn *conn = &upstream->conn;
-    char *input = upstream->all->input;
-    size_t kept = conn->kept_bytes;
-    size_t room = HTTP_HEAD_BYTES_MAX + UPSTREAM_INPUT_BYTES;
-    size_t len = conn_fill(conn, input,
-                           kept + UPSTREAM_INPUT_BYTES < room ? kept + UPSTREAM_INPUT_BYTES : room,
-                           may_recv);
-    bool more = len == kept + UPSTREAM_INPUT_BYTES;
-    if (upstream->state != UPSTREAM_OPEN)
-        return false;
-    upstream->resumed = false;
-    if (len > kept)
-        upstream->heard_us = upstream->waits_us = upstream->all->loop->now_us;
-    size_t used = answers_parse(upstream, (struct slice){input, len});
-    if (upstream->state != UPSTREAM_OPEN)
-        return false;
-    conn_keep(conn, (struct slice){input + used, len - used});
-    if (conn->ended && conn->state == CONN_OPEN && !upstream->paused) {
-        if (upstream->part == ANSWER_UNTIL_END && !conn->mute) /* a reset is no proper end */
-            answer_end(upstream);
-        upstream_close(upstream, 0);
-    }
-    return more && upstream->state == UPSTREAM_OPEN && !upstream->paused;
 }
 
 static void upstream_on_readable(struct conn *conn)
@@ -529,132 +309,6 @@ int upstream_connect(struct upstream *upstream, const struct address *address)
 bool upstream_is_open(const struct upstream *upstream)
 {
     return upstream->state == UPSTREAM_OPEN && !upstream->last;
-}
-
-/* Output */
-
-void upstream_flush(struct upstream *upstream)
-{
-    unsigned count = upstream->count;
-    size_t len = upstream->used - upstream->piece_start;
-    if (len > 0)
-        upstream->pieces[count++] =
-            (struct conn_piece){.data = upstream->text + upstream->piece_start, .len = len};
-    upstream->count = 0;
-    upstream->used = upstream->piece_start = 0;
-    if (count > 0)
-        conn_send(&upstream->conn, upstream->pieces, count);
-}
-
-static void output_copy(struct upstream *upstream, struct slice bytes)
-{
-    while (bytes.len > 0) {
-        size_t room = UPSTREAM_OUTPUT_BYTES - upstream->used;
-        size_t take = bytes.len < room ? bytes.len : room;
-        memcpy(upstream->text + upstream->used, bytes.data, take);
-        upstream->used += take;
-        bytes.data += take;
-        bytes.len -= take;
-        if (upstream->used == UPSTREAM_OUTPUT_BYTES)
-            upstream_flush(upstream);
-    }
-}
-
-static void output_borrow(struct upstream *upstream, const struct conn_piece *piece)
-{
-    size_t len = upstream->used - upstream->piece_start;
-    if (len > 0)
-        upstream->pieces[upstream->count++] =
-            (struct conn_piece){.data = upstream->text + upstream->piece_start, .len = len};
-    upstream->piece_start = upstream->used;
-    upstream->pieces[upstream->count++] = *piece;
-    if (upstream->count >= PIECES_ROOM)
-        upstream_flush(upstream);
-}
-
-static void output_add(struct upstream *upstream, const struct conn_piece *pieces, unsigned count)
-{
-    for (unsigned i = 0; i < count; i++) {
-        upstream->called_bytes += pieces[i].len;
-        if (pieces[i].release)
-            output_borrow(upstream, &pieces[i]);
-        else
-            output_copy(upstream, (struct slice){pieces[i].data, pieces[i].len});
-    }
-    upstream_due(upstream);
-}
-
-static void pieces_drop(const struct conn_piece *pieces, unsigned count)
-{
-    for (unsigned i = 0; i < count; i++)
-        if (pieces[i].release)
-            pieces[i].release(pieces[i].context, pieces[i].owner);
-}
-
-/* Calls */
-
-/* Whether a call can be sent. Out of memory closes the connection. */
-static bool upstream_can_send(struct upstream *upstream)
-{
-    if (!upstream_is_open(upstream))
-        return false;
-    if (!upstream->text)
-        upstream->text = malloc(UPSTREAM_OUTPUT_BYTES);
-    if (!upstream->text)
-        upstream_close(upstream, -ENOMEM);
-    return upstream->text != NULL;
-}
-
-void upstream_call_begin(struct upstream *upstream, struct call *call,
-                         const struct conn_piece *pieces, unsigned count)
-{
-    assert(!upstream->open_call && upstream->state != UPSTREAM_DESTROYED);
-    call->upstream = upstream;
-    call->abandoned = false;
-    call->sent_us = upstream->all->loop->now_us;
-    call->output_begin = upstream->called_bytes;
-    call->output_end = UINT64_MAX;
-    if (!upstream_can_send(upstream)) {
-        calls_append(&upstream->refused, call);
-        upstream_defer(upstream);
-        pieces_drop(pieces, count);
-        return;
-    }
-    calls_append(&upstream->under_way, call);
-    upstream->depth++;
-    upstream->open_call = call;
-    output_add(upstream, pieces, count);
-}
-
-void upstream_call_part(struct call *call, const struct conn_piece *pieces, unsigned count)
-{
-    struct upstream *upstream = call->upstream;
-    if (!upstream || upstream->open_call != call) {
-        pieces_drop(pieces, count);
-        return;
-    }
-    if (!conn_blocked(&upstream->conn))
-        call->sent_us = upstream->all->loop->now_us;
-    output_add(upstream, pieces, count);
-}
-
-void upstream_call_end(struct call *call)
-{
-    struct upstream *upstream = call->upstream;
-    if (!upstream || upstream->open_call != call)
-        return;
-    if (!conn_blocked(&upstream->conn))
-        call->sent_us = upstream->all->loop->now_us;
-    call->output_end = upstream->called_bytes;
-    upstream->open_call = NULL;
-    upstream_due(upstream);
-}
-
-void upstream_call(struct upstream *upstream, struct call *call, const struct conn_piece *pieces,
-                   unsigned count)
-{
-    upstream_call_begin(upstream, call, pieces, count);
-    upstream_call_end(call);
 }
 
 bool upstream_is_occupied(const struct upstream *upstream)

@@ -53,12 +53,30 @@ static void attempt_free(struct attempt *attempt)
     pool_give(&frontend->attempts, attempt);
 }
 
-static unsigned lanes_idle(const struct backend *backend)
+/* Idle lanes: with thousands that wait, nobody looks through all of them for one */
+
+static void lane_rest(struct lane *lane)
 {
-    unsigned idle = 0;
-    for (const struct lane *lane = backend->lanes; lane; lane = lane->next)
-        idle += lane->kind == LANE_ALONE && !lane->first;
-    return idle;
+    struct backend *backend = lane->backend;
+    lane->idle = true;
+    lane->idle_previous = NULL;
+    lane->idle_next = backend->idle;
+    if (backend->idle)
+        backend->idle->idle_previous = lane;
+    backend->idle = lane;
+    backend->idle_count++;
+}
+
+static void lane_wake(struct lane *lane)
+{
+    struct backend *backend = lane->backend;
+    if (!lane->idle)
+        return;
+    *(lane->idle_previous ? &lane->idle_previous->idle_next : &backend->idle) = lane->idle_next;
+    if (lane->idle_next)
+        lane->idle_next->idle_previous = lane->idle_previous;
+    lane->idle = false;
+    backend->idle_count--;
 }
 
 void attempt_end(struct attempt *attempt, bool done)
@@ -68,7 +86,9 @@ void attempt_end(struct attempt *attempt, bool done)
     upstream_pause(lane->upstream, false); /* as it may be since the last part of the body */
     if (lane->kind == LANE_SHARED || lane->first)
         return;
-    if (!done || lane->yielded || lanes_idle(lane->backend) > LANES_IDLE_MAX)
+    if (done && !lane->yielded && lane->backend->idle_count < LANES_IDLE_MAX)
+        lane_rest(lane);
+    else
         upstream_close(lane->upstream, 0);
 }
 
@@ -142,6 +162,7 @@ int lane_send(struct lane *lane, struct relay *relay)
                                 .relay = relay,
                                 .counted = lane->kind == LANE_SHARED};
     lane->backend->in_flight += attempt->counted;
+    lane_wake(lane);
     attempt_add(lane, attempt);
     relay->attempt = attempt;
     if (lane->kind == LANE_ALONE && !lane_is_open(lane))
@@ -174,6 +195,7 @@ void lane_destroy(struct lane *lane)
 {
     struct backend *backend = lane->backend;
     upstream_destroy(lane->upstream);
+    lane_wake(lane);
     if (lane->previous)
         lane->previous->next = lane->next;
     else
@@ -238,8 +260,8 @@ struct lane *lane_new(struct backend *backend, enum lane_kind kind)
 
 struct lane *lane_take(struct backend *backend)
 {
-    for (struct lane *lane = backend->lanes; lane; lane = lane->next)
-        if (lane->kind == LANE_ALONE && !lane->first && lane_is_open(lane))
+    for (struct lane *lane = backend->idle; lane; lane = lane->idle_next)
+        if (lane_is_open(lane)) /* not one whose end is still to be told */
             return lane;
     return lane_new(backend, LANE_ALONE);
 }

@@ -38,14 +38,14 @@ enum {
         10000, /* from one address: of its 28,000 ports the kernel finds half quickly */
     opens_per_turn = 64,
     events_max = 256,
-    inbox_bytes = 256 * 1024,
+    inbox_bytes = 8192,
     slow_read_bytes = 256,
     slow_buffer_bytes = 4096,
     head_bytes_huge = 1000000,
     value_bytes_huge = 64 * 1024 * 1024,
     value_interval_us = 10000,
-    filling_bytes = 1024 * 1024, /* what long requests are made of, again and again */
-    batch = 16,                  /* requests sent at once with keys that collide */
+    filling_bytes = 8192, /* in one call, after which the kernel lets the probe in */
+    batch = 16,           /* requests sent at once with keys that collide */
     key_bytes = 16,
     shard_bits = 14,
     tag_bytes = 64,

@@ -303,20 +303,21 @@ class Bench:
             signal.signal(number, handler)
 
     def spawn(self, command, core, **options):
-        """In a session of its own, so that Ctrl-C reaches only this script, which then ends it."""
+        """In a process group of its own, so that Ctrl-C reaches only this script, which then ends it. Not in a session of its own: of
+        two sessions each has half of a core, whatever the priorities of their processes are (sched(7), autogroup)."""
         parent = os.getpid()
 
         def settle():
             LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
             if os.getppid() != parent:
                 os._exit(1)
+            os.setpgid(0, 0)
             os.sched_setaffinity(0, {core})
             hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
         # pylint: disable=consider-using-with,subprocess-popen-preexec-fn
-        process = subprocess.Popen(command, preexec_fn=settle, start_new_session=True,
-                                   stdin=subprocess.DEVNULL, **options)
+        process = subprocess.Popen(command, preexec_fn=settle, stdin=subprocess.DEVNULL, **options)
         self.processes.append(process)
         return process
 

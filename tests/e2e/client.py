@@ -317,7 +317,7 @@ class Connection:
 def curl(*arguments, data=None, seconds=SECONDS, prefix=(), pass_fds=()):
     """Runs curl as a person would (without a progress bar or a proxy)."""
     command = [*prefix, "curl", "-q", "-sS", "--noproxy", "*", "--path-as-is", "--globoff", "--max-time", str(seconds * SLOW),
-               *arguments]
+               "--expect100-timeout", str(SLOW), *arguments]  # of 1 s by itself
     try:
         return subprocess.run(command, input=data if data is not None else b"", capture_output=True, check=False,
                               timeout=(seconds + 5) * SLOW, pass_fds=pass_fds)

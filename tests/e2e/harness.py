@@ -30,6 +30,9 @@ def _read_binary():
 
 _image = _read_binary()
 ASAN = b"__asan_init" in _image
+# Whether it runs with sanitizers, or under valgrind (tests/e2e/valgrind is a script). These have memory of their own beside the
+# program's, so what the kernel counts says nothing of the program; and malloc is theirs.
+GUARDED = ASAN or _image.startswith(b"#!")
 # Upper bounds of time are multiplied by this; VELOUR_FOG_SLOW says how slow the binary is when that cannot be seen in it.
 SLOW = int(os.environ.get("VELOUR_FOG_SLOW", "5" if ASAN or b"__ubsan_handle" in _image else "1"))
 del _image

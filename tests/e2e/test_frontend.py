@@ -13,7 +13,7 @@ import time
 
 from client import MIB, chunked, curl_reply, refusal, request
 from frontend import Frontend, address, cluster, clusters, is_ready, key_of, partition_of
-from harness import ASAN, SLOW, Background, check, equal, register, scope, test, until
+from harness import GUARDED, SLOW, Background, check, equal, register, scope, test, until
 from load import Load
 from node import Node, free_port, run_binary
 
@@ -456,7 +456,7 @@ def large_values_need_little_memory():
     for transfer in [Background(through, number) for number in range(4)]:
         transfer.result(60)
     grown = frontend.memory("VmHWM") - before
-    check(grown < 16 * MIB or ASAN, f"its memory grew by {grown} bytes with 4 values of 64 MiB under way")
+    check(grown < 16 * MIB or GUARDED, f"its memory grew by {grown} bytes with 4 values of 64 MiB under way")
     check(all(node.memory() > 32 * MIB for members in groups for node in members if node.call("GET", "/-/keys").body.count(b"big")),
           "the nodes do not have the values")
 
@@ -477,7 +477,7 @@ def a_slow_reader_of_a_large_value_costs_little_and_holds_up_nobody():
             equal(connection.ask("GET", f"/k{number}").body, b"x", "the value")
     check(time.monotonic() - started < 3 * SLOW, f"200 writes and reads took {time.monotonic() - started:.2f} s")
     grown = frontend.memory() - before
-    check(grown < 16 * MIB or ASAN, f"its memory grew by {grown} bytes with 10 slow readers of 64 MiB")
+    check(grown < 16 * MIB or GUARDED, f"its memory grew by {grown} bytes with 10 slow readers of 64 MiB")
 
 
 @test

@@ -8,7 +8,7 @@ import socket
 import time
 
 from client import MIB, curl, curl_code, request
-from harness import ASAN, SLOW, Failure, Skip, check, equal, register, test, until
+from harness import GUARDED, SLOW, Failure, Skip, check, equal, register, test, until
 from served import serve
 
 
@@ -327,14 +327,14 @@ def unread_large_values_cost_no_memory():
         slow[-1].buffer = slow[-1].socket.recv(100)
     _quick(node)
     grown = node.memory() - before
-    check(grown < 16 * MIB or ASAN, f"the memory grew by {grown} bytes with 20 readers of 64 MiB that do not read")
+    check(grown < 16 * MIB or GUARDED, f"the memory grew by {grown} bytes with 20 readers of 64 MiB that do not read")
     node.put("big", b"new")  # the old value lives as long as it is read
     _quick(node)
     first = slow.pop()
     check(first.reply().body == value, "a value that was replaced while it was read comes changed")
     for connection in slow:
         connection.reset()
-    if node.holds_values and not ASAN:
+    if node.holds_values and not GUARDED:
         until(lambda: node.memory() < before - 32 * MIB, 10, "the memory of the value is given back")
     equal(node.get("big").body, b"new", "the value")
 
@@ -369,7 +369,7 @@ def unread_pipelined_answers_cost_no_memory():
     check(sent < len(requests), "the node takes in requests without end while nobody reads its answers")
     _quick(node)
     grown = node.memory() - before
-    check(grown < 32 * MIB or ASAN, f"the memory grew by {grown} bytes with {sent // len(one)} unread answers")
+    check(grown < 32 * MIB or GUARDED, f"the memory grew by {grown} bytes with {sent // len(one)} unread answers")
     count = sent // len(one)
     for number in range(min(count, 500)):
         check(connection.reply().body == value, f"answer {number} of {count} is changed")
@@ -386,7 +386,7 @@ def unread_small_answers_cost_no_memory():
     sent = [_fill(connection, requests) for connection in crowd]
     _quick(node)
     grown = node.memory() - before
-    check(grown < 32 * MIB or ASAN, f"the memory grew by {grown} bytes with {sum(sent) // len(one)} unread answers")
+    check(grown < 32 * MIB or GUARDED, f"the memory grew by {grown} bytes with {sum(sent) // len(one)} unread answers")
     check(max(sent) < len(requests), "the node takes in requests without end while nobody reads its answers")
     for connection in crowd:
         for number in range(1000):
@@ -416,7 +416,7 @@ def many_unfinished_requests_cost_little():
         connection.send(b"GET /k HTTP/1.1\r\nHost: x\r\nX-A: aaaa")
     _quick(node)
     grown = node.memory() - before
-    check(grown < 16 * MIB or ASAN, f"300 unfinished requests cost {grown} bytes")
+    check(grown < 16 * MIB or GUARDED, f"300 unfinished requests cost {grown} bytes")
     for connection in crowd[::10]:
         connection.send(b"\r\n\r\n")
         equal(connection.reply().status, 204, "the status")
@@ -431,4 +431,4 @@ def announced_bodies_cost_nothing():
         node.connect().send(request("PUT", "/k", None, ["Content-Length: 60000000"]) + b"a")
     _quick(node)
     grown = node.memory() - before
-    check(grown < 64 * MIB or ASAN, f"100 announced bodies of 60 MB cost {grown} bytes before they came")
+    check(grown < 64 * MIB or GUARDED, f"100 announced bodies of 60 MB cost {grown} bytes before they came")

@@ -131,10 +131,10 @@ def who_waits_hears_of_changes_on_both_sides():
         started = time.monotonic()
         tag = writer.put("k", b"%d" % random.getrandbits(32)).etag()
         equal(waiting.result().etag(), tag, "the tag of what was waited for")
-        check(time.monotonic() - started < 2, "the change was heard of late")
+        check(time.monotonic() - started < 2 * SLOW, "the change was heard of late")
     started = time.monotonic()
     equal(after.get("k", "Prefer: wait=1", f"If-None-Match: {tag}").status, 304, "the status when nothing changes")
-    check(0.9 < time.monotonic() - started < 3, "it was not held for a second")
+    check(0.9 < time.monotonic() - started < 1 + 2 * SLOW, "it was not held for a second")
     waiting = Background(after.call, "GET", "/k", None, ["Prefer: wait=30", f"If-None-Match: {tag}"])
     time.sleep(0.3)
     after.signal(signal.SIGTERM)
@@ -176,7 +176,7 @@ def other_side_that_is_down_gives_503_and_never_a_false_204():
     after.delete("gone")
     equal(after.get("gone").status, 204, "a key that was deleted")
     refusal(after.get("unknown"), 503)
-    check(time.monotonic() - started < 3, "clusters that are down make others wait")
+    check(time.monotonic() - started < 3 * SLOW, "clusters that are down make others wait")
 
 
 @test

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import threading
 
-from harness import ASAN, BINARY, Skip, check, equal, register, scope
+from harness import BINARY, GUARDED, Skip, check, equal, register, scope
 from node import environment
 
 FAILING = os.path.abspath("build/e2e/failing.so")
@@ -119,8 +119,8 @@ def _try(case):
 
 
 def _each_call_fails(role):
-    if ASAN:
-        raise Skip("the sanitizers do not let their malloc be replaced")
+    if GUARDED:
+        raise Skip("sanitizers and valgrind do not let their malloc be replaced")
     counts_file = os.path.join(scope().directory(), "counts")
     check(_live(role, {"FAILING_COUNTS": counts_file})[1], "it does not serve")
     with open(counts_file, encoding="ascii") as file:

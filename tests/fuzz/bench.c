@@ -179,7 +179,8 @@ static ssize_t bench_recv(struct io *io, int fd, void *out, size_t bytes)
     if (here == 0)
         return socket->broken ? -ECONNRESET : socket->ended ? 0 : -EAGAIN;
     size_t take = here < bytes ? here : bytes;
-    memcpy(out, socket->in.data + socket->in.at, take);
+    if (out)
+        memcpy(out, socket->in.data + socket->in.at, take);
     socket->in.at += take;
     if (socket->in.at == socket->in.len)
         socket->in.at = socket->in.len = 0;

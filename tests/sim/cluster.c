@@ -9,8 +9,11 @@
 
 enum {
     SECOND = 1000 * 1000,
-    MINUTES_MAX = 20, /* of a story */
-    MORE_CALLS = 10,  /* of each client, when too little has happened */
+    MINUTES_MAX = 20, /* of a story, at the usual pace */
+    SLOW_EVERY = 997, /* seeds one lasts for hours */
+    SLOW_PACE_MIN = 20,
+    SLOW_PACE_MAX = 200,
+    MORE_CALLS = 10, /* of each client, when too little has happened */
     WATCH_US = 250 * 1000,
     FOREVER_S = 1000 * 1000,
     MEMORY_BYTES_MIN =
@@ -35,6 +38,7 @@ struct sim_write *cluster_write_new(struct sim_cluster *cluster, unsigned key)
     struct sim_write *write = calloc(1, sizeof *write);
     if (!write)
         abort();
+    write->cluster = cluster;
     write->key = key;
     write->id = cluster->write_count;
     write->sent_us = cluster->world.now_us;
@@ -143,6 +147,10 @@ static void begin(struct sim_cluster *cluster, uint64_t seed, bool trace, enum m
     swarm_choose(cluster);
     faults_choose(cluster, seed);
     limits_choose(cluster);
+    cluster->pace = seed % SLOW_EVERY == SLOW_EVERY - 1
+                        ? (unsigned)rng_between(rng, SLOW_PACE_MIN, SLOW_PACE_MAX)
+                        : 1;
+    cluster->world.events_max *= cluster->pace;
     cluster_troubles_pick(cluster);
     if (cluster_forgets(
             cluster)) { /* nothing is on its way for longer than deletes are remembered */
@@ -212,6 +220,7 @@ static void calm(struct sim_cluster *cluster)
     world_event_clear(world, &cluster->trouble);
     faults_end(&cluster->faults);
     cluster_clients_leave(cluster);
+    cluster_prompt_end(cluster);
     for (unsigned i = 0; i < cluster->node_count; i++) {
         struct sim_node *node = &cluster->nodes[i];
         for (unsigned j = 0; j < cluster->node_count; j++) {
@@ -237,7 +246,7 @@ static bool is_enough(const struct sim_cluster *cluster)
 static bool clients_write(struct sim_cluster *cluster)
 {
     struct world *world = &cluster->world;
-    while (!world->failed && world->now_us < MINUTES_MAX * 60ULL * SECOND) {
+    while (!world->failed && world->now_us < MINUTES_MAX * 60ULL * SECOND * cluster->pace) {
         if (!cluster_clients_are_done(cluster)) {
             world_step(world);
             continue;
@@ -253,8 +262,8 @@ static void story(struct sim_cluster *cluster)
 {
     struct world *world = &cluster->world;
     if (!clients_write(cluster))
-        world_fail(world, "too little was done in %d minutes: %u writes and %u troubles",
-                   MINUTES_MAX, cluster->acked, cluster->troubles_made);
+        world_fail(world, "too little was done in %u minutes: %u writes and %u troubles",
+                   MINUTES_MAX * cluster->pace, cluster->acked, cluster->troubles_made);
     if (world->failed)
         return;
     calm(cluster);

@@ -3,10 +3,12 @@
 #include <string.h>
 
 #include "cluster.h"
+#include "role/cluster_state.h"
 #include "role/node_state.h"
 
 enum {
     SECOND = 1000 * 1000,
+    PASSED_ON_US = SECOND,      /* a goodbye that was heard is known to all after it */
     AGREE_US_MAX = 60 * SECOND, /* after the last fault */
     SETTLED_US = 10 * SECOND,   /* who was there for so long is known to all */
     QUIET_US_MAX = 60 * SECOND, /* a body that comes slowly is waited for so long */
@@ -129,7 +131,7 @@ static const struct sim_node *who_lacks(const struct sim_cluster *cluster,
 {
     for (unsigned i = 0; i < cluster->node_count; i++) {
         const struct sim_node *node = &cluster->nodes[i];
-        if (node == leaving || !node->running || node->draining ||
+        if (node == leaving || !node->running || node->draining || leaving->strangers_us[i] ||
             !cluster_is_ready(node->process.node->cluster) || !cluster_is_reached(cluster, i) ||
             cluster->boots[node->boot].from_us + SETTLED_US > leaving->drain_us ||
             node->process.busy_until_us > leaving->drain_us)
@@ -175,6 +177,22 @@ static void check_goodbye(struct sim_cluster *cluster, const struct sim_node *le
     }
 }
 
+/* Whether somebody else has it who has not said goodbye: who has is only waiting for that to be heard, and was right to say it when
+ * whoever dies now had everything. */
+static bool somebody_keeps(struct sim_cluster *cluster, const struct sim_node *but,
+                           const struct sim_write *write)
+{
+    for (unsigned i = 0; i < cluster->node_count; i++) {
+        const struct sim_node *node = &cluster->nodes[i];
+        if (node == but || !node->running || node->process.node->cluster->goodbye)
+            continue;
+        const struct record *record = cluster_record_at(cluster, node->process.node, write->key);
+        if (record && record->version >= write->version)
+            return true;
+    }
+    return false;
+}
+
 /* A node ends: by a goodbye that was heard, which is no death; or what nobody else has may be lost, if as many died as had it. */
 void cluster_check_end_of(struct sim_cluster *cluster, const struct sim_node *node, bool died,
                           bool told)
@@ -185,7 +203,7 @@ void cluster_check_end_of(struct sim_cluster *cluster, const struct sim_node *no
     }
     for (unsigned i = 0; i < cluster->write_count; i++) {
         struct sim_write *write = cluster->writes[i];
-        if (write->acked && !write->excused && cluster_holders(cluster, node, write) == 0 &&
+        if (write->acked && !write->excused && !somebody_keeps(cluster, node, write) &&
             (told || deaths_since(cluster, write->sent_us) + write->goodbyes >= write->have))
             write->excused = true;
     }
@@ -318,6 +336,18 @@ static bool is_taken(const struct sim_cluster *cluster, const struct address *ad
     return false;
 }
 
+/* Whether somebody died when a life ended: it may have been the one who had heard the goodbye. */
+static bool has_died_with(const struct sim_cluster *cluster, const struct sim_boot *life)
+{
+    for (unsigned i = 0; i < cluster->boot_count; i++) {
+        const struct sim_boot *boot = &cluster->boots[i];
+        if (boot->died && boot->until_us + PASSED_ON_US > life->until_us &&
+            boot->until_us < life->until_us + PASSED_ON_US)
+            return true;
+    }
+    return false;
+}
+
 /* Whether a member that a node counts is one: up, or dead without a goodbye and not replaced. */
 static bool member_is_right(const struct sim_cluster *cluster, const struct cluster *own,
                             const struct member *member, unsigned *up)
@@ -330,7 +360,8 @@ static bool member_is_right(const struct sim_cluster *cluster, const struct clus
     }
     for (unsigned i = 0; i < cluster->boot_count; i++)
         if (cluster->boots[i].id == member->id)
-            return cluster->boots[i].died && !is_taken(cluster, &member->address);
+            return has_died_with(cluster, &cluster->boots[i]) &&
+                   !is_taken(cluster, &member->address);
     return false;
 }
 

@@ -86,7 +86,7 @@ static void compose_write(struct cluster_client *client)
     bytes_print(&client->out, "%s /%s HTTP/1.1\r\nHost: sim\r\n",
                 write->tombstone ? "DELETE" : "PUT", client->cluster->keys[client->key]);
     if (!write->tombstone && !client->cluster->gentle && rng_chance(rng, 100000)) {
-        write->ttl_us = rng_between(rng, 1, 20) * SECOND;
+        write->ttl_us = rng_between(rng, 1, 20) * SECOND * client->cluster->pace;
         bytes_print(&client->out, "Fog-TTL: %llu\r\n", (unsigned long long)write->ttl_us / SECOND);
     }
     if (rng_chance(rng, 250000))
@@ -271,6 +271,7 @@ static void judge_written(struct cluster_client *client)
     if (write->ttl_us && wall_range(client, &least_us, &most_us))
         write->expires_max_us = most_us + write->ttl_us;
     take_copies(client, write);
+    cluster_prompt_expect(write);
     /* Who took it may have died while the answer was on its way. */
     if (!asked(client) && cluster_holders(cluster, NULL, write) == 0)
         write->excused = true;
@@ -357,7 +358,7 @@ static void client_step(struct cluster_client *client)
     if (client->busy || client->calls_left == 0 || now_us < client->next_us)
         return;
     client->calls_left--;
-    client->next_us = now_us + rng_spread(&client->rng, 10, 3 * SECOND);
+    client->next_us = now_us + rng_spread(&client->rng, 10, 3ULL * SECOND * client->cluster->pace);
     if (client->end && (client->end->ended || rng_chance(&client->rng, 100000)))
         client_move_on(client);
     if (!client->end)

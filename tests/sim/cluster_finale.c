@@ -188,8 +188,8 @@ static void check_ttls(struct sim_cluster *cluster)
 {
     if (cluster->clocks_differ || cluster->world.failed)
         return;
-    wait_for(cluster,
-             TTL_US_MAX + 12 * SECOND); /* clocks are up to 10 s apart from the beginning */
+    wait_for(cluster, (uint64_t)TTL_US_MAX * cluster->pace +
+                          12 * SECOND); /* clocks are up to 10 s apart from the beginning */
     for (unsigned key = 0; key < cluster->key_count && !cluster->world.failed; key++)
         for (unsigned i = 0; i < cluster->node_count && !cluster->world.failed; i++)
             if (is_there(cluster, i) && is_mortal(cluster, i, key))

@@ -210,7 +210,7 @@ void cluster_on_start(struct world_event *event)
         if (node->running && node->thaw_us && now_us >= node->thaw_us)
             cluster_thaw(cluster, node, rng_chance(&cluster->rng, 500000));
     }
-    world_event_set(&cluster->world, event, now_us + 5000);
+    world_event_set(&cluster->world, event, now_us + (cluster->pace > 1 ? 100000 : 5000));
 }
 
 unsigned cluster_running(const struct sim_cluster *cluster)
@@ -298,7 +298,7 @@ void cluster_troubles_pick(struct sim_cluster *cluster)
                                .step_ppm = often(rng) / 2,
                                .freeze_ppm = often(rng) / 2,
                                .slow_ppm = often(rng),
-                               .apart_us_max = rng_spread(rng, SECOND, 20 * SECOND),
+                               .apart_us_max = rng_spread(rng, SECOND, 20 * SECOND) * cluster->pace,
                                .down_us_max = rng_spread(rng, SECOND / 10, 20 * SECOND),
                                .pause_us_max = rng_spread(rng, SECOND / 10, 12 * SECOND),
                                .cut_us_max = rng_spread(rng, SECOND / 10, 30 * SECOND),

@@ -9,6 +9,9 @@ enum {
     MINUTES_MAX = 20,
     MOVE_FAULTS_US_MAX = 150 * SECOND,
     MOVE_CALLS = 10, /* of each client, again and again until the keys have moved */
+    BIG_EVERY = 48,  /* seeds there is a fleet of all sizes that are possible */
+    BIG_SEED = 11,
+    BEYOND_USUAL = 210, /* the first number of a node beyond the usual ones */
 };
 
 /* What the fleet looks like */
@@ -61,12 +64,21 @@ static void keys_choose(struct fleet *fleet)
     }
 }
 
+unsigned fleet_lot(unsigned place)
+{
+    unsigned cluster = place / FLEET_CLUSTER_MAX, i = place % FLEET_CLUSTER_MAX;
+    if (place >= FLEET_NODES_MAX)
+        return place - FLEET_NODES_MAX + FLEET_CLUSTERS_MAX * FLEET_CLUSTER_USUAL;
+    return i < FLEET_CLUSTER_USUAL ? cluster * FLEET_CLUSTER_USUAL + i : BEYOND_USUAL + cluster;
+}
+
 void fleet_name(const struct fleet *fleet, unsigned place, char out[24])
 {
-    if (place < FLEET_NODES_MAX && (fleet->world.seed + place) % 3 == 0)
-        snprintf(out, 24, "n%u:%d", place, PROCESS_PORT);
+    unsigned lot = place == FLEET_NOBODY ? FLEET_NOBODY : fleet_lot(place);
+    if (place < FLEET_NODES_MAX && (fleet->world.seed + lot) % 3 == 0)
+        snprintf(out, 24, "n%u:%d", lot, PROCESS_PORT);
     else
-        snprintf(out, 24, "10.0.0.%u:%d", place + 1, PROCESS_PORT);
+        snprintf(out, 24, "10.0.0.%u:%d", lot + 1, PROCESS_PORT);
 }
 
 static void put_seed(struct fleet *fleet, unsigned frontend, unsigned told, unsigned place)
@@ -106,9 +118,9 @@ static void frontend_tell(struct fleet *fleet, unsigned i)
 void fleet_host(struct fleet *fleet, unsigned place, unsigned number, const char *letter)
 {
     struct fleet_process *process = &fleet->processes[place];
-    process->host_number = place;
+    process->host_number = fleet_lot(place);
     if (!fleet->moves && place >= FLEET_NODES_MAX)
-        process->host_number -= FLEET_NODES_MAX / FLEET_SIDES;
+        process->host_number -= FLEET_CLUSTERS_MAX * FLEET_CLUSTER_USUAL / FLEET_SIDES;
     process_host(&process->process, &fleet->cables, process->host_number);
     snprintf(process->process.host.name, sizeof process->process.host.name, "%s%u", letter, number);
     process->number = place;
@@ -119,10 +131,10 @@ static void processes_choose(struct fleet *fleet)
     struct rng *rng = &fleet->rng;
     for (unsigned c = 0; c < fleet->cluster_count; c++) {
         fleet->cluster_size[c] = (unsigned)rng_between(
-            rng, fleet->gentle ? 2 : 1, fleet->moves ? FLEET_CLUSTER_MAX - 1 : FLEET_CLUSTER_MAX);
+            rng, fleet->gentle ? 2 : 1, fleet->moves ? fleet->cluster_max - 1 : fleet->cluster_max);
         for (unsigned i = 0; i < fleet->cluster_size[c]; i++) {
             unsigned place = c * FLEET_CLUSTER_MAX + i;
-            fleet_host(fleet, place, place, "n");
+            fleet_host(fleet, place, fleet_lot(place), "n");
             fleet_start_at(fleet, &fleet->processes[place], rng_spread(rng, 1, 3 * SECOND));
             fleet->processes[place].cluster = c;
         }
@@ -167,6 +179,9 @@ static void begin(struct fleet *fleet, uint64_t seed, bool trace, enum mutant mu
     cables_init(&fleet->cables, &fleet->world, &fleet->faults);
     fleet->cables.is_cut = fleet_is_cut;
     fleet->cables.context = fleet;
+    bool big = seed % BIG_EVERY == BIG_SEED;
+    fleet->cluster_max = big ? FLEET_CLUSTER_MAX : FLEET_CLUSTER_USUAL;
+    fleet->client_max = big ? FLEET_CLIENTS_MAX : FLEET_CLIENTS_USUAL;
     fleet->gentle = rng_chance(&fleet->rng, 300000);
     fleet->large = rng_chance(&fleet->rng, 400000);
     fleet->read_home = rng_chance(&fleet->rng, 300000);
@@ -179,7 +194,7 @@ static void begin(struct fleet *fleet, uint64_t seed, bool trace, enum mutant mu
     fleet->trouble.run = fleet_on_trouble;
     fleet->watch.run = fleet_on_watch;
     processes_choose(fleet);
-    fleet->client_count = (unsigned)rng_between(&fleet->rng, 1, FLEET_CLIENTS_MAX);
+    fleet->client_count = (unsigned)rng_between(&fleet->rng, 1, fleet->client_max);
     fleet_mutants_begin(fleet);
     for (unsigned i = 0; i < fleet->client_count; i++)
         fleet_client_init(&fleet->clients[i], fleet, i);

@@ -24,14 +24,16 @@ enum {
         2, /* while keys move: the old clusters, the new ones. Else there is one side alone */
     FLEET_PARTITIONS_MAX = 3,
     FLEET_CLUSTERS_MAX = FLEET_SIDES * FLEET_PARTITIONS_MAX,
-    FLEET_CLUSTER_MAX = 4, /* nodes of one cluster */
+    FLEET_CLUSTER_MAX = 5,   /* nodes of one cluster, */
+    FLEET_CLUSTER_USUAL = 4, /* but in few seeds so many */
     FLEET_NODES_MAX = FLEET_CLUSTERS_MAX * FLEET_CLUSTER_MAX,
     FLEET_FRONTENDS_MAX = 4,                               /* the wrong one, too */
     FLEET_RESHARD = FLEET_NODES_MAX + FLEET_FRONTENDS_MAX, /* its place among the processes */
     FLEET_OPERATOR = FLEET_RESHARD + 1,                    /* the same of an operator's commands */
     FLEET_PROCESSES_MAX = FLEET_OPERATOR + 1,
     FLEET_NOBODY = 200, /* a place at which there is never a process, but some are told so */
-    FLEET_CLIENTS_MAX = 8,
+    FLEET_CLIENTS_MAX = 50,
+    FLEET_CLIENTS_USUAL = 8,
     FLEET_KEYS_MAX = 12,
     FLEET_DEPTH_MAX = 80,   /* requests of one client at a time: more than a front-end looks at */
     FLEET_VERSIONS_MAX = 8, /* of one write: it may be tried several times */
@@ -227,6 +229,7 @@ struct fleet {
     unsigned side_count[FLEET_SIDES];                    /* partitions of each */
     unsigned cluster_count, frontend_count;              /* of all, the wrong one too */
     unsigned cluster_size[FLEET_CLUSTERS_MAX];
+    unsigned cluster_max, client_max; /* of this seed */
     /* What each front-end is told, and at last what reshard is. */
     char seeds[FLEET_FRONTENDS_MAX + 1][FLEET_CLUSTERS_MAX + 1][FLEET_CLUSTER_MAX + 1][24];
     const char *seed_list[FLEET_FRONTENDS_MAX + 1][FLEET_CLUSTERS_MAX + 1][FLEET_CLUSTER_MAX + 1];
@@ -270,6 +273,10 @@ static inline unsigned fleet_side_first(const struct fleet *fleet, unsigned side
 
 /* Gives a process, the `place`th, its host, which is called by a letter and a number. */
 void fleet_host(struct fleet *fleet, unsigned place, unsigned number, const char *letter);
+
+/* The number of a place by which its process has its address and its chance: as if each cluster had room for the usual number of nodes,
+ * and those beyond came after all others. So seeds without such have told the same story ever since. */
+unsigned fleet_lot(unsigned place);
 
 /* "10.0.0.7:8000" or "n6:8000", as others name a node. */
 void fleet_name(const struct fleet *fleet, unsigned place, char out[24]);

@@ -89,7 +89,7 @@ static void put_copies(struct fleet_client *client, struct fleet_call *call)
         bytes_print(&client->out, "Prefer: copies=all, wait=%u\r\n", wait_s);
     else
         bytes_print(&client->out, "Prefer: copies=%u, wait=%u\r\n",
-                    (unsigned)rng_between(rng, 1, FLEET_CLUSTER_MAX), wait_s);
+                    (unsigned)rng_between(rng, 1, client->fleet->cluster_max), wait_s);
 }
 
 static void compose_set(struct fleet_client *client, struct fleet_call *call)

@@ -126,11 +126,11 @@ void fleet_move_boot(struct fleet *fleet, struct fleet_process *process)
 {
     const struct frontend_cluster *told = fleet->clusters[FLEET_FRONTENDS_MAX];
     unsigned to = fleet->move.step->to, from = 1 - to;
-    struct cli *cli =
-        cli_new(&fleet->world, process->number + (uint64_t)1000 * ++process->boots, "reshard");
+    struct cli *cli = cli_new(
+        &fleet->world, fleet_lot(process->number) + (uint64_t)1000 * ++process->boots, "reshard");
     cli_clusters(cli, "from", told + fleet_side_first(fleet, from), fleet->side_count[from]);
     cli_clusters(cli, "to", told + fleet_side_first(fleet, to), fleet->side_count[to]);
-    process_boot_cli(&process->process, &fleet->cables, cli, process->number, process->boots);
+    process_boot_cli(&process->process, &fleet->cables, cli, process->host_number, process->boots);
     process->process.on_stopped = on_stopped;
 }
 

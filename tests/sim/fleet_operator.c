@@ -70,8 +70,9 @@ static void on_stopped(struct process *process)
 void fleet_operator_boot(struct fleet *fleet, struct fleet_process *process)
 {
     const struct fleet_operator *op = &fleet->op;
-    struct cli *cli = cli_new(&fleet->world, process->number + (uint64_t)1000 * ++process->boots,
-                              name_of(op->role));
+    struct cli *cli =
+        cli_new(&fleet->world, fleet_lot(process->number) + (uint64_t)1000 * ++process->boots,
+                name_of(op->role));
     cli_word(cli, op->words[0]);
     if (op->role != CONFIG_STATUS)
         cli_word(cli, op->words[1]);
@@ -202,6 +203,14 @@ static bool says(const struct fleet *fleet, const char *text)
     return strstr(fleet->op.said.data, text);
 }
 
+static const struct fleet_process *node_of_lot(const struct fleet *fleet, unsigned lot)
+{
+    for (unsigned place = 0; place < FLEET_NODES_MAX; place++)
+        if (fleet_lot(place) == lot)
+            return &fleet->processes[place];
+    return NULL;
+}
+
 /* A node may be called ready if it was there since the question, down if anything has been wrong with its cluster. */
 static void judge_member(struct fleet *fleet, struct slice member)
 {
@@ -212,11 +221,11 @@ static void judge_member(struct fleet *fleet, struct slice member)
                  sscanf(json_to_string(address, text, sizeof text), "10.0.0.%u:", &last) == 1;
     if (named && last == FLEET_NOBODY + 1)
         return;
-    if (!named || last == 0 || last > FLEET_NODES_MAX) {
+    const struct fleet_process *node = named && last > 0 ? node_of_lot(fleet, last - 1) : NULL;
+    if (!node) {
         wrong(fleet, "names somebody whom nobody knows");
         return;
     }
-    const struct fleet_process *node = &fleet->processes[last - 1];
     uint64_t run_us = fleet->op.run_us, quiet_us = fleet->quiet_us[node->cluster];
     bool well = quiet_us && quiet_us + SOUND_US < run_us && (fleet->gentle || fleet->calm_us);
     json_to_string(state, name, sizeof name);

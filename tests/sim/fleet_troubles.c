@@ -63,7 +63,8 @@ void fleet_start_at(struct fleet *fleet, struct fleet_process *process, uint64_t
 static struct cli *cli_begin(struct fleet *fleet, const struct fleet_process *process,
                              const char *role)
 {
-    return cli_new(&fleet->world, process->number + (uint64_t)1000 * (process->boots + 1), role);
+    return cli_new(&fleet->world,
+                   fleet_lot(process->number) + (uint64_t)1000 * (process->boots + 1), role);
 }
 
 static void node_boot(struct fleet *fleet, struct fleet_process *process)
@@ -85,7 +86,8 @@ static void node_boot(struct fleet *fleet, struct fleet_process *process)
     cli_option(cli, "forget-after", "1ms", "1d");
     cli_option(cli, "partition", "0/9", "%u/%u", process->cluster - fleet_side_first(fleet, side),
                fleet->side_count[side]);
-    process_boot_cli(&process->process, &fleet->cables, cli, process->number, ++process->boots);
+    process_boot_cli(&process->process, &fleet->cables, cli, process->host_number,
+                     ++process->boots);
 }
 
 /* While keys move: which clusters it writes to, and which others it knows. */

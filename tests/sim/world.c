@@ -161,9 +161,9 @@ void world_init(struct world *world, uint64_t seed, bool trace, enum mutant muta
 {
     memset(world, 0, sizeof *world);
     world->seed = seed;
+    world->events_max = WORLD_EVENTS_MAX;
     world->trace = trace;
     world->mutant = mutant;
-    world->events_max = WORLD_EVENTS_MAX;
     rng_seed(&world->mutant_rng, seed, 0x6d7574616e74);
 }
 

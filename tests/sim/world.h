@@ -50,17 +50,17 @@ struct world_counts {
 
 enum {
     WORLD_FAILURE_BYTES = 1000,
-    WORLD_EVENTS_MAX = 3000000, /* of one seed, by default; more is a world that runs in circles */
+    WORLD_EVENTS_MAX = 3000000, /* of one seed, if it says nothing else */
 };
 
 struct world {
     uint64_t seed;
     uint64_t now_us;
     uint64_t order;
-    uint64_t events_max; /* WORLD_EVENTS_MAX at first */
-    uint64_t hash;       /* of all bytes on all cables, with their times */
+    uint64_t hash; /* of all bytes on all cables, with their times */
     struct world_event **heap;
     uint32_t event_count, event_room;
+    uint64_t events_max; /* more is a world that runs in circles */
     bool trace;
     bool failed;
     char failure[WORLD_FAILURE_BYTES];
