@@ -149,6 +149,7 @@ static void host_init(struct process *process, unsigned number)
     snprintf(host->name, sizeof host->name, "n%u", number);
     host->ip[10] = host->ip[11] = 255;
     host->ip[12] = 10;
+    host->ip[13] = (uint8_t)((number + 1) >> 8);
     host->ip[15] = (uint8_t)(number + 1);
     memcpy(process->address.ip, host->ip, sizeof host->ip);
     process->address.port = PROCESS_PORT;
