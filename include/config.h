@@ -55,6 +55,9 @@ struct config {
 int config_parse(struct config *config, int argc, char *const *argv,
                  char *(*environment)(const char *name));
 
+/* What carries out a command; NULL for a node and a front-end, which serve. */
+const struct command_ops *config_command_ops(enum config_role role);
+
 /* What --help prints. */
 const char *config_help(enum config_role role);
 

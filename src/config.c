@@ -30,19 +30,23 @@ static void config_init(struct config *config)
 struct command_form {
     const char *name;
     enum config_role role;
+    const struct command_ops *ops; /* NULL: it serves */
     unsigned words_min, words_max;
     const char *wants; /* when it gets something else */
 };
 
 static const struct command_form commands[] = {
-    {"node", CONFIG_NODE, 0, 0, NULL},
-    {"frontend", CONFIG_FRONTEND, 0, 0, NULL},
-    {"reshard", CONFIG_RESHARD, 0, 0, NULL},
-    {"status", CONFIG_STATUS, 0, 1, "status takes HOST:PORT of a node or a front-end, or nothing."},
-    {"diff", CONFIG_DIFF, 2, 2, "diff takes HOST:PORT of two nodes."},
-    {"backup", CONFIG_BACKUP, 1, 2, "backup takes HOST:PORT, or nothing for it, and a file."},
-    {"restore", CONFIG_RESTORE, 1, 2, "restore takes HOST:PORT, or nothing for it, and a file."},
-    {NULL, 0, 0, 0, NULL},
+    {"node", CONFIG_NODE, NULL, 0, 0, NULL},
+    {"frontend", CONFIG_FRONTEND, NULL, 0, 0, NULL},
+    {"reshard", CONFIG_RESHARD, &reshard_command, 0, 0, NULL},
+    {"status", CONFIG_STATUS, &survey_command, 0, 1,
+     "status takes HOST:PORT of a node or a front-end, or nothing."},
+    {"diff", CONFIG_DIFF, &diff_command, 2, 2, "diff takes HOST:PORT of two nodes."},
+    {"backup", CONFIG_BACKUP, &backup_command, 1, 2,
+     "backup takes HOST:PORT, or nothing for it, and a file."},
+    {"restore", CONFIG_RESTORE, &restore_command, 1, 2,
+     "restore takes HOST:PORT, or nothing for it, and a file."},
+    {NULL, 0, NULL, 0, 0, NULL},
 };
 
 /* The form of the first of these roles. */
@@ -57,6 +61,11 @@ static const struct command_form *command_of(unsigned roles)
 static const char *role_name(unsigned roles)
 {
     return command_of(roles)->name;
+}
+
+const struct command_ops *config_command_ops(enum config_role role)
+{
+    return command_of(role)->ops;
 }
 
 /* The command, which may be left out. Returns how many arguments it took. */

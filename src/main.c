@@ -51,24 +51,6 @@ static void print(void *context, const char *text)
 
 /* The role's own part of each step of a life. */
 
-static const struct command_ops *command_ops_of(enum config_role role)
-{
-    switch (role) {
-    case CONFIG_RESHARD:
-        return &reshard_command;
-    case CONFIG_STATUS:
-        return &survey_command;
-    case CONFIG_DIFF:
-        return &diff_command;
-    case CONFIG_BACKUP:
-        return &backup_command;
-    case CONFIG_RESTORE:
-        return &restore_command;
-    default:
-        return NULL;
-    }
-}
-
 static bool command_new(struct world *world)
 {
     bool terminal = isatty(STDOUT_FILENO);
@@ -91,7 +73,7 @@ static bool command_new(struct world *world)
 static bool role_new(struct world *world)
 {
     struct config *config = &world->config;
-    world->command_ops = command_ops_of(config->role);
+    world->command_ops = config_command_ops(config->role);
     if (world->command_ops)
         return command_new(world);
     if (config->role == CONFIG_FRONTEND)

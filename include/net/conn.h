@@ -70,6 +70,7 @@ struct conn {
 
 enum {
     CONN_PIECES_MAX = 64,                    /* in one call of conn_send */
+    CONN_SEND_BYTES = 512 * 1024,            /* written in one call */
     CONN_DISCARD_BYTES = 256 * 1024,         /* thrown away of a lingering conn at a time */
     CONN_LINGER_BYTES_MAX = 2 * 1024 * 1024, /* thrown away of a lingering conn; more is not read */
 };

@@ -35,7 +35,7 @@ struct reshard_config;
 /* One run of a command. */
 struct command {
     struct loop *loop;
-    struct resolver *resolver; /* for names; NULL: only IP addresses are taken */
+    struct resolver *resolver; /* for names and IP addresses alike, so never NULL */
     struct command_options options;
     const struct reshard_config *reshard; /* of that one alone */
     bool terminal;                        /* what is printed goes to a terminal */

@@ -198,27 +198,52 @@ static void conn_count_sent(struct conn *conn, size_t bytes)
     conn->loop->sent_bytes += bytes;
 }
 
-/* Writes as much of the queue as the socket takes. */
+/* What goes into one call: a client that reads as fast as it is written to would have a kernel take all of a large value at once, for
+ * milliseconds. */
+struct parcel {
+    struct iovec pieces[CONN_PIECES_MAX];
+    int count;
+    size_t bytes;
+};
+
+/* Returns whether more may be put there. */
+static bool parcel_put(struct parcel *parcel, const char *data, size_t len)
+{
+    size_t room = CONN_SEND_BYTES - parcel->bytes, take = len < room ? len : room;
+    parcel->pieces[parcel->count++] = (struct iovec){(void *)(uintptr_t)data, take};
+    parcel->bytes += take;
+    return parcel->count < CONN_PIECES_MAX && parcel->bytes < CONN_SEND_BYTES;
+}
+
+/* Returns the count of bytes or -errno. */
+static ssize_t parcel_send(struct conn *conn, const struct parcel *parcel)
+{
+    ssize_t sent = ops_of(conn)->send(conn->loop->io, conn->fd, parcel->pieces, parcel->count);
+    if (sent > 0)
+        conn_count_sent(conn, (size_t)sent);
+    return sent;
+}
+
+/* Writes a parcel of the queue. */
 static int queue_send(struct conn *conn)
 {
-    while (conn->queue->first) {
-        struct iovec pieces[CONN_PIECES_MAX];
-        int count = 0;
-        for (struct queued *q = conn->queue->first; q && count < CONN_PIECES_MAX; q = q->next)
-            pieces[count++] = (struct iovec){(void *)(uintptr_t)q->data, q->len};
-        ssize_t sent = ops_of(conn)->send(conn->loop->io, conn->fd, pieces, count);
-        if (sent < 0)
-            return (int)sent;
-        conn_count_sent(conn, (size_t)sent);
-        size_t left = (size_t)sent;
-        while (conn->queue->first && left >= conn->queue->first->len) {
-            left -= conn->queue->first->len;
-            queue_pop(conn->queue);
-        }
-        if (conn->queue->first) {
-            conn->queue->first->data += left;
-            conn->queue->first->len -= left;
-        }
+    struct parcel parcel;
+    const struct queued *queued = conn->queue->first;
+    parcel.count = 0;
+    parcel.bytes = 0;
+    while (queued && parcel_put(&parcel, queued->data, queued->len))
+        queued = queued->next;
+    ssize_t sent = parcel_send(conn, &parcel);
+    if (sent < 0)
+        return (int)sent;
+    size_t left = (size_t)sent;
+    while (conn->queue->first && left >= conn->queue->first->len) {
+        left -= conn->queue->first->len;
+        queue_pop(conn->queue);
+    }
+    if (conn->queue->first) {
+        conn->queue->first->data += left;
+        conn->queue->first->len -= left;
     }
     return 0;
 }
@@ -238,8 +263,12 @@ static void conn_send_failed(struct conn *conn, int error)
 
 static void conn_on_writable(struct conn *conn)
 {
-    int error = queue_send(conn);
-    if (error == -EAGAIN)
+    int error;
+    do
+        error = queue_send(conn);
+    while (!error && conn->queue->first && !conn->duplex &&
+           loop_share_take(conn->loop, &conn->loop->bulk));
+    if (error == -EAGAIN || (!error && conn->queue->first))
         return;
     if (error) {
         conn_send_failed(conn, error);
@@ -369,16 +398,16 @@ void conn_keep(struct conn *conn, struct slice rest)
     conn->kept_bytes = (uint32_t)rest.len;
 }
 
-/* Sends at once what the socket takes. Returns the count of bytes or -errno. */
+/* Sends at once what the socket takes of the first parcel. Returns the count of bytes or -errno. */
 static ssize_t pieces_send(struct conn *conn, const struct conn_piece *pieces, unsigned count)
 {
-    struct iovec iov[CONN_PIECES_MAX];
+    struct parcel parcel;
     assert(count <= CONN_PIECES_MAX);
-    for (unsigned i = 0; i < count; i++)
-        iov[i] = (struct iovec){(void *)(uintptr_t)pieces[i].data, pieces[i].len};
-    ssize_t sent = ops_of(conn)->send(conn->loop->io, conn->fd, iov, (int)count);
-    if (sent > 0)
-        conn_count_sent(conn, (size_t)sent);
+    parcel.count = 0;
+    parcel.bytes = 0;
+    for (unsigned i = 0; i < count && parcel_put(&parcel, pieces[i].data, pieces[i].len); i++)
+        ;
+    ssize_t sent = parcel_send(conn, &parcel);
     return sent == -EAGAIN ? 0 : sent;
 }
 

@@ -170,6 +170,7 @@ int ask_init(struct ask *ask, struct loop *loop, struct upstreams *upstreams,
              struct resolver *resolver, const char *name)
 {
     static const struct upstream_config config = {ASK_CONNECT_US, ASK_ANSWER_US};
+    assert(resolver);
     int error = split_name(ask, name);
     if (error)
         return error;

@@ -68,6 +68,20 @@ def a_write_after_a_version_has_a_larger_one():
 
 
 @test
+def a_write_that_comes_after_fog_before_is_not_carried_out():
+    node, key = common(), fresh()
+    now = node.put(key, b"old").fog_version()
+    for method in ("PUT", "POST", "DELETE"):
+        refusal(node.call(method, "/" + key, b"late", (f"Fog-Before: {now}",)), 412)
+        for time in ("0", "-1", "soon", f"{now}x"):
+            refusal(node.call(method, "/" + key, b"wrong", (f"Fog-Before: {time}",)), 400)
+    equal(node.get(key).body, b"old", "the value afterwards")
+    equal(node.call("GET", "/" + key, None, (f"Fog-Before: {now}",)).body, b"old", "the answer to a GET, which is no write")
+    equal(node.put(key, b"in time", f"Fog-Before: {now + 3600 * 10**6}").status, 200, "the status of one in time")
+    equal(node.get(key).body, b"in time", "the value of one in time")
+
+
+@test
 def a_deleted_key_is_told_from_one_that_never_was():
     node, key = common(), fresh()
     equal(node.get(key).header("fog-version"), None, "the version of nothing")

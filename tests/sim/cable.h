@@ -72,6 +72,7 @@ struct cable {
     uint64_t id;
     unsigned knocks;
     bool accepted;
+    uint8_t tag; /* for who wants to tell cables apart; 0 at first */
     uint64_t accepted_us;
     bool troubled; /* a fault was made here: it may end at any time, and be late */
 };

@@ -38,6 +38,7 @@ struct sim_write *cluster_write_new(struct sim_cluster *cluster, unsigned key)
     struct sim_write *write = calloc(1, sizeof *write);
     if (!write)
         abort();
+    write->cluster = cluster;
     write->key = key;
     write->id = cluster->write_count;
     write->sent_us = cluster->world.now_us;
@@ -219,6 +220,7 @@ static void calm(struct sim_cluster *cluster)
     world_event_clear(world, &cluster->trouble);
     faults_end(&cluster->faults);
     cluster_clients_leave(cluster);
+    cluster_prompt_end(cluster);
     for (unsigned i = 0; i < cluster->node_count; i++) {
         struct sim_node *node = &cluster->nodes[i];
         for (unsigned j = 0; j < cluster->node_count; j++) {

@@ -4,7 +4,7 @@
  * were told.
  *
  * cluster.c has the beginning and the end of a story, cluster_troubles.c what goes wrong, cluster_client.c the clients, cluster_watch.c
- * what must be true all the time, cluster_check.c what must be true in the end, cluster_mutants.c planted mistakes. */
+ * and cluster_prompt.c what must be true all the time, cluster_check.c what must be true in the end, cluster_mutants.c planted mistakes. */
 #ifndef SIM_CLUSTER_H
 #define SIM_CLUSTER_H
 
@@ -34,7 +34,11 @@ struct sim_boot {
         [SIM_KEYS_MAX]; /* the newest write of each key that it has told somebody of: its number + 1, 0 for none */
 };
 
+struct sim_cluster;
+
 struct sim_write {
+    struct sim_cluster *cluster;
+    struct world_event due; /* when all must have it: see cluster_prompt.c */
     unsigned key;
     uint64_t id;
     bool tombstone;
@@ -74,10 +78,9 @@ struct sim_node {
     uint64_t slow_bytes[SIM_NODES_MAX];
     uint64_t thaw_us; /* its clock stands still until then; 0 while it goes */
     uint64_t strangers_us
-        [SIM_NODES_MAX]; /* since when the two do not know each other; 0 while they do */
+        [SIM_NODES_MAX];            /* since when the two do not know each other; 0 while they do */
+    uint64_t met_us[SIM_NODES_MAX]; /* since when both are ready and know each other; 0 while not */
 };
-
-struct sim_cluster;
 
 struct cluster_client {
     struct sim_cluster *cluster;
@@ -172,12 +175,26 @@ void cluster_clients_go_on(struct sim_cluster *cluster, unsigned calls);
 /* cluster_watch.c */
 void cluster_on_watch(struct world_event *event);
 
+/* Whether one node takes another one, which runs, for a member that is there. */
+bool cluster_knows(const struct sim_cluster *cluster, unsigned a, unsigned b);
+
 /* The world whose nodes are watched when they become ready; NULL for none any more. */
 void cluster_watch_ready(struct sim_cluster *cluster);
 
 /* NULL, or what of a node's memory and queues is beyond its limits; once all is quiet also whether its heap has but its table. */
 const char *cluster_excess(const struct sim_cluster *cluster, const struct sim_node *node,
                            bool quiet);
+
+/* cluster_prompt.c: where nothing is lost, what was acknowledged is soon where it belongs. */
+
+/* Something is news to a node: two of them may have met. */
+void cluster_prompt_meet(struct sim_cluster *cluster);
+
+/* A write was acknowledged: whoever has met its node some time ago must have it soon. */
+void cluster_prompt_expect(struct sim_write *write);
+
+/* Nothing is expected any more. */
+void cluster_prompt_end(struct sim_cluster *cluster);
 
 /* cluster_check.c */
 

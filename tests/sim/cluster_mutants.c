@@ -169,6 +169,22 @@ uint64_t __wrap_cluster_agreed_us(const struct cluster *own, uint32_t shard)
     return is_mutant(MUTANT_EARLY_DROP) ? UINT64_MAX : __real_cluster_agreed_us(own, shard);
 }
 
+/* Pushes */
+
+void __real_push_start(struct peer *peer);
+void __wrap_push_start(struct peer *peer);
+
+/* The connection for pushes is not begun in this turn. */
+void __wrap_push_start(struct peer *peer)
+{
+    uint64_t retry_us = peer->push_retry_us;
+    if (is_mutant(MUTANT_LATE_PUSH))
+        peer->push_retry_us = UINT64_MAX;
+    __real_push_start(peer);
+    if (is_mutant(MUTANT_LATE_PUSH))
+        peer->push_retry_us = retry_us;
+}
+
 /* Lags */
 
 struct record *__real_lag_next(struct lag *lag, unsigned *steps);

@@ -74,7 +74,7 @@ const char *cluster_excess(const struct sim_cluster *cluster, const struct sim_n
 
 /* Who knows whom */
 
-static bool knows(const struct sim_cluster *cluster, unsigned a, unsigned b)
+bool cluster_knows(const struct sim_cluster *cluster, unsigned a, unsigned b)
 {
     const struct cluster *own = cluster->nodes[a].process.node->cluster;
     const struct cluster *other = cluster->nodes[b].process.node->cluster;
@@ -86,7 +86,7 @@ static bool knows(const struct sim_cluster *cluster, unsigned a, unsigned b)
 static void watch_strangers(struct sim_cluster *cluster, unsigned a, unsigned b)
 {
     uint64_t now_us = cluster->world.now_us, *since_us = &cluster->nodes[a].strangers_us[b];
-    if (!cluster->nodes[b].running || knows(cluster, a, b)) {
+    if (!cluster->nodes[b].running || cluster_knows(cluster, a, b)) {
         *since_us = 0;
         return;
     }
@@ -179,6 +179,8 @@ void __wrap_cluster_hurry(struct cluster *own)
         watched->boots[node->boot].was_ready = true;
         check_ready(watched, node);
     }
+    if (watched && watched->gentle)
+        cluster_prompt_meet(watched);
 }
 
 void cluster_on_watch(struct world_event *event)

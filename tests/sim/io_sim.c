@@ -98,22 +98,55 @@ static void sim_random(struct io *io, void *out, size_t bytes)
 
 /* Numbers of sockets: the lowest free one, as Unix does, so that numbers come again soon. */
 
-static void wake(struct io_sim *io)
+enum { WORD_BITS = 64 };
+
+static void stir(struct io_sim_socket *socket)
 {
+    socket->io->stirred[socket->fd / WORD_BITS] |= (uint64_t)1 << socket->fd % WORD_BITS;
+}
+
+static void settle(struct io_sim_socket *socket)
+{
+    socket->io->stirred[socket->fd / WORD_BITS] &= ~((uint64_t)1 << socket->fd % WORD_BITS);
+}
+
+/* The first number from `fd` on whose socket may be ready; `top` when there is none. */
+static int stirred_from(const struct io_sim *io, int fd)
+{
+    while (fd < io->top) {
+        uint64_t word = io->stirred[fd / WORD_BITS] >> fd % WORD_BITS;
+        if (word)
+            return fd + __builtin_ctzll(word);
+        fd += WORD_BITS - fd % WORD_BITS;
+    }
+    return io->top;
+}
+
+static void stirred_grow(struct io_sim *io, int room)
+{
+    size_t had = (size_t)(io->room / WORD_BITS), words = (size_t)(room / WORD_BITS) + 1;
+    io->stirred = realloc(io->stirred, words * sizeof *io->stirred);
+    if (!io->stirred)
+        abort();
+    memset(io->stirred + had, 0, (words - had) * sizeof *io->stirred);
+}
+
+static void wake(struct io_sim_socket *socket)
+{
+    struct io_sim *io = socket->io;
+    stir(socket);
     if (io->on_wake)
         io->on_wake(io);
 }
 
 static void on_end_change(struct cable_end *end)
 {
-    struct io_sim_socket *socket = end->owner;
-    wake(socket->io);
+    wake(end->owner);
 }
 
 static void on_listener_change(struct cable_listener *listener)
 {
-    struct io_sim_socket *socket = listener->owner;
-    wake(socket->io);
+    wake(listener->owner);
 }
 
 static bool files_are_out(const struct io_sim *io)
@@ -127,12 +160,13 @@ static struct io_sim_socket *socket_add(struct io_sim *io, struct cable_end *end
     while (fd < io->room && io->sockets[fd])
         fd++;
     if (fd >= io->room) {
-        int room = io->room ? io->room * 2 : 64;
+        int room = io->room ? io->room * 2 : WORD_BITS;
         io->sockets = realloc(io->sockets, (size_t)room * sizeof(struct io_sim_socket *));
         if (!io->sockets)
             abort();
         memset(io->sockets + io->room, 0,
                (size_t)(room - io->room) * sizeof(struct io_sim_socket *));
+        stirred_grow(io, room);
         io->room = room;
     }
     struct io_sim_socket *socket = calloc(1, sizeof *socket);
@@ -154,6 +188,7 @@ static struct io_sim_socket *socket_add(struct io_sim *io, struct cable_end *end
 static void socket_remove(struct io_sim_socket *socket)
 {
     struct io_sim *io = socket->io;
+    settle(socket);
     io->sockets[socket->fd] = NULL;
     while (io->top > 0 && !io->sockets[io->top - 1])
         io->top--;
@@ -279,6 +314,7 @@ static void sim_shutdown(struct io *io, int fd)
 {
     sim_of(io)->progress++;
     cable_shutdown(socket_of(io, fd)->end);
+    stir(socket_of(io, fd));
 }
 
 static void sim_close(struct io *io, int fd)
@@ -309,7 +345,7 @@ static int sim_watch(struct io *io, int fd, unsigned interest, void *data)
     socket->watched = true;
     socket->interest = interest;
     socket->data = data;
-    wake(sim);
+    wake(socket);
     return 0;
 }
 
@@ -319,7 +355,7 @@ static void sim_rewatch(struct io *io, int fd, unsigned interest, void *data)
     assert(socket->watched);
     socket->interest = interest;
     socket->data = data;
-    wake(sim_of(io));
+    wake(socket);
 }
 
 static void sim_unwatch(struct io *io, int fd)
@@ -346,11 +382,19 @@ static unsigned socket_ready(const struct io_sim_socket *socket)
     return ready & (socket->interest | IO_BROKEN);
 }
 
+static int next_socket(const struct io_sim *io, int fd)
+{
+    return io->many ? stirred_from(io, fd) : fd;
+}
+
 bool io_sim_ready(const struct io_sim *io)
 {
-    for (int fd = IO_SIM_FILES_FIRST; fd < io->top; fd++)
+    for (int fd = next_socket(io, IO_SIM_FILES_FIRST); fd < io->top; fd = next_socket(io, fd + 1)) {
         if (socket_ready(io->sockets[fd]))
             return true;
+        if (io->sockets[fd])
+            settle(io->sockets[fd]);
+    }
     return false;
 }
 
@@ -384,11 +428,14 @@ static int sim_wait(struct io *io, struct io_event *events, int max, int64_t tim
         sim->world->counts.interrupted++;
         return 0;
     }
-    for (int fd = IO_SIM_FILES_FIRST; fd < sim->top && count < max; fd++) {
+    for (int fd = next_socket(sim, IO_SIM_FILES_FIRST); fd < sim->top && count < max;
+         fd = next_socket(sim, fd + 1)) {
         struct io_sim_socket *socket = sim->sockets[fd];
         if (!socket || !socket->watched)
             continue;
         unsigned ready = socket_ready(socket);
+        if (!ready)
+            settle(socket);
         if (!ready && socket->interest && rng_chance(&sim->chance, sim->faults->false_ready_ppm))
             ready = socket->interest;
         if (ready)
@@ -442,8 +489,15 @@ void io_sim_free(struct io_sim *io)
         if (io->sockets[fd])
             sim_close(&io->io, fd);
     free(io->sockets);
+    free(io->stirred);
     io->sockets = NULL;
+    io->stirred = NULL;
     io->room = 0;
+}
+
+struct cable_end *io_sim_end(struct io *io, int fd)
+{
+    return socket_of(io, fd)->end;
 }
 
 void io_sim_break(struct io *io, int fd, int error)

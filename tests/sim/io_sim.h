@@ -33,6 +33,9 @@ struct io_sim {
     unsigned step_count;
     uint64_t frozen_us;             /* where the wall clock stands still; 0 while it goes */
     struct io_sim_socket **sockets; /* by number */
+    uint64_t *stirred; /* a bit for each of these: something has changed since it was not ready */
+    bool many; /* they are so many that only those are looked at: then room that comes about as the
+                  peer closes may not be seen, nor what is reported by mistakes and false_ready */
     int room;
     int top;       /* all sockets are below it */
     bool reported; /* whether the last wait had anything to report */
@@ -62,6 +65,9 @@ void io_sim_step(struct io_sim *io, int64_t by_us);
 /* It stands still, and goes on: from where it stood, or (`catches_up`) as if nothing had been. */
 void io_sim_freeze(struct io_sim *io);
 void io_sim_thaw(struct io_sim *io, bool catches_up);
+
+/* The end of a cable that a connection's socket is. */
+struct cable_end *io_sim_end(struct io *io, int fd);
 
 /* Breaks a connection for both sides, as a fault. */
 void io_sim_break(struct io *io, int fd, int error);

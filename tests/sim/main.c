@@ -9,6 +9,7 @@
  *   sim --frontends …                 simulates front-ends with clusters behind them
  *   sim --moves …                     the same, while keys move to another number of partitions
  *   sim --starved …                   one story, in which each call fails in turn: see starved.h
+ *   sim --scale PxN …                 a set-up of any size, measured: see scale.h
  *   sim --check-replay …              runs every seed twice, not only every 20th
  *   sim --verbose …                   a line for each seed
  */
@@ -22,6 +23,7 @@
 #include "cluster.h"
 #include "fleet.h"
 #include "run.h"
+#include "scale.h"
 #include "starved.h"
 
 enum {
@@ -237,8 +239,9 @@ static int usage(const char *program)
         stderr,
         "usage: %s [N] [--seeds N] [--first S] [--seed S] [--trace] [--check-replay] [--verbose] "
         "[--cluster] [--frontends] [--moves]\n"
+        "       %s --starved, %s --scale: each with options of its own\n"
         "       %s --mutants [--half H], or --mutant NAME and the above; NAME is one of:\n",
-        program, program);
+        program, program, program, program);
     for (int i = MUTANT_NONE + 1; i < MUTANT_STARVED; i++)
         fprintf(stderr, "  %-16s %s\n", mutants[i].name, mutants[i].text);
     return 2;
@@ -302,6 +305,8 @@ int main(int argc, char **argv)
     struct options options = {.first = 1, .seeds = SEEDS, .program = argv[0]};
     if (argc > 1 && strcmp(argv[1], "--starved") == 0)
         return starved_main(argc - 2, argv + 2);
+    if (argc > 1 && strcmp(argv[1], "--scale") == 0)
+        return scale_main(argc - 2, argv + 2);
     for (int i = 1; i < argc;) {
         int words = option_parse(&options, argv[i], argv[i + 1]);
         if (words == 0)

@@ -50,7 +50,8 @@
     X(MANY_COPIES, "many-copies", "each copy is counted twice")                                   \
     X(LONGER_TTL, "longer-ttl", "a merge gives a value an hour more")                             \
     X(LOST_MERGE, "lost-merge", "a record that is merged is lost now and then, and acknowledged") \
-    X(BEYOND_MEMORY, "beyond-memory", "the table takes more than its limit")
+    X(BEYOND_MEMORY, "beyond-memory", "the table takes more than its limit")                      \
+    X(LATE_PUSH, "late-push", "a member that answers is pushed to from the next tick on")
 
 /* The same for front-ends (`sim --frontends --mutants`). */
 #define FLEET_MUTANTS(X)                                                                          \

@@ -9,7 +9,6 @@
 enum {
     TABLE_BYTES_PER_RECORD = 512, /* of uthash, at most, when shards have few records each */
     IDLE_TURNS_MAX = 2000,        /* a loop that is called so often for nothing spins */
-    WAKE_US_MAX = 20,             /* from an event to the turn that sees it */
 };
 
 static struct process *process_of(struct world_event *event)
@@ -29,7 +28,7 @@ static void process_hasten(struct process *process, uint64_t at_us)
 static void on_wake(struct io_sim *io)
 {
     struct process *process = io->owner;
-    uint64_t delay_us = rng_between(&io->chance, 1, WAKE_US_MAX);
+    uint64_t delay_us = rng_between(&io->chance, 1, PROCESS_WAKE_US_MAX);
     process_hasten(process, process->world->now_us + delay_us);
 }
 
@@ -46,6 +45,7 @@ static void process_be_busy(struct process *process)
         process->paused_us += pause_us;
         process->world->counts.faults++;
         busy_us += pause_us;
+        process->still_until_us = process->world->now_us + busy_us;
     }
     process->busy_until_us = process->world->now_us + busy_us;
 }
@@ -149,6 +149,7 @@ static void host_init(struct process *process, unsigned number)
     snprintf(host->name, sizeof host->name, "n%u", number);
     host->ip[10] = host->ip[11] = 255;
     host->ip[12] = 10;
+    host->ip[13] = (uint8_t)((number + 1) >> 8);
     host->ip[15] = (uint8_t)(number + 1);
     memcpy(process->address.ip, host->ip, sizeof host->ip);
     process->address.port = PROCESS_PORT;
@@ -177,6 +178,7 @@ static void process_begin(struct process *process, struct cables *cables, unsign
     process->io.owner = process;
     process->turn = (struct world_event){.run = on_turn};
     process->busy_until_us = process->stopped_us = process->paused_us = 0;
+    process->still_until_us = 0;
     process->idle_turns = 0;
     process->draining = false;
     process->log = (struct log){
@@ -245,24 +247,6 @@ static void on_print(void *context, const char *text)
     bytes_add(&process->said, text, strlen(text));
 }
 
-static const struct command_ops *command_ops_of(enum config_role role)
-{
-    switch (role) {
-    case CONFIG_RESHARD:
-        return &reshard_command;
-    case CONFIG_STATUS:
-        return &survey_command;
-    case CONFIG_DIFF:
-        return &diff_command;
-    case CONFIG_BACKUP:
-        return &backup_command;
-    case CONFIG_RESTORE:
-        return &restore_command;
-    default:
-        return NULL;
-    }
-}
-
 static int boot_command(struct process *process, const struct config *config)
 {
     process->command = (struct command){
@@ -303,7 +287,7 @@ void process_boot_cli(struct process *process, struct cables *cables, struct cli
     resolver_sim_init(&process->resolver, cables, &process->loop, number + (uint64_t)1000 * boot);
     process->resolver.sure = config->role != CONFIG_NODE;
     config->node.resolver = config->frontend.resolver = &process->resolver.resolver;
-    process->command_ops = command_ops_of(config->role);
+    process->command_ops = config_command_ops(config->role);
     if (process->command_ops)
         process_go(process, boot_command(process, config));
     else if (config->role == CONFIG_FRONTEND)
@@ -323,7 +307,7 @@ void process_start(struct process *process, struct cables *cables, const struct 
 void process_pause(struct process *process, uint64_t until_us)
 {
     if (until_us > process->busy_until_us)
-        process->busy_until_us = until_us;
+        process->busy_until_us = process->still_until_us = until_us;
     if (process->turn.place)
         world_event_set(process->world, &process->turn, process->busy_until_us);
 }

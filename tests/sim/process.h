@@ -7,7 +7,10 @@
 #include "io_sim.h"
 #include "resolver_sim.h"
 
-enum { PROCESS_PORT = 8000 };
+enum {
+    PROCESS_PORT = 8000,
+    PROCESS_WAKE_US_MAX = 20, /* from an event to the turn that sees it */
+};
 
 struct process {
     struct io_sim io;
@@ -30,6 +33,7 @@ struct process {
     uint64_t busy_until_us;   /* the loop's last turn takes so long */
     uint64_t stopped_us;      /* when the loop stopped; 0 before */
     uint64_t paused_us;       /* all in all */
+    uint64_t still_until_us;  /* it last stood still until then */
     unsigned idle_turns;      /* in a row: with events, but nothing achieved */
     bool draining;
     bool may_not_start; /* then start_error says why, and nothing has failed */

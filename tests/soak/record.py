@@ -6,13 +6,15 @@ import time
 
 WARM_SECONDS = 600  # from here on everything must be flat
 FLAT_SECONDS_MIN = 600  # of less than that nothing can be said
-# Over the whole of that time by a fitted line: a part of the mean, or so much, whichever is more. Connections of who was cut off stay until
-# --idle-timeout (5 minutes), so descriptors, and the timers of their connections, waver by a dozen: what loses one in a hundred faults shows.
+# Over the whole of that time by a fitted line: a part of the mean, or so much, whichever is more. Each connection that others have made has a
+# descriptor and a timer, and how many there are is theirs to say (who loses one front-end stays with the other one), so these are left
+# out. Connections of who was cut off stay until --idle-timeout (5 minutes): what loses one in a hundred faults shows.
 _GROWTH_MAX = {
     "rss": (0.05, 2 << 20),
     "fds": (0.20, 8),
     "timers": (0.20, 8),
 }
+_OF_CONNECTIONS = ("fds", "timers")
 
 
 class Record:
@@ -52,6 +54,11 @@ def slope(points):
     return sum((x - mean_x) * (y - mean_y) for x, y in points) / spread if spread else 0.0
 
 
+def _of_itself(line, figure):
+    """A figure, less what others' connections have in it."""
+    return line[figure] - (line.get("connections", 0) if figure in _OF_CONNECTIONS else 0)
+
+
 def flatness(lines, warm=WARM_SECONDS):
     """For each process that ran from there to the end: of each figure its mean, its least and most, the growth by a fitted line, and
     how much that may be."""
@@ -66,7 +73,7 @@ def flatness(lines, warm=WARM_SECONDS):
         if own[0]["t"] > warm + 30 or own[-1]["t"] < end - 30 or own[-1]["t"] - own[0]["t"] < FLAT_SECONDS_MIN:
             continue
         for figure, (part, least) in _GROWTH_MAX.items():
-            points = [(line["t"], line[figure]) for line in own if figure in line]
+            points = [(line["t"], _of_itself(line, figure)) for line in own if figure in line]
             mean = sum(y for _, y in points) / len(points)
             growth = slope(points) * (points[-1][0] - points[0][0])
             found.append({"name": name, "figure": figure, "from": points[0][0], "to": points[-1][0], "mean": mean,

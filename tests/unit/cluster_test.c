@@ -70,7 +70,7 @@ static int end(void **state)
 }
 
 /* A member of this number, ready, heard of just now. */
-static struct member *meet(uint64_t id)
+static struct member *hear_of(uint64_t id)
 {
     struct member said = {
         .id = id,
@@ -79,8 +79,13 @@ static struct member *meet(uint64_t id)
         .heard_us = in.loop.now_us,
         .phase = PHASE_READY};
     assert_true(members_merge(&in.cluster->members, &said));
+    return members_find(&in.cluster->members, id);
+}
+
+static struct member *meet(uint64_t id)
+{
+    struct member *member = hear_of(id);
     cluster_sync_peers(in.cluster);
-    struct member *member = members_find(&in.cluster->members, id);
     assert_non_null(member->peer);
     return member;
 }
@@ -219,6 +224,52 @@ static void test_who_leaves_waits_for_a_connection_that_broke_just_now(void **st
     assert_true(cluster_has_left(in.cluster));
 }
 
+/* In the turn in which it is told to stop. */
+static void test_who_leaves_waits_for_a_member_that_it_has_just_heard_of(void **state)
+{
+    (void)state;
+    struct member *stays = hear_of(2);
+    assert_null(stays->peer);
+    cluster_leave(in.cluster);
+    assert_false(cluster_has_left(in.cluster));
+    stays->refused_us = in.loop.now_us + 1;
+    assert_true(cluster_has_left(in.cluster));
+}
+
+/* Two are there that have all that was written here, but members that have left may have given more; the one that is returned has
+ * been seen since to have everything. */
+static struct peer *leave_two(void)
+{
+    struct peer *stays = meet(2)->peer, *goes = meet(3)->peer;
+    stays->up = goes->up = true;
+    stays->answered_us = goes->answered_us = in.loop.now_us;
+    stays->missed = goes->missed = false;
+    cluster_leave(in.cluster);
+    assert_true(stays->missed && goes->missed);
+    stays->missed = false;
+    return stays;
+}
+
+/* What one has given may be here alone now, also when another one was seen to have everything before. */
+static void test_who_leaves_looks_again_when_a_member_falls_silent(void **state)
+{
+    (void)state;
+    const struct peer *stays = leave_two();
+    peer_down(members_find(&in.cluster->members, 3)->peer, "test");
+    assert_true(stays->missed);
+}
+
+static void test_who_leaves_looks_again_when_a_member_goes(void **state)
+{
+    (void)state;
+    const struct peer *stays = leave_two();
+    struct member *goes = members_find(&in.cluster->members, 3);
+    member_go(goes, MEMBER_LEFT, UINT64_MAX / 2);
+    in.cluster->tick.on_time(&in.cluster->tick);
+    assert_null(goes->peer);
+    assert_true(stays->missed);
+}
+
 static void test_who_leaves_waits_for_nobody_who_was_silent_before(void **state)
 {
     (void)state;
@@ -245,6 +296,76 @@ static void test_who_leaves_waits_for_who_could_not_be_asked(void **state)
     fake_break(in.io, ((struct conn *)stays->peer->control)->fd, -ECONNREFUSED);
     loop_turn(&in.loop, 0);
     assert_true(cluster_has_left(in.cluster));
+}
+
+/* One after the other */
+
+/* A repair of a member that is over, however it ended, keeps no other one waiting. */
+static void test_the_repair_of_a_member_that_fell_silent_is_over(void **state)
+{
+    (void)state;
+    struct peer *asks = meet(2)->peer, *falls = meet(3)->peer;
+    falls->up = true;
+    repair_lease(in.cluster, falls->member->id);
+    assert_true(repair_is_busy(in.cluster, asks->member->id));
+    peer_down(asks, "test");
+    assert_true(repair_is_busy(in.cluster, asks->member->id));
+    peer_down(falls, "test");
+    assert_false(repair_is_busy(in.cluster, asks->member->id));
+}
+
+/* The whole copy of a donor that has nothing. */
+static void feed_copy(void)
+{
+    char answer[100 + WIRE_HEAD_BYTES];
+    int used =
+        snprintf(answer, 100, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", WIRE_HEAD_BYTES);
+    wire_end(0, answer + used);
+    fake_feed(in.io, ((struct conn *)in.cluster->gather.upstream)->fd,
+              (struct slice){answer, (size_t)used + WIRE_HEAD_BYTES});
+}
+
+/* Each step of gathering follows the one before it at once, and not at the next tick: no time passes here. */
+static void test_a_newcomer_copies_and_checks_at_once(void **state)
+{
+    (void)state;
+    struct peer *donor = meet(2)->peer;
+    const struct gather *gather = &in.cluster->gather;
+    donor->up = true;
+    donor->knows_us = true;
+    donor->answered_us = in.loop.now_us;
+    gather_peer_up(in.cluster);
+    loop_turn(&in.loop, 0);
+    assert_int_equal(gather->step, GATHER_CONNECTING);
+    loop_turn(&in.loop, 0);
+    assert_int_equal(gather->step, GATHER_COPYING);
+    feed_copy();
+    loop_turn(&in.loop, 0);
+    assert_int_equal(gather->step, GATHER_CHECKING);
+    assert_int_not_equal(donor->repair.step, REPAIR_IDLE);
+    gather_checked(donor);
+    loop_turn(&in.loop, 0);
+    assert_true(cluster_is_ready(in.cluster));
+}
+
+static void test_a_donor_that_is_down_is_given_up_at_once(void **state)
+{
+    (void)state;
+    struct peer *donor = meet(2)->peer;
+    donor->up = true;
+    donor->answered_us = in.loop.now_us;
+    gather_peer_up(in.cluster);
+    for (int turns = 0; turns < 2; turns++)
+        loop_turn(&in.loop, 0);
+    assert_int_equal(in.cluster->gather.step, GATHER_COPYING);
+    in.loop.now_us = in.io->now_us += CLUSTER_DEAD_US;
+    gather_tick(in.cluster);
+    loop_turn(&in.loop, 0);
+    assert_int_equal(in.cluster->gather.step, GATHER_COPYING);
+    in.loop.now_us = ++in.io->now_us;
+    gather_tick(in.cluster);
+    loop_turn(&in.loop, 0);
+    assert_int_equal(in.cluster->gather.step, GATHER_WAITING);
 }
 
 /* Joining */
@@ -606,10 +727,19 @@ int main(void)
                                         begin, end),
         cmocka_unit_test_setup_teardown(test_who_leaves_waits_for_a_connection_that_broke_just_now,
                                         begin, end),
+        cmocka_unit_test_setup_teardown(
+            test_who_leaves_waits_for_a_member_that_it_has_just_heard_of, begin, end),
+        cmocka_unit_test_setup_teardown(test_who_leaves_looks_again_when_a_member_falls_silent,
+                                        begin, end),
+        cmocka_unit_test_setup_teardown(test_who_leaves_looks_again_when_a_member_goes, begin, end),
         cmocka_unit_test_setup_teardown(test_who_leaves_waits_for_nobody_who_was_silent_before,
                                         begin, end),
         cmocka_unit_test_setup_teardown(test_who_leaves_waits_for_who_could_not_be_asked, begin,
                                         end),
+        cmocka_unit_test_setup_teardown(test_the_repair_of_a_member_that_fell_silent_is_over, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(test_a_newcomer_copies_and_checks_at_once, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_donor_that_is_down_is_given_up_at_once, begin, end),
         cmocka_unit_test_setup_teardown(test_a_newcomer_that_could_not_ask_is_not_alone, begin,
                                         end),
         cmocka_unit_test_setup_teardown(test_a_newcomer_whose_question_was_lost_asks_again, begin,

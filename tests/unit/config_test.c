@@ -10,15 +10,16 @@ enum { ARGUMENTS_MAX = 12, VARIABLES_MAX = 70 };
 static const struct role_row {
     enum config_role role;
     const char *name;
+    const struct command_ops *ops;
     const char *arguments[4];
 } role_rows[] = {
-    {CONFIG_NODE, "node", {"node"}},
-    {CONFIG_FRONTEND, "frontend", {"frontend", "--cluster=a:1"}},
-    {CONFIG_RESHARD, "reshard", {"reshard", "--from=a:1", "--to=b:1"}},
-    {CONFIG_STATUS, "status", {"status"}},
-    {CONFIG_DIFF, "diff", {"diff", "a:1", "b:1"}},
-    {CONFIG_BACKUP, "backup", {"backup", "file"}},
-    {CONFIG_RESTORE, "restore", {"restore", "file"}},
+    {CONFIG_NODE, "node", NULL, {"node"}},
+    {CONFIG_FRONTEND, "frontend", NULL, {"frontend", "--cluster=a:1"}},
+    {CONFIG_RESHARD, "reshard", &reshard_command, {"reshard", "--from=a:1", "--to=b:1"}},
+    {CONFIG_STATUS, "status", &survey_command, {"status"}},
+    {CONFIG_DIFF, "diff", &diff_command, {"diff", "a:1", "b:1"}},
+    {CONFIG_BACKUP, "backup", &backup_command, {"backup", "file"}},
+    {CONFIG_RESTORE, "restore", &restore_command, {"restore", "file"}},
 };
 
 /* The environment of one test: "NAME=value" each. */
@@ -702,6 +703,17 @@ static void check_help(const char *help)
     check(lines >= 10 && lines <= 30, "%u lines", lines);
 }
 
+static void test_each_command_is_carried_out_by_its_own(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(role_rows); i++) {
+        struct config config;
+        set_environment(NULL);
+        check(parse(&config, role_rows[i].arguments) == 0, "%s", role_rows[i].name);
+        check(config_command_ops(config.role) == role_rows[i].ops, "%s", role_rows[i].name);
+    }
+}
+
 static void test_help_fits_a_screen(void **state)
 {
     (void)state;
@@ -997,6 +1009,7 @@ int main(void)
         cmocka_unit_test(test_long_arguments),
         cmocka_unit_test(test_actions),
         cmocka_unit_test(test_help_in_a_bad_environment),
+        cmocka_unit_test(test_each_command_is_carried_out_by_its_own),
         cmocka_unit_test(test_help_fits_a_screen),
         cmocka_unit_test(test_help_names_every_option),
         cmocka_unit_test(test_frontends_have_the_shared_options),

@@ -481,6 +481,26 @@ static void test_sends_while_blocked(void **state)
     parcels_check_all_released();
 }
 
+/* A socket that takes all gets a part at a time, so that others have their turns between. */
+static void test_large_pieces_go_in_parts(void **state)
+{
+    (void)state;
+    static const size_t len = 2 * CONN_SEND_BYTES;
+    for (unsigned duplex = 0; duplex < 2; duplex++) {
+        struct conn_piece pieces[] = {parcel(text_of(0, 100)), parcel(text_of(100, len - 100))};
+        own.conn.duplex = duplex;
+        own.drained = 0;
+        conn_send(&own.conn, pieces, 2);
+        check_output(0, CONN_SEND_BYTES);
+        assert_true(conn_blocked(&own.conn));
+        turn();
+        check_output(0, len);
+        assert_int_equal(own.drained, 1);
+        fake_forget(io, own.fd);
+        parcels_check_all_released();
+    }
+}
+
 static void test_copies_are_copies(void **state)
 {
     (void)state;
@@ -1115,6 +1135,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_cut_at_every_byte, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_blocked, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_sends_while_blocked, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_large_pieces_go_in_parts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_copies_are_copies, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_memory_of_the_queue, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_write_errors_close, set_up, tear_down),

@@ -1,5 +1,5 @@
-/* A front-end over a fake io, in virtual time; the test plays its clients and the two nodes of its one cluster. Linked with --wrap for
- * malloc, calloc, realloc and pool_take: see failing.h. */
+/* A front-end over a fake io, in virtual time; the test plays its clients and the two nodes of its one cluster, and those of another one
+ * that keys move from. Linked with --wrap for malloc, calloc, realloc and pool_take: see failing.h. */
 #include "role/frontend.h"
 
 #include <errno.h>
@@ -37,7 +37,7 @@ static struct {
     size_t taken[FILES_MAX];
     struct asked asked[ASKED_MAX];
     unsigned count;
-    bool closed_for[2]; /* a node that does not answer hellos */
+    bool closed_for[4]; /* a node that does not answer hellos */
     const char *partition;
 } nodes;
 
@@ -52,6 +52,7 @@ static uint64_t log_clock(void *clock)
     return 0;
 }
 
+/* 0 and 1 are of its cluster, 2 and 3 of the other one. */
 static unsigned node_of(int fd)
 {
     return fake_socket(io, fd)->peer.ip[15] - 1u;
@@ -66,12 +67,13 @@ static void say(int fd, const char *text)
 static void say_hello(int fd)
 {
     char body[400], text[600];
+    unsigned node = node_of(fd) + 1, fellow = (node_of(fd) ^ 1) + 1;
     snprintf(body, sizeof body,
              "protocol 1\ncluster fog\npartition %s\njoined 1\nclock %llu\n"
              "member 10.0.0.%u:8000 ready 000000000000000%u 1 0 0\n"
              "member 10.0.0.%u:8000 ready 000000000000000%u 1 0 0\n",
-             nodes.partition, (unsigned long long)(io->now_us + io->wall_ahead_us), node_of(fd) + 1,
-             node_of(fd) + 1, 2 - node_of(fd), 2 - node_of(fd));
+             nodes.partition, (unsigned long long)(io->now_us + io->wall_ahead_us), node, node,
+             fellow, fellow);
     snprintf(text, sizeof text, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n%s", strlen(body),
              body);
     say(fd, text);
@@ -139,10 +141,11 @@ static void pass(uint64_t us)
     }
 }
 
-static void begin(void)
+static void begin(bool moving)
 {
     static const char *const seeds[] = {"10.0.0.1:8000", "10.0.0.2:8000"};
-    static const struct frontend_cluster cluster = {seeds, 2};
+    static const char *const others[] = {"10.0.0.3:8000", "10.0.0.4:8000"};
+    static const struct frontend_cluster cluster = {seeds, 2}, other = {others, 2};
     struct frontend_config config = {
         .server = {.connections_max = 100,
                    .idle_us = (uint64_t)300 * SECOND,
@@ -150,6 +153,8 @@ static void begin(void)
                    .stall_us = 60 * SECOND},
         .clusters = &cluster,
         .cluster_count = 1,
+        .previous = &other,
+        .previous_count = moving,
         .value_max = 1 << 20,
         .drain_us = 5 * SECOND,
     };
@@ -173,7 +178,14 @@ static void begin(void)
 static int set_up(void **state)
 {
     (void)state;
-    begin();
+    begin(false);
+    return 0;
+}
+
+static int set_up_moving(void **state)
+{
+    (void)state;
+    begin(true);
     return 0;
 }
 
@@ -314,6 +326,24 @@ static void test_answers_in_order(void **state)
     for (unsigned i = 0; i < COUNT(keys); i++)
         expect(&reader, 200, keys[i]);
     expect_nothing(&reader);
+}
+
+/* Answers that were waited for go out in the turn in which they come, however many these are, and however long that takes. */
+static void test_answers_in_one_turn(void **state)
+{
+    (void)state;
+    struct reader readers[40];
+    for (size_t i = 0; i < COUNT(readers); i++) {
+        readers[i] = reader_new();
+        ask(&readers[i], GET("a"));
+    }
+    assert_int_equal(nodes.count, COUNT(readers));
+    for (size_t i = 0; i < COUNT(readers); i++)
+        say(nodes.asked[i].fd, OK);
+    io->tick_us = LOOP_SHARE_US / 4;
+    loop_turn(&loop, 0);
+    for (size_t i = 0; i < COUNT(readers); i++)
+        expect(&readers[i], 200, "");
 }
 
 /* What is not for a node waits for those before it. */
@@ -1184,18 +1214,74 @@ static void test_without_memory(void **state)
         check(frontend->searches == 0, "a list of keys is left, allocation %u", nth);
         if (io->count > FILES_MAX - 60) {
             tear_down(NULL);
-            begin();
+            begin(false);
         }
     }
     assert_true(nth > 10); /* memory is kept from one round to the next, so few are left */
 }
 
+/* Keys on the move */
+
+/* The next question is for this method, and goes to this cluster; it has this version there, 0 for none. */
+static void answer_version(unsigned i, const char *method, bool other, unsigned version)
+{
+    char answer[200];
+    check(i + 1 == nodes.count, "%u questions in place of %u", nodes.count, i + 1);
+    check(asked_has(i, method), "%s: %s", method, nodes.asked[i].text);
+    check((node_of(nodes.asked[i].fd) >= 2) == other, "question %u goes to the wrong cluster", i);
+    if (version)
+        snprintf(
+            answer, sizeof answer,
+            "HTTP/1.1 200 OK\r\nETag: \"%u\"\r\nFog-Version: %u\r\nContent-Length: %d\r\n\r\n%s",
+            version, version, *method == 'H' ? 100 : 1,
+            *method == 'H' ? "" : (const char[]){(char)('0' + version), 0});
+    else
+        snprintf(answer, sizeof answer, "HTTP/1.1 204 No Content\r\n\r\n");
+    say(nodes.asked[i].fd, answer);
+    settle();
+}
+
+static void test_moving_read(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, GET("a"));
+    answer_version(0, "HEAD /a ", true, 6);
+    answer_version(1, "GET /a ", false, 7);
+    expect(&reader, 200, "7");
+    ask(&reader, GET("a"));
+    answer_version(2, "HEAD /a ", true, 8);
+    answer_version(3, "GET /a ", false, 7);
+    answer_version(4, "GET /a ", true, 8);
+    expect(&reader, 200, "8");
+}
+
+/* Of two nodes of the other cluster one has told of a version, and the other one, which is asked for its value, lags behind both
+ * clusters: what is older than what its own cluster has is no answer. */
+static void test_moving_read_from_who_lags(void **state)
+{
+    (void)state;
+    for (unsigned lags = 0; lags < 7; lags += 5) {
+        struct reader reader = reader_new();
+        nodes.count = 0;
+        ask(&reader, GET("a"));
+        answer_version(0, "HEAD /a ", true, 8);
+        answer_version(1, "GET /a ", false, 7);
+        answer_version(2, "GET /a ", true, lags);
+        expect_nothing(&reader);
+        answer_version(3, "GET /a ", false, 7);
+        expect(&reader, 200, "7");
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST_MOVING(name) cmocka_unit_test_setup_teardown(name, set_up_moving, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_answers_in_order),
+        TEST(test_answers_in_one_turn),
         TEST(test_others_wait),
         TEST(test_half_closed),
         TEST(test_client_leaves),
@@ -1239,6 +1325,8 @@ int main(void)
         TEST(test_keys_are_lost),
         TEST(test_keys_for_who_has_left),
         TEST(test_without_memory),
+        TEST_MOVING(test_moving_read),
+        TEST_MOVING(test_moving_read_from_who_lags),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

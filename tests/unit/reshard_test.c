@@ -40,6 +40,24 @@ static void test_a_name_that_is_asked_for(void **state)
     assert_false(source_is_covered(&source, 1));
 }
 
+/* Nor before each member was read since the last pass that found something, or has been seen to have the same as one that was. */
+static void test_a_member_that_was_not_read(void **state)
+{
+    (void)state;
+    struct backend members[2] = {{.read_pass = 5, .digest = 7}, {.read_pass = 4, .digest = 8}};
+    struct backend *usable[2] = {&members[0], &members[1]};
+    struct partition partition = {.usable = usable, .usable_count = 2};
+    struct source source = {.contact = {.partition = &partition}, .pass = 5, .digest = 7};
+    assert_true(source_is_covered(&source, 4));
+    assert_false(source_is_covered(&source, 5));
+    members[1].digest = 7;
+    assert_true(source_is_covered(&source, 5));
+    members[0].digest = 9; /* it has changed since it was read */
+    assert_false(source_is_covered(&source, 5));
+    members[1].digest = 9;
+    assert_false(source_is_covered(&source, 5));
+}
+
 static void check_line(const struct reshard_told *told, bool terminal, const char *wanted)
 {
     char out[RESHARD_LINE_BYTES];
@@ -93,6 +111,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_answers_to_merges),
         cmocka_unit_test(test_a_name_that_is_asked_for),
+        cmocka_unit_test(test_a_member_that_was_not_read),
         cmocka_unit_test(test_lines),
         cmocka_unit_test(test_longest_line),
     };
