@@ -8,6 +8,7 @@
 enum {
     SECOND = 1000 * 1000,
     TROUBLES_PPM_MIN = 100000,
+    STILL_US_MAX = 12 * SECOND, /* a node stands still for */
     NEAR_US = 10 * SECOND, /* a cut so long ago may still have kept a goodbye from being heard */
 };
 
@@ -158,14 +159,29 @@ void cluster_node_end(struct sim_cluster *cluster, struct sim_node *node, bool d
     node->running = node->draining = false;
 }
 
+/* Whether a member came while the node, which was told to stop then, stood still: by all that it knew, it was the last one, and left when it
+ * went on. */
+static bool came_unseen(const struct sim_cluster *cluster, const struct sim_node *node,
+                        const struct member *member)
+{
+    uint64_t still_us = node->process.still_until_us;
+    if (still_us < node->drain_us)
+        return false;
+    for (unsigned i = 0; i < cluster->boot_count; i++)
+        if (cluster->boots[i].id == member->id)
+            return cluster->boots[i].from_us + STILL_US_MAX > still_us;
+    return false;
+}
+
 /* Whether the node knows somebody who is up and stays: it cannot give what it has to others. */
-static bool has_ready_fellow(const struct sim_node *node)
+static bool has_ready_fellow(const struct sim_cluster *cluster, const struct sim_node *node)
 {
     const struct cluster *own = node->process.node->cluster;
     const struct members *members = cluster_list(own);
     for (unsigned i = 1; i < members->count; i++)
         if (members->list[i]->state == MEMBER_HERE && members->list[i]->phase == PHASE_READY &&
-            cluster_peer_figures(own, members->list[i]).is_up)
+            cluster_peer_figures(own, members->list[i]).is_up &&
+            !came_unseen(cluster, node, members->list[i]))
             return true;
     return false;
 }
@@ -190,7 +206,7 @@ static void node_ended(struct sim_cluster *cluster, struct sim_node *node)
     bool slow = stopped_us - node->drain_us > cluster->limits.drain_us - 100000;
     cluster_node_end(cluster, node,
                      slow || !cluster_is_reached(cluster, (unsigned)(node - cluster->nodes)) ||
-                         !has_ready_fellow(node));
+                         !has_ready_fellow(cluster, node));
     cluster_node_start_at(cluster, node,
                           cluster->world.now_us +
                               rng_spread(&cluster->rng, 1000, cluster->troubles.down_us_max));
@@ -300,7 +316,7 @@ void cluster_troubles_pick(struct sim_cluster *cluster)
                                .slow_ppm = often(rng),
                                .apart_us_max = rng_spread(rng, SECOND, 20 * SECOND) * cluster->pace,
                                .down_us_max = rng_spread(rng, SECOND / 10, 20 * SECOND),
-                               .pause_us_max = rng_spread(rng, SECOND / 10, 12 * SECOND),
+                               .pause_us_max = rng_spread(rng, SECOND / 10, STILL_US_MAX),
                                .cut_us_max = rng_spread(rng, SECOND / 10, 30 * SECOND),
                                .one_way = rng_chance(rng, 500000),
                                .skewed = rng_chance(rng, 250000),
