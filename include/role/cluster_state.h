@@ -225,10 +225,13 @@ struct cluster {
     bool has_everything;
     bool own_found; /* the own address was found, not given */
     uint64_t started_us, leave_us;
-    uint64_t horizon_us;  /* see store_agreement */
-    uint64_t stepped_us;  /* loop time at which it last changed */
-    uint64_t departed_us; /* loop time at which a member last was found to be gone */
-    const char *refused;  /* NULL, or a sentence: why the others do not want us */
+    uint64_t
+        waited_us; /* since it was started, by ticks: what it stood still itself counts as one */
+    uint64_t waited_at_us; /* as of then */
+    uint64_t horizon_us;   /* see store_agreement */
+    uint64_t stepped_us;   /* loop time at which it last changed */
+    uint64_t departed_us;  /* loop time at which a member last was found to be gone */
+    const char *refused;   /* NULL, or a sentence: why the others do not want us */
     char sentence[512];
     char *scratch; /* HELLO_BYTES_MAX */
 

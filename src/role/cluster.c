@@ -633,7 +633,7 @@ void cluster_start(struct cluster *cluster, const struct address *listening)
     struct member *self = self_of(cluster);
     cluster->listening = *listening;
     cluster->started = true;
-    cluster->started_us = cluster->loop->now_us;
+    cluster->started_us = cluster->waited_at_us = cluster->loop->now_us;
     self->stamp = cluster->loop->wall_us;
     self->address = *listening;
     join_start(cluster);

@@ -56,7 +56,7 @@ static struct member *pick_donor(struct cluster *cluster)
  * who stays: so an address that refuses says nothing of a member that was ready and was heard of just now. */
 static bool someone_is_coming(const struct cluster *cluster)
 {
-    uint64_t now_us = cluster->loop->now_us, waited_us = now_us - cluster->started_us;
+    uint64_t now_us = cluster->loop->now_us;
     for (unsigned i = 1; i < cluster->members.count; i++) {
         const struct member *member = cluster->members.list[i];
         bool up = member->peer && member->peer->up;
@@ -65,7 +65,7 @@ static bool someone_is_coming(const struct cluster *cluster)
             continue;
         if (up ? member->phase == PHASE_LEAVING : member->phase != PHASE_JOINING)
             return true;
-        if (!up && member->refused_us <= member->heard_us && waited_us < CLUSTER_DEAD_US)
+        if (!up && member->refused_us <= member->heard_us && cluster->waited_us < CLUSTER_DEAD_US)
             return true;
     }
     return false;

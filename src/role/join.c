@@ -293,9 +293,18 @@ static bool probe_is_due(const struct probe *probe)
     return !probe->busy && !settled && cluster->loop->now_us >= probe->next_us;
 }
 
+/* Others can only be late while this node is there to hear them. */
+static void count_wait(struct cluster *cluster)
+{
+    uint64_t now_us = cluster->loop->now_us, passed_us = now_us - cluster->waited_at_us;
+    cluster->waited_us += passed_us < CLUSTER_TICK_US ? passed_us : CLUSTER_TICK_US;
+    cluster->waited_at_us = now_us;
+}
+
 void join_tick(struct cluster *cluster)
 {
     uint64_t now_us = cluster->loop->now_us;
+    count_wait(cluster);
     if (cluster->leaving)
         return;
     for (unsigned i = 0; i < cluster->target_count; i++)
@@ -321,16 +330,14 @@ void join_end(struct cluster *cluster)
 static bool probe_is_open(const struct probe *probe)
 {
     const struct cluster *cluster = probe->cluster;
-    uint64_t waited_us = cluster->loop->now_us - cluster->started_us;
-    return !probe->tried && (waited_us < JOIN_PATIENCE_US || probe->starved) &&
+    return !probe->tried && (cluster->waited_us < JOIN_PATIENCE_US || probe->starved) &&
            !members_at(&cluster->members, &probe->address);
 }
 
 bool join_is_settled(const struct cluster *cluster)
 {
-    uint64_t waited_us = cluster->loop->now_us - cluster->started_us;
     for (unsigned i = 0; i < cluster->target_count; i++)
-        if (!cluster->targets[i].answered && waited_us < JOIN_LOOKUP_PATIENCE_US)
+        if (!cluster->targets[i].answered && cluster->waited_us < JOIN_LOOKUP_PATIENCE_US)
             return false;
     for (unsigned i = 0; i < JOIN_ADDRESSES_MAX && cluster->probes[i].used; i++)
         if (probe_is_open(&cluster->probes[i]))

@@ -399,6 +399,30 @@ static void test_a_newcomer_that_could_not_ask_is_not_alone(void **state)
     join_over();
 }
 
+static void join_ticks(uint64_t us)
+{
+    for (; us >= CLUSTER_TICK_US; us -= CLUSTER_TICK_US) {
+        in.loop.now_us += CLUSTER_TICK_US;
+        join_tick(in.cluster);
+    }
+}
+
+/* While a newcomer stands still itself, nobody is late. */
+static void test_a_newcomer_that_stood_still_waits_on(void **state)
+{
+    (void)state;
+    join_one("10.0.0.2:8000");
+    join_tick(in.cluster);
+    in.loop.now_us += 3600ULL * SECOND;
+    join_tick(in.cluster);
+    assert_false(join_is_settled(in.cluster));
+    join_ticks(JOIN_PATIENCE_US - 2 * CLUSTER_TICK_US);
+    assert_false(join_is_settled(in.cluster));
+    join_ticks(2 * CLUSTER_TICK_US);
+    assert_true(join_is_settled(in.cluster));
+    join_over();
+}
+
 /* A connection that broke may have been a member's: it is tried again, for a moment. */
 static void test_a_newcomer_whose_question_was_lost_asks_again(void **state)
 {
@@ -412,7 +436,7 @@ static void test_a_newcomer_whose_question_was_lost_asks_again(void **state)
     in.loop.now_us += JOIN_AGAIN_US;
     join_tick(in.cluster);
     assert_true(in.cluster->probes[0].busy);
-    in.loop.now_us += JOIN_PATIENCE_US;
+    join_ticks(JOIN_PATIENCE_US);
     assert_true(join_is_settled(in.cluster));
     join_over();
 }
@@ -742,6 +766,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_donor_that_is_down_is_given_up_at_once, begin, end),
         cmocka_unit_test_setup_teardown(test_a_newcomer_that_could_not_ask_is_not_alone, begin,
                                         end),
+        cmocka_unit_test_setup_teardown(test_a_newcomer_that_stood_still_waits_on, begin, end),
         cmocka_unit_test_setup_teardown(test_a_newcomer_whose_question_was_lost_asks_again, begin,
                                         end),
         cmocka_unit_test_setup_teardown(test_a_goodbye_that_was_lost_is_said_again, begin, end),
