@@ -374,7 +374,7 @@ static void join_one(const char *whom)
 {
     in.config.joins[0] = whom;
     in.config.join_count = 1;
-    in.cluster->started_us = in.loop.now_us;
+    in.cluster->started_us = in.cluster->waited_at_us = in.loop.now_us;
     join_start(in.cluster);
 }
 
