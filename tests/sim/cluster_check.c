@@ -124,6 +124,13 @@ unsigned cluster_holders(struct sim_cluster *cluster, const struct sim_node *but
     return count;
 }
 
+/* Whether it has no descriptor left to meet others with: connections whose other ends have gone keep theirs until they are idle for long. */
+static bool is_shut_in(const struct sim_cluster *cluster, const struct sim_node *node)
+{
+    uint32_t files_max = cluster->faults.files_max;
+    return files_max && node->process.io.open_count >= files_max;
+}
+
 /* Who stays, could have been given all, and lacks a write; NULL for nobody. */
 static const struct sim_node *who_lacks(const struct sim_cluster *cluster,
                                         const struct sim_node *leaving,
@@ -134,7 +141,7 @@ static const struct sim_node *who_lacks(const struct sim_cluster *cluster,
         if (node == leaving || !node->running || node->draining || leaving->strangers_us[i] ||
             !cluster_is_ready(node->process.node->cluster) || !cluster_is_reached(cluster, i) ||
             cluster->boots[node->boot].from_us + SETTLED_US > leaving->drain_us ||
-            node->process.busy_until_us > leaving->drain_us)
+            node->process.busy_until_us > leaving->drain_us || is_shut_in(cluster, node))
             continue;
         const struct record *record = cluster_record_at(cluster, node->process.node, write->key);
         if (!record || record->version < write->version)
