@@ -124,7 +124,8 @@ static void repair_end(struct peer *peer, bool whole)
     struct cluster *cluster = peer->cluster;
     struct repair *repair = &peer->repair;
     char address[ADDRESS_TEXT_BYTES];
-    uint64_t pause_us = repair->full ? REPAIR_FULL_PAUSE_US : REPAIR_PAUSE_US;
+    bool patient = repair->full && !cluster->leaving; /* who leaves has no time for more than one */
+    uint64_t pause_us = patient ? REPAIR_FULL_PAUSE_US : REPAIR_PAUSE_US;
     if (repair->step == REPAIR_IDLE)
         return;
     bool full = repair->full, deletes = repair->deletes;
