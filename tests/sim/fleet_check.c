@@ -38,16 +38,6 @@ struct record *fleet_record_at(struct fleet *fleet, const struct fleet_process *
 
 /* Clusters */
 
-static unsigned members_up(const struct node *node)
-{
-    const struct members *members = cluster_list(node->cluster);
-    unsigned up = 0;
-    for (unsigned i = 0; i < members->count; i++)
-        up += members->list[i]->state == MEMBER_HERE &&
-              cluster_peer_figures(node->cluster, members->list[i]).is_up;
-    return up;
-}
-
 const char *fleet_unready(struct fleet *fleet, unsigned cluster)
 {
     const struct node *first = NULL;
@@ -64,7 +54,7 @@ const char *fleet_unready(struct fleet *fleet, unsigned cluster)
                 return "a node is cut off";
         if (!cluster_is_ready(node->cluster))
             return cluster_why_unready(node->cluster);
-        if (members_up(node) != fleet->cluster_size[cluster])
+        if (process_members_up(node) != fleet->cluster_size[cluster])
             return "a node does not know who is there";
         if (first && store_digest(first->store) != store_digest(node->store))
             return "digests differ";

@@ -347,3 +347,13 @@ void process_drain(struct process *process)
         loop_timer_set(&process->loop, &process->signal, process->loop.now_us);
     process_hasten(process, process->world->now_us);
 }
+
+unsigned process_members_up(const struct node *node)
+{
+    const struct members *members = cluster_list(node->cluster);
+    unsigned up = 0;
+    for (unsigned i = 0; i < members->count; i++)
+        up += members->list[i]->state == MEMBER_HERE &&
+              cluster_peer_figures(node->cluster, members->list[i]).is_up;
+    return up;
+}

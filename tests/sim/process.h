@@ -74,6 +74,9 @@ void process_pause(struct process *process, uint64_t until_us);
 /* What the records of a node's table take at most, with their tables. */
 uint64_t process_table_bytes(const struct node *node);
 
+/* Members that a node counts as up, itself among them. */
+unsigned process_members_up(const struct node *node);
+
 struct node_config process_config(const struct limits *limits);
 
 /* Sends it SIGTERM. */

@@ -40,21 +40,11 @@ static unsigned nodes_running(struct scale *scale, unsigned partition)
     return running + (newcomer->running && newcomer->partition == partition);
 }
 
-static unsigned members_up(const struct node *node)
-{
-    const struct members *members = cluster_list(node->cluster);
-    unsigned up = 0;
-    for (unsigned i = 0; i < members->count; i++)
-        up += members->list[i]->state == MEMBER_HERE &&
-              cluster_peer_figures(node->cluster, members->list[i]).is_up;
-    return up;
-}
-
 static bool node_is_well(struct scale *scale, struct scale_process *process)
 {
     const struct node *node = node_of_process(process);
     return !node || (cluster_is_ready(node->cluster) &&
-                     members_up(node) == nodes_running(scale, process->partition));
+                     process_members_up(node) == nodes_running(scale, process->partition));
 }
 
 bool scale_nodes_are_well(struct scale *scale)
