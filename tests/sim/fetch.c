@@ -95,6 +95,8 @@ bool fetch_end(struct fetcher *fetcher, uint64_t patience_us)
     while (response->state != RESPONSE_DONE && world->now_us < until_us && fetch_go_on(fetcher))
         if (response->state != RESPONSE_DONE && !world_step(world))
             fetcher_close(fetcher);
+    if (response->state != RESPONSE_DONE) /* what comes late is no answer to the next request */
+        fetcher_close(fetcher);
     return response->state == RESPONSE_DONE && !world->failed;
 }
 
