@@ -11,7 +11,9 @@
 enum {
     /* For the push itself one way is enough; the other one is for what makes a newcomer ready a little before it is pushed to. */
     WAYS = 2,
-    TURNS = 4, /* since reads may be short, and sockets seem ready that are not */
+    TURNS = 4, /* since sockets seem ready that are not */
+    /* As many short reads, or writes, of one message come in a row less than once in 10^10 times, when one of three is short. */
+    SHORT_TURNS = 20,
 };
 
 static struct sim_write *of_event(struct world_event *event)
@@ -23,8 +25,10 @@ static struct sim_write *of_event(struct world_event *event)
 static uint64_t patience_us(const struct sim_cluster *cluster)
 {
     const struct faults *faults = &cluster->faults;
+    uint64_t turns = TURNS + (faults->short_read_ppm ? SHORT_TURNS : 0U) +
+                     (faults->short_write_ppm ? SHORT_TURNS : 0U);
     uint64_t round_us =
-        WAYS * faults->latency_us_max + TURNS * (faults->turn_us_max + PROCESS_WAKE_US_MAX);
+        WAYS * faults->latency_us_max + turns * (faults->turn_us_max + PROCESS_WAKE_US_MAX);
     uint64_t rounds = cluster->large ? 2 + SIM_VALUE_BYTES_MAX / faults->pipe_bytes_min : 1;
     return rounds * round_us;
 }
