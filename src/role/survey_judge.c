@@ -115,10 +115,10 @@ static void judge_node(struct survey *survey, const struct survey_node *node)
     if (node->status && *node->missed_by)
         problem(survey, "%s answers here, but %s hears nothing of it.", node->name,
                 node->missed_by);
-    if (survey_skew(survey, node, &seconds) && fabs(seconds) * 1e6 > SURVEY_SKEW_US)
+    if (survey_skew(survey, node, &seconds) && fabs(seconds) * 1e6 > (double)SURVEY_SKEW_US)
         problem(survey, "The clock of %s is %.1f s %s that of %s.", node->name, fabs(seconds),
                 seconds > 0 ? "ahead of" : "behind", reference_of(survey, node->partition)->name);
-    if (limit > 0 && used * 100 >= limit * SURVEY_MEMORY_PERCENT)
+    if (limit > 0 && used * 100 >= limit * (double)SURVEY_MEMORY_PERCENT)
         problem(survey, "%s has used %.0f %% of its memory (--memory-max).", node->name,
                 used * 100 / limit);
 }

@@ -56,8 +56,8 @@ static void put_memory(struct table *table, struct slice status)
     if (bytes < 0)
         table_put(table, MEMORY, dim, "-");
     else if (limit > 0)
-        table_put(table, MEMORY, bytes * 100 >= limit * SURVEY_MEMORY_PERCENT ? red : NULL, "%s/%s",
-                  bytes_text(bytes, used), bytes_text(limit, of));
+        table_put(table, MEMORY, bytes * 100 >= limit * (double)SURVEY_MEMORY_PERCENT ? red : NULL,
+                  "%s/%s", bytes_text(bytes, used), bytes_text(limit, of));
     else
         table_put(table, MEMORY, NULL, "%s", bytes_text(bytes, used));
 }
@@ -150,7 +150,7 @@ static void put_clock(struct table *table, const struct survey *survey,
     if (!survey_skew(survey, node, &seconds))
         table_put(table, CLOCK, dim, "-");
     else
-        table_put(table, CLOCK, fabs(seconds) * 1e6 > SURVEY_SKEW_US ? red : NULL, "%+.1fs",
+        table_put(table, CLOCK, fabs(seconds) * 1e6 > (double)SURVEY_SKEW_US ? red : NULL, "%+.1fs",
                   fabs(seconds) < 0.05 ? 0 : seconds);
 }
 
