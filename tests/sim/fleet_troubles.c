@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -74,6 +75,7 @@ static void node_boot(struct fleet *fleet, struct fleet_process *process)
     const char *joins[FLEET_CLUSTER_MAX];
     unsigned side = fleet_side_of(fleet, process->cluster);
     unsigned size = fleet->cluster_size[process->cluster];
+    assert(size <= FLEET_CLUSTER_MAX);
     for (unsigned i = 0; i < size; i++) {
         unsigned place = process->cluster * FLEET_CLUSTER_MAX + i;
         fleet_name(fleet, place, names[i]);
