@@ -222,40 +222,6 @@ static void shard_grow(struct store *store, struct shard *shard)
     (void)failed;
 }
 
-bool store_is_past_grace(const struct store *store, const struct record *record, uint64_t now_us)
-{
-    uint64_t since_us = record_since_us(record);
-    if (!record_is_tombstone(record))
-        return false;
-    /* By the version alone: when a value expired is not told to others with its tombstone. */
-    if (store->agreement)
-        return record->version < store->agreement->horizon_us(store->agreement);
-    return since_us < now_us && now_us - since_us > store->grace_us;
-}
-
-bool store_lists(const struct store *store, uint32_t shard, const struct record *record)
-{
-    if (store_is_buried(record))
-        return false;
-    if (!store->agreement || !store_is_past_grace(store, record, 0))
-        return true;
-    return record->flags & RECORD_REVIVED &&
-           store->revived_at[shard] == store->agreement->horizon_us(store->agreement);
-}
-
-/* What a record adds to the digests. With XOR that is also what it takes away. */
-static uint64_t digest_of(const struct record *record)
-{
-    return store_is_buried(record) ? 0 : record_digest(record);
-}
-
-static void digest_change(struct store *store, uint32_t shard, uint64_t change)
-{
-    store->shards[shard].digest ^= change;
-    store->group_digests[shard / STORE_SHARDS_PER_GROUP] ^= change;
-    store->digest ^= change;
-}
-
 /* The key's address, of which uthash only takes a copy, is not given: see RECORD_HASH_AT. */
 static int shard_add(struct store *store, struct shard *shard, const struct store_key *key,
                      struct record *record)
@@ -316,33 +282,6 @@ static void order_leave(struct shard *shard, const UT_hash_handle *old)
         shard->head = next;
 }
 
-/* Takes a tombstone out of what the shard says, or puts it back in. */
-static void set_buried(struct store *store, uint32_t shard, struct record *record, bool buried)
-{
-    digest_change(store, shard, record_digest(record));
-    record->flags ^= RECORD_BURIED;
-    record->flags &= (uint8_t)~RECORD_REVIVED;
-    store->counts.buried += buried ? 1 : UINT64_MAX;
-}
-
-void store_bury(struct store *store, uint32_t shard, struct record *record)
-{
-    set_buried(store, shard, record, true);
-    store->buried_us[shard] = store->agreement->clock_us(store->agreement);
-}
-
-/* A tombstone past the grace period that somebody does not know counts again. */
-static void revive(struct store *store, uint32_t shard, struct record *record)
-{
-    if (!store->agreement || !store_is_past_grace(store, record, 0))
-        return;
-    store->counts.revived += !store_lists(store, shard, record);
-    if (store_is_buried(record))
-        set_buried(store, shard, record, false);
-    record->flags |= RECORD_REVIVED;
-    store->revived_at[shard] = store->agreement->horizon_us(store->agreement);
-}
-
 static void count_record(struct store_counts *counts, const struct record *record, int sign)
 {
     uint64_t *count = record_is_tombstone(record) ? &counts->tombstones : &counts->keys;
@@ -390,7 +329,7 @@ enum store_result store_replace(struct store *store, const struct store_key *key
         shard_overwrite(&entry_of(old)->hh, &entry_of(record)->hh);
     else if (shard_add(store, shard, key, record) != 0)
         return STORE_NO_ROOM;
-    digest_change(store, key->shard, record_digest(record) ^ (old ? digest_of(old) : 0));
+    store_digest_replace(store, key->shard, old, record);
     count_record(&store->counts, record, 1);
     schedule(store, record, now_us);
     tell_change(store, key, old, record);
@@ -421,12 +360,12 @@ enum store_result store_merge(struct store *store, const struct store_key *key,
     struct record *old = store_find(store, key);
     int order = old ? record_compare(record, old) : 1;
     if (order <= 0)
-        revive(store, key->shard, old);
+        store_revive(store, key->shard, old);
     if (order <= 0)
         return STORE_STALE;
     enum store_result result = store_replace(store, key, old, record, now_us);
     if (result == STORE_APPLIED)
-        revive(store, key->shard, record);
+        store_revive(store, key->shard, record);
     return result;
 }
 
@@ -474,13 +413,13 @@ void store_drop(struct store *store, uint32_t shard, struct record *record)
 {
     if (store->observer)
         store->observer->on_drop(store->observer, shard, record);
-    digest_change(store, shard, digest_of(record));
+    store_digest_replace(store, shard, record, NULL);
     shard_delete(store, &store->shards[shard], record);
     forget(store, record);
     store->counts.dropped++;
 }
 
-/* Shards and digests */
+/* Shards */
 
 unsigned store_shard_count(const struct store *store, uint32_t shard)
 {
@@ -517,19 +456,4 @@ unsigned store_record_digests(const struct store *store, uint32_t shard, uint64_
         if (store_lists(store, shard, at))
             out[count++] = record_digest(at);
     return count;
-}
-
-uint64_t store_shard_digest(const struct store *store, uint32_t shard)
-{
-    return store->shards[shard].digest;
-}
-
-uint64_t store_group_digest(const struct store *store, uint32_t group)
-{
-    return store->group_digests[group];
-}
-
-uint64_t store_digest(const struct store *store)
-{
-    return store->digest;
 }
