@@ -13,37 +13,18 @@
  * objects, a cold slab's pages need not be touched, and the headers don't all fall into the same
  * few sets of the cache, as they would at multiples of 64 KiB.
  * A large object in use has no header at all. Once free it is told of by a struct span, which lives
- * in a slab like any small object.
- *
- * A free span is warm while it has pages and cold when it has none. Each class has one stack of
- * them, the warm ones on top; the warm ones of all classes are in one list by age also. */
+ * in a slab like any small object. */
 #include "data/heap.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define HEAP_POISONS 1
-#endif
-#elif defined(__SANITIZE_ADDRESS__)
-#define HEAP_POISONS 1
-#endif
-
-#ifdef HEAP_POISONS
-#include <sanitizer/asan_interface.h>
-#endif
+#include "data/heap_spans.h"
 
 enum {
-    CHUNK_BYTES = 64 * 1024 * 1024,
     TABLE_SLOTS = CHUNK_BYTES / HEAP_SPAN_BYTES,
-    WARM_BYTES_MAX = 64 * 1024 * 1024,
-    WARM_PART = 16,    /* of the limit may be warm */
-    COOL_PAGES = 256,  /* given back in one go, in 0.1 ms */
-    RESERVE_PART = 64, /* of the limit comes on top of it for HEAP_RESERVE */
 
     SMALL_UNIT = 8,
     SMALL_LINEAR_LOG = 7, /* 128 steps of 8 bytes up to 1 KiB, */
@@ -55,26 +36,12 @@ enum {
     LARGE_CLASSES = 16 + 17 * 8,
 
     SPAN_SLAB = LARGE_CLASSES, /* the span class of slabs */
-    SPAN_CLASSES,
-};
-
-/* A ring: the owner's link stands for both ends. */
-struct link {
-    struct link *next, *prev;
-};
-
-struct span {
-    struct link peers; /* free: in the stack of its class; a slab with room: in its shelf */
-    struct link age;   /* only while warm */
-    char *start;
-    uint32_t pages; /* touched, from the start on */
-    uint32_t class_id;
 };
 
 struct slab {
-    struct span span;
-    void *freed;    /* objects that were given back, each with the next one's address in it */
-    uint16_t shelf; /* the size class of its objects */
+    struct span span; /* with room left, it stands in its shelf by its peers */
+    void *freed;      /* objects that were given back, each with the next one's address in it */
+    uint16_t shelf;   /* the size class of its objects */
     uint16_t used;
     uint16_t fresh; /* objects from this one on were never used */
 };
@@ -88,98 +55,18 @@ struct shelf {
     uint16_t objects; /* in a slab */
 };
 
-struct chunk {
-    struct chunk *next;
-    struct heap *heap;
-    size_t bytes;
-    size_t carved; /* the bytes after these are in no span yet */
-};
-
 struct heap {
+    struct spans spans;
     uint64_t limit;
-    uint64_t pages_max[3]; /* by enum heap_use */
-    uint64_t pages;        /* resident */
-    uint64_t warm_pages;
-    uint64_t warm_pages_max;
-    uint64_t beyond_pages; /* of the oldest warm spans: they go, whatever may be warm */
     uint64_t used_bytes;
-    struct chunk *chunks;
     struct chunk *slab_chunk, *large_chunk; /* where to carve next */
-    struct link age;                        /* warm spans, the newest first */
-    struct link spans[SPAN_CLASSES];
     struct shelf shelves[SHELVES];
 };
 
+_Static_assert(SPAN_CLASSES == SPAN_SLAB + 1, "each class has its stack");
 _Static_assert(sizeof(struct slab) == 64, "a slot of the table is a line of the cache");
 _Static_assert(TABLE_SLOTS * sizeof(struct slab) == HEAP_SPAN_BYTES, "the table is a span");
 _Static_assert(sizeof(struct chunk) <= sizeof(struct slab), "a chunk is told of in slot 0");
-
-/* Poison: under AddressSanitizer nothing but the bytes asked for may be touched. */
-
-static void poison(const void *start, size_t bytes)
-{
-#ifdef HEAP_POISONS
-    ASAN_POISON_MEMORY_REGION(start, bytes);
-#else
-    (void)start, (void)bytes;
-#endif
-}
-
-static void unpoison(const void *start, size_t bytes)
-{
-#ifdef HEAP_POISONS
-    ASAN_UNPOISON_MEMORY_REGION(start, bytes);
-#else
-    (void)start, (void)bytes;
-#endif
-}
-
-/* False for an object that is free already or shorter than `bytes`, as far as that can be known. */
-static bool is_usable(void *object, size_t bytes)
-{
-#ifdef HEAP_POISONS
-    return __asan_region_is_poisoned(object, bytes) == NULL;
-#else
-    (void)object, (void)bytes;
-    return true;
-#endif
-}
-
-/* Rings. */
-
-static void link_init(struct link *ring)
-{
-    ring->next = ring->prev = ring;
-}
-
-static bool link_alone(const struct link *ring)
-{
-    return ring->next == ring;
-}
-
-static void link_after(struct link *place, struct link *item)
-{
-    item->prev = place;
-    item->next = place->next;
-    place->next->prev = item;
-    place->next = item;
-}
-
-static void link_remove(struct link *item)
-{
-    item->prev->next = item->next;
-    item->next->prev = item->prev;
-}
-
-static struct span *span_of_peers(struct link *peers)
-{
-    return (struct span *)(void *)((char *)peers - offsetof(struct span, peers));
-}
-
-static struct span *span_of_age(struct link *age)
-{
-    return (struct span *)(void *)((char *)age - offsetof(struct span, age));
-}
 
 static struct slab *slab_of_span(struct span *span)
 {
@@ -240,107 +127,7 @@ static size_t large_bytes(size_t bytes)
     return class_units(pages_of(bytes), LARGE_LINEAR_LOG, LARGE_STEPS_LOG) * HEAP_PAGE_BYTES;
 }
 
-/* Pages. */
-
-/* Returns false when the kernel won't take them back: then they count as touched still. */
-static bool pages_drop(struct heap *heap, char *start, size_t pages)
-{
-    if (madvise(start, pages * HEAP_PAGE_BYTES, MADV_DONTNEED))
-        return false;
-    heap->pages -= pages;
-    return true;
-}
-
-/* Gives back the last pages of the oldest warm span, this many at most. Once cold, it may stay where it is in the stack of its
- * class: what is below it there was older, so is cold already. */
-static bool span_cool(struct heap *heap, size_t pages)
-{
-    assert(!link_alone(&heap->age));
-    struct span *span = span_of_age(heap->age.prev);
-    pages = pages < span->pages ? pages : span->pages;
-    size_t left = span->pages - pages;
-    if (!pages_drop(heap, span->start + left * HEAP_PAGE_BYTES, pages))
-        return false;
-    span->pages = (uint32_t)left;
-    heap->warm_pages -= pages;
-    heap->beyond_pages -= pages < heap->beyond_pages ? pages : heap->beyond_pages;
-    if (left == 0)
-        link_remove(&span->age);
-    return true;
-}
-
-/* Whether `pages` more may be touched, warm spans being made cold for them where they must. */
-static bool pages_fit(struct heap *heap, size_t pages, enum heap_use use)
-{
-    uint64_t max = heap->pages_max[use];
-    if (heap->pages - heap->warm_pages + pages > max)
-        return false;
-    while (heap->pages + pages > max) {
-        size_t need = heap->pages + pages - max;
-        if (!span_cool(heap, need < COOL_PAGES ? COOL_PAGES : need))
-            return false;
-    }
-    return true;
-}
-
-/* Chunks. */
-
-static char *chunk_mmap(size_t bytes)
-{
-    void *start = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return start == MAP_FAILED ? NULL : start;
-}
-
-/* The kernel puts a mapping right below the one before, so that as a rule the first one only has to
- * be cut out of a larger one. */
-static char *chunk_map(size_t bytes)
-{
-    char *start = chunk_mmap(bytes);
-    if (!start || (uintptr_t)start % CHUNK_BYTES == 0)
-        return start;
-    munmap(start, bytes);
-    start = chunk_mmap(bytes + CHUNK_BYTES);
-    if (!start)
-        return NULL;
-    size_t before = CHUNK_BYTES - (uintptr_t)start % CHUNK_BYTES;
-    munmap(start, before);
-    if (before < CHUNK_BYTES)
-        munmap(start + before + bytes, CHUNK_BYTES - before);
-    return start + before;
-}
-
-/* A chunk for a span of `bytes` at least, after a head of `head` bytes. Takes one page. */
-static struct chunk *chunk_new(struct heap *heap, size_t head, size_t bytes, enum heap_use use)
-{
-    if (!pages_fit(heap, 1, use))
-        return NULL;
-    bytes = ((head + bytes - 1) / CHUNK_BYTES + 1) * CHUNK_BYTES;
-    char *start = chunk_map(bytes);
-    if (!start)
-        return NULL;
-    /* Zeroing a huge page may stall for milliseconds, and would touch what nobody asked for. A
-     * kernel that knows of no huge pages says no, and that is as well. */
-    (void)madvise(start, bytes, MADV_NOHUGEPAGE);
-    struct chunk *chunk = (struct chunk *)(void *)start;
-    *chunk = (struct chunk){.next = heap->chunks, .heap = heap, .bytes = bytes, .carved = head};
-    heap->chunks = chunk;
-    heap->pages++;
-    return chunk;
-}
-
-static size_t chunk_rest(const struct chunk *chunk)
-{
-    return chunk ? chunk->bytes - chunk->carved : 0;
-}
-
-static char *chunk_carve(struct chunk *chunk, size_t bytes)
-{
-    char *start = (char *)chunk + chunk->carved;
-    chunk->carved += bytes;
-    poison(start, bytes);
-    return start;
-}
+/* Slabs. */
 
 /* Of a small object or a slot of the table. */
 static struct chunk *chunk_of(void *thing)
@@ -348,59 +135,6 @@ static struct chunk *chunk_of(void *thing)
     char *place = thing;
     return (struct chunk *)(void *)(place - (uintptr_t)place % CHUNK_BYTES);
 }
-
-/* Free spans. */
-
-/* The one used last, so a warm one if there is any, or NULL. */
-static struct span *span_take(struct heap *heap, unsigned class_id)
-{
-    struct link *stack = &heap->spans[class_id];
-    if (link_alone(stack))
-        return NULL;
-    struct span *span = span_of_peers(stack->next);
-    link_remove(&span->peers);
-    if (span->pages > 0) {
-        link_remove(&span->age);
-        heap->warm_pages -= span->pages;
-        if (heap->beyond_pages > heap->warm_pages)
-            heap->beyond_pages = heap->warm_pages;
-    }
-    return span;
-}
-
-/* Whether more is warm than may be. */
-static bool is_too_warm(const struct heap *heap)
-{
-    return heap->warm_pages > heap->warm_pages_max || heap->beyond_pages > 0;
-}
-
-/* Whether the oldest of it is given back at once. */
-static bool cools_at_once(const struct heap *heap)
-{
-    return is_too_warm(heap) && span_of_age(heap->age.prev)->pages <= COOL_PAGES;
-}
-
-/* Keeps a free span, warm if that is within the budget: then others are made cold for it, the
- * oldest first. So what is freed and taken in turns keeps its pages. One that is beyond the budget
- * alone goes before all others. What is large is left to heap_cool. */
-static void span_put(struct heap *heap, struct span *span)
-{
-    struct link *stack = &heap->spans[span->class_id];
-    if (span->pages == 0) {
-        link_after(stack->prev, &span->peers);
-        return;
-    }
-    bool beyond = span->pages > heap->warm_pages_max;
-    link_after(stack, &span->peers);
-    link_after(beyond ? heap->age.prev : &heap->age, &span->age);
-    heap->warm_pages += span->pages;
-    heap->beyond_pages += beyond ? span->pages : 0;
-    while (cools_at_once(heap))
-        if (!span_cool(heap, COOL_PAGES))
-            break;
-}
-
-/* Slabs. */
 
 static struct slab *slab_of(void *object)
 {
@@ -412,7 +146,7 @@ static struct slab *slab_of(void *object)
 static struct span *slab_carve(struct heap *heap, enum heap_use use)
 {
     if (chunk_rest(heap->slab_chunk) == 0) {
-        struct chunk *chunk = chunk_new(heap, HEAP_SPAN_BYTES, HEAP_SPAN_BYTES, use);
+        struct chunk *chunk = chunk_new(&heap->spans, HEAP_SPAN_BYTES, HEAP_SPAN_BYTES, use);
         if (!chunk)
             return NULL;
         heap->slab_chunk = chunk;
@@ -420,9 +154,9 @@ static struct span *slab_carve(struct heap *heap, enum heap_use use)
     struct slab *table = (struct slab *)(void *)heap->slab_chunk;
     struct slab *slab = table + heap->slab_chunk->carved / HEAP_SPAN_BYTES;
     bool begins_page = (uintptr_t)slab % HEAP_PAGE_BYTES == 0;
-    if (begins_page && !pages_fit(heap, 1, use))
+    if (begins_page && !pages_fit(&heap->spans, 1, use))
         return NULL;
-    heap->pages += begins_page;
+    heap->spans.pages += begins_page;
     slab->span.start = chunk_carve(heap->slab_chunk, HEAP_SPAN_BYTES);
     slab->span.pages = 0;
     slab->span.class_id = SPAN_SLAB;
@@ -431,9 +165,9 @@ static struct span *slab_carve(struct heap *heap, enum heap_use use)
 
 static struct slab *slab_open(struct heap *heap, unsigned class_id, enum heap_use use)
 {
-    struct span *span = span_take(heap, SPAN_SLAB);
-    if (span && !pages_fit(heap, 0, use)) { /* its warm pages are in the reserve */
-        span_put(heap, span);
+    struct span *span = span_take(&heap->spans, SPAN_SLAB);
+    if (span && !pages_fit(&heap->spans, 0, use)) { /* its warm pages are in the reserve */
+        span_put(&heap->spans, span);
         return NULL;
     }
     if (!span)
@@ -452,9 +186,9 @@ static struct slab *slab_open(struct heap *heap, unsigned class_id, enum heap_us
 static void slab_close(struct heap *heap, struct slab *slab)
 {
     /* Not asserted on each release: the heads of all chunks fall into the same set of the cache. */
-    assert(chunk_of(slab)->heap == heap);
+    assert(chunk_of(slab)->spans == &heap->spans);
     link_remove(&slab->span.peers);
-    span_put(heap, &slab->span);
+    span_put(&heap->spans, &slab->span);
 }
 
 static void *slab_pop(struct slab *slab)
@@ -480,9 +214,9 @@ static void *slab_extend(struct heap *heap, struct slab *slab, enum heap_use use
     size_t pages = pages_of(start + bytes);
     if (pages > slab->span.pages) {
         size_t more = pages - slab->span.pages;
-        if (!pages_fit(heap, more, use))
+        if (!pages_fit(&heap->spans, more, use))
             return NULL;
-        heap->pages += more;
+        heap->spans.pages += more;
         slab->span.pages = (uint32_t)pages;
     }
     slab->fresh++;
@@ -568,14 +302,14 @@ static char *large_carve(struct heap *heap, size_t bytes, enum heap_use use)
     size_t pages = pages_of(bytes), span_bytes = large_bytes(bytes);
     struct chunk *chunk = heap->large_chunk;
     bool is_new = chunk_rest(chunk) < span_bytes;
-    if (!pages_fit(heap, pages + is_new, use)) /* before address space is spent on it */
+    if (!pages_fit(&heap->spans, pages + is_new, use)) /* before address space is spent on it */
         return NULL;
     if (is_new)
-        chunk = chunk_new(heap, HEAP_PAGE_BYTES, span_bytes, use);
+        chunk = chunk_new(&heap->spans, HEAP_PAGE_BYTES, span_bytes, use);
     if (!chunk)
         return NULL;
     char *object = chunk_carve(chunk, span_bytes);
-    heap->pages += pages;
+    heap->spans.pages += pages;
     if (chunk_rest(chunk) > chunk_rest(heap->large_chunk))
         heap->large_chunk = chunk;
     return object;
@@ -585,17 +319,17 @@ static char *large_carve(struct heap *heap, size_t bytes, enum heap_use use)
 static bool large_fit(struct heap *heap, struct span *span, size_t pages, enum heap_use use)
 {
     if (span->pages > pages)
-        return pages_drop(heap, span->start + pages * HEAP_PAGE_BYTES, span->pages - pages);
+        return pages_drop(&heap->spans, span->start + pages * HEAP_PAGE_BYTES, span->pages - pages);
     size_t more = pages - span->pages;
-    if (!pages_fit(heap, more, use))
+    if (!pages_fit(&heap->spans, more, use))
         return false;
-    heap->pages += more;
+    heap->spans.pages += more;
     return true;
 }
 
 static void *large_alloc(struct heap *heap, size_t bytes, enum heap_use use)
 {
-    struct span *span = span_take(heap, large_class(bytes));
+    struct span *span = span_take(&heap->spans, large_class(bytes));
     char *object;
     if (!span) {
         object = large_carve(heap, bytes, use);
@@ -603,7 +337,7 @@ static void *large_alloc(struct heap *heap, size_t bytes, enum heap_use use)
         object = span->start;
         slab_release(heap, span, sizeof(*span));
     } else {
-        span_put(heap, span);
+        span_put(&heap->spans, span);
         return NULL;
     }
     if (object)
@@ -619,7 +353,7 @@ static void large_release(struct heap *heap, char *object, size_t bytes)
     assert((uintptr_t)object % HEAP_PAGE_BYTES == 0);
     poison(object, large_bytes(bytes));
     struct span *span = slab_alloc(heap, sizeof(*span), HEAP_NORMAL);
-    if (!span && pages_drop(heap, object, pages)) {
+    if (!span && pages_drop(&heap->spans, object, pages)) {
         pages = 0;
         span = slab_alloc(heap, sizeof(*span), HEAP_RESERVE);
     }
@@ -628,31 +362,14 @@ static void large_release(struct heap *heap, char *object, size_t bytes)
     span->start = object;
     span->pages = (uint32_t)pages;
     span->class_id = large_class(bytes);
-    span_put(heap, span);
+    span_put(&heap->spans, span);
 }
 
 /* The door. */
 
 bool heap_cool(struct heap *heap)
 {
-    return is_too_warm(heap) && span_cool(heap, COOL_PAGES) && is_too_warm(heap);
-}
-
-static void heap_limits_init(struct heap *heap, uint64_t limit)
-{
-    uint64_t warm = limit / WARM_PART;
-    if (limit == 0 || warm > WARM_BYTES_MAX)
-        warm = WARM_BYTES_MAX;
-    if (warm < HEAP_SPAN_BYTES) /* one slab at least, so that it may empty and fill in turns */
-        warm = HEAP_SPAN_BYTES;
-    heap->warm_pages_max = warm / HEAP_PAGE_BYTES;
-    heap->limit = limit;
-    if (limit == 0)
-        limit = UINT64_MAX;
-    heap->pages_max[HEAP_NORMAL] = limit / HEAP_PAGE_BYTES;
-    heap->pages_max[HEAP_RESERVE] =
-        limit / HEAP_PAGE_BYTES + limit / RESERVE_PART / HEAP_PAGE_BYTES;
-    heap->pages_max[HEAP_MOVE] = heap->pages_max[HEAP_RESERVE];
+    return spans_cool(&heap->spans);
 }
 
 static void heap_shelves_init(struct heap *heap)
@@ -676,26 +393,18 @@ struct heap *heap_new(uint64_t limit)
     heap = calloc(1, sizeof(*heap));
     if (!heap)
         return NULL;
-    heap_limits_init(heap, limit);
+    heap->limit = limit;
+    spans_init(&heap->spans, limit);
     heap_shelves_init(heap);
-    for (unsigned class_id = 0; class_id < SPAN_CLASSES; class_id++)
-        link_init(&heap->spans[class_id]);
-    link_init(&heap->age);
-    heap->pages = pages_of(sizeof(*heap));
+    heap->spans.pages = pages_of(sizeof(*heap));
     return heap;
 }
 
 void heap_destroy(struct heap *heap)
 {
-    struct chunk *next;
     if (!heap)
         return;
-    for (struct chunk *chunk = heap->chunks; chunk; chunk = next) {
-        size_t bytes = chunk->bytes;
-        next = chunk->next;
-        unpoison(chunk, bytes);
-        munmap(chunk, bytes);
-    }
+    spans_free(&heap->spans);
     free(heap);
 }
 
@@ -738,12 +447,12 @@ size_t heap_footprint(size_t bytes)
 
 uint64_t heap_resident(const struct heap *heap)
 {
-    return heap->pages * HEAP_PAGE_BYTES;
+    return heap->spans.pages * HEAP_PAGE_BYTES;
 }
 
 uint64_t heap_warm(const struct heap *heap)
 {
-    return heap->warm_pages * HEAP_PAGE_BYTES;
+    return heap->spans.warm_pages * HEAP_PAGE_BYTES;
 }
 
 uint64_t heap_used(const struct heap *heap)

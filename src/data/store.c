@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "data/hash.h"
-#include "data/wheel.h"
+#include "data/store_parts.h"
 
 /* uthash takes its memory from the store's heap: each function here that adds or deletes has a `store`. */
 #define HASH_NONFATAL_OOM 1
@@ -28,8 +28,6 @@ enum {
     LINE_BYTES = 64,
     HEAD_LINES = 2,  /* of a record: its links, and what a look-up compares */
     VALUE_LINES = 2, /* and more of it */
-    SPARSE_BYTES_MIN = 2 * 1024 * 1024,
-    SWEEP_SHARDS_MAX = 512, /* looked at in one call, however empty they are */
 };
 
 /* A record as uthash sees it. */
@@ -41,40 +39,9 @@ static_assert(sizeof(UT_hash_handle) <= RECORD_LINK_BYTES,
 static_assert(offsetof(UT_hash_handle, key) == RECORD_HASH_AT && sizeof(void *) == 8,
               "a record's hash stands where uthash has the key's address");
 
-/* What a look-up needs of a shard's uthash table stands beside its head, to save it two cache misses. */
-struct shard {
-    struct entry *head;
-    UT_hash_bucket *buckets;
-    uint64_t digest;
-    uint32_t bucket_mask;
-    uint32_t count;
-};
-
-struct store {
-    struct heap *heap;
-    struct store_observer *observer;
-    struct store_agreement *agreement;
-    uint64_t seed;
-    uint64_t grace_us;
-    struct store_counts counts;
-    struct wheel wheel;
-    bool wheel_started;
-    uint32_t sweep_shard; /* where store_sweep goes on */
-    uint32_t sweep_seen;  /* records of it that were looked at */
-    struct shard shards[STORE_SHARDS];
-    uint64_t buried_us[STORE_SHARDS];  /* when a tombstone was last buried there */
-    uint64_t revived_at[STORE_SHARDS]; /* the horizon at which tombstones there were revived */
-    uint64_t digest, group_digests[STORE_GROUPS]; /* as shard.digest */
-};
-
 static struct entry *entry_of(struct record *record)
 {
     return (struct entry *)(void *)record->links;
-}
-
-static struct record *record_of(struct entry *entry)
-{
-    return (struct record *)(void *)entry;
 }
 
 struct store *store_new(uint64_t memory_max, uint64_t grace_us, uint64_t seed)
@@ -255,45 +222,6 @@ static void shard_grow(struct store *store, struct shard *shard)
     (void)failed;
 }
 
-static bool is_buried(const struct record *record)
-{
-    return record->flags & RECORD_BURIED;
-}
-
-static bool is_past_grace(const struct store *store, const struct record *record, uint64_t now_us)
-{
-    uint64_t since_us = record_since_us(record);
-    if (!record_is_tombstone(record))
-        return false;
-    /* By the version alone: when a value expired is not told to others with its tombstone. */
-    if (store->agreement)
-        return record->version < store->agreement->horizon_us(store->agreement);
-    return since_us < now_us && now_us - since_us > store->grace_us;
-}
-
-bool store_lists(const struct store *store, uint32_t shard, const struct record *record)
-{
-    if (is_buried(record))
-        return false;
-    if (!store->agreement || !is_past_grace(store, record, 0))
-        return true;
-    return record->flags & RECORD_REVIVED &&
-           store->revived_at[shard] == store->agreement->horizon_us(store->agreement);
-}
-
-/* What a record adds to the digests. With XOR that is also what it takes away. */
-static uint64_t digest_of(const struct record *record)
-{
-    return is_buried(record) ? 0 : record_digest(record);
-}
-
-static void digest_change(struct store *store, uint32_t shard, uint64_t change)
-{
-    store->shards[shard].digest ^= change;
-    store->group_digests[shard / STORE_SHARDS_PER_GROUP] ^= change;
-    store->digest ^= change;
-}
-
 /* The key's address, of which uthash only takes a copy, is not given: see RECORD_HASH_AT. */
 static int shard_add(struct store *store, struct shard *shard, const struct store_key *key,
                      struct record *record)
@@ -354,32 +282,11 @@ static void order_leave(struct shard *shard, const UT_hash_handle *old)
         shard->head = next;
 }
 
-/* Takes a tombstone out of what the shard says, or puts it back in. */
-static void bury(struct store *store, uint32_t shard, struct record *record, bool buried)
-{
-    digest_change(store, shard, record_digest(record));
-    record->flags ^= RECORD_BURIED;
-    record->flags &= (uint8_t)~RECORD_REVIVED;
-    store->counts.buried += buried ? 1 : UINT64_MAX;
-}
-
-/* A tombstone past the grace period that somebody does not know counts again. */
-static void revive(struct store *store, uint32_t shard, struct record *record)
-{
-    if (!store->agreement || !is_past_grace(store, record, 0))
-        return;
-    store->counts.revived += !store_lists(store, shard, record);
-    if (is_buried(record))
-        bury(store, shard, record, false);
-    record->flags |= RECORD_REVIVED;
-    store->revived_at[shard] = store->agreement->horizon_us(store->agreement);
-}
-
 static void count_record(struct store_counts *counts, const struct record *record, int sign)
 {
     uint64_t *count = record_is_tombstone(record) ? &counts->tombstones : &counts->keys;
     *count += (uint64_t)(int64_t)sign;
-    if (is_buried(record))
+    if (store_is_buried(record))
         counts->buried += (uint64_t)(int64_t)sign;
 }
 
@@ -414,16 +321,15 @@ static void tell_change(struct store *store, const struct store_key *key, struct
         store->observer->on_change(store->observer, key, old, record);
 }
 
-/* Puts `record` in the place of `old`, which may be NULL. */
-static enum store_result replace(struct store *store, const struct store_key *key,
-                                 struct record *old, struct record *record, uint64_t now_us)
+enum store_result store_replace(struct store *store, const struct store_key *key,
+                                struct record *old, struct record *record, uint64_t now_us)
 {
     struct shard *shard = &store->shards[key->shard];
     if (old)
         shard_overwrite(&entry_of(old)->hh, &entry_of(record)->hh);
     else if (shard_add(store, shard, key, record) != 0)
         return STORE_NO_ROOM;
-    digest_change(store, key->shard, record_digest(record) ^ (old ? digest_of(old) : 0));
+    store_digest_replace(store, key->shard, old, record);
     count_record(&store->counts, record, 1);
     schedule(store, record, now_us);
     tell_change(store, key, old, record);
@@ -445,7 +351,7 @@ enum store_result store_write(struct store *store, const struct store_key *key,
     if (old && old->version >= record->version)
         record->version = old->version + (old->version < UINT64_MAX);
     record->flags |= RECORD_LOCAL;
-    return replace(store, key, old, record, now_us);
+    return store_replace(store, key, old, record, now_us);
 }
 
 enum store_result store_merge(struct store *store, const struct store_key *key,
@@ -454,12 +360,12 @@ enum store_result store_merge(struct store *store, const struct store_key *key,
     struct record *old = store_find(store, key);
     int order = old ? record_compare(record, old) : 1;
     if (order <= 0)
-        revive(store, key->shard, old);
+        store_revive(store, key->shard, old);
     if (order <= 0)
         return STORE_STALE;
-    enum store_result result = replace(store, key, old, record, now_us);
+    enum store_result result = store_replace(store, key, old, record, now_us);
     if (result == STORE_APPLIED)
-        revive(store, key->shard, record);
+        store_revive(store, key->shard, record);
     return result;
 }
 
@@ -468,59 +374,12 @@ enum store_result store_adopt(struct store *store, const struct store_key *key,
 {
     struct record *old = store_find(store, key);
     bool known = old && record_compare(record, old) <= 0;
-    if (known || !store->agreement || !is_past_grace(store, record, 0))
+    if (known || !store->agreement || !store_is_past_grace(store, record, 0))
         return store_merge(store, key, record, now_us);
-    enum store_result result = replace(store, key, old, record, now_us);
-    if (result != STORE_APPLIED)
-        return result;
-    bury(store, key->shard, record, true);
-    store->buried_us[key->shard] = store->agreement->clock_us(store->agreement);
+    enum store_result result = store_replace(store, key, old, record, now_us);
+    if (result == STORE_APPLIED)
+        store_bury(store, key->shard, record);
     return result;
-}
-
-/* What time does */
-
-/* An expired value becomes a tombstone of its version, so that its memory is free and no older value can come back. */
-static bool expire(struct store *store, struct record *record, uint64_t now_us)
-{
-    struct store_key key = store_key(store, record_key(record));
-    struct record_form form = {
-        .key = key.bytes,
-        .version = record->version,
-        .expires_us = record_expires_us(record),
-        .tombstone = true,
-    };
-    struct record *tombstone = record_new(store->heap, &form, HEAP_RESERVE);
-    if (!tombstone)
-        return false;
-    record_seal(tombstone);
-    key.bytes = record_key(tombstone);
-    if (replace(store, &key, record, tombstone, now_us) != STORE_APPLIED) {
-        record_release(store->heap, tombstone);
-        return false;
-    }
-    store->counts.expired++;
-    return true;
-}
-
-bool store_expire(struct store *store, uint64_t now_us, unsigned steps)
-{
-    struct record *record;
-    if (!store->wheel_started)
-        return false;
-    while ((record = wheel_next(&store->wheel, now_us, &steps)))
-        if (!expire(store, record, now_us))
-            wheel_add(&store->wheel, record); /* no memory just now: the next second tries again */
-    return steps == 0;
-}
-
-/* Sweeping */
-
-bool store_is_sparse(const struct store *store)
-{
-    uint64_t used = heap_used(store->heap);
-    uint64_t held = heap_resident(store->heap) - heap_warm(store->heap);
-    return held > used + used / 8 + SPARSE_BYTES_MIN;
 }
 
 /* `copy` takes the place of the entry that it was copied from, in its shard's order and in its chain. */
@@ -538,81 +397,29 @@ static void entry_moved(struct shard *shard, struct entry *copy)
     chain_take(&copy->hh);
 }
 
-static void move(struct store *store, struct record *record)
+void store_move(struct store *store, uint32_t shard, struct record *record)
 {
-    uint32_t place = store->sweep_shard;
-    struct shard *shard = &store->shards[place];
-    struct record *copy =
-        record_should_move(store->heap, record) ? record_copy(store->heap, record) : NULL;
+    struct record *copy = record_copy(store->heap, record);
     if (!copy)
         return;
-    entry_moved(shard, entry_of(copy));
+    entry_moved(&store->shards[shard], entry_of(copy));
     wheel_moved(copy);
     if (store->observer)
-        store->observer->on_move(store->observer, place, record, copy);
+        store->observer->on_move(store->observer, shard, record, copy);
     record_release(store->heap, record);
 }
 
-/* Whether a tombstone past the grace period may go now; buries it when that is what must come first. */
-static bool may_drop(struct store *store, struct record *record)
+void store_drop(struct store *store, uint32_t shard, struct record *record)
 {
-    struct store_agreement *agreement = store->agreement;
-    uint32_t shard = store->sweep_shard;
-    uint64_t agreed_us = agreement ? agreement->agreed_us(agreement, shard) : UINT64_MAX;
-    if (agreed_us == UINT64_MAX || is_buried(record))
-        return agreed_us > store->buried_us[shard];
-    if (store_lists(store, shard, record))
-        return false;
-    bury(store, shard, record, true);
-    store->buried_us[shard] = agreement->clock_us(agreement);
-    return false;
-}
-
-/* Returns whether the record is gone. */
-static bool sweep_record(struct store *store, struct record *record, uint64_t now_us)
-{
-    struct shard *shard = &store->shards[store->sweep_shard];
-    if (!is_past_grace(store, record, now_us) || !may_drop(store, record)) {
-        move(store, record);
-        return false;
-    }
     if (store->observer)
-        store->observer->on_drop(store->observer, store->sweep_shard, record);
-    digest_change(store, store->sweep_shard, digest_of(record));
-    shard_delete(store, shard, record);
+        store->observer->on_drop(store->observer, shard, record);
+    store_digest_replace(store, shard, record, NULL);
+    shard_delete(store, &store->shards[shard], record);
     forget(store, record);
     store->counts.dropped++;
-    return true;
 }
 
-/* The record at which the sweep goes on; NULL at the end of its shard. */
-static struct entry *sweep_entry(const struct store *store)
-{
-    struct entry *entry = store->shards[store->sweep_shard].head;
-    for (uint32_t i = 0; entry && i < store->sweep_seen; i++)
-        entry = entry->hh.next;
-    return entry;
-}
-
-void store_sweep(struct store *store, uint64_t now_us, unsigned records)
-{
-    struct entry *entry = sweep_entry(store), *next;
-    for (unsigned shards = 0; records > 0 && shards < SWEEP_SHARDS_MAX;) {
-        if (entry) {
-            next = entry->hh.next;
-            store->sweep_seen += !sweep_record(store, record_of(entry), now_us);
-            records--;
-        } else {
-            store->sweep_shard = (store->sweep_shard + 1) % STORE_SHARDS;
-            store->sweep_seen = 0;
-            next = store->shards[store->sweep_shard].head;
-            shards++;
-        }
-        entry = next;
-    }
-}
-
-/* Shards and digests */
+/* Shards */
 
 unsigned store_shard_count(const struct store *store, uint32_t shard)
 {
@@ -649,19 +456,4 @@ unsigned store_record_digests(const struct store *store, uint32_t shard, uint64_
         if (store_lists(store, shard, at))
             out[count++] = record_digest(at);
     return count;
-}
-
-uint64_t store_shard_digest(const struct store *store, uint32_t shard)
-{
-    return store->shards[shard].digest;
-}
-
-uint64_t store_group_digest(const struct store *store, uint32_t group)
-{
-    return store->group_digests[group];
-}
-
-uint64_t store_digest(const struct store *store)
-{
-    return store->digest;
 }

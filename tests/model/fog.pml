@@ -95,7 +95,7 @@ byte x, y, z; /* of loops; 0 between two steps */
 #define DIGEST(i) (buried[i] -> 0 : record[i])
 #define OTHERS(i) (here[i] & ~BIT(i))
 
-/* Data: src/data/store.c */
+/* Data: src/data/store.c, store_digest.c */
 
 inline check_visible(i)
 {

@@ -1,0 +1,103 @@
+#include "data/store_parts.h"
+
+enum {
+    SPARSE_BYTES_MIN = 2 * 1024 * 1024,
+    SWEEP_SHARDS_MAX = 512, /* looked at in one call, however empty they are */
+};
+
+/* Expiry */
+
+/* An expired value becomes a tombstone of its version, so that its memory is free and no older value can come back. */
+static bool expire(struct store *store, struct record *record, uint64_t now_us)
+{
+    struct store_key key = store_key(store, record_key(record));
+    struct record_form form = {
+        .key = key.bytes,
+        .version = record->version,
+        .expires_us = record_expires_us(record),
+        .tombstone = true,
+    };
+    struct record *tombstone = record_new(store->heap, &form, HEAP_RESERVE);
+    if (!tombstone)
+        return false;
+    record_seal(tombstone);
+    key.bytes = record_key(tombstone);
+    if (store_replace(store, &key, record, tombstone, now_us) != STORE_APPLIED) {
+        record_release(store->heap, tombstone);
+        return false;
+    }
+    store->counts.expired++;
+    return true;
+}
+
+bool store_expire(struct store *store, uint64_t now_us, unsigned steps)
+{
+    struct record *record;
+    if (!store->wheel_started)
+        return false;
+    while ((record = wheel_next(&store->wheel, now_us, &steps)))
+        if (!expire(store, record, now_us))
+            wheel_add(&store->wheel, record); /* no memory just now: the next second tries again */
+    return steps == 0;
+}
+
+/* Sweeping */
+
+bool store_is_sparse(const struct store *store)
+{
+    uint64_t used = heap_used(store->heap);
+    uint64_t held = heap_resident(store->heap) - heap_warm(store->heap);
+    return held > used + used / 8 + SPARSE_BYTES_MIN;
+}
+
+/* Whether a tombstone past the grace period may go now; buries it when that is what must come first. */
+static bool may_drop(struct store *store, struct record *record)
+{
+    struct store_agreement *agreement = store->agreement;
+    uint32_t shard = store->sweep_shard;
+    uint64_t agreed_us = agreement ? agreement->agreed_us(agreement, shard) : UINT64_MAX;
+    if (agreed_us == UINT64_MAX || store_is_buried(record))
+        return agreed_us > store->buried_us[shard];
+    if (!store_lists(store, shard, record))
+        store_bury(store, shard, record);
+    return false;
+}
+
+/* Returns whether the record is gone. */
+static bool sweep_record(struct store *store, struct record *record, uint64_t now_us)
+{
+    if (store_is_past_grace(store, record, now_us) && may_drop(store, record)) {
+        store_drop(store, store->sweep_shard, record);
+        return true;
+    }
+    if (record_should_move(store->heap, record))
+        store_move(store, store->sweep_shard, record);
+    return false;
+}
+
+/* The record at which the sweep goes on; NULL at the end of its shard. */
+static struct record *sweep_at(const struct store *store)
+{
+    struct record *record = store_first(store, store->sweep_shard);
+    for (uint32_t i = 0; record && i < store->sweep_seen; i++)
+        record = store_after(record);
+    return record;
+}
+
+void store_sweep(struct store *store, uint64_t now_us, unsigned records)
+{
+    struct record *record = sweep_at(store), *next;
+    for (unsigned shards = 0; records > 0 && shards < SWEEP_SHARDS_MAX;) {
+        if (record) {
+            next = store_after(record);
+            store->sweep_seen += !sweep_record(store, record, now_us);
+            records--;
+        } else {
+            store->sweep_shard = (store->sweep_shard + 1) % STORE_SHARDS;
+            store->sweep_seen = 0;
+            next = store_first(store, store->sweep_shard);
+            shards++;
+        }
+        record = next;
+    }
+}
