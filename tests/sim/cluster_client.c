@@ -271,7 +271,8 @@ static void judge_written(struct cluster_client *client)
     if (write->ttl_us && wall_range(client, &least_us, &most_us))
         write->expires_max_us = most_us + write->ttl_us;
     take_copies(client, write);
-    cluster_prompt_expect(write);
+    if (asked(client))
+        cluster_prompt_expect(write);
     /* Who took it may have died while the answer was on its way. */
     if (!asked(client) && cluster_holders(cluster, NULL, write) == 0)
         write->excused = true;
