@@ -190,8 +190,8 @@ static size_t put_version(const struct relay *relay, char room[RELAY_LINES_BYTES
     return before_us ? put_number(room, used, SLICE("Fog-Before: "), before_us) : used;
 }
 
-/* What waits and is tried again has less time left. A GET without any does not wait; a write still wants to know of its copies. Returns
- * the length of the lines. */
+/* What waits and is tried again has less time left, and none once this front-end drains. A GET without any does not wait; a write still
+ * wants to know of its copies. Returns the length of the lines. */
 static size_t put_wait(const struct relay *relay, char room[RELAY_LINES_BYTES], size_t used)
 {
     uint64_t now_us = relay->frontend->loop->now_us;
@@ -231,7 +231,7 @@ unsigned relay_pieces(struct relay *relay, struct conn_piece pieces[RELAY_PIECES
     const struct upload *upload = unknown_length(relay);
     bool streams = upload_streams(relay);
     size_t body_at = relay->head_bytes + 2, body_bytes = streams ? 0 : sent->len - body_at;
-    bool again = relay->held_until_us && relay->tries > 1;
+    bool again = relay->held_until_us && (relay->tries > 1 || relay->frontend->draining);
     size_t used = put_version(relay, room);
     if (used == 0 && !relay->hurried && !again && !relay->upload) {
         pieces[0] = (struct conn_piece){.data = sent->data, .len = sent->len};
@@ -260,10 +260,11 @@ static void relay_give_back(struct relay *relay)
     pool_give(&frontend->relays, relay);
 }
 
-/* While keys move, a change may come about in either cluster: no node can wait for it. */
+/* While keys move, a change may come about in either cluster: no node can wait for it. Who drains has nobody wait. */
 static void relay_set_wait(struct relay *relay, uint64_t seconds)
 {
-    uint64_t until_us = relay->frontend->loop->now_us + seconds * 1000000;
+    const struct frontend *frontend = relay->frontend;
+    uint64_t until_us = frontend->loop->now_us + (frontend->draining ? 0 : seconds * 1000000);
     if (!relay->other || relay->write) {
         relay->held_until_us = until_us;
         return;

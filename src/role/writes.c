@@ -93,7 +93,7 @@ static bool hold_for_copies(struct node *node, struct request *request, struct r
     struct node_work *work = work_of(request);
     uint64_t seconds = work->options.waits ? work->options.wait_seconds : NODE_COPIES_SECONDS;
     struct replicating *replicating = malloc(sizeof *replicating);
-    if (!replicating || seconds == 0)
+    if (!replicating || seconds == 0 || node->draining)
         goto failed;
     replicating->copies =
         cluster_await_copies(node->cluster, record, wanted, on_enough_copies, replicating);

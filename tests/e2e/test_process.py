@@ -121,6 +121,26 @@ def waiting_requests_are_answered():
 
 
 @test
+def requests_that_are_read_while_it_drains_do_not_wait():
+    node = serve("--drain-time", "20")
+    tag = node.put("k", b"x").etag()
+    clients = [node.connect() for _ in range(6)]
+    clients[-1].silent(0.2)
+    node.signal(signal.SIGSTOP)
+    for number, client in enumerate(clients):
+        if number % 2:
+            client.send(request("PUT", f"/w-{number}", b"v", ["Prefer: copies=9, wait=60"]))
+        else:
+            client.send(request("GET", "/k", None, ["Prefer: wait=60", f"If-None-Match: {tag}"]))
+    node.signal(signal.SIGTERM)
+    node.signal(signal.SIGCONT)
+    for number, client in enumerate(clients):
+        equal(client.reply("PUT" if number % 2 else "GET", seconds=SOON).status, 202 if number % 2 else 304, "the status")
+        client.closed(seconds=SOON)
+    stopped(node, SOON)
+
+
+@test
 def pipelined_requests_are_finished():
     node = serve("--drain-time", "20")
     with node.connect() as connection:
