@@ -96,7 +96,8 @@ struct repair {
     struct call pull;     /* of records */
     struct intake intake; /* of these */
     bool pulling, pushing, failed, full;
-    bool deletes; /* only these are told: the last repair found no room for all */
+    bool last_try; /* of this shard, unless something comes of it */
+    bool deletes;  /* only these are told: the last repair found no room for all */
     uint16_t pull_status;
     uint64_t started_us;
     uint16_t *todo; /* shards that differ */

@@ -179,10 +179,23 @@ static enum server_stream_result stream_keys(struct node *node, struct request *
 
 /* /-/records */
 
-/* POST: those of these shards and digests that are here. */
+static unsigned keep_deletes(struct node *node, struct record **records, unsigned count)
+{
+    unsigned kept = 0;
+    for (unsigned i = 0; i < count; i++)
+        if (record_is_tombstone(records[i]))
+            records[kept++] = records[i];
+        else
+            record_release(store_heap(node->store), records[i]);
+    return kept;
+}
+
+/* POST: those of these shards and digests that are here; when another byte follows them, the deletes among these. */
 static void reply_wanted(struct node *node, struct request *request)
 {
     struct slice body = operation_body(request);
+    bool deletes = body.len % CLUSTER_WANTED_BYTES == 1;
+    body.len -= deletes;
     unsigned room = (unsigned)(body.len / CLUSTER_WANTED_BYTES);
     struct record **records = malloc((room + 1) * sizeof(struct record *));
     if (!records || body.len % CLUSTER_WANTED_BYTES) {
@@ -193,6 +206,8 @@ static void reply_wanted(struct node *node, struct request *request)
         return;
     }
     unsigned count = cluster_find_wanted(node->cluster, body, records);
+    if (deletes)
+        count = keep_deletes(node, records, count);
     free(request->body_parts ? work_of(request)->body : NULL);
     request->service_data = work_of(request)->body = NULL;
     struct listing *listing =

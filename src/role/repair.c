@@ -11,8 +11,8 @@
  * when an answer comes, so writes may go on all the time. What is on its way by push looks like a difference too, for a moment: then
  * a record comes twice.
  *
- * When one of the two has no room for a value, the next repair between them tells deletes only, of all shards: they make room, and would
- * otherwise never come when they stand behind that value. */
+ * When one of the two has no room for a value, the next repair between them tells deletes only, of all shards and in both directions: they
+ * make room, and would otherwise never come when they stand behind that value. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -244,7 +244,8 @@ struct round {
     unsigned wanted_count;
     uint64_t *own; /* room for digests */
     unsigned own_room;
-    bool full; /* the rest is for the next round */
+    bool full;    /* the rest is for the next round */
+    bool wanting; /* since more is wanted than one may ask for at a time */
 };
 
 static void round_give(struct round *round, uint32_t shard, const uint64_t *theirs, unsigned count)
@@ -270,7 +271,7 @@ static void round_want(struct round *round, uint32_t shard, const uint64_t *thei
         if (digests_have(round->own, own_count, theirs[i]))
             continue;
         if (round->wanted_count == REPAIR_WANTED_MAX) {
-            round->full = true;
+            round->full = round->wanting = true;
             return;
         }
         char *at = round->wanted + (size_t)CLUSTER_WANTED_BYTES * round->wanted_count++;
@@ -295,8 +296,7 @@ static bool round_shard(struct round *round, uint32_t shard, uint64_t *theirs, u
     digests_sort(round->own, own_count);
     digests_sort(theirs, count);
     round_give(round, shard, theirs, count);
-    if (!round->peer->repair.deletes)
-        round_want(round, shard, theirs, count, own_count);
+    round_want(round, shard, theirs, count, own_count);
     return true;
 }
 
@@ -336,6 +336,7 @@ static void repair_on_records_done(struct peer *peer)
     if (repair->pulling || repair->pushing)
         return;
     repair->pulled += repair->intake.applied;
+    repair->todo_at += repair->last_try && repair->intake.applied == 0;
     peer->cluster->counters.repair_pulled += repair->intake.applied;
     intake_free(&repair->intake);
     repair->intake.store = NULL;
@@ -394,9 +395,13 @@ static void round_send(struct round *round)
     char head[REQUEST_HEAD_BYTES_MAX];
     repair->step = REPAIR_RECORDS;
     repair->failed = false;
+    /* Where no delete comes of so many, none is looked for behind them: the same ones would be asked for again. */
+    repair->last_try = repair->deletes && round->wanting;
     intake_init(&repair->intake, cluster->store, RECORD_VALUE_BYTES_MAX, false);
     if (round->wanted_count) {
         size_t len = (size_t)round->wanted_count * CLUSTER_WANTED_BYTES;
+        if (repair->deletes)
+            round->wanted[len++] = 1;
         struct slice start = request_head(cluster, head, "POST /-/records", len);
         struct conn_piece pieces[2] = {{.data = start.data, .len = start.len},
                                        {.data = round->wanted, .len = len}};
@@ -419,7 +424,7 @@ static void round_send(struct round *round)
 static void on_digests(struct peer *peer, struct slice body)
 {
     struct round round = {.peer = peer, .batch = &peer->cluster->spare};
-    round.wanted = malloc((size_t)CLUSTER_WANTED_BYTES * REPAIR_WANTED_MAX);
+    round.wanted = malloc((size_t)CLUSTER_WANTED_BYTES * REPAIR_WANTED_MAX + 1);
     if (round.wanted && round_read(&round, body))
         round_send(&round);
     else

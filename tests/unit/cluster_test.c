@@ -615,6 +615,33 @@ static void test_a_full_member_is_told_deletes_alone(void **state)
     assert_true(has_bytes(given, "key1"));
 }
 
+/* Nor may one that the other one has stand behind a value: after a repair without room deletes alone are asked for, too, which is one
+ * byte more. */
+static void test_a_full_node_asks_for_deletes_alone(void **state)
+{
+    (void)state;
+    struct peer *peer = meet(2)->peer;
+    const char groups[1] = {0}, shards[2] = {0, 3};
+    const char records[14] = {0, 3, 0, 0, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8};
+    peer->up = true;
+    for (unsigned turn = 0; turn < 2; turn++) {
+        peer->repair.full = turn == 1;
+        repair_start(peer);
+        loop_turn(&in.loop, 0);
+        loop_turn(&in.loop, 0);
+        answer_repair(peer, groups, sizeof groups);
+        answer_repair(peer, shards, sizeof shards);
+        answer_repair(peer, records, sizeof records);
+        struct slice asked = fake_output(in.io, ((struct conn *)peer->bulk)->fd);
+        assert_true(has_bytes(asked, "POST /-/records"));
+        assert_true(
+            has_bytes(asked, turn == 0 ? "Content-Length: 10\r\n" : "Content-Length: 11\r\n"));
+        repair_stop(peer);
+        peer->repair.next_us = 0;
+        loop_turn(&in.loop, 0);
+    }
+}
+
 /* Both the member's figure and that of all: 700 µs from the sending to the answer. A batch that failed counts for nothing. */
 static void test_the_time_of_a_push_is_that_until_its_answer(void **state)
 {
@@ -770,6 +797,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_newcomer_whose_question_was_lost_asks_again, begin,
                                         end),
         cmocka_unit_test_setup_teardown(test_a_goodbye_that_was_lost_is_said_again, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_full_node_asks_for_deletes_alone, begin, end),
         cmocka_unit_test_setup_teardown(test_a_full_member_is_told_deletes_alone, begin, end),
         cmocka_unit_test_setup_teardown(test_a_write_made_alone_is_not_confirmed_by_the_next_batch,
                                         begin, end),
