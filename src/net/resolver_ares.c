@@ -230,22 +230,21 @@ static struct resolver_socket *socket_find(struct resolver_ares *self, int fd)
     return NULL;
 }
 
-/* c-ares wants another thing of a socket; nothing, before it closes it. One that cannot be watched stays silent, and its
- * questions go unanswered. */
+/* c-ares wants another thing of a socket; nothing, before it closes it, but not when it is out of memory: then the same number may be
+ * another socket's by now. One that cannot be watched stays silent, and its questions go unanswered. */
 static void on_socket(void *data, ares_socket_t fd, int readable, int writable)
 {
     struct resolver_ares *self = data;
     struct io *io = self->loop->io;
-    struct resolver_socket *socket = socket_find(self, fd), *place = socket_find(self, -1);
+    struct resolver_socket *socket = socket_find(self, fd);
     unsigned interest = (readable ? IO_READ : 0u) | (writable ? IO_WRITE : 0u);
-    if (!socket && interest && place && io->ops->watch(io, fd, interest, &place->watcher) == 0) {
-        place->fd = fd;
-    } else if (socket && interest) {
-        io->ops->rewatch(io, fd, interest, &socket->watcher);
-    } else if (socket) {
+    if (socket) {
         io->ops->unwatch(io, fd);
         socket->fd = -1;
     }
+    struct resolver_socket *place = interest ? socket_find(self, -1) : NULL;
+    if (place && io->ops->watch(io, fd, interest, &place->watcher) == 0)
+        place->fd = fd;
 }
 
 /* The channel */
@@ -285,6 +284,8 @@ static void channel_end(struct resolver_ares *self)
         return;
     ares_destroy(self->channel);
     self->channel = NULL;
+    for (unsigned i = 0; i < RESOLVER_SOCKETS_MAX; i++)
+        self->sockets[i].fd = -1;
 }
 
 /* Returns 0 or -errno. */
