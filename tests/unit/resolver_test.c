@@ -651,6 +651,10 @@ static void test_servers_of_the_system(void **state)
 static void test_failing_allocations(void **state)
 {
     (void)state;
+    int version;
+    ares_version(&version);
+    if (version >= 0x012200)
+        skip(); /* 1.34 uses what it has freed when there is no memory for /etc/hosts */
     for (int all_after = 0; all_after < 2; all_after++) {
         bool failed = true;
         resolver_ares_destroy(resolver);
