@@ -184,20 +184,22 @@ static void check_goodbye(struct sim_cluster *cluster, const struct sim_node *le
     }
 }
 
-/* Whether somebody else has it who has not said goodbye: who has is only waiting for that to be heard, and was right to say it when
- * whoever dies now had everything. */
-static bool somebody_keeps(struct sim_cluster *cluster, const struct sim_node *but,
-                           const struct sim_write *write)
+/* How many others have it; *leaving are those of them that have said goodbye: who has is only waiting for that to be heard, and was right to
+ * say it when whoever dies now had everything. */
+static unsigned who_keeps(struct sim_cluster *cluster, const struct sim_node *but,
+                          const struct sim_write *write, unsigned *leaving)
 {
+    unsigned stay = 0;
+    *leaving = 0;
     for (unsigned i = 0; i < cluster->node_count; i++) {
         const struct sim_node *node = &cluster->nodes[i];
-        if (node == but || !node->running || node->process.node->cluster->goodbye)
+        if (node == but || !node->running)
             continue;
         const struct record *record = cluster_record_at(cluster, node->process.node, write->key);
         if (record && record->version >= write->version)
-            return true;
+            *(node->process.node->cluster->goodbye ? leaving : &stay) += 1;
     }
-    return false;
+    return stay;
 }
 
 /* A node ends: by a goodbye that was heard, which is no death; or what nobody else has may be lost, if as many died as had it. */
@@ -210,9 +212,11 @@ void cluster_check_end_of(struct sim_cluster *cluster, const struct sim_node *no
     }
     for (unsigned i = 0; i < cluster->write_count; i++) {
         struct sim_write *write = cluster->writes[i];
-        if (write->acked && !write->excused && !somebody_keeps(cluster, node, write) &&
-            (told || deaths_since(cluster, write->sent_us) + write->goodbyes >= write->have))
-            write->excused = true;
+        unsigned leaving;
+        if (!write->acked || write->excused || who_keeps(cluster, node, write, &leaving))
+            continue;
+        unsigned gone = deaths_since(cluster, write->sent_us) + write->goodbyes + leaving;
+        write->excused = told || gone >= write->have;
     }
 }
 
