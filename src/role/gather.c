@@ -299,7 +299,7 @@ static void gather_check(struct cluster *cluster)
 
 void gather_checked(struct peer *peer)
 {
-    if (peer->cluster->gather.step != GATHER_CHECKING || peer->gather_checked)
+    if (peer->cluster->gather.step != GATHER_CHECKING)
         return;
     peer->gather_checked = true;
     gather_hurry(peer->cluster);
