@@ -372,7 +372,7 @@ bool digests_have(const uint64_t *sorted, unsigned count, uint64_t digest);
 /* gather.c */
 
 void gather_tick(struct cluster *cluster);
-void gather_peer_up(struct cluster *cluster); /* a member answers: it may be one to copy from */
+void gather_peer_up(struct cluster *cluster); /* a member answers: it may be who was waited for */
 void gather_checked(struct peer *peer);       /* a repair with it is complete */
 void gather_end(struct cluster *cluster);
 

@@ -307,7 +307,7 @@ void gather_checked(struct peer *peer)
 
 void gather_peer_up(struct cluster *cluster)
 {
-    if (cluster->gather.step == GATHER_WAITING)
+    if (cluster->gather.step != GATHER_DONE)
         gather_hurry(cluster);
 }
 
