@@ -1,6 +1,6 @@
-/* The inside of the cluster room, shared by cluster.c (life, and what is looked after again and again), hello.c (who is who), join.c
- * (whom to ask at first), push.c, repair.c, compare.c (the answers to another's repair), gather.c and copies.c. Nobody else
- * includes this. */
+/* The inside of the cluster room, shared by cluster.c (life, and what is looked after again and again), peer.c (one member that is
+ * talked to), hello.c (who is who), join.c (whom to ask at first), push.c, repair.c, compare.c (the answers to another's repair),
+ * gather.c, copies.c and leave.c. Nobody else includes this. */
 #ifndef ROLE_CLUSTER_STATE_H
 #define ROLE_CLUSTER_STATE_H
 
@@ -259,34 +259,35 @@ static inline struct member *self_of(const struct cluster *cluster)
 
 /* cluster.c */
 
-/* Hears of a member: it gets a peer, or loses it. */
+/* Each member that is here gets a peer. */
 void cluster_sync_peers(struct cluster *cluster);
 
 /* Lets all members hear at once what is new. */
 void cluster_hurry(struct cluster *cluster);
-void peer_down(struct peer *peer, const char *why);
+
 bool member_is_down(const struct cluster *cluster, const struct member *member);
 
 /* The start of a request to a member, up to and with Content-Length. */
 struct slice request_head(const struct cluster *cluster, char room[REQUEST_HEAD_BYTES_MAX],
                           const char *method_and_target, size_t body_bytes);
 
-/* A whole reply of these bytes, which are malloc'd and taken over. */
-void reply_owned(struct request *request, const char *type, void *data, size_t bytes);
-
-/* Another node has said no: its sentence goes to the log. */
-void log_refusal(struct cluster *cluster, const char *event, const struct address *address,
-                 unsigned status, struct slice sentence);
-
 /* What a member tells in a request was true a little earlier: at this time at the latest, since it would have given up after
  * `patience_us`. */
 uint64_t told_before_us(const struct cluster *cluster, uint64_t patience_us);
 
-void digests_sort(uint64_t *digests, unsigned count);
-bool digests_have(const uint64_t *sorted, unsigned count, uint64_t digest);
-
 /* Another member's idea of what is past the grace period. */
 void cluster_take_horizon(struct cluster *cluster, uint64_t horizon_us);
+
+/* peer.c */
+
+/* Returns NULL when out of memory. */
+struct peer *peer_new(struct cluster *cluster, struct member *member);
+void peer_destroy(struct peer *peer);
+void peer_tick(struct peer *peer);
+
+/* It answers; it does so no more, or what it answers makes no sense: all that is under way with it ends. */
+void peer_up(struct peer *peer);
+void peer_down(struct peer *peer, const char *why);
 
 /* hello.c */
 
@@ -301,6 +302,10 @@ enum hello_result { HELLO_FINE, HELLO_SELF, HELLO_BROKEN };
  * the next one. */
 enum hello_result hello_take(struct cluster *cluster, struct slice body, uint64_t *id,
                              const char **why);
+
+/* Another node has said no: its sentence goes to the log. */
+void log_refusal(struct cluster *cluster, const char *event, const struct address *address,
+                 unsigned status, struct slice sentence);
 
 /* join.c */
 
@@ -360,10 +365,15 @@ void agreed_group(struct peer *peer, uint32_t group, uint64_t at_us);
 void agreed_shard(struct peer *peer, uint32_t shard, uint64_t at_us);
 uint64_t cluster_agreed_us(const struct cluster *cluster, uint32_t shard);
 
+/* compare.c */
+
+void digests_sort(uint64_t *digests, unsigned count);
+bool digests_have(const uint64_t *sorted, unsigned count, uint64_t digest);
+
 /* gather.c */
 
 void gather_tick(struct cluster *cluster);
-void gather_peer_up(struct cluster *cluster); /* a member answers: it may be one to copy from */
+void gather_peer_up(struct cluster *cluster); /* a member answers: it may be who was waited for */
 void gather_checked(struct peer *peer);       /* a repair with it is complete */
 void gather_end(struct cluster *cluster);
 
@@ -371,5 +381,13 @@ void gather_end(struct cluster *cluster);
 
 /* This member has all batches of these numbers. */
 void copies_confirm(struct cluster *cluster, uint64_t from, uint64_t to);
+
+/* leave.c */
+
+void leave_tick(struct cluster *cluster);
+
+/* A member has gone, or answers no more. For who leaves: what came from it may be nowhere else, so somebody has to be seen to have
+ * everything from here on. */
+void leave_look_again(struct cluster *cluster);
 
 #endif

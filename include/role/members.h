@@ -65,6 +65,9 @@ struct member *members_find(const struct members *members, uint64_t id);
 /* The member that counts at an address, of those that are here; NULL when there is none. */
 struct member *members_at(const struct members *members, const struct address *address);
 
+/* The member that counts at this one's address instead of it; NULL when there is none. */
+struct member *members_replaced_by(const struct members *members, const struct member *member);
+
 /* Members that are here, this node too. */
 unsigned members_here(const struct members *members);
 

@@ -9,6 +9,26 @@ enum { GROUP_BYTES = 1 + STORE_SHARDS_PER_GROUP * 8 };
 
 static const char binary[] = "application/octet-stream";
 
+/* Digests */
+
+static int digest_compare(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+void digests_sort(uint64_t *digests, unsigned count)
+{
+    qsort(digests, count, sizeof *digests, digest_compare);
+}
+
+bool digests_have(const uint64_t *sorted, unsigned count, uint64_t digest)
+{
+    return count && bsearch(&digest, sorted, count, sizeof digest, digest_compare);
+}
+
+/* Groups and shards */
+
 /* The member whose question this is, when it may repair with us now; otherwise replies and returns NULL. */
 static struct peer *admitted(struct cluster *cluster, struct request *request, uint64_t sender)
 {
@@ -31,6 +51,21 @@ static void reply_malformed(struct cluster *cluster, struct request *request)
 {
     cluster->counters.refused++;
     reply_text(request, 400, "This is not how members compare tables.");
+}
+
+static void free_owned(void *context, void *owner)
+{
+    (void)context;
+    free(owner);
+}
+
+/* A whole reply of these bytes, which are malloc'd and taken over. */
+static void reply_owned(struct request *request, void *data, size_t bytes)
+{
+    struct conn_piece piece = {data, bytes, free_owned, NULL, data};
+    reply_start(request, 200);
+    reply_field(request, SLICE("Content-Type"), slice_of(binary));
+    reply_body_ref(request, piece);
 }
 
 void cluster_reply_groups(struct cluster *cluster, struct request *request, uint64_t sender,
@@ -92,7 +127,7 @@ void cluster_reply_shards(struct cluster *cluster, struct request *request, uint
     }
     for (size_t i = 0; i < groups; i++)
         count += compare_shards(peer, body.data + i * GROUP_BYTES, out + 2 * count);
-    reply_owned(request, binary, out, 2 * count);
+    reply_owned(request, out, 2 * count);
 }
 
 /* A shard's answer: its number, a count, and the digests of its records. */
@@ -136,7 +171,7 @@ void cluster_reply_digests(struct cluster *cluster, struct request *request, uin
         used += put_digests(cluster->store, (uint32_t)big_get(body.data + 2 * i, 2), digests,
                             out + used);
     free(digests);
-    reply_owned(request, binary, out, used);
+    reply_owned(request, out, used);
 }
 
 /* Records by their digests */

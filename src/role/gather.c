@@ -299,7 +299,7 @@ static void gather_check(struct cluster *cluster)
 
 void gather_checked(struct peer *peer)
 {
-    if (peer->cluster->gather.step != GATHER_CHECKING || peer->gather_checked)
+    if (peer->cluster->gather.step != GATHER_CHECKING)
         return;
     peer->gather_checked = true;
     gather_hurry(peer->cluster);
@@ -307,7 +307,7 @@ void gather_checked(struct peer *peer)
 
 void gather_peer_up(struct cluster *cluster)
 {
-    if (cluster->gather.step == GATHER_WAITING)
+    if (cluster->gather.step != GATHER_DONE)
         gather_hurry(cluster);
 }
 

@@ -7,6 +7,8 @@
 
 #include "role/cluster_state.h"
 
+enum { SENTENCE_BYTES_MAX = 300 }; /* of another node's, in the log */
+
 struct hello {
     uint64_t protocol, clock, digest, records, horizon, gathered;
     struct slice cluster, partition;
@@ -358,6 +360,19 @@ void cluster_reply_drop(struct cluster *cluster, struct request *request, struct
 
 /* Calls */
 
+void log_refusal(struct cluster *cluster, const char *event, const struct address *address,
+                 unsigned status, struct slice sentence)
+{
+    char text[ADDRESS_TEXT_BYTES], key[ADDRESS_TEXT_BYTES + SENTENCE_BYTES_MAX + 2];
+    while (sentence.len > 0 && sentence.data[sentence.len - 1] == '\n')
+        sentence.len--;
+    int bytes = (int)(sentence.len < SENTENCE_BYTES_MAX ? sentence.len : SENTENCE_BYTES_MAX);
+    snprintf(key, sizeof key, "%s %.*s", address_format(address, text), bytes, sentence.data);
+    log_condition(cluster->log, LOG_WARN_LEVEL, event, key,
+                  "member=%s status=%u msg=\"%.*s\" do=\"do as it says on one of the two\"", text,
+                  status, bytes, sentence.data);
+}
+
 /* *why gets a sentence when it is broken. */
 static enum hello_result take_answer(struct cluster *cluster, struct slice body,
                                      struct hello *answer, const char **why)
@@ -426,18 +441,6 @@ static void take_digest(struct peer *peer, uint64_t digest)
     if (same)
         agreed_all(peer, peer->hello_us);
     repair_on_hello(peer, same);
-}
-
-static void peer_up(struct peer *peer)
-{
-    char address[ADDRESS_TEXT_BYTES];
-    peer->up = true;
-    peer->starved = false;
-    log_event(peer->cluster->log, LOG_INFO_LEVEL, "member-up", "member=%s id=%016llx",
-              address_format(&peer->member->address, address),
-              (unsigned long long)peer->member->id);
-    push_start(peer);
-    gather_peer_up(peer->cluster);
 }
 
 static void told_no(struct peer *peer, unsigned status, struct slice body)

@@ -62,6 +62,12 @@ struct member *members_at(const struct members *members, const struct address *a
     return found;
 }
 
+struct member *members_replaced_by(const struct members *members, const struct member *member)
+{
+    struct member *other = members_at(members, &member->address);
+    return other == member ? NULL : other;
+}
+
 unsigned members_here(const struct members *members)
 {
     unsigned here = 0;

@@ -346,6 +346,21 @@ void cluster_on_change(struct cluster *cluster, uint32_t shard, struct record *o
     cluster->changed |= local;
 }
 
+void cluster_on_move(struct cluster *cluster, uint32_t shard, struct record *from,
+                     struct record *to)
+{
+    for (unsigned i = 1; i < cluster->members.count; i++)
+        if (cluster->members.list[i]->peer && cluster->members.list[i]->peer->lag)
+            lag_on_move(cluster->members.list[i]->peer->lag, shard, from, to);
+}
+
+void cluster_on_drop(struct cluster *cluster, uint32_t shard, struct record *record)
+{
+    for (unsigned i = 1; i < cluster->members.count; i++)
+        if (cluster->members.list[i]->peer && cluster->members.list[i]->peer->lag)
+            lag_on_drop(cluster->members.list[i]->peer->lag, shard, record);
+}
+
 void cluster_push(struct cluster *cluster)
 {
     if (!cluster->batch.records)

@@ -567,6 +567,41 @@ static void answer_repair(const struct peer *peer, const char *body, size_t byte
     loop_turn(&in.loop, 0);
 }
 
+/* A hello may show that a member has all before the repair with it ends: the end of that is what the next member waits for. No time
+ * passes here. */
+static void test_a_newcomer_goes_on_when_a_repair_ends_that_a_hello_has_overtaken(void **state)
+{
+    (void)state;
+    struct peer *first = meet(2)->peer, *second = meet(3)->peer;
+    first->up = first->knows_us = second->up = second->knows_us = true;
+    first->answered_us = second->answered_us = in.loop.now_us;
+    in.cluster->gather.step = GATHER_CHECKING;
+    gather_tick(in.cluster);
+    loop_turn(&in.loop, 0);
+    loop_turn(&in.loop, 0);
+    assert_int_equal(first->repair.step, REPAIR_GROUPS);
+    gather_checked(first);
+    loop_turn(&in.loop, 0);
+    assert_int_equal(second->repair.step, REPAIR_IDLE);
+    answer_repair(first, "", 0);
+    assert_int_equal(first->repair.step, REPAIR_IDLE);
+    loop_turn(&in.loop, 0);
+    assert_int_not_equal(second->repair.step, REPAIR_IDLE);
+}
+
+/* The last one that it waits for, maybe. No time passes here. */
+static void test_a_newcomer_compares_at_once_with_a_member_that_comes_up(void **state)
+{
+    (void)state;
+    struct peer *late = meet(2)->peer;
+    late->knows_us = true;
+    late->answered_us = in.loop.now_us;
+    in.cluster->gather.step = GATHER_CHECKING;
+    peer_up(late);
+    loop_turn(&in.loop, 0);
+    assert_int_not_equal(late->repair.step, REPAIR_IDLE);
+}
+
 /* The member has none of two records, of which one is a delete. */
 static struct slice given_in_a_repair(struct peer *peer)
 {
@@ -791,6 +826,10 @@ int main(void)
                                         end),
         cmocka_unit_test_setup_teardown(test_a_newcomer_copies_and_checks_at_once, begin, end),
         cmocka_unit_test_setup_teardown(test_a_donor_that_is_down_is_given_up_at_once, begin, end),
+        cmocka_unit_test_setup_teardown(
+            test_a_newcomer_goes_on_when_a_repair_ends_that_a_hello_has_overtaken, begin, end),
+        cmocka_unit_test_setup_teardown(
+            test_a_newcomer_compares_at_once_with_a_member_that_comes_up, begin, end),
         cmocka_unit_test_setup_teardown(test_a_newcomer_that_could_not_ask_is_not_alone, begin,
                                         end),
         cmocka_unit_test_setup_teardown(test_a_newcomer_that_stood_still_waits_on, begin, end),
