@@ -21,8 +21,9 @@ enum {
     CLUSTER_HELLO_US = 500 * 1000,     /* between two hellos to one member */
     CLUSTER_DEAD_US = 3 * 1000 * 1000, /* a member that was not heard of for so long is down */
     CLUSTER_TICK_US = 100 * 1000,      /* how often all this is looked after */
-    CLUSTER_CONNECT_US = 1000 * 1000,  /* a connection to a member must stand after it */
-    CLUSTER_RETRY_US = 1000 * 1000,    /* at most between two attempts to connect */
+    CLUSTER_NEWS_US = 20 * 1000,      /* at least between two times that all are told what is new */
+    CLUSTER_CONNECT_US = 1000 * 1000, /* a connection to a member must stand after it */
+    CLUSTER_RETRY_US = 1000 * 1000,   /* at most between two attempts to connect */
     CLUSTER_ANSWER_US =
         10 * 1000 * 1000,          /* a member that owes answers must say something within it */
     CLUSTER_WANTED_BYTES = 10,     /* a record that is asked for: 2 of its shard, 8 of its digest */

@@ -1,6 +1,6 @@
 /* The inside of the cluster room, shared by cluster.c (life, and what is looked after again and again), peer.c (one member that is
- * talked to), hello.c (who is who), join.c (whom to ask at first), push.c, repair.c, compare.c (the answers to another's repair),
- * gather.c, copies.c and leave.c. Nobody else includes this. */
+ * talked to), hello.c (who is who), news.c (what is told at once), join.c (whom to ask at first), push.c, repair.c, compare.c (the
+ * answers to another's repair), gather.c, copies.c and leave.c. Nobody else includes this. */
 #ifndef ROLE_CLUSTER_STATE_H
 #define ROLE_CLUSTER_STATE_H
 
@@ -232,6 +232,8 @@ struct cluster {
     uint64_t waited_at_us; /* as of then */
     uint64_t horizon_us;   /* see store_agreement */
     uint64_t stepped_us;   /* loop time at which it last changed */
+    bool has_news;         /* that members have not been told */
+    uint64_t news_us;      /* loop time before which it is not told */
     uint64_t departed_us;  /* loop time at which a member last was found to be gone */
     const char *refused;   /* NULL, or a sentence: why the others do not want us */
     char sentence[512];
@@ -262,7 +264,7 @@ static inline struct member *self_of(const struct cluster *cluster)
 /* Each member that is here gets a peer. */
 void cluster_sync_peers(struct cluster *cluster);
 
-/* Lets all members hear at once what is new. */
+/* What is looked after at each tick is looked after in this turn. */
 void cluster_hurry(struct cluster *cluster);
 
 bool member_is_down(const struct cluster *cluster, const struct member *member);
@@ -306,6 +308,12 @@ enum hello_result hello_take(struct cluster *cluster, struct slice body, uint64_
 /* Another node has said no: its sentence goes to the log. */
 void log_refusal(struct cluster *cluster, const char *event, const struct address *address,
                  unsigned status, struct slice sentence);
+
+/* news.c */
+
+/* Something is new, and this node is the one that tells it. */
+void news_tell(struct cluster *cluster);
+void news_tick(struct cluster *cluster);
 
 /* join.c */
 

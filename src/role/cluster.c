@@ -100,7 +100,7 @@ static void member_gone(struct cluster *cluster, struct member *member, enum mem
     log_event(cluster->log, LOG_INFO_LEVEL,
               state == MEMBER_DROPPED ? "member-dropped" : "member-left", "member=%s id=%016llx",
               address_format(&member->address, address), (unsigned long long)member->id);
-    cluster_hurry(cluster);
+    news_tell(cluster);
 }
 
 /* Who has lost its address to another one that answers there is gone; so is who was not heard of for long. */
@@ -150,9 +150,6 @@ static void cluster_drop_peers(struct cluster *cluster)
 
 void cluster_hurry(struct cluster *cluster)
 {
-    for (unsigned i = 1; i < cluster->members.count; i++)
-        if (cluster->members.list[i]->peer)
-            cluster->members.list[i]->peer->hello_due_us = 0;
     loop_timer_set(cluster->loop, &cluster->tick, cluster->loop->now_us);
 }
 
@@ -162,6 +159,7 @@ static void cluster_on_tick(struct loop_timer *timer)
 {
     struct cluster *cluster = (struct cluster *)((char *)timer - offsetof(struct cluster, tick));
     loop_timer_set(cluster->loop, timer, cluster->loop->now_us + CLUSTER_TICK_US);
+    news_tick(cluster);
     for (unsigned i = 1; i < cluster->members.count; i++)
         if (cluster->members.list[i]->state == MEMBER_HERE)
             member_tick(cluster, cluster->members.list[i]);

@@ -25,18 +25,12 @@ static void gather_become_ready(struct cluster *cluster, const char *how)
               "members=%u gathered=%llu seconds=%.3f msg=\"%s\"", cluster_members(cluster),
               (unsigned long long)gather->records,
               (double)(cluster->loop->now_us - cluster->started_us) / 1e6, how);
-    cluster_hurry(cluster);
+    news_tell(cluster);
 }
 
 static bool may_serve(const struct member *member)
 {
     return member->peer && member->peer->up && member->phase == PHASE_READY;
-}
-
-/* The next step is taken in this turn and not at the next tick. */
-static void gather_hurry(struct cluster *cluster)
-{
-    loop_timer_set(cluster->loop, &cluster->tick, cluster->loop->now_us);
 }
 
 /* One of the ready members, by chance; NULL when there is none. */
@@ -124,7 +118,7 @@ static void gather_stop_copying(struct cluster *cluster)
                                                                 : CLUSTER_TICK_US);
     gather->step = gather->copied ? GATHER_CHECKING : GATHER_WAITING;
     if (gather->copied)
-        gather_hurry(cluster);
+        cluster_hurry(cluster);
     if (gather->upstream)
         upstream_close(gather->upstream, 0);
 }
@@ -302,13 +296,13 @@ void gather_checked(struct peer *peer)
     if (peer->cluster->gather.step != GATHER_CHECKING)
         return;
     peer->gather_checked = true;
-    gather_hurry(peer->cluster);
+    cluster_hurry(peer->cluster);
 }
 
 void gather_peer_up(struct cluster *cluster)
 {
     if (cluster->gather.step != GATHER_DONE)
-        gather_hurry(cluster);
+        cluster_hurry(cluster);
 }
 
 static bool donor_is_down(const struct cluster *cluster)

@@ -151,16 +151,17 @@ static bool hello_parse(struct cluster *cluster, struct slice body, struct hello
 
 /* Taking in */
 
-static void take_member(struct cluster *cluster, const struct member *said)
+/* Returns whether it was news. */
+static bool take_member(struct cluster *cluster, const struct member *said)
 {
     struct member *known = members_find(&cluster->members, said->id);
     char address[ADDRESS_TEXT_BYTES];
     if (address_is_unspecified(&said->address) ||
         (!known && said->state != MEMBER_HERE && said->gone_us == 0))
-        return;
+        return false;
     bool was_here = known && known->state == MEMBER_HERE;
     if (!members_merge(&cluster->members, said))
-        return;
+        return false;
     if (said->state != MEMBER_HERE)
         cluster->departed_us = cluster->loop->now_us;
     if (said->state == MEMBER_HERE || was_here)
@@ -169,6 +170,7 @@ static void take_member(struct cluster *cluster, const struct member *said)
                   "member=%s id=%016llx phase=%s", address_format(&said->address, address),
                   (unsigned long long)said->id, member_phase_name(said));
     cluster_hurry(cluster);
+    return true;
 }
 
 /* Somebody says of this node that it is gone. */
@@ -281,7 +283,8 @@ static void greet(struct cluster *cluster, struct request *request, struct hello
     hello->who.heard_us = cluster->loop->now_us;
     if (hello->has_you)
         take_own_address(cluster, &hello->you);
-    take_member(cluster, &hello->who);
+    if (take_member(cluster, &hello->who) && !hello->knows_us)
+        news_tell(cluster); /* it does not know whom we know, so it cannot tell them */
     if (hello->who.phase == PHASE_READY)
         cluster_take_horizon(cluster, hello->horizon);
     struct member *member = take_self(cluster, hello);
@@ -353,7 +356,7 @@ void cluster_reply_drop(struct cluster *cluster, struct request *request, struct
         member_go(member, MEMBER_DROPPED, cluster->loop->wall_us);
         log_event(cluster->log, LOG_INFO_LEVEL, "member-dropped", "member=%.*s id=%016llx",
                   (int)text.len, text.data, (unsigned long long)member->id);
-        cluster_hurry(cluster);
+        news_tell(cluster);
         reply_text(request, 200, "dropped");
     }
 }

@@ -39,7 +39,7 @@ static void own_address(struct probe *probe)
     if (!other || other == self)
         return;
     self->stamp = other->stamp + 1;
-    cluster_hurry(cluster);
+    news_tell(cluster);
 }
 
 /* Somebody else answers at this node's own address. */
@@ -75,7 +75,6 @@ static bool probe_take(struct probe *probe, struct slice body)
     case HELLO_FINE:
         if (own)
             foreign_address(probe);
-        cluster_hurry(cluster);
         return members_find(&cluster->members, id) != NULL;
     case HELLO_BROKEN:
         log_refusal(cluster, "join-refused", &probe->address, 200, slice_of(why));
@@ -218,7 +217,7 @@ static void target_has(struct target *target, struct address address)
         struct member *self = self_of(cluster);
         self->address = address;
         self->stamp++;
-        cluster_hurry(cluster);
+        news_tell(cluster);
     }
 }
 

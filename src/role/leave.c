@@ -21,7 +21,7 @@ void cluster_leave(struct cluster *cluster)
     self_of(cluster)->phase = PHASE_LEAVING;
     leave_look_again(cluster);
     gather_end(cluster);
-    cluster_hurry(cluster);
+    news_tell(cluster);
 }
 
 /* Whether a member was there when this node began to leave, and has said nothing since: it stands still or is cut off, and may be back,

@@ -164,7 +164,7 @@ static void check_ready(struct sim_cluster *cluster, struct sim_node *node)
     }
 }
 
-/* Called by whatever is news to the others; becoming ready is. */
+/* Called by whatever is new to this node or by it to the others; becoming ready is. */
 void __real_cluster_hurry(struct cluster *own);
 void __wrap_cluster_hurry(struct cluster *own);
 

@@ -19,6 +19,7 @@ enum {
     FILL_DEPTH = 64,
     BURST_DEPTH = 32,
     BURST_WRITES = 10, /* times as many at once as one after the other */
+    START_HELLOS = 4,  /* at most from each node to each of its partition, until all know all */
     CUT_US = 8 * SECOND,
     CUT_WRITE_US = 5 * SECOND, /* after the cut began: all know of it by then */
 };
@@ -179,6 +180,10 @@ static void start_nodes(struct scale *scale)
     await_one(scale, scale_nodes_are_well, "all nodes are ready and know each other", LOOK_US);
     add(&phase, "well_us", scale->world.now_us - phase.begun_us);
     phase_end(scale, &phase);
+    uint64_t hellos = flow(&phase, SCALE_NODE, SCALE_HELLO)->requests;
+    uint64_t pairs = (uint64_t)scale->node_count * scale->options.nodes;
+    check(scale, hellos <= START_HELLOS * pairs, "%llu hellos until %u nodes know each other",
+          (ull)hellos, scale->node_count);
 }
 
 static uint64_t heap_bytes(struct scale *scale)
