@@ -50,7 +50,7 @@ def _copies(node, least=1):
 @test
 def who_has_not_gathered_everything_says_so():
     donor, proxy, wanted = _donor()
-    proxy.pace = SLOW_PACE
+    proxy.pace = SLOW_PACE / 2  # each key is asked for meanwhile
     newcomer = Node("--join", proxy.address)
     _copies(newcomer, 100)
     ready = newcomer.call("GET", "/-/ready")
