@@ -47,7 +47,8 @@ static void pass_time(struct scale *scale, uint64_t us)
 struct goal {
     bool (*is_so)(struct scale *scale);
     const char *what;
-    uint64_t after_us; /* how long that took */
+    uint64_t after_us;        /* how long that took */
+    struct scale_flow hellos; /* until then, of the nodes of the first partition */
 };
 
 /* Goes on until all of them have been true, and looks every so often. */
@@ -58,8 +59,10 @@ static void await(struct scale *scale, struct goal *goals, unsigned count, uint6
     for (unsigned left = count; left > 0 && !scale->world.failed;) {
         left = 0;
         for (unsigned i = 0; i < count; i++) {
-            if (!goals[i].after_us && goals[i].is_so(scale))
+            if (!goals[i].after_us && goals[i].is_so(scale)) {
                 goals[i].after_us = scale->world.now_us - begun_us + 1;
+                goals[i].hellos = scale_sum(scale, SCALE_NODE, 0).flows[SCALE_HELLO];
+            }
             left += !goals[i].after_us;
             if (!goals[i].after_us && scale->world.now_us > begun_us + LIMIT_US)
                 world_fail(&scale->world, "not within %d s: %s", LIMIT_US / SECOND, goals[i].what);
@@ -72,7 +75,7 @@ static void await(struct scale *scale, struct goal *goals, unsigned count, uint6
 static uint64_t await_one(struct scale *scale, bool (*is_so)(struct scale *), const char *what,
                           uint64_t every_us)
 {
-    struct goal goal = {is_so, what, 0};
+    struct goal goal = {.is_so = is_so, .what = what};
     await(scale, &goal, 1, every_us);
     return goal.after_us;
 }
@@ -123,6 +126,13 @@ static void phase_begin(struct scale *scale, struct phase *phase, const char *na
 static void add(struct phase *phase, const char *name, uint64_t value)
 {
     bytes_print(&phase->extra, ",\"%s\":%llu", name, (ull)value);
+}
+
+static void add_of(struct phase *phase, const char *whom, const char *what, uint64_t value)
+{
+    char name[40];
+    snprintf(name, sizeof name, "%s_%s", whom, what);
+    add(phase, name, value);
 }
 
 static void tell_tally(const char *name, const struct scale_tally *tally)
@@ -276,12 +286,9 @@ static int number_order(const void *a, const void *b)
 
 static void add_spread(struct phase *phase, const char *name, uint64_t *values, uint64_t count)
 {
-    char text[40];
     qsort(values, count, sizeof *values, number_order);
-    snprintf(text, sizeof text, "%s_p50_us", name);
-    add(phase, text, values[count / 2]);
-    snprintf(text, sizeof text, "%s_p99_us", name);
-    add(phase, text, values[count * 99 / 100]);
+    add_of(phase, name, "p50_us", values[count / 2]);
+    add_of(phase, name, "p99_us", values[count * 99 / 100]);
 }
 
 static unsigned partition_of(const struct scale *scale, unsigned at)
@@ -424,8 +431,12 @@ static void tell_membership(struct scale *scale, const char *name, void (*change
     phase_begin(scale, &phase, name, 0);
     change(scale);
     await(scale, goals, count, MS);
-    for (unsigned i = 0; i < count; i++)
-        add(&phase, goals[i].what, goals[i].after_us);
+    for (unsigned i = 0; i < count; i++) {
+        const struct scale_flow *before = &phase.before[SCALE_NODE].flows[SCALE_HELLO];
+        add_of(&phase, goals[i].what, "us", goals[i].after_us);
+        add_of(&phase, goals[i].what, "hellos", goals[i].hellos.requests - before->requests);
+        add_of(&phase, goals[i].what, "hello_bytes", goals[i].hellos.bytes - before->bytes);
+    }
     phase_end(scale, &phase);
     pass_time(scale, SETTLE_US);
 }
@@ -448,13 +459,13 @@ static void boot(struct scale *scale)
 /* One node more comes; another one's process is killed; the machine of the new one falls silent. */
 static void change_members(struct scale *scale)
 {
-    struct goal gone[] = {{scale_fellows_miss_subject, "fellows_us", 0},
-                          {scale_frontends_shun_subject, "frontends_us", 0}};
-    struct goal silent[] = {{scale_fellows_miss_subject, "fellows_us", 0},
-                            {scale_frontends_shun_subject, "frontends_us", 0}};
-    struct goal here[] = {{scale_fellows_know_subject, "fellows_us", 0},
-                          {scale_subject_is_ready, "ready_us", 0},
-                          {scale_frontends_use_subject, "frontends_us", 0}};
+    struct goal gone[] = {{.is_so = scale_fellows_miss_subject, .what = "fellows"},
+                          {.is_so = scale_frontends_shun_subject, .what = "frontends"}};
+    struct goal silent[] = {{.is_so = scale_fellows_miss_subject, .what = "fellows"},
+                            {.is_so = scale_frontends_shun_subject, .what = "frontends"}};
+    struct goal here[] = {{.is_so = scale_fellows_know_subject, .what = "fellows"},
+                          {.is_so = scale_subject_is_ready, .what = "ready"},
+                          {.is_so = scale_frontends_use_subject, .what = "frontends"}};
     scale->subject = scale->process_count - 1;
     tell_membership(scale, "join", boot, here, 3);
     scale->subject = scale->options.nodes - 1;

@@ -677,6 +677,28 @@ static void test_a_full_node_asks_for_deletes_alone(void **state)
     }
 }
 
+/* It has its drain time only. The next repair tells deletes alone, and the one after it all. */
+static void test_who_leaves_tells_a_member_again_soon_that_was_full(void **state)
+{
+    (void)state;
+    struct peer *peer = meet(2)->peer;
+    peer->up = true;
+    peer->answered_us = in.loop.now_us;
+    write_key(0, 100);
+    cluster_leave(in.cluster);
+    assert_true(has_bytes(given_in_a_repair(peer), "key0"));
+    fake_feed(in.io, ((struct conn *)peer->bulk)->fd,
+              SLICE("HTTP/1.1 507 No\r\nContent-Length: 0\r\n\r\n"));
+    loop_turn(&in.loop, 0);
+    assert_int_equal(peer->repair.step, REPAIR_IDLE);
+    in.loop.now_us = in.io->now_us += REPAIR_PAUSE_US;
+    assert_false(cluster_has_left(in.cluster));
+    assert_int_not_equal(peer->repair.step, REPAIR_IDLE);
+    assert_false(has_bytes(given_in_a_repair(peer), "key0"));
+    assert_int_equal(peer->repair.step, REPAIR_IDLE);
+    assert_true(has_bytes(given_in_a_repair(peer), "key0"));
+}
+
 /* Both the member's figure and that of all: 700 µs from the sending to the answer. A batch that failed counts for nothing. */
 static void test_the_time_of_a_push_is_that_until_its_answer(void **state)
 {
@@ -838,6 +860,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_goodbye_that_was_lost_is_said_again, begin, end),
         cmocka_unit_test_setup_teardown(test_a_full_node_asks_for_deletes_alone, begin, end),
         cmocka_unit_test_setup_teardown(test_a_full_member_is_told_deletes_alone, begin, end),
+        cmocka_unit_test_setup_teardown(test_who_leaves_tells_a_member_again_soon_that_was_full,
+                                        begin, end),
         cmocka_unit_test_setup_teardown(test_a_write_made_alone_is_not_confirmed_by_the_next_batch,
                                         begin, end),
         cmocka_unit_test_setup_teardown(test_a_batch_that_failed_is_not_confirmed_by_the_next_one,
