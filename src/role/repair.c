@@ -244,8 +244,9 @@ struct round {
     unsigned wanted_count;
     uint64_t *own; /* room for digests */
     unsigned own_room;
-    bool full;    /* the rest is for the next round */
-    bool wanting; /* since more is wanted than one may ask for at a time */
+    unsigned first; /* place of its first shard */
+    bool full;      /* the rest is for the next round */
+    bool wanting;   /* since more is wanted than one may ask for at a time */
 };
 
 static void round_give(struct round *round, uint32_t shard, const uint64_t *theirs, unsigned count)
@@ -395,8 +396,10 @@ static void round_send(struct round *round)
     char head[REQUEST_HEAD_BYTES_MAX];
     repair->step = REPAIR_RECORDS;
     repair->failed = false;
-    /* Where no delete comes of so many, none is looked for behind them: the same ones would be asked for again. */
-    repair->last_try = repair->deletes && round->wanting;
+    /* Where no delete comes or goes of so many in one shard, none is looked for behind them: the same ones would be asked for again. A
+     * shard that others have left no room for is the first one of the next round. */
+    repair->last_try = repair->deletes && round->wanting && repair->todo_at == round->first &&
+                       round->batch->records == 0;
     intake_init(&repair->intake, cluster->store, RECORD_VALUE_BYTES_MAX, false);
     if (round->wanted_count) {
         size_t len = (size_t)round->wanted_count * CLUSTER_WANTED_BYTES;
@@ -423,7 +426,8 @@ static void round_send(struct round *round)
 
 static void on_digests(struct peer *peer, struct slice body)
 {
-    struct round round = {.peer = peer, .batch = &peer->cluster->spare};
+    struct round round = {
+        .peer = peer, .batch = &peer->cluster->spare, .first = peer->repair.todo_at};
     round.wanted = malloc((size_t)CLUSTER_WANTED_BYTES * REPAIR_WANTED_MAX + 1);
     if (round.wanted && round_read(&round, body))
         round_send(&round);

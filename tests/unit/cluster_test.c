@@ -677,6 +677,40 @@ static void test_a_full_node_asks_for_deletes_alone(void **state)
     }
 }
 
+/* So many are wanted of one shard that the next one has no room in the question, and no delete is among them: that one is asked for in the
+ * next round, and only who fills a round alone is given up. */
+static void test_a_shard_that_found_no_room_in_a_question_is_not_left_out(void **state)
+{
+    (void)state;
+    enum { MANY = REPAIR_WANTED_MAX - 1, BYTES = 6 + 8 * MANY + 6 + 8 * 2 };
+    struct peer *peer = meet(2)->peer;
+    const char groups[1] = {0}, shards[4] = {0, 3, 0, 4};
+    char *records = calloc(1, BYTES);
+    assert_non_null(records);
+    put_number(records, 3, 2);
+    put_number(records + 2, MANY, 4);
+    for (unsigned i = 0; i < MANY; i++)
+        put_number(records + 6 + (size_t)8 * i, i + 1, 8);
+    put_number(records + 6 + (size_t)8 * MANY, 4, 2);
+    put_number(records + 6 + (size_t)8 * MANY + 2, 2, 4);
+    put_number(records + 6 + (size_t)8 * MANY + 6, 1, 8);
+    put_number(records + 6 + (size_t)8 * MANY + 14, 2, 8);
+    peer->up = peer->repair.full = true;
+    repair_start(peer);
+    loop_turn(&in.loop, 0);
+    loop_turn(&in.loop, 0);
+    answer_repair(peer, groups, sizeof groups);
+    answer_repair(peer, shards, sizeof shards);
+    answer_repair(peer, records, BYTES);
+    free(records);
+    for (unsigned turn = 0; peer->repair.step == REPAIR_DIGESTS_STEP && turn < 10; turn++)
+        loop_turn(&in.loop, 0);
+    assert_int_equal(peer->repair.step, REPAIR_RECORDS);
+    answer_repair(peer, "", 0);
+    assert_int_equal(peer->repair.step, REPAIR_DIGESTS_STEP);
+    assert_int_equal(peer->repair.todo[peer->repair.todo_at], 4);
+}
+
 /* It has its drain time only. The next repair tells deletes alone, and the one after it all. */
 static void test_who_leaves_tells_a_member_again_soon_that_was_full(void **state)
 {
@@ -859,6 +893,8 @@ int main(void)
                                         end),
         cmocka_unit_test_setup_teardown(test_a_goodbye_that_was_lost_is_said_again, begin, end),
         cmocka_unit_test_setup_teardown(test_a_full_node_asks_for_deletes_alone, begin, end),
+        cmocka_unit_test_setup_teardown(
+            test_a_shard_that_found_no_room_in_a_question_is_not_left_out, begin, end),
         cmocka_unit_test_setup_teardown(test_a_full_member_is_told_deletes_alone, begin, end),
         cmocka_unit_test_setup_teardown(test_who_leaves_tells_a_member_again_soon_that_was_full,
                                         begin, end),
