@@ -359,6 +359,8 @@ extern const struct upstream_ops repair_upstream_ops;
 
 /* Compares with this member and mends. Does nothing when that is under way or another one's. */
 void repair_start(struct peer *peer);
+/* The same for deletes alone: nothing else has room. */
+void repair_start_deletes(struct peer *peer);
 void repair_stop(struct peer *peer);
 bool repair_is_busy(const struct cluster *cluster, uint64_t with);
 void repair_lease(struct cluster *cluster, uint64_t with);

@@ -107,6 +107,15 @@ static void gather_drop_upstream(struct gather *gather)
     gather->upstream = NULL;
 }
 
+/* What was deleted since a shard was copied makes room, and may never have come by push: those who push give up on a member that is
+ * silent, and a newcomer is not repaired with. */
+static void gather_ask_deletes(struct cluster *cluster)
+{
+    struct member *donor = members_find(&cluster->members, cluster->gather.donor);
+    if (donor && may_serve(donor))
+        repair_start_deletes(donor->peer);
+}
+
 static void gather_stop_copying(struct cluster *cluster)
 {
     struct gather *gather = &cluster->gather;
@@ -121,6 +130,8 @@ static void gather_stop_copying(struct cluster *cluster)
         cluster_hurry(cluster);
     if (gather->upstream)
         upstream_close(gather->upstream, 0);
+    if (gather->full)
+        gather_ask_deletes(cluster);
 }
 
 static void copy_on_head(struct call *call, const struct http_response *head)

@@ -568,6 +568,12 @@ void repair_start(struct peer *peer)
         repair_end(peer, false);
 }
 
+void repair_start_deletes(struct peer *peer)
+{
+    peer->repair.full = true;
+    repair_start(peer);
+}
+
 void repair_on_hello(struct peer *peer, bool same)
 {
     struct cluster *cluster = peer->cluster;

@@ -7,7 +7,7 @@
 #include "fake_io.h"
 #include "records.h"
 
-enum { SECOND = 1000 * 1000, START_US = 1000 * SECOND };
+enum { SECOND = 1000 * 1000, START_US = 1000 * SECOND, TIGHT_BYTES = 6 << 20 };
 
 struct in {
     struct store_observer observer; /* first */
@@ -40,9 +40,8 @@ static void on_change(struct store_observer *observer, const struct store_key *k
     cluster_on_change(((struct in *)observer)->cluster, key->shard, old, record);
 }
 
-static int begin(void **state)
+static int begin_with(uint64_t memory_max)
 {
-    (void)state;
     in = (struct in){.observer = {.on_change = on_change},
                      .log = {.wall_us = no_time, .write = write_nothing},
                      .config = {.forget_us = 86400ULL * SECOND, .grace_us = 86400ULL * SECOND}};
@@ -50,13 +49,25 @@ static int begin(void **state)
     in.io->now_us = START_US;
     in.io->may_connect = true;
     loop_init(&in.loop, &in.io->io);
-    in.store = store_new(0, in.config.grace_us, 7);
+    in.store = store_new(memory_max, in.config.grace_us, 7);
     assert_non_null(in.store);
     in.cluster = cluster_new(&in.loop, &in.log, in.store, &in.config);
     assert_non_null(in.cluster);
     in.cluster->started = true;
     store_observe(in.store, &in.observer);
     return 0;
+}
+
+static int begin(void **state)
+{
+    (void)state;
+    return begin_with(0);
+}
+
+static int begin_tight(void **state)
+{
+    (void)state;
+    return begin_with(TIGHT_BYTES);
 }
 
 static int end(void **state)
@@ -346,6 +357,44 @@ static void test_a_newcomer_copies_and_checks_at_once(void **state)
     gather_checked(donor);
     loop_turn(&in.loop, 0);
     assert_true(cluster_is_ready(in.cluster));
+}
+
+/* The beginning of a donor's copy: the head of a value for which there is no room. */
+static void feed_too_much(void)
+{
+    struct store *other = store_new(0, in.config.grace_us, 7);
+    char *much = calloc(1, TIGHT_BYTES), text[WIRE_HEAD_BYTES + 4];
+    assert_true(other && much);
+    struct said said = {.key = SLICE("key0"), .value = {much, TIGHT_BYTES}, .version = 1};
+    struct record *record = said_record(store_heap(other), &said);
+    assert_non_null(record);
+    wire_head(record, text);
+    memcpy(text + WIRE_HEAD_BYTES, "key0", 4);
+    int fd = ((struct conn *)in.cluster->gather.upstream)->fd;
+    fake_feed(in.io, fd, SLICE("HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n"));
+    fake_feed(in.io, fd, (struct slice){text, sizeof text});
+    record_release(store_heap(other), record);
+    store_destroy(other);
+    free(much);
+}
+
+/* What was deleted since its place was copied may make the room. Push may have missed it, and nobody repairs with a newcomer. */
+static void test_a_newcomer_that_is_full_asks_for_deletes(void **state)
+{
+    (void)state;
+    struct peer *donor = meet(2)->peer;
+    donor->up = true;
+    donor->answered_us = in.loop.now_us;
+    gather_peer_up(in.cluster);
+    for (int turns = 0; turns < 2; turns++)
+        loop_turn(&in.loop, 0);
+    assert_int_equal(in.cluster->gather.step, GATHER_COPYING);
+    feed_too_much();
+    loop_turn(&in.loop, 0);
+    assert_int_equal(in.cluster->gather.step, GATHER_WAITING);
+    assert_true(in.cluster->gather.full);
+    assert_true(donor->repair.deletes);
+    assert_int_not_equal(donor->repair.step, REPAIR_IDLE);
 }
 
 static void test_a_donor_that_is_down_is_given_up_at_once(void **state)
@@ -881,6 +930,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_the_repair_of_a_member_that_fell_silent_is_over, begin,
                                         end),
         cmocka_unit_test_setup_teardown(test_a_newcomer_copies_and_checks_at_once, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_newcomer_that_is_full_asks_for_deletes, begin_tight,
+                                        end),
         cmocka_unit_test_setup_teardown(test_a_donor_that_is_down_is_given_up_at_once, begin, end),
         cmocka_unit_test_setup_teardown(
             test_a_newcomer_goes_on_when_a_repair_ends_that_a_hello_has_overtaken, begin, end),
