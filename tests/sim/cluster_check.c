@@ -11,7 +11,9 @@ enum {
     PASSED_ON_US = SECOND,      /* a goodbye that was heard is known to all after it */
     AGREE_US_MAX = 60 * SECOND, /* after the last fault */
     SETTLED_US = 10 * SECOND,   /* who was there for so long is known to all */
-    QUIET_US_MAX = 60 * SECOND, /* a body that comes slowly is waited for so long */
+    QUIET_US_MAX =
+        525 *
+        SECOND, /* what the fullest cable (faults.c) takes by the slowest way (cluster_troubles.c) */
     PUSH_AGREE_US_MAX =
         5 * SECOND, /* the same when nothing was lost: what is under way has to arrive */
 };
