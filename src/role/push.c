@@ -219,8 +219,11 @@ void push_tick(struct peer *peer)
 
 void push_start(struct peer *peer)
 {
-    if (peer->push_state == PUSH_DOWN)
+    if (peer->push_state == PUSH_DOWN) {
+        push_forget(
+            peer); /* what was written since the hello went out that has shown it to be up */
         push_lag(peer);
+    }
     push_tick(peer); /* at once, since a newcomer may be ready before the next tick */
 }
 

@@ -565,6 +565,20 @@ static struct record *write_key(unsigned number, size_t bytes)
     return record;
 }
 
+/* The answer shows that the tables were the same when the hello went out, and that the member is up. Nobody took note of what came between. */
+static void
+test_what_was_written_behind_the_hello_that_shows_a_member_to_be_up_is_missed(void **state)
+{
+    (void)state;
+    struct peer *peer = meet(2)->peer;
+    connect_upstream(peer->control, peer);
+    write_key(0, 100);
+    in.loop.now_us = ++in.io->now_us;
+    answer_hello(peer);
+    assert_true(peer->up);
+    assert_true(peer->missed);
+}
+
 /* What a member has yet to be told goes out in two batches, and it has room for the second one only. */
 static void test_a_batch_that_failed_is_not_confirmed_by_the_next_one(void **state)
 {
@@ -951,6 +965,9 @@ int main(void)
                                         begin, end),
         cmocka_unit_test_setup_teardown(test_a_write_made_alone_is_not_confirmed_by_the_next_batch,
                                         begin, end),
+        cmocka_unit_test_setup_teardown(
+            test_what_was_written_behind_the_hello_that_shows_a_member_to_be_up_is_missed, begin,
+            end),
         cmocka_unit_test_setup_teardown(test_a_batch_that_failed_is_not_confirmed_by_the_next_one,
                                         begin, end),
         cmocka_unit_test_setup_teardown(test_the_time_of_a_push_is_that_until_its_answer, begin,
