@@ -835,6 +835,83 @@ static void test_copies_again(void **state)
     expect(&reader, 200, "");
 }
 
+/* A node that holds a write is told, by the end of what it is sent, that its client waits no more. */
+static void expect_hurried(struct reader *reader, unsigned asked)
+{
+    int fd = nodes.asked[asked].fd;
+    assert_true(fake_socket(io, fd)->shut);
+    assert_int_equal(nodes.count, asked + 1);
+    say(fd, "HTTP/1.1 202 Accepted\r\nFog-Version: 7\r\nFog-Copies: 1/2\r\n"
+            "Content-Length: 0\r\n\r\n");
+    settle();
+    expect(reader, 202, "");
+    assert_false(fake_socket(io, fd)->open);
+}
+
+#define PUT_COPIES(prefer) \
+    "PUT /a HTTP/1.1\r\nHost: h\r\nPrefer: " prefer "\r\nContent-Length: 0\r\n\r\n"
+
+static void test_drain_hurries_copies(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, PUT_COPIES("copies=2, wait=60"));
+    int fd = nodes.asked[0].fd;
+    assert_false(fake_socket(io, fd)->shut);
+    frontend_drain(frontend);
+    settle();
+    expect_hurried(&reader, 0);
+    assert_false(is_open(&reader));
+    settle();
+    assert_true(loop.stopped);
+}
+
+/* What is still being sent goes out first. */
+static void test_drain_hurries_a_long_body_with_copies(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, "PUT /a HTTP/1.1\r\nHost: h\r\nPrefer: copies=2\r\n"
+                 "Content-Length: 100000\r\n\r\n");
+    int fd = nodes.asked[0].fd;
+    frontend_drain(frontend);
+    fake_socket(io, fd)->space = 90000;
+    for (size_t at = 0; at < 100000; at += PIECE_BYTES)
+        fake_feed(io, reader.fd, (struct slice){value + at, PIECE_BYTES});
+    settle();
+    assert_false(fake_socket(io, fd)->shut);
+    fake_socket(io, fd)->space = SIZE_MAX;
+    settle();
+    expect_hurried(&reader, 0);
+}
+
+/* One that is not with a node yet is sent with no wait. */
+static void test_drain_before_copies(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, PUT_COPIES("copies=2"));
+    lose(nodes.asked[0].fd);
+    frontend_drain(frontend);
+    pass(SECOND);
+    assert_int_equal(nodes.count, 2);
+    assert_true(asked_has(1, "Prefer: copies=2\r\nPrefer: wait=0\r\n"));
+    say(nodes.asked[1].fd, OK);
+    settle();
+    expect(&reader, 200, "");
+}
+
+/* As on a node: who sends no more waits no more. */
+static void test_end_hurries_copies(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, PUT_COPIES("copies=all, wait=60"));
+    fake_end(io, reader.fd);
+    settle();
+    expect_hurried(&reader, 0);
+}
+
 /* Long values */
 
 /* The connection that brought the last part of a value while it was paused serves the next request. */
@@ -1307,6 +1384,10 @@ int main(void)
         TEST(test_wait_without_answer),
         TEST(test_fields_of_connections),
         TEST(test_copies_again),
+        TEST(test_drain_hurries_copies),
+        TEST(test_drain_hurries_a_long_body_with_copies),
+        TEST(test_drain_before_copies),
+        TEST(test_end_hurries_copies),
         TEST(test_stream_to_a_slow_client),
         TEST(test_stream_gives_way),
         TEST(test_stream_goes_on_elsewhere),
