@@ -130,8 +130,9 @@ static inline bool haul_is_over(const struct haul *haul)
 /* Ends the command with COMMAND_WRONG. */
 void haul_fail(struct haul *haul, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Whether `bytes` in `elapsed_us` are more than the rate, in bytes a second, lets through; never with rate 0. */
-bool haul_is_ahead(uint64_t rate, uint64_t bytes, uint64_t elapsed_us);
+/* How long to wait, in µs, until `bytes`, `elapsed_us` after the first of them, are no more than the rate, in bytes a second, lets through; 0
+ * for not at all, as always with rate 0. */
+uint64_t haul_rest_us(uint64_t rate, uint64_t bytes, uint64_t elapsed_us);
 
 /* Looks for a member to connect to. Returns whether it may go on. */
 bool contact_tend(struct contact *contact);

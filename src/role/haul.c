@@ -18,9 +18,10 @@ void haul_fail(struct haul *haul, const char *format, ...)
     command_fail(haul->command, COMMAND_WRONG, "%s", text);
 }
 
-bool haul_is_ahead(uint64_t rate, uint64_t bytes, uint64_t elapsed_us)
+uint64_t haul_rest_us(uint64_t rate, uint64_t bytes, uint64_t elapsed_us)
 {
-    return rate && bytes / rate * 1000000 + bytes % rate * 1000000 / rate > elapsed_us;
+    uint64_t due_us = rate ? bytes / rate * 1000000 + bytes % rate * 1000000 / rate : 0;
+    return due_us > elapsed_us ? due_us - elapsed_us : 0;
 }
 
 /* Contacts */

@@ -62,6 +62,14 @@ static void put_figures(const struct restore *restore, struct text *text)
              (double)restore->haul.bar.rate / 1e6);
 }
 
+/* How long the rate has it wait until it may be at that place in the file. */
+static uint64_t rest_us(const struct restore *restore, uint64_t offset)
+{
+    const struct command *command = restore->haul.command;
+    return haul_rest_us(command->options.rate, offset - restore->start_offset,
+                        command->loop->now_us - restore->start_us);
+}
+
 static void tell(struct restore *restore, const char *doing)
 {
     char line[BAR_LINE_BYTES];
@@ -79,7 +87,9 @@ static void tell(struct restore *restore, const char *doing)
     else
         put_figures(restore, &text);
     if (!*haul->waiting && restore->reader.place.offset > restore->start_offset)
-        bar_put_left(&text, haul->command->loop->now_us - restore->start_us, done);
+        bar_put_left(&text, haul->command->loop->now_us - restore->start_us, done,
+                     restore->step >= RESTORE_COPYING ? rest_us(restore, restore->reader.bytes)
+                                                      : 0);
     bar_tell(&haul->bar, line);
 }
 
@@ -139,11 +149,8 @@ static void give(struct restore *restore, const struct record *record)
 
 static bool is_full(const struct restore *restore)
 {
-    const struct command *command = restore->haul.command;
     return restore->haul.held_bytes >= HAUL_HELD_BYTES_MAX ||
-           haul_is_ahead(command->options.rate,
-                         restore->reader.place.offset - restore->start_offset,
-                         command->loop->now_us - restore->start_us);
+           rest_us(restore, restore->reader.place.offset) > 0;
 }
 
 /* Reads on until too much is unanswered. */
