@@ -68,8 +68,9 @@ static void tell(struct backup *backup)
         text_add(&text, "waits for %s", haul->waiting);
     else
         put_figures(backup, &text);
-    if (!*haul->waiting && done > backup->start_permille)
-        bar_put_left(&text, haul->command->loop->now_us - backup->start_us, done, 0);
+    if (!*haul->waiting)
+        bar_put_left(&text, haul->command->loop->now_us - backup->start_us, backup->start_permille,
+                     done, 0);
     bar_tell(&haul->bar, line);
 }
 

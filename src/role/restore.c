@@ -44,10 +44,10 @@ struct restore {
 
 /* Printing */
 
-static unsigned permille(const struct restore *restore)
+static unsigned permille(const struct restore *restore, uint64_t offset)
 {
     uint64_t bytes = restore->reader.bytes;
-    return bytes ? (unsigned)(restore->reader.place.offset * 1000 / bytes) : 0;
+    return bytes ? (unsigned)(offset * 1000 / bytes) : 0;
 }
 
 /* A terminal's line has to fit it. */
@@ -75,7 +75,7 @@ static void tell(struct restore *restore, const char *doing)
     char line[BAR_LINE_BYTES];
     struct text text = text_in(line, sizeof line);
     struct haul *haul = &restore->haul;
-    unsigned done = permille(restore);
+    unsigned done = permille(restore, restore->reader.place.offset);
     if (!bar_is_due(&haul->bar, restore->reader.place.offset))
         return;
     text_add(&text, "%s: ", doing);
@@ -86,8 +86,9 @@ static void tell(struct restore *restore, const char *doing)
         text_add(&text, "waits for %s", haul->waiting);
     else
         put_figures(restore, &text);
-    if (!*haul->waiting && restore->reader.place.offset > restore->start_offset)
-        bar_put_left(&text, haul->command->loop->now_us - restore->start_us, done,
+    if (!*haul->waiting)
+        bar_put_left(&text, haul->command->loop->now_us - restore->start_us,
+                     permille(restore, restore->start_offset), done,
                      restore->step >= RESTORE_COPYING ? rest_us(restore, restore->reader.bytes)
                                                       : 0);
     bar_tell(&haul->bar, line);
