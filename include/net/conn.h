@@ -62,7 +62,7 @@ struct conn {
     bool unread;      /* see conn_finish */
     bool connecting;  /* see conn_connect */
     bool duplex;      /* the owner wants input also while something is queued */
-    bool mute;        /* duplex: the peer takes no more, but what it sent before is still read */
+    bool mute;        /* duplex: nothing more is sent, but what the peer says is still read */
     int error; /* once closed: why, as -errno; 0 when it was ended in order, or by the owner */
     uint64_t sent_bytes;
     uint32_t discarded_bytes; /* while lingering */
@@ -104,6 +104,9 @@ size_t conn_queued_bytes(const struct conn *conn);
 
 /* Turns input off or on (it is off anyway while something is queued). */
 void conn_pause(struct conn *conn, bool paused);
+
+/* Shuts the sending side of a duplex conn, of which nothing is queued: what the peer still says is read as before. */
+void conn_shut(struct conn *conn);
 
 /* Ends it in order: sends what is queued, then shuts, and lingers until the peer closes if something unread may still
  * come (`unread`), since closing on that would be a reset and the reply might be lost. The owner sets the time limit and

@@ -107,7 +107,7 @@ int upstream_connect(struct upstream *upstream, const struct address *address);
 /* Cuts the connection, if there is any; on_closed follows at the end of the turn. */
 void upstream_close(struct upstream *upstream, int error);
 
-/* Whether calls can be made. Not any more once the server has said that it will close. */
+/* Whether calls can be made. Not any more after upstream_finish, or once the server has said that it will close. */
 bool upstream_is_open(const struct upstream *upstream);
 
 /* Makes a call: `pieces` are the whole request (as for conn_send: borrowed ones stay until their release, others are copied).
@@ -129,6 +129,10 @@ bool upstream_is_occupied(const struct upstream *upstream);
 /* Nobody wants the answer any more: on_head and on_body are not called, on_end is. A call whose body is unfinished cuts the
  * connection. */
 void upstream_abandon(struct call *call);
+
+/* Makes no more calls: the server hears so once all that was called is sent, and answers what it holds (server_hold). Not while a call's
+ * body is unfinished. The connection ends with the last answer. */
+void upstream_finish(struct upstream *upstream);
 
 /* Calls under way. */
 unsigned upstream_depth(const struct upstream *upstream);

@@ -40,8 +40,9 @@ struct upstream {
     int error;
     uint8_t state; /* enum upstream_state */
     bool due, deferring, paused;
-    bool resumed; /* since input was last parsed; some may be kept */
-    bool last;    /* the connection ends with this answer */
+    bool resumed;   /* since input was last parsed; some may be kept */
+    bool last;      /* the connection ends with this answer */
+    bool finishing; /* no more calls are made, see upstream_finish */
     uint64_t heard_us;
     uint64_t waits_us;   /* since then the server owes something, if anything is owed */
     uint64_t paused_us;  /* when it was paused */

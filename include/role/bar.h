@@ -21,8 +21,9 @@ bool bar_is_due(struct bar *bar, uint64_t bytes);
 /* "[#####-----] ". */
 void bar_put(struct text *text, unsigned permille);
 
-/* ", 30 s left"; nothing while that cannot be told. */
-void bar_put_left(struct text *text, uint64_t elapsed_us, unsigned permille);
+/* ", 30 s left", as it went so far, from the permille `from` on, or `least_us` when that is more; nothing while that cannot be told. */
+void bar_put_left(struct text *text, uint64_t elapsed_us, unsigned from, unsigned permille,
+                  uint64_t least_us);
 
 /* Prints a line, which the next one is written over on a terminal; without its newline. */
 void bar_tell(struct bar *bar, const char *line);

@@ -150,7 +150,7 @@ struct relay {
     bool head_only;    /* HEAD */
     bool alone;        /* it may take long: a connection of its own */
     bool waits;        /* its client wants to hear of a change */
-    bool hurried;      /* it waits no more: what it prefers is left out */
+    bool hurried;      /* it waits no more: no node is to hold it any longer */
     bool elsewhere;    /* the answer under way is a refusal that another member may not give */
     bool misrouted;    /* the node that answers is of another partition */
     bool broken;       /* the answer cannot be completed */

@@ -17,7 +17,7 @@
 
 enum {
     HAUL_TICK_US = 50 * 1000,          /* how often all this is looked after */
-    HAUL_LOST_US = 60 * 1000 * 1000,   /* a cluster of which nobody is ready for so long */
+    HAUL_LOST_US = 60 * 1000 * 1000,   /* a cluster where nobody is ready, or every try fails */
     HAUL_PATIENCE_US = 1000 * 1000,    /* the same, until that is told */
     HAUL_RETRY_US = 250 * 1000,        /* until another member is tried */
     HAUL_CONNECT_US = 1000 * 1000,     /* a connection must stand after it */
@@ -73,7 +73,9 @@ struct contact {
     unsigned turn;          /* whom to take next */
     uint64_t next_us;       /* when */
     uint64_t lost_us;       /* since when nobody is ready; 0 while somebody is */
-    bool busy;              /* connecting, open, or its end was not told yet */
+    uint64_t
+        failed_us; /* when the first try has failed since something was last done; 0 for none */
+    bool busy;     /* connecting, open, or its end was not told yet */
 };
 
 /* Records in one request. */
@@ -128,8 +130,9 @@ static inline bool haul_is_over(const struct haul *haul)
 /* Ends the command with COMMAND_WRONG. */
 void haul_fail(struct haul *haul, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Whether `bytes` in `elapsed_us` are more than the rate, in bytes a second, lets through; never with rate 0. */
-bool haul_is_ahead(uint64_t rate, uint64_t bytes, uint64_t elapsed_us);
+/* How long to wait, in µs, until `bytes`, `elapsed_us` after the first of them, are no more than the rate, in bytes a second, lets through; 0
+ * for not at all, as always with rate 0. */
+uint64_t haul_rest_us(uint64_t rate, uint64_t bytes, uint64_t elapsed_us);
 
 /* Looks for a member to connect to. Returns whether it may go on. */
 bool contact_tend(struct contact *contact);
@@ -144,6 +147,10 @@ void contact_free(struct contact *contact);
 
 /* Its connection has ended: `error` as upstreams tell it. */
 void contact_closed(struct contact *contact, int error);
+
+/* What is to be done there was done in part, or was not: it fails when only the latter was for too long. */
+void contact_went_on(struct contact *contact);
+void contact_failed(struct contact *contact);
 
 /* source.c */
 

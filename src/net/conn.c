@@ -481,6 +481,15 @@ void conn_pause(struct conn *conn, bool paused)
     conn_update_interest(conn);
 }
 
+void conn_shut(struct conn *conn)
+{
+    assert(conn->duplex && !conn->queue);
+    if (conn->state != CONN_OPEN || conn->mute)
+        return;
+    conn->mute = true;
+    ops_of(conn)->shutdown(conn->loop->io, conn->fd);
+}
+
 void conn_finish(struct conn *conn, bool unread)
 {
     if (conn->state != CONN_OPEN)

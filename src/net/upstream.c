@@ -204,10 +204,17 @@ static void upstream_on_readable(struct conn *conn)
 
 static void upstream_look_at_sent(struct upstream *upstream);
 
+static void upstream_shut(struct upstream *upstream)
+{
+    if (upstream->state == UPSTREAM_OPEN && upstream->finishing && !conn_blocked(&upstream->conn))
+        conn_shut(&upstream->conn);
+}
+
 static void upstream_on_drained(struct conn *conn)
 {
     struct upstream *upstream = (struct upstream *)conn;
     upstream_look_at_sent(upstream);
+    upstream_shut(upstream);
     if (upstream->state == UPSTREAM_OPEN && upstream->ops->on_drained)
         upstream->ops->on_drained(upstream);
 }
@@ -299,7 +306,7 @@ int upstream_connect(struct upstream *upstream, const struct address *address)
     upstream->state = UPSTREAM_CONNECTING;
     upstream->error = 0;
     upstream->part = ANSWER_HEAD;
-    upstream->last = upstream->paused = upstream->resumed = false;
+    upstream->last = upstream->finishing = upstream->paused = upstream->resumed = false;
     upstream->called_bytes = upstream->seen_bytes = 0;
     upstream->heard_us = upstream->waits_us = loop->now_us;
     upstream_set_timer(upstream, upstream_deadline(upstream));
@@ -308,7 +315,7 @@ int upstream_connect(struct upstream *upstream, const struct address *address)
 
 bool upstream_is_open(const struct upstream *upstream)
 {
-    return upstream->state == UPSTREAM_OPEN && !upstream->last;
+    return upstream->state == UPSTREAM_OPEN && !upstream->last && !upstream->finishing;
 }
 
 bool upstream_is_occupied(const struct upstream *upstream)
@@ -322,6 +329,13 @@ void upstream_abandon(struct call *call)
     call->abandoned = true;
     if (upstream && upstream->open_call == call)
         upstream_close(upstream, -ECANCELED);
+}
+
+void upstream_finish(struct upstream *upstream)
+{
+    assert(!upstream->open_call);
+    upstream->finishing = true;
+    upstream_due(upstream);
 }
 
 unsigned upstream_depth(const struct upstream *upstream)
@@ -406,6 +420,7 @@ static void upstream_settle(struct upstream *upstream)
     if (upstream->state != UPSTREAM_OPEN)
         return;
     upstream_flush(upstream);
+    upstream_shut(upstream);
     upstream_look_at_sent(upstream);
     upstream_set_timer(upstream, upstream_deadline(upstream));
     if (upstream->state == UPSTREAM_OPEN && upstream->resumed && !upstream->paused)

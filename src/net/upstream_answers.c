@@ -23,7 +23,8 @@ static void answer_final(struct upstream *upstream, const struct http_response *
 {
     struct call *call = upstream->under_way.first;
     bool body = has_body(call, head);
-    upstream->last |= !head->keep_alive || (body && !head->chunked && !head->has_length);
+    upstream->last |= !head->keep_alive || (body && !head->chunked && !head->has_length) ||
+                      (upstream->finishing && !call->next);
     if (!call->abandoned)
         call->ops->on_head(call, head);
     if (upstream->state != UPSTREAM_OPEN)
@@ -146,7 +147,7 @@ bool upstream_read(struct upstream *upstream, bool may_recv)
         return false;
     conn_keep(conn, (struct slice){input + used, len - used});
     if (conn->ended && conn->state == CONN_OPEN && !upstream->paused) {
-        if (upstream->part == ANSWER_UNTIL_END && !conn->mute) /* a reset is no proper end */
+        if (upstream->part == ANSWER_UNTIL_END && !conn->error) /* a reset is no proper end */
             answer_end(upstream);
         upstream_close(upstream, 0);
     }

@@ -68,8 +68,9 @@ static void tell(struct backup *backup)
         text_add(&text, "waits for %s", haul->waiting);
     else
         put_figures(backup, &text);
-    if (!*haul->waiting && done > backup->start_permille)
-        bar_put_left(&text, haul->command->loop->now_us - backup->start_us, done);
+    if (!*haul->waiting)
+        bar_put_left(&text, haul->command->loop->now_us - backup->start_us, backup->start_permille,
+                     done, 0);
     bar_tell(&haul->bar, line);
 }
 
@@ -94,8 +95,8 @@ static bool is_full(const struct haul *haul)
 {
     const struct command *command = haul->command;
     const struct backup *backup = (const struct backup *)haul;
-    return haul_is_ahead(command->options.rate, haul->bytes,
-                         command->loop->now_us - backup->start_us);
+    return haul_rest_us(command->options.rate, haul->bytes,
+                        command->loop->now_us - backup->start_us) > 0;
 }
 
 static const struct haul_ops backup_haul_ops = {.is_full = is_full, .on_record = on_record};

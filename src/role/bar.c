@@ -28,11 +28,13 @@ void bar_put(struct text *text, unsigned permille)
     text_add(text, "] ");
 }
 
-void bar_put_left(struct text *text, uint64_t elapsed_us, unsigned permille)
+void bar_put_left(struct text *text, uint64_t elapsed_us, unsigned from, unsigned permille,
+                  uint64_t least_us)
 {
-    if (permille == 0)
+    if (permille <= from)
         return;
-    uint64_t left_s = elapsed_us / permille * (1000 - permille) / 1000000;
+    uint64_t left_us = elapsed_us / (permille - from) * (1000 - permille);
+    uint64_t left_s = ((left_us > least_us ? left_us : least_us) + 999999) / 1000000;
     if (left_s >= 120)
         text_add(text, ", %llu min left", (unsigned long long)left_s / 60);
     else

@@ -18,9 +18,10 @@ void haul_fail(struct haul *haul, const char *format, ...)
     command_fail(haul->command, COMMAND_WRONG, "%s", text);
 }
 
-bool haul_is_ahead(uint64_t rate, uint64_t bytes, uint64_t elapsed_us)
+uint64_t haul_rest_us(uint64_t rate, uint64_t bytes, uint64_t elapsed_us)
 {
-    return rate && bytes / rate * 1000000 + bytes % rate * 1000000 / rate > elapsed_us;
+    uint64_t due_us = rate ? bytes / rate * 1000000 + bytes % rate * 1000000 / rate : 0;
+    return due_us > elapsed_us ? due_us - elapsed_us : 0;
 }
 
 /* Contacts */
@@ -65,17 +66,41 @@ static void contact_connect(struct contact *contact)
     contact->busy = upstream_connect(contact->upstream, &contact->address) == 0;
 }
 
-/* Nobody is ready: for how long is that to be borne? */
-static void contact_lost(struct contact *contact)
+/* Tells of it after a moment. Returns whether it is not to be borne any longer. `since_us` is now when it was 0. */
+static bool contact_waits(const struct contact *contact, uint64_t *since_us, const char *until)
 {
     struct haul *haul = contact->haul;
     uint64_t now_us = haul->command->loop->now_us;
-    if (!contact->lost_us)
-        contact->lost_us = now_us;
-    if (now_us - contact->lost_us >= HAUL_PATIENCE_US)
-        snprintf(haul->waiting, sizeof haul->waiting, "a node of %s that is ready", contact->name);
-    if (now_us - contact->lost_us >= HAUL_LOST_US)
+    if (!*since_us)
+        *since_us = now_us;
+    if (now_us - *since_us >= HAUL_PATIENCE_US)
+        snprintf(haul->waiting, sizeof haul->waiting, "a node of %s that %s", contact->name, until);
+    return now_us - *since_us >= HAUL_LOST_US;
+}
+
+static void contact_lost(struct contact *contact)
+{
+    struct haul *haul = contact->haul;
+    if (contact_waits(contact, &contact->lost_us, "is ready"))
         haul_fail(haul, "No node of %s is ready. %s", contact->name, haul->repeat);
+}
+
+void contact_failed(struct contact *contact)
+{
+    char address[ADDRESS_TEXT_BYTES];
+    struct haul *haul = contact->haul;
+    if (contact_waits(contact, &contact->failed_us, "answers"))
+        haul_fail(
+            haul,
+            "No node of %s is able to answer: every try of the last %u s has failed, the last "
+            "one at %s. %s",
+            contact->name, HAUL_LOST_US / 1000000, address_format(&contact->address, address),
+            haul->repeat);
+}
+
+void contact_went_on(struct contact *contact)
+{
+    contact->failed_us = 0;
 }
 
 bool contact_tend(struct contact *contact)
@@ -84,6 +109,8 @@ bool contact_tend(struct contact *contact)
         contact_lost(contact);
     else
         contact->lost_us = 0;
+    if (contact->failed_us && !contact->lost_us)
+        contact_waits(contact, &contact->failed_us, "answers");
     if (contact->busy && !is_usable(contact))
         upstream_close(contact->upstream, -ECONNRESET);
     else if (!contact->busy && contact->partition->usable_count > 0 &&

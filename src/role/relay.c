@@ -190,13 +190,13 @@ static size_t put_version(const struct relay *relay, char room[RELAY_LINES_BYTES
     return before_us ? put_number(room, used, SLICE("Fog-Before: "), before_us) : used;
 }
 
-/* What waits and is tried again has less time left, and none once this front-end drains. A GET without any does not wait; a write still
- * wants to know of its copies. Returns the length of the lines. */
+/* What waits and is tried again has less time left, and none once it is hurried. A GET without any does not wait; a write still wants to
+ * know of its copies. Returns the length of the lines. */
 static size_t put_wait(const struct relay *relay, char room[RELAY_LINES_BYTES], size_t used)
 {
     uint64_t now_us = relay->frontend->loop->now_us;
     uint64_t left_us = relay->held_until_us > now_us ? relay->held_until_us - now_us : 0;
-    if (relay->hurried || (left_us == 0 && !relay->write))
+    if (!relay->write && (relay->hurried || left_us == 0))
         return used;
     if (relay->copies == UINT32_MAX)
         used += put_text(room + used, SLICE("Prefer: copies=all\r\n"));
@@ -231,7 +231,8 @@ unsigned relay_pieces(struct relay *relay, struct conn_piece pieces[RELAY_PIECES
     const struct upload *upload = unknown_length(relay);
     bool streams = upload_streams(relay);
     size_t body_at = relay->head_bytes + 2, body_bytes = streams ? 0 : sent->len - body_at;
-    bool again = relay->held_until_us && (relay->tries > 1 || relay->frontend->draining);
+    bool again =
+        relay->held_until_us && (relay->tries > 1 || relay->hurried || relay->frontend->draining);
     size_t used = put_version(relay, room);
     if (used == 0 && !relay->hurried && !again && !relay->upload) {
         pieces[0] = (struct conn_piece){.data = sent->data, .len = sent->len};
@@ -296,7 +297,7 @@ struct relay *relay_new(struct frontend *frontend, struct request *request)
     relay->head_only = request->head.method == HTTP_HEAD;
     relay->alone = request->exclusive;
     relay->waits = relay->alone && !relay->write;
-    if (relay->waits || (relay->alone && work->options.waits))
+    if (relay->waits || (relay->alone && (work->options.waits || frontend->draining)))
         relay_set_wait(relay, work->options.wait_seconds);
     relay_bytes_init(&relay->sent);
     relay_bytes_init(&relay->got);
@@ -474,11 +475,26 @@ void relay_failed(struct relay *relay, bool lost)
     relay_send_again(relay, lost);
 }
 
+/* It was sent, and is to be sent no second time: the node that holds it is told instead that nothing more comes on that connection, and
+ * then says how many copies there are. */
+static void write_hurry(struct relay *relay)
+{
+    bool whole = !relay->upload || relay->upload->whole;
+    if (!relay->alone || relay->hurried || !whole)
+        return;
+    relay->hurried = true;
+    relay->held_until_us = relay->frontend->loop->now_us;
+    if (relay->attempt && !relay->attempt->lane->waiting && !relay->asks_version)
+        upstream_finish(relay->attempt->lane->upstream);
+}
+
 void relay_hurry(struct relay *relay)
 {
     relay->wait_until_us = 0;
-    if (relay->write)
+    if (relay->write) {
+        write_hurry(relay);
         return;
+    }
     if (relay->state == RELAY_WAITING && relay->list == &relay->frontend->asking) {
         relay_stop_waiting(relay);
         relay_answer(relay);

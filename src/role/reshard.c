@@ -20,8 +20,8 @@ static bool reshard_is_full(const struct haul *haul)
     const struct reshard *reshard = (const struct reshard *)haul;
     uint64_t elapsed_us = haul->command->loop->now_us - reshard->pass_us;
     return haul->held_bytes >= HAUL_HELD_BYTES_MAX ||
-           haul_is_ahead(haul->command->options.rate, haul->bytes - reshard->pass_bytes,
-                         elapsed_us);
+           haul_rest_us(haul->command->options.rate, haul->bytes - reshard->pass_bytes,
+                        elapsed_us) > 0;
 }
 
 /* Whether it says nothing that anybody still writes here. A value that has expired is a delete of the value's version from then on, in

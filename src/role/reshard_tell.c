@@ -17,7 +17,7 @@ char *reshard_format(const struct reshard_told *told, bool terminal, char out[RE
     if (told->waiting)
         text_add(&text, ", waits for %s", told->waiting);
     else
-        bar_put_left(&text, told->elapsed_us, told->permille);
+        bar_put_left(&text, told->elapsed_us, 0, told->permille, 0);
     return out;
 }
 

@@ -44,10 +44,10 @@ struct restore {
 
 /* Printing */
 
-static unsigned permille(const struct restore *restore)
+static unsigned permille(const struct restore *restore, uint64_t offset)
 {
     uint64_t bytes = restore->reader.bytes;
-    return bytes ? (unsigned)(restore->reader.place.offset * 1000 / bytes) : 0;
+    return bytes ? (unsigned)(offset * 1000 / bytes) : 0;
 }
 
 /* A terminal's line has to fit it. */
@@ -62,12 +62,20 @@ static void put_figures(const struct restore *restore, struct text *text)
              (double)restore->haul.bar.rate / 1e6);
 }
 
+/* How long the rate has it wait until it may be at that place in the file. */
+static uint64_t rest_us(const struct restore *restore, uint64_t offset)
+{
+    const struct command *command = restore->haul.command;
+    return haul_rest_us(command->options.rate, offset - restore->start_offset,
+                        command->loop->now_us - restore->start_us);
+}
+
 static void tell(struct restore *restore, const char *doing)
 {
     char line[BAR_LINE_BYTES];
     struct text text = text_in(line, sizeof line);
     struct haul *haul = &restore->haul;
-    unsigned done = permille(restore);
+    unsigned done = permille(restore, restore->reader.place.offset);
     if (!bar_is_due(&haul->bar, restore->reader.place.offset))
         return;
     text_add(&text, "%s: ", doing);
@@ -78,8 +86,11 @@ static void tell(struct restore *restore, const char *doing)
         text_add(&text, "waits for %s", haul->waiting);
     else
         put_figures(restore, &text);
-    if (!*haul->waiting && restore->reader.place.offset > restore->start_offset)
-        bar_put_left(&text, haul->command->loop->now_us - restore->start_us, done);
+    if (!*haul->waiting)
+        bar_put_left(&text, haul->command->loop->now_us - restore->start_us,
+                     permille(restore, restore->start_offset), done,
+                     restore->step >= RESTORE_COPYING ? rest_us(restore, restore->reader.bytes)
+                                                      : 0);
     bar_tell(&haul->bar, line);
 }
 
@@ -139,11 +150,8 @@ static void give(struct restore *restore, const struct record *record)
 
 static bool is_full(const struct restore *restore)
 {
-    const struct command *command = restore->haul.command;
     return restore->haul.held_bytes >= HAUL_HELD_BYTES_MAX ||
-           haul_is_ahead(command->options.rate,
-                         restore->reader.place.offset - restore->start_offset,
-                         command->loop->now_us - restore->start_us);
+           rest_us(restore, restore->reader.place.offset) > 0;
 }
 
 /* Reads on until too much is unanswered. */

@@ -19,9 +19,12 @@ uint32_t source_shard_of(const struct record *record)
 
 static void source_record(struct source *source, const struct record *record)
 {
+    uint32_t shard = source_shard_of(record);
     if (record->version > source->newest)
         source->newest = record->version;
-    source->shard = source_shard_of(record);
+    if (shard != source->shard)
+        contact_went_on(&source->contact);
+    source->shard = shard;
     source->contact.haul->ops->on_record(source, record);
 }
 
@@ -96,6 +99,7 @@ static struct backend *source_member(const struct source *source)
 static void source_read(struct source *source)
 {
     struct backend *member = source_member(source);
+    contact_went_on(&source->contact);
     source->done = true;
     source->damaged = 0;
     if (member && !source->broken)
@@ -197,6 +201,8 @@ static void on_closed(struct upstream *upstream, int error)
 {
     struct source *source = upstream_owner(upstream);
     contact_closed(&source->contact, error);
+    if (error && !source->done)
+        contact_failed(&source->contact);
 }
 
 static const struct upstream_ops source_ops = {

@@ -139,6 +139,7 @@ static void on_merged(struct fetch *fetch, unsigned status, struct slice body)
     uint64_t fresh;
     target->in_flight--;
     if (status == 200 && target_read_answer(body, &fresh)) {
+        contact_went_on(&target->contact);
         target->contact.haul->ops->on_merged(batch, fresh);
         batch_taken(batch);
         target_send(target);
@@ -192,6 +193,8 @@ static void on_closed(struct upstream *upstream, int error)
     struct target *target = upstream_owner(upstream);
     target->broken = target->broken || error;
     contact_closed(&target->contact, error);
+    if (error && target->queue)
+        contact_failed(&target->contact);
 }
 
 static const struct upstream_ops target_ops = {

@@ -151,4 +151,6 @@ void upload_end(struct relay *relay)
         relay_start(relay, relay->request);
     else if (upload->begun)
         upload_pass_end(relay);
+    if (relay->frontend->draining)
+        relay_hurry(relay);
 }

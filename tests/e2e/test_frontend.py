@@ -421,6 +421,27 @@ def copies_are_counted_through_it():
         equal((reply.status, reply.header("fog-copies")), (200, "3/3"), "the answer to a write with copies=all")
 
 
+def _stops_while_a_write_waits(leaver):
+    """It waits for the copies of a node that is dead, longer than the one that stops may take: that one has it answered."""
+    nodes = cluster(2)
+    frontend = Frontend([nodes[:1]], "--drain-time", "5")
+    nodes[1].kill()
+    until(lambda: not _usable(frontend, nodes[1]), HANG, "it knows that one is dead")
+    with frontend.connect() as connection:
+        connection.send(request("PUT", "/k", b"v", ["Prefer: copies=all, wait=60"]))
+        connection.silent(0.5)
+        (frontend if leaver == "frontend" else nodes[0]).signal(signal.SIGTERM)
+        reply = connection.reply(seconds=3)
+        equal((reply.status, reply.header("fog-copies")), (202, "1/2"), "the answer to a write with copies=all")
+    if leaver == "frontend":
+        equal(frontend.wait(3), 0, "the exit code")
+        equal(nodes[0].get("k").body, b"v", "the value")
+
+
+register("frontend", "stops_while_a_write_waits_for_copies", _stops_while_a_write_waits, "frontend")
+register("frontend", "node_stops_while_a_write_waits_for_copies", _stops_while_a_write_waits, "node")
+
+
 @test
 def waiting_requests_hold_up_nobody():
     frontend = Frontend(clusters(2, 1))

@@ -365,6 +365,17 @@ def a_bar_on_a_terminal():
 
 
 @test
+def a_restore_that_rests_says_for_how_long():
+    """All of it is given away at once; what takes time is the rate."""
+    node = Node()
+    node.put("k", os.urandom(3_000_000))
+    run("backup", name(node), _file())
+    said, _ = run("restore", name(node), _file(), "--rate", "1M")
+    left = re.search(r"^restore: .*, (\d+) s left$", said, re.M)
+    check(left and 1 <= int(left.group(1)) <= 3, said)
+
+
+@test
 def lines_elsewhere():
     node = Node()
     _fill(node, 3_000_000)

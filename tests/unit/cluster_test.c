@@ -4,10 +4,10 @@
 #include "net/conn.h"
 #include "role/cluster_state.h"
 
-#include "fake_io.h"
 #include "records.h"
+#include "stage.h"
 
-enum { SECOND = 1000 * 1000, START_US = 1000 * SECOND, TIGHT_BYTES = 6 << 20 };
+enum { SECOND = 1000 * 1000, TIGHT_BYTES = 6 << 20 };
 
 struct in {
     struct store_observer observer; /* first */
@@ -21,19 +21,6 @@ struct in {
 
 static struct in in;
 
-static void write_nothing(void *sink, const char *line, unsigned bytes)
-{
-    (void)sink;
-    (void)line;
-    (void)bytes;
-}
-
-static uint64_t no_time(void *clock)
-{
-    (void)clock;
-    return 0;
-}
-
 static void on_change(struct store_observer *observer, const struct store_key *key,
                       struct record *old, struct record *record)
 {
@@ -43,12 +30,8 @@ static void on_change(struct store_observer *observer, const struct store_key *k
 static int begin_with(uint64_t memory_max)
 {
     in = (struct in){.observer = {.on_change = on_change},
-                     .log = {.wall_us = no_time, .write = write_nothing},
                      .config = {.forget_us = 86400ULL * SECOND, .grace_us = 86400ULL * SECOND}};
-    in.io = fake_io_new();
-    in.io->now_us = START_US;
-    in.io->may_connect = true;
-    loop_init(&in.loop, &in.io->io);
+    in.io = stage_begin(&in.loop, &in.log);
     in.store = store_new(memory_max, in.config.grace_us, 7);
     assert_non_null(in.store);
     in.cluster = cluster_new(&in.loop, &in.log, in.store, &in.config);
@@ -75,8 +58,7 @@ static int end(void **state)
     (void)state;
     cluster_destroy(in.cluster);
     store_destroy(in.store);
-    loop_free(&in.loop);
-    fake_io_destroy(in.io);
+    stage_end(&in.loop, in.io);
     return 0;
 }
 
@@ -665,6 +647,18 @@ static void test_a_newcomer_compares_at_once_with_a_member_that_comes_up(void **
     assert_int_not_equal(late->repair.step, REPAIR_IDLE);
 }
 
+/* A repair of a member that says that these groups, shards and records differ. */
+static void repair_with(struct peer *peer, struct slice groups, struct slice shards,
+                        struct slice records)
+{
+    repair_start(peer);
+    loop_turn(&in.loop, 0);
+    loop_turn(&in.loop, 0);
+    answer_repair(peer, groups.data, groups.len);
+    answer_repair(peer, shards.data, shards.len);
+    answer_repair(peer, records.data, records.len);
+}
+
 /* The member has none of two records, of which one is a delete. */
 static struct slice given_in_a_repair(struct peer *peer)
 {
@@ -676,12 +670,8 @@ static struct slice given_in_a_repair(struct peer *peer)
         put_number(shards + (size_t)2 * i, keys[i].shard, 2);
         put_number(records + (size_t)6 * i, keys[i].shard, 2);
     }
-    repair_start(peer);
-    loop_turn(&in.loop, 0);
-    loop_turn(&in.loop, 0);
-    answer_repair(peer, groups, sizeof groups);
-    answer_repair(peer, shards, sizeof shards);
-    answer_repair(peer, records, sizeof records);
+    repair_with(peer, (struct slice){groups, sizeof groups}, (struct slice){shards, sizeof shards},
+                (struct slice){records, sizeof records});
     return fake_output(in.io, ((struct conn *)peer->bulk)->fd);
 }
 
@@ -719,17 +709,11 @@ static void test_a_full_node_asks_for_deletes_alone(void **state)
 {
     (void)state;
     struct peer *peer = meet(2)->peer;
-    const char groups[1] = {0}, shards[2] = {0, 3};
-    const char records[14] = {0, 3, 0, 0, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8};
+    static const char records[14] = {0, 3, 0, 0, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8};
     peer->up = true;
     for (unsigned turn = 0; turn < 2; turn++) {
         peer->repair.full = turn == 1;
-        repair_start(peer);
-        loop_turn(&in.loop, 0);
-        loop_turn(&in.loop, 0);
-        answer_repair(peer, groups, sizeof groups);
-        answer_repair(peer, shards, sizeof shards);
-        answer_repair(peer, records, sizeof records);
+        repair_with(peer, SLICE("\0"), SLICE("\0\3"), (struct slice){records, sizeof records});
         struct slice asked = fake_output(in.io, ((struct conn *)peer->bulk)->fd);
         assert_true(has_bytes(asked, "POST /-/records"));
         assert_true(
@@ -747,7 +731,6 @@ static void test_a_shard_that_found_no_room_in_a_question_is_not_left_out(void *
     (void)state;
     enum { MANY = REPAIR_WANTED_MAX - 1, BYTES = 6 + 8 * MANY + 6 + 8 * 2 };
     struct peer *peer = meet(2)->peer;
-    const char groups[1] = {0}, shards[4] = {0, 3, 0, 4};
     char *records = calloc(1, BYTES);
     assert_non_null(records);
     put_number(records, 3, 2);
@@ -759,12 +742,7 @@ static void test_a_shard_that_found_no_room_in_a_question_is_not_left_out(void *
     put_number(records + 6 + (size_t)8 * MANY + 6, 1, 8);
     put_number(records + 6 + (size_t)8 * MANY + 14, 2, 8);
     peer->up = peer->repair.full = true;
-    repair_start(peer);
-    loop_turn(&in.loop, 0);
-    loop_turn(&in.loop, 0);
-    answer_repair(peer, groups, sizeof groups);
-    answer_repair(peer, shards, sizeof shards);
-    answer_repair(peer, records, BYTES);
+    repair_with(peer, SLICE("\0"), SLICE("\0\3\0\4"), (struct slice){records, BYTES});
     free(records);
     for (unsigned turn = 0; peer->repair.step == REPAIR_DIGESTS_STEP && turn < 10; turn++)
         loop_turn(&in.loop, 0);

@@ -7,7 +7,7 @@
 #include "answer.h"
 #include "failing.h"
 #include "fake_io.h"
-#include "role/frontend_state.h"
+#include "role/haul.h"
 #include "unit.h"
 
 enum {
@@ -835,6 +835,83 @@ static void test_copies_again(void **state)
     expect(&reader, 200, "");
 }
 
+/* A node that holds a write is told, by the end of what it is sent, that its client waits no more. */
+static void expect_hurried(struct reader *reader, unsigned asked)
+{
+    int fd = nodes.asked[asked].fd;
+    assert_true(fake_socket(io, fd)->shut);
+    assert_int_equal(nodes.count, asked + 1);
+    say(fd, "HTTP/1.1 202 Accepted\r\nFog-Version: 7\r\nFog-Copies: 1/2\r\n"
+            "Content-Length: 0\r\n\r\n");
+    settle();
+    expect(reader, 202, "");
+    assert_false(fake_socket(io, fd)->open);
+}
+
+#define PUT_COPIES(prefer) \
+    "PUT /a HTTP/1.1\r\nHost: h\r\nPrefer: " prefer "\r\nContent-Length: 0\r\n\r\n"
+
+static void test_drain_hurries_copies(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, PUT_COPIES("copies=2, wait=60"));
+    int fd = nodes.asked[0].fd;
+    assert_false(fake_socket(io, fd)->shut);
+    frontend_drain(frontend);
+    settle();
+    expect_hurried(&reader, 0);
+    assert_false(is_open(&reader));
+    settle();
+    assert_true(loop.stopped);
+}
+
+/* What is still being sent goes out first. */
+static void test_drain_hurries_a_long_body_with_copies(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, "PUT /a HTTP/1.1\r\nHost: h\r\nPrefer: copies=2\r\n"
+                 "Content-Length: 100000\r\n\r\n");
+    int fd = nodes.asked[0].fd;
+    frontend_drain(frontend);
+    fake_socket(io, fd)->space = 90000;
+    for (size_t at = 0; at < 100000; at += PIECE_BYTES)
+        fake_feed(io, reader.fd, (struct slice){value + at, PIECE_BYTES});
+    settle();
+    assert_false(fake_socket(io, fd)->shut);
+    fake_socket(io, fd)->space = SIZE_MAX;
+    settle();
+    expect_hurried(&reader, 0);
+}
+
+/* One that is not with a node yet is sent with no wait. */
+static void test_drain_before_copies(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, PUT_COPIES("copies=2"));
+    lose(nodes.asked[0].fd);
+    frontend_drain(frontend);
+    pass(SECOND);
+    assert_int_equal(nodes.count, 2);
+    assert_true(asked_has(1, "Prefer: copies=2\r\nPrefer: wait=0\r\n"));
+    say(nodes.asked[1].fd, OK);
+    settle();
+    expect(&reader, 200, "");
+}
+
+/* As on a node: who sends no more waits no more. */
+static void test_end_hurries_copies(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, PUT_COPIES("copies=all, wait=60"));
+    fake_end(io, reader.fd);
+    settle();
+    expect_hurried(&reader, 0);
+}
+
 /* Long values */
 
 /* The connection that brought the last part of a value while it was paused serves the next request. */
@@ -1033,6 +1110,147 @@ static void test_drain_behind_a_stream(void **state)
     expect_long(&reader);
     expect(&reader, 200, "two");
     assert_false(is_open(&reader));
+}
+
+/* Hauls: records that are given to a cluster, or read of it, by one who asks its nodes as a front-end does. */
+
+static uint64_t hauled; /* records that were new there */
+
+static void haul_prints(void *context, const char *text)
+{
+    (void)context, (void)text;
+}
+
+static void haul_on_merged(const struct batch *batch, uint64_t fresh)
+{
+    (void)batch;
+    hauled += fresh;
+}
+
+static void haul_on_record(struct source *source, const struct record *record)
+{
+    (void)source, (void)record;
+}
+
+static bool haul_is_full(const struct haul *haul)
+{
+    (void)haul;
+    return false;
+}
+
+static struct command command;
+static struct haul haul;
+
+static struct partition *haul_begin(void)
+{
+    static const char *const seeds[] = {"10.0.0.1:8000"};
+    static const struct frontend_cluster cluster = {seeds, 1};
+    static const struct frontend_config clusters = {.clusters = &cluster, .cluster_count = 1};
+    static const struct haul_ops ops = {haul_is_full, haul_on_record, haul_on_merged};
+    command = (struct command){.loop = &loop, .print = haul_prints};
+    haul = (struct haul){.command = &command, .ops = &ops, .flowing = true, .repeat = "Go on."};
+    hauled = 0;
+    assert_int_equal(haul_init(&haul, &clusters), 0);
+    pass(SECOND);
+    return &haul.frontend->partitions[0];
+}
+
+/* Returns whether it is not over yet. */
+static bool haul_for(struct target *target, struct source *source, uint64_t us)
+{
+    for (uint64_t until_us = loop.now_us + us; loop.now_us < until_us && !command.over;) {
+        if (target)
+            target_tick(target);
+        if (source)
+            source_tick(source);
+        pass(HAUL_TICK_US);
+    }
+    loop.stopped = false;
+    return !command.over;
+}
+
+static void give_record(struct target *target, const char *key)
+{
+    struct record_form form = {.key = slice_of(key), .tombstone = true};
+    struct record *record = record_new(haul.heap, &form, HEAP_NORMAL);
+    record_seal(record);
+    assert_int_equal(target_add(target, record, false), 0);
+    record_release(haul.heap, record);
+    target_flush(target);
+}
+
+static void take_record(void)
+{
+    assert_true(asked_has(nodes.count - 1, "POST /-/merge "));
+    say(nodes.asked[nodes.count - 1].fd, "HTTP/1.1 200 OK\r\nContent-Length: 51\r\n\r\n"
+                                         "1 records were read, 1 of them were new here......\n");
+}
+
+/* The first record of a long answer; the rest does not come. */
+static void bring_record(const char *key)
+{
+    char head[WIRE_HEAD_BYTES];
+    int fd = nodes.asked[nodes.count - 1].fd;
+    struct record_form form = {.key = slice_of(key), .tombstone = true};
+    struct record *record = record_new(haul.heap, &form, HEAP_NORMAL);
+    assert_true(asked_has(nodes.count - 1, "GET /-/records?from=0 "));
+    record_seal(record);
+    wire_head(record, head);
+    say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n");
+    fake_feed(io, fd, (struct slice){head, sizeof head});
+    fake_feed(io, fd, wire_data(record));
+    settle();
+    record_release(haul.heap, record);
+}
+
+static void expect_given_up(void)
+{
+    assert_true(command.over);
+    assert_int_equal(command.exit, COMMAND_WRONG);
+    check_slice(slice_of(command.failure),
+                SLICE("No node of partition 0 is able to answer: every try of the last 60 s has "
+                      "failed, the last one at 10.0.0.1:8000. Go on."),
+                "the sentence");
+}
+
+/* Nodes say that they are ready, and nothing to what they are given: that is borne for a minute, and for another one once something was
+ * taken. */
+static void test_haul_to_who_does_not_answer(void **state)
+{
+    (void)state;
+    struct target target = {0};
+    assert_int_equal(target_init(&target, &haul, haul_begin(), "partition 0"), 0);
+    give_record(&target, "a");
+    assert_true(haul_for(&target, NULL, 65 * SECOND));
+    assert_true(nodes.count > 3);
+    take_record();
+    settle();
+    assert_int_equal(hauled, 1);
+    give_record(&target, "b");
+    assert_true(haul_for(&target, NULL, 65 * SECOND));
+    assert_string_equal(haul.waiting, "a node of partition 0 that answers");
+    assert_false(haul_for(&target, NULL, 15 * SECOND));
+    expect_given_up();
+    target_free(&target);
+    haul_free(&haul);
+}
+
+/* The same of who is read: from a record of a later shard on, the minute begins anew. */
+static void test_haul_from_who_does_not_answer(void **state)
+{
+    (void)state;
+    struct source source = {0};
+    assert_int_equal(source_init(&source, &haul, haul_begin(), "partition 0"), 0);
+    source_begin(&source, 0);
+    assert_true(haul_for(NULL, &source, 65 * SECOND));
+    bring_record("a");
+    assert_true(source.shard > 0);
+    assert_true(haul_for(NULL, &source, 65 * SECOND));
+    assert_string_equal(haul.waiting, "a node of partition 0 that answers");
+    assert_false(haul_for(NULL, &source, 15 * SECOND));
+    expect_given_up();
+    source_free(&source);
+    haul_free(&haul);
 }
 
 /* Uploads */
@@ -1307,6 +1525,10 @@ int main(void)
         TEST(test_wait_without_answer),
         TEST(test_fields_of_connections),
         TEST(test_copies_again),
+        TEST(test_drain_hurries_copies),
+        TEST(test_drain_hurries_a_long_body_with_copies),
+        TEST(test_drain_before_copies),
+        TEST(test_end_hurries_copies),
         TEST(test_stream_to_a_slow_client),
         TEST(test_stream_gives_way),
         TEST(test_stream_goes_on_elsewhere),
@@ -1317,6 +1539,8 @@ int main(void)
         TEST(test_stream_gives_way_to_a_stream),
         TEST(test_leaver_behind_a_stream),
         TEST(test_drain_behind_a_stream),
+        TEST(test_haul_to_who_does_not_answer),
+        TEST(test_haul_from_who_does_not_answer),
         TEST(test_upload),
         TEST(test_upload_is_lost),
         TEST(test_upload_is_misrouted),

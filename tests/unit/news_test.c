@@ -3,8 +3,7 @@
 #include "role/cluster_state.h"
 #include "role/node_state.h"
 
-#include "fake_io.h"
-#include "unit.h"
+#include "stage.h"
 
 enum { SECOND = 1000 * 1000, NEWCOMERS = 30, STEP_US = 300, TURNS = 8, HELLO_ROOM = 4096 };
 
@@ -17,19 +16,6 @@ struct in {
 };
 
 static struct in in;
-
-static void write_nothing(void *sink, const char *line, unsigned bytes)
-{
-    (void)sink;
-    (void)line;
-    (void)bytes;
-}
-
-static uint64_t no_time(void *clock)
-{
-    (void)clock;
-    return 0;
-}
 
 static int begin(void **state)
 {
@@ -45,11 +31,7 @@ static int begin(void **state)
         .forget_us = 86400ULL * SECOND,
     };
     allow_list_private(&config.server.allow);
-    in = (struct in){.log = {.wall_us = no_time, .write = write_nothing}};
-    in.io = fake_io_new();
-    in.io->now_us = 1000ULL * SECOND;
-    in.io->may_connect = true;
-    loop_init(&in.loop, &in.io->io);
+    in.io = stage_begin(&in.loop, &in.log);
     in.node = node_new(&in.loop, &in.log, &config);
     assert_non_null(in.node);
     assert_int_equal(address_parse(SLICE("10.0.0.1:8000"), &address), 0);
@@ -62,8 +44,7 @@ static int end(void **state)
 {
     (void)state;
     node_destroy(in.node);
-    loop_free(&in.loop);
-    fake_io_destroy(in.io);
+    stage_end(&in.loop, in.io);
     return 0;
 }
 

@@ -106,6 +106,29 @@ static void test_longest_line(void **state)
     assert_non_null(strstr(out, "that is ready"));
 }
 
+static void check_left(uint64_t elapsed_us, unsigned from, unsigned permille, uint64_t least_us,
+                       const char *wanted)
+{
+    char out[64];
+    struct text text = text_in(out, sizeof out);
+    *out = 0;
+    bar_put_left(&text, elapsed_us, from, permille, least_us);
+    assert_string_equal(out, wanted);
+}
+
+/* What was done by an earlier run has taken no time of this one. */
+static void test_time_left(void **state)
+{
+    (void)state;
+    enum { SECOND = 1000 * 1000 };
+    check_left(10 * SECOND, 0, 200, 0, ", 40 s left");
+    check_left(10 * SECOND, 500, 600, 0, ", 40 s left");
+    check_left(10 * SECOND, 500, 500, 0, "");
+    check_left(10 * SECOND, 500, 600, 50 * SECOND, ", 50 s left");
+    check_left(10 * SECOND, 500, 999, 0, ", 1 s left");
+    check_left(10 * SECOND, 500, 1000, 0, ", 0 s left");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -114,6 +137,7 @@ int main(void)
         cmocka_unit_test(test_a_member_that_was_not_read),
         cmocka_unit_test(test_lines),
         cmocka_unit_test(test_longest_line),
+        cmocka_unit_test(test_time_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -386,6 +386,35 @@ static void test_destroying_ends_what_is_under_way(void **state)
     assert_int_equal(closed, 0);
 }
 
+static void test_finishing_sends_what_was_called_and_hears_the_answers(void **state)
+{
+    (void)state;
+    fake_socket(io, fd)->space = 3;
+    call(0, "GET /a\n");
+    call(1, "GET /b\n");
+    upstream_finish(upstream);
+    assert_false(upstream_is_open(upstream));
+    turn();
+    call(2, "GET /c\n");
+    assert_false(fake_socket(io, fd)->shut);
+    fake_socket(io, fd)->space = SIZE_MAX;
+    turn();
+    ended(2, CALL_UNSENT);
+    assert_true(fake_socket(io, fd)->shut);
+    assert_true(slice_equal(fake_output(io, fd), SLICE("GET /a\nGET /b\n")));
+    feed("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na");
+    turn();
+    answered(0, 200, "a");
+    assert_int_equal(closed, 0);
+    feed("HTTP/1.1 200 OK\r\n\r\nto the end");
+    turn();
+    fake_end(io, fd);
+    turn();
+    answered(1, 200, "to the end");
+    assert_int_equal(closed, 1);
+    assert_int_equal(closed_error, 0);
+}
+
 static unsigned fetched;
 
 static void on_fetched(struct fetch *fetch, unsigned status, struct slice body)
@@ -435,6 +464,7 @@ int main(void)
         TEST(test_a_body_in_parts),
         TEST(test_an_early_answer_ends_an_unfinished_body),
         TEST(test_destroying_ends_what_is_under_way),
+        TEST(test_finishing_sends_what_was_called_and_hears_the_answers),
         TEST(test_a_fetch_collects),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
