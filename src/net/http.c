@@ -252,6 +252,11 @@ static enum http_result request_line_scan(const char *at, const char *end,
 
 /* The fields, as lines */
 
+static bool ends_line(const char *at, const char *end)
+{
+    return end - at >= 2 && memcmp(at, "\r\n", 2) == 0;
+}
+
 enum http_result http_fields_scan(const char *at, const char *end, const char **head_end,
                                   struct http_error *error)
 {
@@ -260,21 +265,21 @@ enum http_result http_fields_scan(const char *at, const char *end, const char **
             return http_refuse(error, 400,
                                "A header line may not begin with a space, a tab or a colon.");
         at = control_find(at, end);
-        if (at == end || (at + 1 == end && *at == '\r'))
-            return HTTP_MORE;
-        if (*at == '\t') {
+        if (ends_line(at, end)) {
+            at += 2;
+            if (at == line + 2) {
+                *head_end = at;
+                return HTTP_OK;
+            }
+            line = at;
+        } else if (at < end && *at == '\t') {
             at++;
-            continue;
-        }
-        if (at[0] != '\r' || at[1] != '\n')
+        } else if (at == end || (at + 1 == end && *at == '\r')) {
+            return HTTP_MORE;
+        } else {
             return http_refuse(error, 400,
                                "Header lines must end with CR LF and hold no control characters.");
-        at += 2;
-        if (at == line + 2) {
-            *head_end = at;
-            return HTTP_OK;
         }
-        line = at;
     }
     return HTTP_MORE;
 }
