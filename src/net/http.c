@@ -2,6 +2,9 @@
 
 #include <endian.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #include "net/http_parts.h"
 
@@ -48,6 +51,14 @@ static inline uint64_t load(const char *at)
 /* The first control character from `at` on but DEL, or `end`. */
 static inline const char *control_find(const char *at, const char *end)
 {
+#ifdef __SSE2__
+    for (; end - at >= 16; at += 16) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)at), highest = _mm_set1_epi8(' ' - 1);
+        int found = _mm_movemask_epi8(_mm_cmpeq_epi8(_mm_max_epu8(bytes, highest), highest));
+        if (found)
+            return at + __builtin_ctz((unsigned)found);
+    }
+#endif
     for (; end - at >= 8; at += 8) {
         uint64_t found = marks_below(load(at), ' ');
         if (found)
