@@ -13,6 +13,7 @@ struct pool_chunk;
 /* Read-only for others. */
 struct pool {
     size_t item_bytes;
+    unsigned chunk_items; /* in a chunk, at most */
     struct pool_chunk *first,
         *last;           /* with room: those in use first, then those without any item */
     unsigned used, most; /* items: now, and the most since the last pool_trim */

@@ -370,6 +370,13 @@ void relay_bytes_free(struct relay_bytes *bytes);
 int relay_bytes_reserve(struct relay_bytes *bytes, size_t size);
 int relay_bytes_add(struct relay_bytes *bytes, struct slice data);
 
+/* Adds what room was made for. */
+static inline void relay_bytes_put(struct relay_bytes *bytes, struct slice data)
+{
+    memcpy(bytes->data + bytes->len, data.data, data.len);
+    bytes->len += data.len;
+}
+
 /* moving.c: requests while keys move to another number of partitions. */
 
 extern const struct call_ops moving_call_ops;

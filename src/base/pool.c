@@ -31,11 +31,6 @@ struct pool_chunk {
 
 enum { HEAD_BYTES = (sizeof(struct pool_chunk) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT };
 
-static unsigned items_max(const struct pool *pool)
-{
-    return (unsigned)((POOL_CHUNK_BYTES - HEAD_BYTES) / pool->item_bytes);
-}
-
 static struct pool_chunk *chunk_of(void *item)
 {
     return (struct pool_chunk *)((char *)item - (uintptr_t)item % POOL_CHUNK_BYTES);
@@ -113,7 +108,9 @@ static void chunk_drop(struct pool *pool, struct pool_chunk *chunk)
 void pool_init(struct pool *pool, size_t item_bytes)
 {
     assert(item_bytes >= sizeof(void *) && item_bytes <= POOL_CHUNK_BYTES / 4);
-    *pool = (struct pool){.item_bytes = (item_bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT};
+    size_t aligned = (item_bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    *pool = (struct pool){.item_bytes = aligned,
+                          .chunk_items = (unsigned)((POOL_CHUNK_BYTES - HEAD_BYTES) / aligned)};
 }
 
 void pool_destroy(struct pool *pool)
@@ -142,7 +139,7 @@ void *pool_take(struct pool *pool)
     if (!chunk)
         return NULL;
     void *item = item_take(pool, chunk);
-    if (++chunk->used == items_max(pool))
+    if (++chunk->used == pool->chunk_items)
         chunk_unlink(pool, chunk);
     if (++pool->used > pool->most)
         pool->most = pool->used;
@@ -156,7 +153,7 @@ void pool_give(struct pool *pool, void *item)
     chunk->free = item;
     ASAN_POISON_MEMORY_REGION(item, pool->item_bytes);
     pool->used--;
-    if (chunk->used-- == items_max(pool))
+    if (chunk->used-- == pool->chunk_items)
         chunk_link_first(pool, chunk);
     if (chunk->used == 0 && chunk != pool->last) {
         chunk_unlink(pool, chunk);
@@ -166,7 +163,7 @@ void pool_give(struct pool *pool, void *item)
 
 void pool_trim(struct pool *pool)
 {
-    unsigned needed = pool->most / items_max(pool) + 1;
+    unsigned needed = pool->most / pool->chunk_items + 1;
     unsigned spare = pool->chunks > needed ? (pool->chunks - needed) / TRIM_PART + 1 : 0;
     pool->most = pool->used;
     for (; spare > 0 && pool->last && pool->last->used == 0; spare--)

@@ -2,6 +2,9 @@
 
 #include <endian.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #include "net/http_parts.h"
 
@@ -48,6 +51,14 @@ static inline uint64_t load(const char *at)
 /* The first control character from `at` on but DEL, or `end`. */
 static inline const char *control_find(const char *at, const char *end)
 {
+#ifdef __SSE2__
+    for (; end - at >= 16; at += 16) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)at), highest = _mm_set1_epi8(' ' - 1);
+        int found = _mm_movemask_epi8(_mm_cmpeq_epi8(_mm_max_epu8(bytes, highest), highest));
+        if (found)
+            return at + __builtin_ctz((unsigned)found);
+    }
+#endif
     for (; end - at >= 8; at += 8) {
         uint64_t found = marks_below(load(at), ' ');
         if (found)
@@ -252,6 +263,11 @@ static enum http_result request_line_scan(const char *at, const char *end,
 
 /* The fields, as lines */
 
+static bool ends_line(const char *at, const char *end)
+{
+    return end - at >= 2 && memcmp(at, "\r\n", 2) == 0;
+}
+
 enum http_result http_fields_scan(const char *at, const char *end, const char **head_end,
                                   struct http_error *error)
 {
@@ -260,21 +276,21 @@ enum http_result http_fields_scan(const char *at, const char *end, const char **
             return http_refuse(error, 400,
                                "A header line may not begin with a space, a tab or a colon.");
         at = control_find(at, end);
-        if (at == end || (at + 1 == end && *at == '\r'))
-            return HTTP_MORE;
-        if (*at == '\t') {
+        if (ends_line(at, end)) {
+            at += 2;
+            if (at == line + 2) {
+                *head_end = at;
+                return HTTP_OK;
+            }
+            line = at;
+        } else if (at < end && *at == '\t') {
             at++;
-            continue;
-        }
-        if (at[0] != '\r' || at[1] != '\n')
+        } else if (at == end || (at + 1 == end && *at == '\r')) {
+            return HTTP_MORE;
+        } else {
             return http_refuse(error, 400,
                                "Header lines must end with CR LF and hold no control characters.");
-        at += 2;
-        if (at == line + 2) {
-            *head_end = at;
-            return HTTP_OK;
         }
-        line = at;
     }
     return HTTP_MORE;
 }

@@ -29,6 +29,7 @@ enum {
     FIELD_CONTENT_LENGTH,
     FIELD_EXPECT,
     FIELD_HOST,
+    FIELD_OTHER,
     FIELD_TRANSFER_ENCODING,
 };
 
@@ -172,7 +173,7 @@ static const struct known_field known_fields[] = {
     {{"if-none-match", 13}, field_keep, HTTP_FIELD_IF_NONE_MATCH, false},
     {{"content-length", 14}, content_length_read, FIELD_CONTENT_LENGTH, true},
     {{"transfer-encoding", 17}, transfer_encoding_read, FIELD_TRANSFER_ENCODING, true},
-    {{"", 0}, NULL, 0, false}, /* all others */
+    {{"", 0}, NULL, FIELD_OTHER, false}, /* all others */
 };
 
 enum { OTHERS = sizeof known_fields / sizeof *known_fields - 1 };
@@ -184,30 +185,25 @@ static const uint8_t known_start[] = {
     [12] = 16,    [13] = 17,    [14] = 19,    [15] = OTHERS, [16] = OTHERS, [17] = 20,
 };
 
-static uint64_t load(const char *at, size_t bytes)
+static uint32_t load(const char *at)
 {
-    uint64_t word = 0;
-    memcpy(&word, at, bytes);
+    uint32_t word;
+    memcpy(&word, at, sizeof word);
     return word;
 }
 
-/* Whether two names of the same length are the same but for case. llhttp has seen to it that `name` is a
- * token, so that setting one bit of its bytes makes them equal only to letters and hyphens that they are. */
+/* Whether two names of the same length are the same but for case. llhttp has seen to it that `name` is a token, so that setting one
+ * bit of its bytes makes them equal only to letters and hyphens that they are. */
 static bool name_is(struct slice name, const char *known)
 {
-    const uint64_t lower = 0x2020202020202020;
-    if (name.len < 4)
-        return slice_equal_nocase(name, (struct slice){known, name.len});
-    size_t at = 0, last = name.len - 4;
-    for (; at + 8 <= name.len; at += 8)
-        if ((load(name.data + at, 8) | lower) != load(known + at, 8))
+    size_t at = 0;
+    for (; at + 4 <= name.len; at += 4)
+        if ((load(name.data + at) | 0x20202020) != load(known + at))
             return false;
-    for (at = at < last ? at : last;; at = last) {
-        if ((load(name.data + at, 4) | (uint32_t)lower) != load(known + at, 4))
+    for (; at < name.len; at++)
+        if ((name.data[at] | 0x20) != known[at])
             return false;
-        if (at == last)
-            return true;
-    }
+    return true;
 }
 
 static const struct known_field *known_find(struct slice name)
@@ -216,7 +212,7 @@ static const struct known_field *known_find(struct slice name)
     if (name.len >= sizeof known_start)
         return others;
     const struct known_field *known = &known_fields[known_start[name.len]];
-    for (; known != others && known->name.len == name.len; known++)
+    for (; known->name.len == name.len; known++)
         if (name_is(name, known->name.data))
             return known;
     return others;
@@ -231,8 +227,7 @@ static int on_header_field(llhttp_t *llhttp, const char *at, size_t length)
     if (field->single && seen(parse, field->id))
         return stop(parse, 400, "A header field stands twice that may stand only once.");
     parse->field = field;
-    if (field->read)
-        parse->seen |= 1U << field->id;
+    parse->seen |= 1U << field->id;
     return 0;
 }
 

@@ -1,6 +1,6 @@
 #include "net/http_parts.h"
 
-enum { VERSION_BYTES = 9, STATUS_BYTES = 3, LINE_BYTES_MIN = VERSION_BYTES + STATUS_BYTES };
+enum { VERSION_BYTES = 9, LINE_BYTES_MIN = VERSION_BYTES + 3 };
 
 static enum http_result refuse(struct http_error *error)
 {
@@ -11,13 +11,11 @@ static enum http_result refuse(struct http_error *error)
 static enum http_result status_line_scan(const char *at, const char *end, const char **line_end,
                                          struct http_response *response, struct http_error *error)
 {
-    static const char pattern[] = "HTTP/1.0 ";
+    static const char usual[] = "HTTP/1.1 ", pattern[] = "HTTP/1.0 000";
     size_t here = (size_t)(end - at);
-    for (size_t i = 0; i < VERSION_BYTES && i < here; i++)
-        if (i == 7 ? !http_is_digit(at[i]) : at[i] != pattern[i])
-            return refuse(error);
-    for (size_t i = VERSION_BYTES; i < LINE_BYTES_MIN && i < here; i++)
-        if (!http_is_digit(at[i]))
+    bool is_usual = here >= VERSION_BYTES && memcmp(at, usual, VERSION_BYTES) == 0;
+    for (size_t i = is_usual ? VERSION_BYTES : 0; i < LINE_BYTES_MIN && i < here; i++)
+        if (pattern[i] == '0' ? !http_is_digit(at[i]) : at[i] != pattern[i])
             return refuse(error);
     if (here <= LINE_BYTES_MIN)
         return HTTP_MORE;

@@ -93,17 +93,11 @@ static size_t head_room(const struct request *request)
     return bytes;
 }
 
-static void put(struct relay_bytes *bytes, struct slice data)
-{
-    memcpy(bytes->data + bytes->len, data.data, data.len);
-    bytes->len += data.len;
-}
-
 static void put_field(struct relay_bytes *bytes, const struct http_field *field)
 {
-    put(bytes, field_names[field->name]);
-    put(bytes, field->value);
-    put(bytes, SLICE("\r\n"));
+    relay_bytes_put(bytes, field_names[field->name]);
+    relay_bytes_put(bytes, field->value);
+    relay_bytes_put(bytes, SLICE("\r\n"));
 }
 
 static bool is_passed_on(const struct http_field *field, bool prefers)
@@ -122,9 +116,9 @@ static void put_fields(struct relay_bytes *bytes, const struct http_head *head, 
 
 static void put_length(struct relay_bytes *bytes, uint64_t length)
 {
-    put(bytes, SLICE("Content-Length: "));
+    relay_bytes_put(bytes, SLICE("Content-Length: "));
     bytes->len += digits_decimal(length, bytes->data + bytes->len);
-    put(bytes, SLICE("\r\n"));
+    relay_bytes_put(bytes, SLICE("\r\n"));
 }
 
 /* The whole request as far as it is there. */
@@ -136,22 +130,22 @@ static int relay_write(struct relay *relay, const struct request *request)
     size_t body_bytes = sets ? request->body.len : 0;
     if (relay_bytes_reserve(bytes, head_room(request) + body_bytes) != 0)
         return -ENOMEM;
-    put(bytes, method_names[head->method]);
+    relay_bytes_put(bytes, method_names[head->method]);
     relay->method_bytes = bytes->len;
-    put(bytes, head->target);
-    put(bytes, SLICE(" HTTP/1.1\r\nHost: fog\r\n"));
+    relay_bytes_put(bytes, head->target);
+    relay_bytes_put(bytes, SLICE(" HTTP/1.1\r\nHost: fog\r\n"));
     relay->path_bytes = bytes->len - relay->method_bytes;
     put_fields(bytes, head, false);
-    put(bytes, head->minor > 0 ? SLICE("Via: 1.1 fog\r\n") : SLICE("Via: 1.0 fog\r\n"));
+    relay_bytes_put(bytes, head->minor > 0 ? SLICE("Via: 1.1 fog\r\n") : SLICE("Via: 1.0 fog\r\n"));
     if (sets && !head->chunked)
         put_length(bytes, head->content_length);
     size_t before = bytes->len;
     put_fields(bytes, head, true);
     relay->prefer_bytes = bytes->len - before;
     relay->head_bytes = bytes->len;
-    put(bytes, SLICE("\r\n"));
+    relay_bytes_put(bytes, SLICE("\r\n"));
     if (body_bytes)
-        put(bytes, request->body);
+        relay_bytes_put(bytes, request->body);
     return 0;
 }
 

@@ -215,17 +215,15 @@ static bool line_next(struct slice *lines, struct slice *line)
 {
     if (lines->len == 0)
         return false;
-    const char *end = memchr(lines->data, '\n', lines->len);
-    *line = (struct slice){lines->data, end ? (size_t)(end - lines->data) + 1 : lines->len};
-    lines->data += line->len;
-    lines->len -= line->len;
+    const char *end = (const char *)memchr(lines->data, '\n', lines->len) + 1;
+    *line = (struct slice){lines->data, (size_t)(end - lines->data)};
+    *lines = (struct slice){end, lines->len - line->len};
     return true;
 }
 
 static bool line_has_name(struct slice line, struct slice name)
 {
     return line.len > name.len && line.data[name.len] == ':' &&
-           (*line.data | 32) == (*name.data | 32) &&
            slice_equal_nocase((struct slice){line.data, name.len}, name);
 }
 
@@ -244,31 +242,39 @@ static bool is_hop_option(struct slice lines, struct slice line)
     return false;
 }
 
-/* Fields that are about the connection to the node alone, and the date, which is told anew. */
-static const struct slice of_connection[] = {
-    {"connection", 10}, {"date", 4},    {"keep-alive", 10},        {"proxy-connection", 16},
-    {"te", 2},          {"trailer", 7}, {"transfer-encoding", 17}, {"upgrade", 7},
-};
-
-/* Content-Length is written anew with the body. */
+/* Whether its field is about the connection to the node alone, or is told anew: Date, and Content-Length with the body. Most lines
+ * have a first letter that none of these has. */
 static bool is_passed_on(const struct relay *relay, struct slice line)
 {
-    for (unsigned i = 0; i < sizeof of_connection / sizeof *of_connection; i++)
-        if (line_has_name(line, of_connection[i]))
-            return false;
-    return relay->head_only || !line_has_name(line, SLICE("content-length"));
+    switch (*line.data | 32) {
+    case 'c':
+        return !line_has_name(line, SLICE("Connection")) &&
+               (relay->head_only || !line_has_name(line, SLICE("Content-Length")));
+    case 'd':
+        return !line_has_name(line, SLICE("Date"));
+    case 'k':
+        return !line_has_name(line, SLICE("Keep-Alive"));
+    case 'p':
+        return !line_has_name(line, SLICE("Proxy-Connection"));
+    case 't':
+        return !line_has_name(line, SLICE("TE")) && !line_has_name(line, SLICE("Trailer")) &&
+               !line_has_name(line, SLICE("Transfer-Encoding"));
+    case 'u':
+        return !line_has_name(line, SLICE("Upgrade"));
+    default:
+        return true;
+    }
 }
 
 static int take_lines(struct relay *relay, const struct http_response *head)
 {
     struct slice lines = head->lines, line;
     relay->got.len = 0;
-    while (line_next(&lines, &line)) {
-        bool wanted =
-            is_passed_on(relay, line) && !(head->hop_options && is_hop_option(head->lines, line));
-        if (wanted && relay_bytes_add(&relay->got, line) != 0)
-            return -1;
-    }
+    if (relay_bytes_reserve(&relay->got, lines.len) != 0)
+        return -ENOMEM;
+    while (line_next(&lines, &line))
+        if (is_passed_on(relay, line) && !(head->hop_options && is_hop_option(head->lines, line)))
+            relay_bytes_put(&relay->got, line);
     relay->lines_bytes = relay->got.len;
     return 0;
 }
