@@ -443,12 +443,22 @@ static int pieces_queue(struct conn *conn, const struct conn_piece *pieces, unsi
     return error;
 }
 
+/* What takes more than one call waits in the queue when this turn has done enough of that: thousands may ask for it at a time. */
+static bool may_send_now(struct conn *conn, const struct conn_piece *pieces, unsigned count)
+{
+    size_t bytes = 0;
+    for (unsigned i = 0; i < count; i++)
+        bytes += pieces[i].len;
+    return bytes <= CONN_SEND_BYTES || conn->duplex ||
+           loop_share_take(conn->loop, &conn->loop->bulk);
+}
+
 void conn_send(struct conn *conn, const struct conn_piece *pieces, unsigned count)
 {
     ssize_t sent = 0;
     if (conn->state == CONN_CLOSED || conn->state == CONN_LINGERING || conn->mute)
         sent = -EPIPE;
-    else if (!conn->queue && !conn->connecting)
+    else if (!conn->queue && !conn->connecting && may_send_now(conn, pieces, count))
         sent = pieces_send(conn, pieces, count);
     if (sent < 0) {
         for (unsigned i = 0; i < count; i++)

@@ -487,6 +487,7 @@ static void test_large_pieces_go_in_parts(void **state)
     (void)state;
     static const size_t len = 2 * CONN_SEND_BYTES;
     for (unsigned duplex = 0; duplex < 2; duplex++) {
+        turn(); /* a new one, that has sent nothing */
         struct conn_piece pieces[] = {parcel(text_of(0, 100)), parcel(text_of(100, len - 100))};
         own.conn.duplex = duplex;
         own.drained = 0;
@@ -499,6 +500,27 @@ static void test_large_pieces_go_in_parts(void **state)
         fake_forget(io, own.fd);
         parcels_check_all_released();
     }
+}
+
+/* Thousands may ask for what is large at a time. */
+static void test_large_pieces_wait_when_the_turn_has_sent_enough_of_them(void **state)
+{
+    (void)state;
+    static const size_t len = 2 * CONN_SEND_BYTES;
+    loop_share_take(own.conn.loop, &own.conn.loop->bulk);
+    io->now_us += LOOP_SHARE_US;
+    struct conn_piece large = parcel(text_of(0, len));
+    conn_send(&own.conn, &large, 1);
+    check_output(0, 0);
+    turn();
+    check_output(0, len);
+    fake_forget(io, own.fd);
+    loop_share_take(own.conn.loop, &own.conn.loop->bulk);
+    io->now_us += LOOP_SHARE_US;
+    struct conn_piece small = parcel(text_of(0, CONN_SEND_BYTES));
+    conn_send(&own.conn, &small, 1);
+    check_output(0, CONN_SEND_BYTES);
+    parcels_check_all_released();
 }
 
 static void test_copies_are_copies(void **state)
@@ -1136,6 +1158,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_blocked, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_sends_while_blocked, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_large_pieces_go_in_parts, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_large_pieces_wait_when_the_turn_has_sent_enough_of_them, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_copies_are_copies, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_memory_of_the_queue, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_write_errors_close, set_up, tear_down),
