@@ -70,13 +70,13 @@ struct mode {
 struct options {
     struct sockaddr_in server;
     const struct mode *mode;
-    uint64_t connections, rate, keys, low_bits, wake_ms, seconds;
-    bool random;
+    uint64_t connections, first, rate, keys, low_bits, wake_ms, seconds;
+    bool random, once;
 };
 
 struct conn {
     int fd;
-    unsigned number;
+    unsigned number, source; /* its address is so many above 127.0.0.2 */
     bool connected;
     const char *head; /* what is to be sent: a head, then so many bytes of filling */
     size_t head_left;
@@ -162,12 +162,19 @@ static void conn_close(struct attack *attack, struct conn *conn)
     attack->tally.closed++;
 }
 
+static struct conn conn_unopened(const struct attack *attack, uint64_t number)
+{
+    uint64_t source = (attack->options.first + number) / source_connections;
+
+    return (struct conn){.fd = -1, .number = (unsigned)number, .source = (unsigned)source};
+}
+
 static void conn_bind_source(const struct conn *conn)
 {
     struct sockaddr_in source = {.sin_family = AF_INET};
     int yes = 1;
 
-    source.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1 + conn->number / source_connections);
+    source.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1 + conn->source);
     setsockopt(conn->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &yes, sizeof(yes));
     if (bind(conn->fd, (struct sockaddr *)&source, sizeof(source)) != 0)
         die("bind");
@@ -523,6 +530,8 @@ static void attack_open(struct attack *attack)
     uint64_t count = attack->options.connections;
     unsigned opened = 0;
 
+    if (attack->options.once && attack->tally.opened >= count)
+        return;
     if (attack->tally.opened + attack->tally.failed + count / 10 < allowed) /* no burst later on */
         attack->start_ns = attack->now_ns - (attack->tally.opened + attack->tally.failed) *
                                                 ns_per_second / attack->options.rate;
@@ -631,8 +640,8 @@ static void attack_init(struct attack *attack)
     attack->filling = memory_new(filling_bytes, 1);
     memset(attack->filling, 'x', filling_bytes);
     for (uint64_t i = 0; i < count; i++)
-        attack->conns[i] = (struct conn){.fd = -1, .number = (unsigned)i};
-    attack->waker = (struct conn){.fd = -1, .number = (unsigned)count};
+        attack->conns[i] = conn_unopened(attack, i);
+    attack->waker = conn_unopened(attack, count);
     if (strcmp(attack->options.mode->name, "collide") == 0)
         keys_find(attack);
 }
@@ -676,10 +685,13 @@ static const char usage[] =
     "                     huge-value: 64 MiB every 10 ms   huge-head: a million header bytes\n"
     "                     listing: /-/keys and /-/records\n"
     "  --connections N    (100)      --rate N      connections opened a second (10000)\n"
+    "  --first N          of one attack by several processes: how many connections others have "
+    "(0)\n"
     "  --seconds S        ends after (60)\n"
     "  --keys N           of collide (20000)\n"
     "  --low-bits N       of their hashes that are equal, beside the shard's (0)\n"
     "  --random           other keys of the same length instead\n"
+    "  --once             what is closed is not opened again\n"
     "  --wake-ms N        change the key of wait so often (0: never)\n"
     "Connects to 127.0.0.1 only. Prints a line when it is under way and one at its end.\n";
 
@@ -691,6 +703,7 @@ struct number_option {
 
 static const struct number_option number_options[] = {
     {"--connections", offsetof(struct options, connections), 1, connections_max},
+    {"--first", offsetof(struct options, first), 0, connections_max},
     {"--rate", offsetof(struct options, rate), 1, 1000000},
     {"--seconds", offsetof(struct options, seconds), 1, 3600},
     {"--keys", offsetof(struct options, keys), 1, 1000000},
@@ -741,6 +754,10 @@ static void options_parse(struct options *options, char **args)
         }
         if (strcmp(*args, "--random") == 0) {
             options->random = true;
+            continue;
+        }
+        if (strcmp(*args, "--once") == 0) {
+            options->once = true;
             continue;
         }
         if (!args[1])
