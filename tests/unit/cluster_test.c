@@ -341,6 +341,19 @@ static void test_a_newcomer_copies_and_checks_at_once(void **state)
     assert_true(cluster_is_ready(in.cluster));
 }
 
+/* The copy from a ready member begins. Returns the member. */
+static struct peer *copy_from_member(void)
+{
+    struct peer *donor = meet(2)->peer;
+    donor->up = true;
+    donor->answered_us = in.loop.now_us;
+    gather_peer_up(in.cluster);
+    for (int turns = 0; turns < 2; turns++)
+        loop_turn(&in.loop, 0);
+    assert_int_equal(in.cluster->gather.step, GATHER_COPYING);
+    return donor;
+}
+
 /* The beginning of a donor's copy: the head of a value for which there is no room. */
 static void feed_too_much(void)
 {
@@ -364,13 +377,7 @@ static void feed_too_much(void)
 static void test_a_newcomer_that_is_full_asks_for_deletes(void **state)
 {
     (void)state;
-    struct peer *donor = meet(2)->peer;
-    donor->up = true;
-    donor->answered_us = in.loop.now_us;
-    gather_peer_up(in.cluster);
-    for (int turns = 0; turns < 2; turns++)
-        loop_turn(&in.loop, 0);
-    assert_int_equal(in.cluster->gather.step, GATHER_COPYING);
+    const struct peer *donor = copy_from_member();
     feed_too_much();
     loop_turn(&in.loop, 0);
     assert_int_equal(in.cluster->gather.step, GATHER_WAITING);
@@ -382,13 +389,7 @@ static void test_a_newcomer_that_is_full_asks_for_deletes(void **state)
 static void test_a_donor_that_is_down_is_given_up_at_once(void **state)
 {
     (void)state;
-    struct peer *donor = meet(2)->peer;
-    donor->up = true;
-    donor->answered_us = in.loop.now_us;
-    gather_peer_up(in.cluster);
-    for (int turns = 0; turns < 2; turns++)
-        loop_turn(&in.loop, 0);
-    assert_int_equal(in.cluster->gather.step, GATHER_COPYING);
+    copy_from_member();
     in.loop.now_us = in.io->now_us += CLUSTER_DEAD_US;
     gather_tick(in.cluster);
     loop_turn(&in.loop, 0);
