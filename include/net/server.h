@@ -206,7 +206,8 @@ void server_refuse_body(struct request *request);
 void server_stream_wake(struct request *request);
 
 /* In on_request, before reply_start and reply_stream write the head of the request that is returned: the body
- * comes from on_stream. Memory as server_hold. Not for HEAD, whose reply ends with the head. */
-struct request *server_stream(struct request *request);
+ * comes from on_stream. Memory as server_hold. Not for HEAD, whose reply ends with the head. `sized` when reply_stream_sized says how
+ * long it is: else a client of HTTP/1.0 knows the end by that of the connection. */
+struct request *server_stream(struct request *request, bool sized);
 
 #endif

@@ -336,13 +336,14 @@ struct request *server_hold(struct request *request, uint64_t until_us)
     return &exchange->request;
 }
 
-struct request *server_stream(struct request *request)
+struct request *server_stream(struct request *request, bool sized)
 {
     struct exchange *exchange = request_detach(request);
     if (!exchange)
         return NULL;
     request_forget_slices(&exchange->request);
-    exchange->request.close |= request->head.minor == 0; /* whose end is the end of the reply */
+    exchange->request.close |=
+        request->head.minor == 0 && !sized; /* whose end is the end of the reply */
     request->client->state = CLIENT_STREAMING;
     return &exchange->request;
 }

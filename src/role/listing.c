@@ -99,7 +99,7 @@ static struct listing *reply_listing(struct request *request, enum listing_of of
         return NULL;
     }
     struct listing *listing = calloc(1, sizeof *listing + prefix.len);
-    struct request *stream = listing ? server_stream(request) : NULL;
+    struct request *stream = listing ? server_stream(request, false) : NULL;
     if (!stream) {
         free(listing);
         reply_text(request, 503, "This node is out of memory for requests; try again.");

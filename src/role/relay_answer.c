@@ -102,7 +102,7 @@ void relay_answer(struct relay *relay)
 static void reply_streaming(struct service *service, struct request *request)
 {
     struct relay *relay = request->service_data;
-    struct request *streaming = server_stream(request);
+    struct request *streaming = server_stream(request, true);
     (void)service;
     count_latency(relay, streaming);
     relay->request = streaming;

@@ -186,6 +186,19 @@ def http_1_0_keeps_the_connection_when_asked():
 
 
 @test
+def http_1_0_keeps_the_connection_behind_a_long_value():
+    """A front-end passes it on as it comes, and says beforehand how long it is."""
+    node, key = common(), fresh()
+    equal(node.put(key, b"x" * 300000).status, 200, "the status of the PUT")
+    with node.connect() as connection:
+        for _ in range(2):
+            connection.send(request("GET", "/" + key, None, ["Connection: keep-alive"], version="1.0"))
+            answer = connection.reply()
+            equal(len(answer.body), 300000, "the length of the value")
+            equal((answer.header("connection") or "").lower(), "keep-alive", "Connection")
+
+
+@test
 def http_1_0_with_curl():
     node, key = common(), fresh()
     equal(curl_code("--http1.0", "--data-binary", "x", node.url("/" + key)), 200, "the status of the POST")

@@ -219,7 +219,7 @@ static void answer_stream(struct request *request)
 {
     struct request *stream = request;
     if (request->head.method != HTTP_HEAD)
-        stream = server_stream(request);
+        stream = server_stream(request, false);
     if (!stream) {
         reply_text(request, 503, "No memory.");
         return;
