@@ -118,6 +118,7 @@ struct peer {
     uint64_t hello_us, hello_wall_us; /* when the last one was sent */
     uint64_t hello_due_us;
     uint64_t answered_us;
+    uint64_t asked_us; /* when the last hello was sent that it has answered */
     uint64_t retry_us, backoff_us;
     uint64_t quiet_us; /* it said no: nothing is said to it before */
     uint64_t round_trip_us;

@@ -112,9 +112,9 @@ static void member_tick(struct cluster *cluster, struct member *member)
         member->replaced_us = 0;
     else if (member->replaced_us == 0)
         member->replaced_us = now_us;
-    /* What was heard before the two met may be of one that is dead. */
+    /* What was asked before the two met may have been answered by one that is dead. */
     bool answers = other && (other->is_self || (other->peer && other->peer->up &&
-                                                other->peer->answered_us > member->replaced_us));
+                                                other->peer->asked_us > member->replaced_us));
     if (answers && now_us > member->replaced_us + REPLACED_US)
         member_gone(cluster, member, MEMBER_LEFT);
     else if (now_us > member->heard_us + cluster->config->forget_us)

@@ -474,6 +474,7 @@ static void hello_on_done(struct fetch *fetch, unsigned status, struct slice bod
         return;
     }
     peer->answered_us = cluster->loop->now_us;
+    peer->asked_us = peer->hello_us;
     take_skew(peer, hello.clock);
     if (!peer->up)
         peer_up(peer);

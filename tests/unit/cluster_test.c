@@ -512,6 +512,36 @@ static void test_a_goodbye_that_was_lost_is_said_again(void **state)
     assert_true(cluster_has_left(in.cluster));
 }
 
+/* The one that counts as the later life of an address, as a clock was set back, has answered: but a question of before the other one was
+ * heard of, when it may still have been there. */
+static void test_who_may_have_answered_before_it_died_replaces_nobody(void **state)
+{
+    (void)state;
+    struct member *dead = meet(2);
+    struct member lives = {.id = 1,
+                           .address = dead->address,
+                           .stamp = 0,
+                           .heard_us = in.loop.now_us,
+                           .phase = PHASE_JOINING};
+    connect_upstream(dead->peer->control, dead->peer);
+    in.loop.now_us = ++in.io->now_us;
+    assert_true(members_merge(&in.cluster->members, &lives));
+    cluster_sync_peers(in.cluster);
+    in.cluster->tick.on_time(&in.cluster->tick);
+    in.loop.now_us = ++in.io->now_us;
+    answer_hello(dead->peer);
+    assert_true(dead->peer->up);
+    in.loop.now_us = in.io->now_us += 2 * SECOND + 1;
+    in.cluster->tick.on_time(&in.cluster->tick);
+    assert_int_equal(members_find(&in.cluster->members, 1)->state, MEMBER_HERE);
+    hello_send(dead->peer);
+    loop_turn(&in.loop, 0);
+    answer_hello(dead->peer);
+    in.loop.now_us = ++in.io->now_us;
+    in.cluster->tick.on_time(&in.cluster->tick);
+    assert_int_equal(members_find(&in.cluster->members, 1)->state, MEMBER_LEFT);
+}
+
 static void no_matter(void *owner)
 {
     ++*(unsigned *)owner;
@@ -935,6 +965,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_newcomer_that_stood_still_waits_on, begin, end),
         cmocka_unit_test_setup_teardown(test_a_newcomer_whose_question_was_lost_asks_again, begin,
                                         end),
+        cmocka_unit_test_setup_teardown(test_who_may_have_answered_before_it_died_replaces_nobody,
+                                        begin, end),
         cmocka_unit_test_setup_teardown(test_a_goodbye_that_was_lost_is_said_again, begin, end),
         cmocka_unit_test_setup_teardown(test_a_full_node_asks_for_deletes_alone, begin, end),
         cmocka_unit_test_setup_teardown(
