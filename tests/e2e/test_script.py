@@ -7,7 +7,7 @@ import subprocess
 
 from client import curl, curl_code
 from harness import BINARY, SLOW, check, equal, scope, test, until
-from node import environment
+from node import Node, environment
 
 SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../scripts/cluster")
 
@@ -104,3 +104,13 @@ def script_starts_partitions_and_a_front_end():
     cluster.run("start", "f1")
     equal(_get(cluster, 0, "k0"), b"v0", "the value through a restarted front-end")
     check("no node 5" in cluster.run("start", "5", code=1), "a node that there is not is started")
+
+
+@test
+def script_takes_nobody_else_for_its_own():
+    """A node that is there already, as README has one started first, would answer for the front-end that cannot be."""
+    cluster = _Cluster(28002)
+    Node(listen=f"127.0.0.1:{cluster.first}")
+    said = cluster.run("up", "1", "--frontends", "1", code=1)
+    check(f"another program listens on 127.0.0.1:{cluster.first}" in said, said)
+    check("there is no cluster" in cluster.run("status", code=1), "something was started")
