@@ -52,6 +52,19 @@ void heap_destroy(struct heap *heap);
 void *heap_alloc(struct heap *heap, size_t bytes, enum heap_use use);
 void heap_release(struct heap *heap, void *object, size_t bytes);
 
+/* A growing object can become larger and smaller in place, since it has the address space of one of
+ * `bytes` from the start; of pages it takes those of its size alone. So none is copied, however large, and
+ * it needs no more memory than what it holds. To be said once, before the first one (at most
+ * HEAP_OBJECT_BYTES_MAX). */
+void heap_set_growing_max(struct heap *heap, size_t bytes);
+
+/* As heap_alloc and heap_release, for a growing object of more than HEAP_SMALL_BYTES. */
+void *heap_alloc_growing(struct heap *heap, size_t bytes);
+void heap_release_growing(struct heap *heap, void *object, size_t bytes);
+
+/* What is there of both sizes stays. Returns whether it has `to` bytes now (more than HEAP_SMALL_BYTES). */
+bool heap_resize_growing(struct heap *heap, void *object, size_t from, size_t to);
+
 /* Gives back a part of what is free and more than may be kept warm, which takes 0.1 ms. Returns whether
  * there is more of it: so call it again soon. */
 bool heap_cool(struct heap *heap);

@@ -145,6 +145,9 @@ char *chunk_carve(struct chunk *chunk, size_t bytes);
 /* The free span of a class that was used last, so a warm one if there is any, or NULL. */
 struct span *span_take(struct spans *spans, unsigned class_id);
 
+/* One without pages, or NULL. */
+struct span *span_take_cold(struct spans *spans, unsigned class_id);
+
 /* Keeps a free span, warm if that is within the budget: then others are made cold for it, the
  * oldest first. So what is freed and taken in turns keeps its pages. One that is beyond the budget
  * alone goes before all others. What is large is left to spans_cool. The struct stays the caller's,

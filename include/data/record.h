@@ -19,7 +19,8 @@ enum {
     RECORD_LINK_BYTES = 56, /* a uthash handle */
     RECORD_HASH_AT =
         40, /* in it: uthash keeps the key's address there, which the record itself knows */
-    RECORD_BLOCK_BYTES = 64 * 1024, /* of key, type and value, hashed in one go */
+    RECORD_BLOCK_BYTES = 64 * 1024,  /* of key, type and value, hashed in one go */
+    RECORD_COPIED_MAX = 1024 * 1024, /* a value larger than this grows in place */
 };
 
 enum record_flag {
@@ -31,6 +32,7 @@ enum record_flag {
     RECORD_LOCAL = 8,    /* written through this node, so it is for this node to tell others */
     RECORD_BURIED = 16,  /* a tombstone past the grace period, see store_sweep */
     RECORD_REVIVED = 32, /* one that somebody had to be told of again */
+    RECORD_GROWN = 64,   /* a growing object of the heap's */
 };
 
 struct record {
@@ -64,10 +66,14 @@ struct record_form {
 /* Returns a record with one reference, its value's bytes not yet filled in, or NULL when the heap says no. */
 struct record *record_new(struct heap *heap, const struct record_form *form, enum heap_use use);
 
-/* Copies a record that is still being filled into one with another value size; `filled` bytes of its value are
- * kept. Frees the old one, or returns NULL and leaves it. */
+/* Gives a record that is still being filled another value size; `filled` bytes of its value are kept. Returns the record,
+ * which may have moved if its value had RECORD_COPIED_MAX bytes or less, or NULL and leaves it. A larger size than
+ * that needs heap_set_growing_max(heap, record_bytes_max(the largest value)). */
 struct record *record_resize(struct heap *heap, struct record *record, size_t value_bytes,
                              size_t filled);
+
+/* The most that a record of so large a value takes. */
+size_t record_bytes_max(size_t value_bytes);
 
 /* To be called once the value is filled in, and before anything below is asked: hashes the content. */
 void record_seal(struct record *record);

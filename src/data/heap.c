@@ -13,7 +13,8 @@
  * objects, a cold slab's pages need not be touched, and the headers don't all fall into the same
  * few sets of the cache, as they would at multiples of 64 KiB.
  * A large object in use has no header at all. Once free it is told of by a struct span, which lives
- * in a slab like any small object. */
+ * in a slab like any small object. A growing object is a large one in a span of the most that it may
+ * grow to: the pages behind it are never touched. */
 #include "data/heap.h"
 
 #include <assert.h>
@@ -59,6 +60,7 @@ struct heap {
     struct spans spans;
     uint64_t limit;
     uint64_t used_bytes;
+    size_t growing_max;
     struct chunk *slab_chunk, *large_chunk; /* where to carve next */
     struct shelf shelves[SHELVES];
 };
@@ -293,13 +295,13 @@ static bool slab_is_left(const struct heap *heap, struct slab *slab)
     return shelf->slabs.next != &slab->span.peers && slab->used * 4 < shelf->objects * 3;
 }
 
-/* Large objects. */
+/* Large objects: of `bytes`, in the address space of one of `room` bytes. */
 
 /* An object in a span never used before. Of the old chunk and a new one, the one with more room
  * left is carved further. */
-static char *large_carve(struct heap *heap, size_t bytes, enum heap_use use)
+static char *large_carve(struct heap *heap, size_t bytes, size_t room, enum heap_use use)
 {
-    size_t pages = pages_of(bytes), span_bytes = large_bytes(bytes);
+    size_t pages = pages_of(bytes), span_bytes = large_bytes(room);
     struct chunk *chunk = heap->large_chunk;
     bool is_new = chunk_rest(chunk) < span_bytes;
     if (!pages_fit(&heap->spans, pages + is_new, use)) /* before address space is spent on it */
@@ -315,25 +317,25 @@ static char *large_carve(struct heap *heap, size_t bytes, enum heap_use use)
     return object;
 }
 
-/* Makes the span have `pages` pages: less than it has if it is warm and had a larger object. */
-static bool large_fit(struct heap *heap, struct span *span, size_t pages, enum heap_use use)
+/* Makes what begins at `start` and has `has` pages have `pages` of them. */
+static bool large_fit(struct heap *heap, char *start, size_t has, size_t pages, enum heap_use use)
 {
-    if (span->pages > pages)
-        return pages_drop(&heap->spans, span->start + pages * HEAP_PAGE_BYTES, span->pages - pages);
-    size_t more = pages - span->pages;
-    if (!pages_fit(&heap->spans, more, use))
+    if (has > pages)
+        return pages_drop(&heap->spans, start + pages * HEAP_PAGE_BYTES, has - pages);
+    if (!pages_fit(&heap->spans, pages - has, use))
         return false;
-    heap->spans.pages += more;
+    heap->spans.pages += pages - has;
     return true;
 }
 
-static void *large_alloc(struct heap *heap, size_t bytes, enum heap_use use)
+/* In the span if there is one, in a new one else. */
+static void *large_place(struct heap *heap, struct span *span, size_t bytes, size_t room,
+                         enum heap_use use)
 {
-    struct span *span = span_take(&heap->spans, large_class(bytes));
     char *object;
     if (!span) {
-        object = large_carve(heap, bytes, use);
-    } else if (large_fit(heap, span, pages_of(bytes), use)) {
+        object = large_carve(heap, bytes, room, use);
+    } else if (large_fit(heap, span->start, span->pages, pages_of(bytes), use)) {
         object = span->start;
         slab_release(heap, span, sizeof(*span));
     } else {
@@ -345,13 +347,18 @@ static void *large_alloc(struct heap *heap, size_t bytes, enum heap_use use)
     return object;
 }
 
+static void *large_alloc(struct heap *heap, size_t bytes, enum heap_use use)
+{
+    return large_place(heap, span_take(&heap->spans, large_class(bytes)), bytes, bytes, use);
+}
+
 /* A struct span is needed to keep the span. Should there be no room for it even with the pages
  * given back, then the address space is lost, and nothing else. */
-static void large_release(struct heap *heap, char *object, size_t bytes)
+static void large_release(struct heap *heap, char *object, size_t bytes, size_t room)
 {
     size_t pages = pages_of(bytes);
     assert((uintptr_t)object % HEAP_PAGE_BYTES == 0);
-    poison(object, large_bytes(bytes));
+    poison(object, large_bytes(room));
     struct span *span = slab_alloc(heap, sizeof(*span), HEAP_NORMAL);
     if (!span && pages_drop(&heap->spans, object, pages)) {
         pages = 0;
@@ -361,7 +368,7 @@ static void large_release(struct heap *heap, char *object, size_t bytes)
         return;
     span->start = object;
     span->pages = (uint32_t)pages;
-    span->class_id = large_class(bytes);
+    span->class_id = large_class(room);
     span_put(&heap->spans, span);
 }
 
@@ -428,7 +435,44 @@ void heap_release(struct heap *heap, void *object, size_t bytes)
     if (bytes <= HEAP_SMALL_BYTES)
         slab_release(heap, object, bytes);
     else
-        large_release(heap, object, bytes);
+        large_release(heap, object, bytes, bytes);
+}
+
+void heap_set_growing_max(struct heap *heap, size_t bytes)
+{
+    heap->growing_max = bytes;
+}
+
+/* A warm span may have many more pages than are needed yet, and to give them back would take milliseconds. */
+void *heap_alloc_growing(struct heap *heap, size_t bytes)
+{
+    size_t room = heap->growing_max;
+    assert(bytes > HEAP_SMALL_BYTES && bytes <= room);
+    struct span *cold = span_take_cold(&heap->spans, large_class(room));
+    void *object = large_place(heap, cold, bytes, room, HEAP_NORMAL);
+    if (object)
+        heap->used_bytes += heap_footprint(bytes);
+    return object;
+}
+
+bool heap_resize_growing(struct heap *heap, void *object, size_t from, size_t to)
+{
+    assert(is_usable(object, from) && to > HEAP_SMALL_BYTES && to <= heap->growing_max);
+    if (!large_fit(heap, object, pages_of(from), pages_of(to), HEAP_NORMAL))
+        return false;
+    heap->used_bytes += heap_footprint(to);
+    heap->used_bytes -= heap_footprint(from);
+    if (to < from)
+        poison((char *)object + to, from - to);
+    unpoison(object, to);
+    return true;
+}
+
+void heap_release_growing(struct heap *heap, void *object, size_t bytes)
+{
+    assert(is_usable(object, bytes));
+    heap->used_bytes -= heap_footprint(bytes);
+    large_release(heap, object, bytes, heap->growing_max);
 }
 
 bool heap_should_move(const struct heap *heap, void *object, size_t bytes)

@@ -118,6 +118,15 @@ char *chunk_carve(struct chunk *chunk, size_t bytes)
 
 /* Free spans. */
 
+struct span *span_take_cold(struct spans *spans, unsigned class_id)
+{
+    struct link *last = spans->stacks[class_id].prev;
+    if (link_alone(last) || span_of_peers(last)->pages > 0)
+        return NULL;
+    link_remove(last);
+    return span_of_peers(last);
+}
+
 struct span *span_take(struct spans *spans, unsigned class_id)
 {
     struct link *stack = &spans->stacks[class_id];

@@ -50,16 +50,8 @@ static unsigned flags_of(const struct record_form *form)
     return flags;
 }
 
-struct record *record_new(struct heap *heap, const struct record_form *form, enum heap_use use)
+static void record_init(struct record *record, const struct record_form *form, unsigned flags)
 {
-    assert(form->key.len > 0 && form->key.len <= RECORD_KEY_BYTES_MAX);
-    assert(form->type.len <= RECORD_TYPE_BYTES_MAX && form->value_bytes <= RECORD_VALUE_BYTES_MAX);
-    assert(!form->tombstone || (form->value_bytes == 0 && form->type.len == 0));
-    unsigned flags = flags_of(form);
-    size_t data = form->key.len + form->type.len + form->value_bytes;
-    struct record *record = heap_alloc(heap, data_offset(flags) + data, use);
-    if (!record)
-        return NULL;
     record->version = form->version;
     record->references = 1;
     record->value_bytes = (uint32_t)form->value_bytes;
@@ -72,12 +64,44 @@ struct record *record_new(struct heap *heap, const struct record_form *form, enu
         memcpy(data_of(record), form->key.data, form->key.len);
     if (form->type.data)
         memcpy(data_of(record) + form->key.len, form->type.data, form->type.len);
+}
+
+static size_t form_bytes(const struct record_form *form)
+{
+    return data_offset(flags_of(form)) + form->key.len + form->type.len + form->value_bytes;
+}
+
+size_t record_bytes_max(size_t value_bytes)
+{
+    return data_offset(RECORD_EXPIRES) + RECORD_KEY_BYTES_MAX + RECORD_TYPE_BYTES_MAX + value_bytes;
+}
+
+struct record *record_new(struct heap *heap, const struct record_form *form, enum heap_use use)
+{
+    assert(form->key.len > 0 && form->key.len <= RECORD_KEY_BYTES_MAX);
+    assert(form->type.len <= RECORD_TYPE_BYTES_MAX && form->value_bytes <= RECORD_VALUE_BYTES_MAX);
+    assert(!form->tombstone || (form->value_bytes == 0 && form->type.len == 0));
+    struct record *record = heap_alloc(heap, form_bytes(form), use);
+    if (record)
+        record_init(record, form, flags_of(form));
+    return record;
+}
+
+static struct record *resize_in_place(struct heap *heap, struct record *record, size_t value_bytes)
+{
+    size_t from = record_bytes(record), to = from - record->value_bytes + value_bytes;
+    if (!heap_resize_growing(heap, record, from, to))
+        return NULL;
+    record->value_bytes = (uint32_t)value_bytes;
     return record;
 }
 
 struct record *record_resize(struct heap *heap, struct record *record, size_t value_bytes,
                              size_t filled)
 {
+    assert(record->references == 1 && filled <= value_bytes && filled <= record->value_bytes);
+    if (record->flags & RECORD_GROWN)
+        return resize_in_place(heap, record, value_bytes);
     struct record_form form = {
         .key = record_key(record),
         .type = record_type(record),
@@ -85,10 +109,12 @@ struct record *record_resize(struct heap *heap, struct record *record, size_t va
         .expires_us = record_expires_us(record),
         .value_bytes = value_bytes,
     };
-    assert(record->references == 1 && filled <= value_bytes && filled <= record->value_bytes);
-    struct record *resized = record_new(heap, &form, HEAP_NORMAL);
+    bool grows = value_bytes > RECORD_COPIED_MAX;
+    struct record *resized = grows ? heap_alloc_growing(heap, form_bytes(&form))
+                                   : heap_alloc(heap, form_bytes(&form), HEAP_NORMAL);
     if (!resized)
         return NULL;
+    record_init(resized, &form, flags_of(&form) | (grows ? RECORD_GROWN : 0));
     memcpy(record_value_room(resized), record_value_room(record), filled);
     set_content_hash(resized, content_hash(record)); /* of the blocks so far */
     record_release(heap, record);
@@ -131,7 +157,11 @@ void record_retain(struct record *record)
 void record_release(struct heap *heap, struct record *record)
 {
     assert(record->references > 0);
-    if (--record->references == 0)
+    if (--record->references > 0)
+        return;
+    if (record->flags & RECORD_GROWN)
+        heap_release_growing(heap, record, record_bytes(record));
+    else
         heap_release(heap, record, record_bytes(record));
 }
 

@@ -209,7 +209,10 @@ static struct store *node_new_store(struct loop *loop, const struct node_config 
     uint64_t seed;
     loop->io->ops->random(loop->io, &seed, sizeof seed);
     uint64_t max = config->memory_max, own = config->memory_own;
-    return store_new(max > own ? max - own : max, config->grace_us, seed);
+    struct store *store = store_new(max > own ? max - own : max, config->grace_us, seed);
+    if (store)
+        heap_set_growing_max(store_heap(store), record_bytes_max(config->value_max));
+    return store;
 }
 
 struct node *node_new(struct loop *loop, struct log *log, const struct node_config *config)

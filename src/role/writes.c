@@ -240,17 +240,22 @@ void write_on_body_start(struct node *node, struct request *request, uint64_t by
     request->service_data = record;
 }
 
-/* A value of unknown length has filled its room: doubles it. */
+/* For a value of unknown length that has filled its room: twice as much, or as much more as is copied at most. */
+static uint64_t room_after(const struct node *node, uint64_t room)
+{
+    uint64_t more = room < RECORD_COPIED_MAX ? room : RECORD_COPIED_MAX;
+    return room + more < node->config.value_max ? room + more : node->config.value_max;
+}
+
 static struct record *grow(struct node *node, struct request *request, struct record *record)
 {
-    uint64_t max = node->config.value_max, room = (uint64_t)record->value_bytes * 2;
-    if (record->value_bytes >= max) {
+    if (record->value_bytes >= node->config.value_max) {
         request_refuse(request, 413, "The value is larger than this node takes (--value-max).");
         return NULL;
     }
     size_t filled = record->value_bytes;
     record =
-        record_resize(store_heap(node->store), record, (size_t)(room < max ? room : max), filled);
+        record_resize(store_heap(node->store), record, (size_t)room_after(node, filled), filled);
     if (!record) {
         node_tell_full(node);
         request_refuse(request, 507, "This node has no memory left for it (--memory-max).");

@@ -2,7 +2,7 @@
 
 import os
 
-from client import MIB, refusal, request
+from client import MIB, chunked, refusal, request
 from harness import GUARDED, SLOW, Background, Failure, check, equal, register, test, until
 from node import Node
 
@@ -108,6 +108,20 @@ def value_larger_than_the_limit_is_507():
         sender.result()
     equal(node.get("k").body, b"old", "the value afterwards")
     _check_peak(node, 32 * MIB)
+
+
+@test(alone=True)
+def value_of_unknown_length_needs_no_more_than_its_own_size():
+    node = Node("--memory-max", "64M")
+    value = os.urandom(40 * MIB)
+    for _ in range(2):
+        with node.connect() as connection:
+            connection.send(request("PUT", "/k", None, ["Transfer-Encoding: chunked"])
+                            + chunked(*(value[at:at + 100_000] for at in range(0, len(value), 100_000))))
+            equal(connection.reply().status, 200, "the status of a value of 40 MiB in chunks with --memory-max 64M")
+        check(node.get("k").body == value, "the value comes back changed")
+        equal(node.delete("k").status, 200, "the status of its DELETE")
+    _check_peak(node)
 
 
 @test(alone=True)

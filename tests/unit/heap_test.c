@@ -642,6 +642,87 @@ static void test_madvise_fails(void **state)
     free(things);
 }
 
+/* Growing objects. */
+
+static bool is_filled(const char *data, size_t bytes, char fill)
+{
+    return data[0] == fill && memcmp(data, data + 1, bytes - 1) == 0;
+}
+
+static void test_growing_stays_in_place_and_takes_its_pages_alone(void **state)
+{
+    (void)state;
+    struct heap *heap = heap_must(16 * MIB);
+    heap_set_growing_max(heap, 14 * MIB);
+    char *object = heap_alloc_growing(heap, 1 * MIB + 10);
+    assert_non_null(object);
+    memset(object, 'x', 1 * MIB + 10);
+    for (size_t bytes = 2 * MIB; bytes <= 14 * MIB; bytes += MIB) {
+        assert_true(heap_resize_growing(heap, object, bytes - MIB + 10, bytes + 10 - PAGE));
+        assert_true(heap_resize_growing(heap, object, bytes + 10 - PAGE, bytes));
+        assert_true(is_filled(object, bytes - MIB + 10 - PAGE, 'x'));
+        memset(object, 'x', bytes);
+        assert_int_equal(heap_used(heap), bytes);
+        assert_true(heap_resident(heap) <= bytes + 8 * PAGE);
+        if (bytes < 14 * MIB)
+            assert_true(heap_resize_growing(heap, object, bytes, bytes + 10));
+    }
+    assert_true(heap_resize_growing(heap, object, 14 * MIB, 3 * MIB - 5));
+    assert_true(is_filled(object, 3 * MIB - 5, 'x'));
+    assert_int_equal(heap_used(heap), 3 * MIB);
+    assert_true(heap_resident(heap) <= 3 * MIB + 8 * PAGE);
+    heap_release_growing(heap, object, 3 * MIB - 5);
+    assert_int_equal(heap_used(heap), 0);
+    heap_destroy(heap);
+}
+
+static void test_growing_is_refused_at_the_limit(void **state)
+{
+    (void)state;
+    struct heap *heap = heap_must(8 * MIB);
+    heap_set_growing_max(heap, 64 * MIB);
+    char *object = heap_alloc_growing(heap, 6 * MIB);
+    assert_non_null(object);
+    memset(object, 'x', 6 * MIB);
+    uint64_t used = heap_used(heap), resident = heap_resident(heap);
+    assert_false(heap_resize_growing(heap, object, 6 * MIB, 9 * MIB));
+    assert_null(heap_alloc_growing(heap, 3 * MIB));
+    assert_int_equal(heap_used(heap), used);
+    assert_true(heap_resident(heap) <= resident + 2 * PAGE);
+    assert_true(is_filled(object, 6 * MIB, 'x'));
+    heap_release_growing(heap, object, 6 * MIB);
+    assert_non_null(heap_alloc_growing(heap, 7 * MIB));
+    heap_destroy(heap);
+}
+
+/* The addresses of those that are gone are used again, but never with more pages than were asked for: to give these
+ * back would take milliseconds. */
+static void test_growing_begins_without_pages(void **state)
+{
+    (void)state;
+    struct heap *heap = heap_must(0);
+    heap_set_growing_max(heap, 32 * MIB);
+    unsigned mmaps = 0;
+    for (int i = 0; i < 100; i++) {
+        char *object = heap_alloc_growing(heap, 30 * MIB);
+        assert_non_null(object);
+        object[0] = 'x';
+        heap_release_growing(heap, object, 30 * MIB);
+        unsigned drops = kernel.drops;
+        char *next = heap_alloc_growing(heap, 1 * MIB);
+        assert_non_null(next);
+        assert_ptr_not_equal(next, object);
+        assert_int_equal(kernel.drops, drops);
+        heap_release_growing(heap, next, 1 * MIB);
+        cool(heap);
+        if (i == 10)
+            mmaps = kernel.mmaps;
+    }
+    assert_int_equal(kernel.mmaps, mmaps);
+    assert_true(heap_resident(heap) <= 65 * MIB);
+    heap_destroy(heap);
+}
+
 /* What the kernel counts. */
 
 static size_t kernel_resident(void)
@@ -729,6 +810,40 @@ static void account_large(struct account *account)
     account->is_true &= heap_resident(account->heap) < 17 * MIB;
 }
 
+static void account_growing(struct account *account)
+{
+    enum { COUNT = 20, STEPS = 12, GROWING_MAX = 20 * 1024 * 1024 };
+    char *objects[COUNT];
+    size_t bytes[COUNT];
+    heap_set_growing_max(account->heap, GROWING_MAX);
+    account->before = kernel_resident();
+    for (int round = 0; round < 3; round++) {
+        for (size_t i = 0; i < COUNT; i++) {
+            bytes[i] = 64 * KIB;
+            objects[i] = heap_alloc_growing(account->heap, bytes[i]);
+        }
+        for (size_t step = 0; step < STEPS * COUNT; step++) {
+            size_t i = chance_below(COUNT), to = bytes[i] + chance_below(2 * MIB);
+            if (to > GROWING_MAX)
+                continue;
+            if (heap_resize_growing(account->heap, objects[i], bytes[i], to))
+                bytes[i] = to;
+            memset(objects[i], 'x', bytes[i]);
+        }
+        account_check(account, "grown");
+        for (size_t i = 0; i < COUNT; i++) {
+            size_t to = bytes[i] - chance_below(bytes[i] / 2);
+            account->is_true &= heap_resize_growing(account->heap, objects[i], bytes[i], to);
+            bytes[i] = to;
+        }
+        account_check(account, "cut");
+        for (size_t i = 0; i < COUNT; i++)
+            heap_release_growing(account->heap, objects[i], bytes[i]);
+        cool(account->heap);
+        account_check(account, "all released");
+    }
+}
+
 static void account_in_child(void (*scenario)(struct account *account))
 {
 #ifdef WITH_ASAN
@@ -761,6 +876,12 @@ static void test_account_of_large(void **state)
 {
     (void)state;
     account_in_child(account_large);
+}
+
+static void test_account_of_growing(void **state)
+{
+    (void)state;
+    account_in_child(account_growing);
 }
 
 /* Everything at once. */
@@ -920,8 +1041,12 @@ int main(void)
         TEST(test_mmap_fails),
         TEST(test_release_without_books),
         TEST(test_madvise_fails),
+        TEST(test_growing_stays_in_place_and_takes_its_pages_alone),
+        TEST(test_growing_is_refused_at_the_limit),
+        TEST(test_growing_begins_without_pages),
         TEST(test_account_of_small),
         TEST(test_account_of_large),
+        TEST(test_account_of_growing),
         TEST(test_model),
         TEST(test_two_heaps),
         TEST(test_wrong_size_is_caught),

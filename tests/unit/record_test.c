@@ -348,6 +348,44 @@ static void test_resize(void **state)
         }
 }
 
+/* A large value grows and is cut where it stands. */
+static void test_large_values_are_not_copied(void **state)
+{
+    (void)state;
+    enum { VALUE_MAX = 12 * RECORD_COPIED_MAX };
+    static char large[VALUE_MAX];
+    struct chance chance = chance_start(9);
+    for (size_t i = 0; i < sizeof large; i++)
+        large[i] = (char)chance_next(&chance);
+    heap_set_growing_max(heap, record_bytes_max(VALUE_MAX));
+    for (uint64_t expires_us = 0; expires_us < 2; expires_us++) {
+        struct said said = {.key = {large + 9, RECORD_KEY_BYTES_MAX},
+                            .type = {large + 5, RECORD_TYPE_BYTES_MAX},
+                            .value = {large, RECORD_COPIED_MAX},
+                            .version = 77,
+                            .expires_us = expires_us};
+        struct record *record = must(&said), *place = NULL;
+        for (size_t value = RECORD_COPIED_MAX + 1; value <= VALUE_MAX; value += 1234567) {
+            size_t filled = record->value_bytes;
+            record = record_resize(heap, record, value, filled);
+            assert_non_null(record);
+            assert_true(!place || record == place);
+            place = record;
+            memcpy(record_value_room(record) + filled, large + filled, value - filled);
+        }
+        assert_ptr_equal(record_resize(heap, record, VALUE_MAX, record->value_bytes), place);
+        said.value.len = 3 * RECORD_COPIED_MAX + 77;
+        assert_ptr_equal(record_resize(heap, record, said.value.len, said.value.len), place);
+        record_seal(record);
+        struct record *wanted = must(&said);
+        assert_true(record_says(record, &said));
+        assert_true(record_digest(record) == record_digest(wanted));
+        assert_int_equal(record_footprint(record), record_footprint(wanted));
+        record_release(heap, record);
+        record_release(heap, wanted);
+    }
+}
+
 static void test_resize_without_memory_leaves_the_old_one(void **state)
 {
     (void)state;
@@ -511,6 +549,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_seal_after_filling, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_version_after_sealing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_resize, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_large_values_are_not_copied, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_resize_without_memory_leaves_the_old_one, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_no_memory, set_up, tear_down),
