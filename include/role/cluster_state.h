@@ -147,7 +147,8 @@ struct peer {
     struct histogram push_us; /* from the sending of a batch to its answer */
 
     struct repair repair;
-    bool gather_checked; /* compared with since it knows us */
+    uint64_t
+        gather_checked_us; /* when what it has and we have was last compared, it knowing us; 0: never */
 
     /* When what was seen to be the same; loop time. */
     uint64_t agreed_us, agreed_group_us[STORE_GROUPS];
@@ -201,6 +202,8 @@ struct gather {
     bool good;      /* the answer that comes is one */
     bool full;      /* out of memory */
     bool waits;     /* for a ready member that is silent */
+    uint64_t
+        changed_us; /* when a member was last about to go, or went: what was compared before does not count */
     uint64_t started_us, tell_us, told_bytes, bytes, records, rate, next_us;
 };
 
@@ -385,7 +388,8 @@ bool digests_have(const uint64_t *sorted, unsigned count, uint64_t digest);
 
 void gather_tick(struct cluster *cluster);
 void gather_peer_up(struct cluster *cluster); /* a member answers: it may be who was waited for */
-void gather_checked(struct peer *peer);       /* a repair with it is complete */
+/* A repair that began at `since_us` (loop time) is complete: both have what either had then. */
+void gather_checked(struct peer *peer, uint64_t since_us);
 void gather_end(struct cluster *cluster);
 
 /* copies.c */

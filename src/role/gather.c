@@ -286,27 +286,39 @@ static void gather_wait(struct cluster *cluster)
                          : "serving alone");
 }
 
+/* Who goes gives what it has to others, that may have been compared with before (tests/model). */
+static bool someone_goes(struct cluster *cluster)
+{
+    struct gather *gather = &cluster->gather;
+    bool goes = someone_is_coming(cluster);
+    if (goes)
+        gather->changed_us = cluster->loop->now_us;
+    else if (gather->changed_us < cluster->departed_us)
+        gather->changed_us = cluster->departed_us;
+    return goes;
+}
+
 /* Compares with each ready member, one after the other. A ready member that does not push to us yet is waited for. */
 static void gather_check(struct cluster *cluster)
 {
-    bool all = true;
+    bool all = !someone_goes(cluster);
     for (unsigned i = 1; i < cluster->members.count; i++) {
         struct member *member = cluster->members.list[i];
-        if (!may_serve(member) || member->peer->gather_checked)
+        if (!may_serve(member) || member->peer->gather_checked_us > cluster->gather.changed_us)
             continue;
         all = false;
         if (member->peer->knows_us)
             repair_start(member->peer);
     }
-    if (all && !someone_is_coming(cluster))
+    if (all)
         gather_become_ready(cluster, "everything is gathered");
 }
 
-void gather_checked(struct peer *peer)
+void gather_checked(struct peer *peer, uint64_t since_us)
 {
     if (peer->cluster->gather.step != GATHER_CHECKING)
         return;
-    peer->gather_checked = true;
+    peer->gather_checked_us = since_us;
     cluster_hurry(peer->cluster);
 }
 

@@ -40,7 +40,7 @@ void peer_down(struct peer *peer, const char *why)
         leave_look_again(peer->cluster);
     }
     peer->up = peer->agrees = peer->knows_us = false;
-    peer->gather_checked = false;
+    peer->gather_checked_us = 0;
     push_stop(peer);
     repair_stop(peer);
     upstream_close(peer->control, 0);

@@ -149,7 +149,7 @@ static void repair_end(struct peer *peer, bool whole)
     if (repair->started_us > peer->missed_us)
         peer->missed = false;
     if (peer->knows_us)
-        gather_checked(peer);
+        gather_checked(peer, repair->started_us);
 }
 
 void repair_stop(struct peer *peer)
@@ -583,7 +583,7 @@ void repair_on_hello(struct peer *peer, bool same)
         if (peer->hello_us > peer->missed_us)
             peer->missed = false;
         if (peer->knows_us && push_is_done(peer))
-            gather_checked(peer);
+            gather_checked(peer, peer->hello_us);
         return;
     }
     repair->differed++;

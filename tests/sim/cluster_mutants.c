@@ -219,7 +219,7 @@ void __wrap_repair_start(struct peer *peer);
 void __wrap_repair_start(struct peer *peer)
 {
     if (is_mutant(MUTANT_GATHER_SKIPS) && peer->cluster->gather.step == GATHER_CHECKING)
-        gather_checked(peer);
+        gather_checked(peer, peer->cluster->loop->now_us);
     else
         __real_repair_start(peer);
 }

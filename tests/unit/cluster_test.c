@@ -336,7 +336,7 @@ static void test_a_newcomer_copies_and_checks_at_once(void **state)
     loop_turn(&in.loop, 0);
     assert_int_equal(gather->step, GATHER_CHECKING);
     assert_int_not_equal(donor->repair.step, REPAIR_IDLE);
-    gather_checked(donor);
+    gather_checked(donor, in.loop.now_us);
     loop_turn(&in.loop, 0);
     assert_true(cluster_is_ready(in.cluster));
 }
@@ -656,13 +656,40 @@ static void test_a_newcomer_goes_on_when_a_repair_ends_that_a_hello_has_overtake
     loop_turn(&in.loop, 0);
     loop_turn(&in.loop, 0);
     assert_int_equal(first->repair.step, REPAIR_GROUPS);
-    gather_checked(first);
+    gather_checked(first, in.loop.now_us);
     loop_turn(&in.loop, 0);
     assert_int_equal(second->repair.step, REPAIR_IDLE);
     answer_repair(first, "", 0);
     assert_int_equal(first->repair.step, REPAIR_IDLE);
     loop_turn(&in.loop, 0);
     assert_int_not_equal(second->repair.step, REPAIR_IDLE);
+}
+
+/* Who leaves gives what it has to one of those who stay: to one that was compared with before, it may be. */
+static void test_a_newcomer_compares_anew_when_a_member_has_left(void **state)
+{
+    (void)state;
+    struct peer *stays = meet(2)->peer, *leaves = meet(3)->peer;
+    stays->up = stays->knows_us = leaves->up = leaves->knows_us = true;
+    stays->answered_us = leaves->answered_us = in.loop.now_us;
+    in.cluster->gather.step = GATHER_CHECKING;
+    gather_checked(stays, in.loop.now_us);
+    leaves->member->phase = PHASE_LEAVING;
+    leaves->member->heard_us = in.loop.now_us;
+    gather_tick(in.cluster);
+    assert_false(cluster_is_ready(in.cluster));
+    in.loop.now_us += 1000;
+    gather_checked(stays, in.loop.now_us);
+    in.loop.now_us += 1000;
+    member_go(leaves->member, MEMBER_LEFT, UINT64_MAX / 2);
+    in.cluster->tick.on_time(&in.cluster->tick); /* it is let go of */
+    assert_int_equal(members_find(&in.cluster->members, 3)->state, MEMBER_LEFT);
+    gather_tick(in.cluster);
+    assert_false(cluster_is_ready(in.cluster));
+    in.loop.now_us += 1000;
+    gather_checked(stays, in.loop.now_us);
+    gather_tick(in.cluster);
+    assert_true(cluster_is_ready(in.cluster));
 }
 
 /* The last one that it waits for, maybe. No time passes here. */
@@ -958,6 +985,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_donor_that_is_down_is_given_up_at_once, begin, end),
         cmocka_unit_test_setup_teardown(
             test_a_newcomer_goes_on_when_a_repair_ends_that_a_hello_has_overtaken, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_newcomer_compares_anew_when_a_member_has_left, begin,
+                                        end),
         cmocka_unit_test_setup_teardown(
             test_a_newcomer_compares_at_once_with_a_member_that_comes_up, begin, end),
         cmocka_unit_test_setup_teardown(test_a_newcomer_that_could_not_ask_is_not_alone, begin,
