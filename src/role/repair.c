@@ -119,17 +119,29 @@ static void repair_reset(struct repair *repair)
     repair->step = REPAIR_IDLE;
 }
 
+/* As long as one of the two is full, they differ, and comparing all of two large tables is dear. Who leaves has no time for more
+ * than one, though. */
+static uint64_t pause_after(const struct peer *peer, bool whole)
+{
+    const struct repair *repair = &peer->repair;
+    uint64_t pause_us = whole && !repair->full ? 0 : REPAIR_PAUSE_US;
+    if ((!repair->full && !repair->deletes) || peer->cluster->leaving)
+        return pause_us;
+    uint64_t rest_us = (peer->cluster->loop->now_us - repair->started_us) * REPAIR_FULL_REST;
+    if (repair->full)
+        pause_us = REPAIR_FULL_PAUSE_US;
+    return pause_us > rest_us ? pause_us : rest_us;
+}
+
 static void repair_end(struct peer *peer, bool whole)
 {
     struct cluster *cluster = peer->cluster;
     struct repair *repair = &peer->repair;
     char address[ADDRESS_TEXT_BYTES];
-    bool patient = repair->full && !cluster->leaving; /* who leaves has no time for more than one */
-    uint64_t pause_us = patient ? REPAIR_FULL_PAUSE_US : REPAIR_PAUSE_US;
     if (repair->step == REPAIR_IDLE)
         return;
     bool full = repair->full, deletes = repair->deletes;
-    repair->next_us = cluster->loop->now_us + (whole && !full ? 0 : pause_us);
+    repair->next_us = cluster->loop->now_us + pause_after(peer, whole);
     if (whole && (repair->pulled || repair->pushed))
         log_event(cluster->log, LOG_INFO_LEVEL, "repaired",
                   "member=%s pulled=%llu pushed=%llu seconds=%.3f",
