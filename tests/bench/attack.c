@@ -53,6 +53,8 @@ enum {
 };
 
 static const uint64_t ns_per_second = 1000000000;
+static const char chunk_head[] = "1ff8\r\n",
+                  last_chunk[] = "0\r\n\r\n"; /* a chunk fills filling_bytes */
 
 struct attack;
 struct conn;
@@ -71,16 +73,18 @@ struct options {
     struct sockaddr_in server;
     const struct mode *mode;
     uint64_t connections, first, rate, keys, low_bits, wake_ms, seconds;
-    bool random, once;
+    bool random, once, chunked;
 };
 
 struct conn {
     int fd;
     unsigned number, source; /* its address is so many above 127.0.0.2 */
     bool connected;
-    const char *head; /* what is to be sent: a head, then so many bytes of filling */
+    const char
+        *head; /* what is to be sent: a head, then so many bytes of filling, and what ends chunks */
     size_t head_left;
     uint64_t filling_left;
+    bool ends;
     uint64_t answers;  /* heads that ended */
     unsigned end_seen; /* bytes of an empty line */
     char status;       /* the first digit of the last answer's */
@@ -136,9 +140,22 @@ static char *text_of(struct attack *attack, const struct conn *conn)
 
 /* ---- connections ---- */
 
+static bool conn_has_more(const struct conn *conn)
+{
+    return conn->head_left > 0 || conn->filling_left > 0 || conn->ends;
+}
+
+/* Whatever was to be sent is not. */
+static void conn_forget(struct conn *conn)
+{
+    conn->head_left = 0;
+    conn->filling_left = 0;
+    conn->ends = false;
+}
+
 static void conn_watch(struct attack *attack, struct conn *conn, int operation)
 {
-    bool sends = !conn->connected || conn->head_left + conn->filling_left > 0;
+    bool sends = !conn->connected || conn_has_more(conn);
     struct epoll_event event = {.data = {.ptr = conn}};
 
     if (sends)
@@ -158,7 +175,7 @@ static void conn_close(struct attack *attack, struct conn *conn)
     attack->connected -= conn->connected;
     conn->fd = -1;
     conn->connected = false;
-    conn->head_left = conn->filling_left = 0;
+    conn_forget(conn);
     attack->tally.closed++;
 }
 
@@ -191,7 +208,7 @@ static bool conn_open(struct attack *attack, struct conn *conn)
         return false;
     }
     conn->connected = false;
-    conn->head_left = conn->filling_left = 0;
+    conn_forget(conn);
     conn->end_seen = conn->status_at = conn->tag_at = 0;
     setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
     if (attack->options.mode->deaf)
@@ -211,18 +228,33 @@ static bool conn_open(struct attack *attack, struct conn *conn)
     return true;
 }
 
+/* The next of what is to be sent. */
+static size_t conn_next(struct attack *attack, struct conn *conn, const char **from)
+{
+    if (conn->head_left == 0 && conn->filling_left == 0) {
+        conn->head = last_chunk;
+        conn->head_left = strlen(last_chunk);
+        conn->ends = false;
+    }
+    if (conn->head_left > 0) {
+        *from = conn->head;
+        return conn->head_left;
+    }
+    size_t left = (size_t)((conn->filling_left - 1) % filling_bytes + 1);
+    *from = attack->filling + filling_bytes - left;
+    return left;
+}
+
 /* Sends what the socket takes of what is to be sent. */
 static void conn_flush(struct attack *attack, struct conn *conn)
 {
-    while (conn->fd >= 0 && conn->head_left + conn->filling_left > 0) {
-        const char *from = conn->head_left ? conn->head : attack->filling;
-        size_t want = conn->head_left                      ? conn->head_left
-                      : conn->filling_left < filling_bytes ? (size_t)conn->filling_left
-                                                           : filling_bytes;
+    while (conn->fd >= 0 && conn_has_more(conn)) {
+        const char *from;
+        size_t want = conn_next(attack, conn, &from);
         ssize_t sent = send(conn->fd, from, want, MSG_NOSIGNAL);
 
         if (sent < 0 && errno != EAGAIN && errno != EINTR)
-            conn->head_left = conn->filling_left = 0; /* reading finds the end */
+            conn_forget(conn); /* reading finds the end */
         if (sent < 0)
             return;
         attack->tally.sent += (uint64_t)sent;
@@ -306,7 +338,7 @@ static void slow_body_open(struct attack *attack, struct conn *conn)
 
 static void one_byte_beat(struct attack *attack, struct conn *conn)
 {
-    if (conn->head_left + conn->filling_left == 0)
+    if (!conn_has_more(conn))
         conn_say(attack, conn, NULL, 0, 1);
 }
 
@@ -359,10 +391,13 @@ static void listing_open(struct attack *attack, struct conn *conn)
 static void value_say(struct attack *attack, struct conn *conn)
 {
     char *text = text_of(attack, conn);
+    int used = snprintf(text, request_bytes_max, "PUT /attack-value HTTP/1.1\r\nHost: fog\r\n");
 
-    snprintf(text, request_bytes_max,
-             "PUT /attack-value HTTP/1.1\r\nHost: fog\r\nContent-Length: %d\r\n\r\n",
-             (int)value_bytes_huge);
+    if (attack->options.chunked)
+        strcpy(text + used, "Transfer-Encoding: chunked\r\n\r\n");
+    else
+        sprintf(text + used, "Content-Length: %d\r\n\r\n", (int)value_bytes_huge);
+    conn->ends = attack->options.chunked;
     conn_say(attack, conn, text, strlen(text), value_bytes_huge);
 }
 
@@ -378,7 +413,7 @@ static void value_pace(struct attack *attack)
         for (uint64_t i = 0; i < count && !conn; i++) {
             struct conn *at = &attack->conns[(attack->value_cursor + i) % count];
 
-            if (at->connected && at->head_left + at->filling_left == 0 && at->answers > 0)
+            if (at->connected && !conn_has_more(at) && at->answers > 0)
                 conn = at;
         }
         if (!conn) {
@@ -639,6 +674,10 @@ static void attack_init(struct attack *attack)
     attack->inbox = memory_new(inbox_bytes, 1);
     attack->filling = memory_new(filling_bytes, 1);
     memset(attack->filling, 'x', filling_bytes);
+    if (attack->options.chunked) {
+        memcpy(attack->filling, chunk_head, strlen(chunk_head));
+        memcpy(attack->filling + filling_bytes - 2, "\r\n", 2);
+    }
     for (uint64_t i = 0; i < count; i++)
         attack->conns[i] = conn_unopened(attack, i);
     attack->waker = conn_unopened(attack, count);
@@ -691,6 +730,7 @@ static const char usage[] =
     "  --keys N           of collide (20000)\n"
     "  --low-bits N       of their hashes that are equal, beside the shard's (0)\n"
     "  --random           other keys of the same length instead\n"
+    "  --chunked          huge-value: in chunks of 8 KB, so that its length is not known\n"
     "  --once             what is closed is not opened again\n"
     "  --wake-ms N        change the key of wait so often (0: never)\n"
     "Connects to 127.0.0.1 only. Prints a line when it is under way and one at its end.\n";
@@ -754,6 +794,10 @@ static void options_parse(struct options *options, char **args)
         }
         if (strcmp(*args, "--random") == 0) {
             options->random = true;
+            continue;
+        }
+        if (strcmp(*args, "--chunked") == 0) {
+            options->chunked = true;
             continue;
         }
         if (strcmp(*args, "--once") == 0) {
