@@ -286,7 +286,8 @@ static void gather_wait(struct cluster *cluster)
                          : "serving alone");
 }
 
-/* Who goes gives what it has to others, that may have been compared with before (tests/model). */
+/* Who goes gives what it has to others, that may have been compared with before (tests/model): they are compared with again once
+ * it has gone. */
 static bool someone_goes(struct cluster *cluster)
 {
     struct gather *gather = &cluster->gather;
@@ -301,10 +302,11 @@ static bool someone_goes(struct cluster *cluster)
 /* Compares with each ready member, one after the other. A ready member that does not push to us yet is waited for. */
 static void gather_check(struct cluster *cluster)
 {
-    bool all = !someone_goes(cluster);
+    bool goes = someone_goes(cluster), all = !goes;
+    uint64_t since_us = goes ? 0 : cluster->gather.changed_us;
     for (unsigned i = 1; i < cluster->members.count; i++) {
         struct member *member = cluster->members.list[i];
-        if (!may_serve(member) || member->peer->gather_checked_us > cluster->gather.changed_us)
+        if (!may_serve(member) || member->peer->gather_checked_us > since_us)
             continue;
         all = false;
         if (member->peer->knows_us)

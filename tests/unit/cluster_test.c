@@ -678,6 +678,7 @@ static void test_a_newcomer_compares_anew_when_a_member_has_left(void **state)
     leaves->member->heard_us = in.loop.now_us;
     gather_tick(in.cluster);
     assert_false(cluster_is_ready(in.cluster));
+    assert_int_equal(stays->repair.step, REPAIR_IDLE); /* not again and again while it leaves */
     in.loop.now_us += 1000;
     gather_checked(stays, in.loop.now_us);
     in.loop.now_us += 1000;
@@ -686,6 +687,7 @@ static void test_a_newcomer_compares_anew_when_a_member_has_left(void **state)
     assert_int_equal(members_find(&in.cluster->members, 3)->state, MEMBER_LEFT);
     gather_tick(in.cluster);
     assert_false(cluster_is_ready(in.cluster));
+    assert_int_not_equal(stays->repair.step, REPAIR_IDLE);
     in.loop.now_us += 1000;
     gather_checked(stays, in.loop.now_us);
     gather_tick(in.cluster);
