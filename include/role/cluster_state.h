@@ -22,13 +22,14 @@ enum {
     PUSH_BATCHES_MAX = 64,               /* on their way to one member */
     PUSH_WINDOW_BYTES = 4 * 1024 * 1024, /* the same in bytes; one batch may go beyond */
     PUSH_TEXT_BYTES = 256 * 1024,        /* of a batch; what is larger is sent from its place */
-    PUSH_BATCH_BYTES = 1024 * 1024,      /* a batch that has so many is sent */
-    PUSH_COPY_BYTES_MAX = 8 * 1024,      /* larger values are sent from their place */
-    PUSH_LAG_BATCHES = 4,                /* sent to a lagging member in one turn */
-    PUSH_LAG_STEPS = 4000,               /* records looked at for each of these */
+    PUSH_BATCH_BYTES = 1024 * 1024,      /* a batch that has so many is sent, */
+    PUSH_BATCH_RECORDS = 512,       /* or so many records, which its receiver takes in one go */
+    PUSH_COPY_BYTES_MAX = 8 * 1024, /* larger values are sent from their place */
+    PUSH_LAG_BATCHES = 4,           /* sent to a lagging member in one turn */
+    PUSH_LAG_STEPS = 4000,          /* records looked at for each of these */
 
     REPAIR_SHARDS_MAX = 128,  /* compared record by record in one round */
-    REPAIR_DIGESTS = 16384,   /* of own records in these */
+    REPAIR_DIGESTS = 1024,    /* of own records in these */
     REPAIR_WANTED_MAX = 8192, /* records asked for in one round */
     REPAIR_ANSWER_BYTES_MAX = 16 * 1024 * 1024,
     REPAIR_LEASE_US =

@@ -173,15 +173,25 @@ static void node_take_sample(struct node *node)
     cluster_tell_push(node->cluster, sample[HISTORY_PUSH_P50], sample[HISTORY_PUSH_P99]);
 }
 
+/* Little at a time, since somebody may wait meanwhile. Returns when to come again. */
+static uint64_t node_sweep(struct node *node)
+{
+    struct store_counts counts = store_counts(node->store);
+    if (counts.tombstones == 0 && !store_is_sparse(node->store))
+        return NODE_TICK_US;
+    store_sweep(node->store, node->loop->wall_us, NODE_SWEEP_RECORDS);
+    return counts.keys + counts.tombstones > NODE_SWEEP_SMALL ? NODE_SWEEP_US : NODE_TICK_US;
+}
+
 static void node_on_tick(struct loop_timer *timer)
 {
     struct node *node = (struct node *)((char *)timer - offsetof(struct node, tick));
     if (history_is_due(&node->history, node->loop->now_us - node->started_us))
         node_take_sample(node);
-    bool more = store_expire(node->store, node->loop->wall_us, NODE_TICK_STEPS);
-    if (store_counts(node->store).tombstones > 0 || store_is_sparse(node->store))
-        store_sweep(node->store, node->loop->wall_us, NODE_TICK_STEPS);
-    loop_timer_set(node->loop, timer, node->loop->now_us + (more ? 1000 : NODE_TICK_US));
+    uint64_t next_us = node_sweep(node);
+    if (store_expire(node->store, node->loop->wall_us, NODE_SWEEP_RECORDS))
+        next_us = NODE_EXPIRE_US;
+    loop_timer_set(node->loop, timer, node->loop->now_us + next_us);
 }
 
 static void node_on_drain_end(struct loop_timer *timer)

@@ -45,6 +45,7 @@ void batch_free(struct batch *batch)
 bool batch_is_full(const struct batch *batch)
 {
     return batch->count + 4 > CONN_PIECES_MAX || batch->bytes >= PUSH_BATCH_BYTES ||
+           batch->records >= PUSH_BATCH_RECORDS ||
            batch->used + 2 * WIRE_HEAD_BYTES + PUSH_COPY_BYTES_MAX > PUSH_TEXT_BYTES;
 }
 
