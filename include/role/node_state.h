@@ -19,7 +19,7 @@ enum {
     NODE_SWEEP_US = 10 * 1000,  /* the same, while a larger table is swept */
     NODE_SWEEP_SMALL = 25600,   /* records of one that is not larger */
     NODE_EXPIRE_US = 1000,      /* the same, while more has expired than was looked at */
-    NODE_SWEEP_RECORDS = 256,   /* looked at then, in a turn while memory is sparse, and at last */
+    NODE_SWEEP_RECORDS = 256,   /* at a time; also in each turn while memory is sparse */
     NODE_WAKES_PER_TURN = 1000, /* held requests answered in one turn */
     NODE_STREAM_RECORDS = 512,  /* records looked at in one step of a streamed reply */
     NODE_COPIES_SECONDS = 5,    /* "Prefer: copies" waits so long when it does not say how long */

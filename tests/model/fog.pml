@@ -31,6 +31,7 @@ byte mutant;      /* a planted mistake, or 0 */
 #define REPAIR_ENDS_EARLY (mutant == 7) /* though it has revived a delete */
 #define READY_UNCHECKED (mutant == 8)  /* a newcomer is ready with its copy */
 #define LISTED_COPY (mutant == 9)      /* a newcomer is not given buried deletes */
+#define CHECKED_BEFORE (mutant == 10)  /* what a newcomer compared before a member went counts */
 
 #define OFF 0
 #define JOINING 1
@@ -249,9 +250,13 @@ inline tell_members(i, j)
     z = 0
 }
 
-/* Nothing is under way from who has gone, as far as i knows: it waits CLUSTER_ANSWER_US */
-#define STILL(i, k) (!(gone[i] & BIT(k)) || (flight[AT(k, 0)] == 0 && flight[AT(k, 1)] == 0 && flight[AT(k, NODES - 1)] == 0))
-#define IS_STILL(i) (STILL(i, 0) && STILL(i, 1) && STILL(i, 2))
+/* Nothing is under way from who has gone, as far as i knows, and who can hear it has said hello: it waits CLUSTER_ANSWER_US */
+#define ASKS(j, k) (repair_with[j] == (k) + 1 && repair_wants[j])
+#define COPIES(j, k) (copy[j] && (copy[j] - 1) / 8 == (k))
+#define SENDS(k, j) (flight[AT(k, j)] || ASKS(j, k) || COPIES(j, k))
+#define STILL(i, k) (!(gone[i] & BIT(k)) || !(SENDS(k, 0) || SENDS(k, 1) || SENDS(k, 2)))
+#define MET(i, k) (!REACHES(i, k) || !KNOWS(k, i) || KNOWS(i, k))
+#define IS_STILL(i) (STILL(i, 0) && STILL(i, 1) && STILL(i, 2) && MET(i, 0) && MET(i, 1) && MET(i, 2))
 
 #define HAS_WAITED(i) (waited[i] || NO_WAITING)
 
@@ -379,10 +384,14 @@ inline lose(i, j, r)
     miss(i, j)
 }
 
-/* A hello of j, or its answer, comes to i */
+/* A hello of j, or its answer, comes to i; a node that does not know i can only answer */
 inline hear(i, j)
 {
     printf("hear %d %d\n", i, j);
+    if
+    :: !KNOWS(j, i) -> tell_members(i, j)
+    :: else
+    fi;
     tell_members(j, i);
     if
     :: DIGEST(i) == DIGEST(j) -> same_there(i, j)
@@ -487,10 +496,14 @@ inline arrive(i)
     checked[i] = 0
 }
 
+/* A member that is ready has a delete of it, which is past the grace period */
+#define DELETES(k, r) (state[k] == READY && PAST_GRACE(k, record[k]) && record[k] > (r))
+#define IS_DELETED(r) ((r) <= forgotten || (IS_TOMB(r) && VERSION(r) < latest) || DELETES(0, r) || DELETES(1, r) || DELETES(2, r))
+
 inline become_ready(i)
 {
     printf("become_ready %d\n", i);
-    assert(record[i] >= came || came <= forgotten || (IS_TOMB(came) && VERSION(came) < latest) || excused || cuts);
+    assert(record[i] >= came || IS_DELETED(came) || excused || cuts);
     state[i] = READY;
     checked[i] = 0
 }
@@ -505,6 +518,9 @@ inline become_ready(i)
 inline crash(i)
 {
     printf("crash %d\n", i);
+    checked[0] = (CHECKED_BEFORE -> checked[0] : 0);
+    checked[1] = (CHECKED_BEFORE -> checked[1] : 0);
+    checked[2] = (CHECKED_BEFORE -> checked[2] : 0);
     if
     :: repair_with[i] ->
         z = repair_with[i] - 1;
@@ -565,8 +581,7 @@ inline say_goodbye(i)
 {
     printf("say_goodbye %d\n", i);
     if
-    :: OTHERS(i) && (!SOMEONE_STAYS(i) || (members == NODES && PAST_GRACE(i, record[i]) && ONLY_HERE(i)) ||
-           (OTHERS(i) && newcomers && state[NODES - 1] != READY && PAST_GRACE(i, record[i]) && ONLY_HERE(i))) -> excused = 1
+    :: OTHERS(i) && (!SOMEONE_STAYS(i) || (PAST_GRACE(i, record[i]) && ONLY_HERE(i))) -> excused = 1
     :: else
     fi;
     state[i] = LEFT;
