@@ -88,7 +88,7 @@ static void take_preferences(const struct request *request, struct key_options *
 }
 
 /* What its client has seen, wherever that was, and the write has to win over; or the version that the write shall have: one that is
- * tried again has that of the first try. */
+ * tried again has that of the first try. There have to be larger ones, or nothing could be written over it. */
 static void take_version(struct request *request, struct key_options *options)
 {
     const struct http_field *after = http_field_find(&request->head, HTTP_FIELD_FOG_AFTER);
@@ -100,12 +100,13 @@ static void take_version(struct request *request, struct key_options *options)
         request_refuse(request, 400, "Fog-After takes a version, as Fog-Version gives it.");
     if (!exact)
         return;
-    options->exact = slice_number(exact->value, UINT64_MAX, &version) && version > 0;
+    options->exact = slice_number(exact->value, INT64_MAX, &version) && version > 0;
     if (options->exact)
         options->version = version;
     else
         request_refuse(request, 400,
-                       "Fog-Version takes a whole number of microseconds since 1970.");
+                       "Fog-Version takes a whole number of microseconds since 1970, up to "
+                       "9223372036854775807.");
 }
 
 /* Until when the write may be carried out: later it has been given up, and may have been tried elsewhere. */

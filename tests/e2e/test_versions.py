@@ -30,6 +30,20 @@ def write_and_read_show_the_same_etag_and_version():
 
 
 @test
+def nothing_is_written_that_could_not_be_written_over():
+    """A delete of the largest version there is would win over every later write, which would be answered 200 and be gone."""
+    node, key = common(), fresh()
+    largest = 2**63 - 1
+    for version in (largest + 1, 2**64 - 1):
+        refusal(node.call("PUT", "/" + key, b"x", [f"Fog-Version: {version}"]), 400)
+    equal(node.get(key).status, 204, "the status of the key")
+    equal(node.call("PUT", "/" + key, b"x", [f"Fog-Version: {largest}"]).fog_version(), largest, "the version")
+    equal(node.delete(key).status, 200, "the status of its DELETE")
+    equal(node.put(key, b"later").status, 200, "the status of a later write")
+    check(node.get(key).body == b"later", "the later write has not won")
+
+
+@test
 def version_is_microseconds_since_1970():
     node, key = common(), fresh()
     before = time.time_ns() // 1000
