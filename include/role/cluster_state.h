@@ -231,6 +231,9 @@ struct cluster {
     struct address listening;
     bool started, leaving, goodbye, left;
     bool has_everything;
+    bool joined; /* it knows other members, or has known some that are forgotten since */
+    uint64_t
+        since_us; /* wall clock: since when its cluster has been there, by any ready member; who went before is not known */
     bool own_found; /* the own address was found, not given */
     uint64_t started_us, leave_us;
     uint64_t

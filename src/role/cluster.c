@@ -333,7 +333,7 @@ void cluster_start(struct cluster *cluster, const struct address *listening)
     cluster->listening = *listening;
     cluster->started = true;
     cluster->started_us = cluster->waited_at_us = cluster->loop->now_us;
-    self->stamp = cluster->loop->wall_us;
+    self->stamp = cluster->since_us = cluster->loop->wall_us;
     self->address = *listening;
     join_start(cluster);
     loop_timer_set(cluster->loop, &cluster->tick, cluster->loop->now_us);

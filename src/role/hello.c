@@ -10,7 +10,7 @@
 enum { SENTENCE_BYTES_MAX = 300 }; /* of another node's, in the log */
 
 struct hello {
-    uint64_t protocol, clock, digest, records, horizon, gathered;
+    uint64_t protocol, clock, since, digest, records, horizon, gathered;
     struct slice cluster, partition;
     struct address you;
     bool has_you, joined, knows_us;
@@ -46,10 +46,10 @@ static void put_hello(struct cluster *cluster, const struct address *you, struct
     struct store_counts counts = store_counts(cluster->store);
     partition_text(cluster, partition);
     text_add(text, "protocol %d\ncluster %s\npartition %s\njoined %d\nclock %llu\n", HELLO_PROTOCOL,
-             cluster_name(cluster), partition, cluster->members.count > 1,
+             cluster_name(cluster), partition, cluster->joined,
              (unsigned long long)cluster->loop->wall_us);
-    text_add(text, "horizon %llu\ndigest %016llx\nrecords %llu\n",
-             (unsigned long long)cluster->horizon_us,
+    text_add(text, "since %llu\nhorizon %llu\ndigest %016llx\nrecords %llu\n",
+             (unsigned long long)cluster->since_us, (unsigned long long)cluster->horizon_us,
              (unsigned long long)store_digest(cluster->store),
              (unsigned long long)(counts.keys + counts.tombstones - counts.buried));
     text_add(text, "gathered %u\n", cluster_gathered_permille(cluster));
@@ -106,6 +106,8 @@ static bool read_line(struct slice name, struct slice value, struct hello *hello
         return read_number(value, &hello->clock);
     else if (slice_equal(name, SLICE("digest")))
         return slice_hex(value, &hello->digest);
+    else if (slice_equal(name, SLICE("since")))
+        return read_number(value, &hello->since);
     else if (slice_equal(name, SLICE("horizon")))
         return read_number(value, &hello->horizon);
     else if (slice_equal(name, SLICE("records")))
@@ -162,6 +164,7 @@ static bool take_member(struct cluster *cluster, const struct member *said)
     bool was_here = known && known->state == MEMBER_HERE;
     if (!members_merge(&cluster->members, said))
         return false;
+    cluster->joined = true;
     if (said->state != MEMBER_HERE)
         cluster->departed_us = cluster->loop->now_us;
     if (said->state == MEMBER_HERE || was_here)
@@ -221,12 +224,22 @@ static bool hello_is_foreign(const struct hello *hello)
     return hello->protocol != 0 && hello->protocol != HELLO_PROTOCOL;
 }
 
+/* Whether it is from a cluster that may have forgotten it. Who has nothing yet, or has never been in a cluster, or in one that is younger than
+ * members are remembered, has forgotten nobody: all that it does not know are new to it, however long they have been there. */
+static bool was_forgotten(const struct cluster *cluster, const struct hello *hello)
+{
+    uint64_t wall_us = cluster->loop->wall_us, keep_us = cluster->config->forget_us;
+    uint64_t begin_us = wall_us > keep_us ? wall_us - keep_us : 0;
+    return cluster->joined && cluster->has_everything && cluster->since_us < begin_us &&
+           hello->joined && hello->who.stamp < begin_us &&
+           !members_find(&cluster->members, hello->who.id);
+}
+
 /* Says why the two are not to be one cluster, or NULL. */
 static const char *hello_refusal(struct cluster *cluster, const struct hello *hello)
 {
     char partition[32];
     const struct member *known = members_find(&cluster->members, hello->who.id);
-    uint64_t wall_us = cluster->loop->wall_us, keep_us = cluster->config->forget_us;
     partition_text(cluster, partition);
     if (hello_is_foreign(hello)) {
         snprintf(cluster->sentence, sizeof cluster->sentence,
@@ -254,7 +267,7 @@ static const char *hello_refusal(struct cluster *cluster, const struct hello *he
                    ? "This member was dropped while it was cut off, and may have what was deleted "
                      "since: restart it."
                    : "Another node has this member's address (--advertise): stop one of the two.";
-    if (!known && hello->joined && wall_us > keep_us && hello->who.stamp < wall_us - keep_us)
+    if (was_forgotten(cluster, hello))
         return "This node was in a cluster that forgot it long ago, and may have what was deleted "
                "since: restart it.";
     return NULL;
@@ -272,6 +285,16 @@ static struct member *take_self(struct cluster *cluster, const struct hello *hel
     return member;
 }
 
+/* What all members come to agree on. */
+static void take_common(struct cluster *cluster, const struct hello *hello)
+{
+    if (hello->who.phase != PHASE_READY)
+        return;
+    cluster_take_horizon(cluster, hello->horizon);
+    if (hello->since > 0 && hello->since < cluster->since_us)
+        cluster->since_us = hello->since;
+}
+
 /* Requests */
 
 static void greet(struct cluster *cluster, struct request *request, struct hello *hello)
@@ -285,8 +308,7 @@ static void greet(struct cluster *cluster, struct request *request, struct hello
         take_own_address(cluster, &hello->you);
     if (take_member(cluster, &hello->who) && !hello->knows_us)
         news_tell(cluster); /* it does not know whom we know, so it cannot tell them */
-    if (hello->who.phase == PHASE_READY)
-        cluster_take_horizon(cluster, hello->horizon);
+    take_common(cluster, hello);
     struct member *member = take_self(cluster, hello);
     if (member && member->peer) {
         member->peer->knows_us |= hello->knows_us;
@@ -397,8 +419,7 @@ static enum hello_result take_answer(struct cluster *cluster, struct slice body,
         take_own_address(cluster, &hello.you);
     hello.who.heard_us = cluster->loop->now_us;
     take_member(cluster, &hello.who);
-    if (hello.who.phase == PHASE_READY)
-        cluster_take_horizon(cluster, hello.horizon);
+    take_common(cluster, &hello);
     struct member *member = take_self(cluster, &hello);
     if (member && member->peer)
         member->peer->knows_us = hello.knows_us;

@@ -4,7 +4,7 @@ import signal
 import time
 
 from client import Connection, curl, request
-from cluster import UP_SECONDS, agree, cluster, everywhere, hold, is_ready, members, number, settle
+from cluster import UP_SECONDS, agree, cluster, everywhere, hold, is_ready, members, number, settle, status
 from harness import SLOW, Background, check, equal, test, until
 from node import Node, free_port
 
@@ -197,6 +197,50 @@ def a_dead_member_can_be_dropped():
     until(lambda: nodes[0].call("DELETE", target).status == 200, UP_SECONDS, "it can be dropped once it is down")
     equal(list(members(nodes[0])), [nodes[0].address], "the members")
     equal(nodes[0].call("DELETE", target).status, 404, "dropping it again")
+
+
+def _be_older_than(node, seconds):
+    until(lambda: status(node)["uptime_seconds"] > seconds, 10 * SLOW, f"{node.address} is older than {seconds} s")
+
+
+@test
+def members_may_be_older_than_members_are_remembered():
+    """Else nobody could join a cluster that has been there for --forget-after, nor be started again in it."""
+    nodes = cluster(2, "--forget-after", "3s")
+    nodes[0].put("before", b"1")
+    everywhere(nodes, "before", b"1")
+    _be_older_than(nodes[1], 4)
+    nodes.append(Node("--join", nodes[1].address, "--forget-after", "3s"))
+    settle(nodes)
+    equal(nodes[2].get("before").body, b"1", "what was there before, at a new node")
+    nodes[0].terminate()
+    nodes[0] = Node("--join", nodes[1].address, "--forget-after", "3s", listen=f"127.0.0.1:{nodes[0].port}")
+    settle(nodes)
+    equal(nodes[0].get("before").body, b"1", "what was there before, at one that was started again")
+    agree(nodes)
+
+
+@test
+def an_old_member_is_taken_in_by_those_who_started_without_it():
+    """They cannot have forgotten it, since they were not there; and what it has is all that there is of it."""
+    old, other = cluster(2, "--forget-after", "3s")
+    old.put("before", b"1")
+    everywhere([old, other], "before", b"1")
+    _be_older_than(old, 4)
+    other.kill()
+    other.process.wait()
+    old.signal(signal.SIGSTOP)
+    try:
+        ports = [free_port() for _ in range(2)]
+        new = [Node(*(word for at in (*ports, old.port) for word in ("--join", f"127.0.0.1:{at}")), "--forget-after", "1d",
+                    listen=f"127.0.0.1:{port}") for port in ports]
+        settle(new)
+        new[0].put("after", b"2")
+    finally:
+        old.signal(signal.SIGCONT)
+    for node in [old, *new]:
+        for key, value in (("before", b"1"), ("after", b"2")):
+            until(lambda node=node, key=key, value=value: node.get(key).body == value, UP_SECONDS, f"{node.address} has {key}")
 
 
 @test

@@ -79,7 +79,7 @@ static void faults_choose(struct sim_cluster *cluster, uint64_t seed)
 }
 
 /* The memory of some is less than what clients write. */
-static void limits_choose(struct sim_cluster *cluster)
+static void limits_choose(struct sim_cluster *cluster, uint64_t seed)
 {
     struct rng *rng = &cluster->rng;
     cluster->limits = (struct limits){
@@ -90,6 +90,8 @@ static void limits_choose(struct sim_cluster *cluster)
         .grace_us = rng_chance(rng, 300000) && !cluster->gentle
                         ? rng_spread(rng, SECOND, 20 * SECOND)
                         : 86400ULL * SECOND,
+        .forget_us = (seed % 2 ? 86400ULL : 60) *
+                     SECOND, /* of half of them, nodes are older than others remember */
         .value_max = SIM_VALUE_BYTES_MAX,
         .memory_max = cluster->tight ? rng_between(rng, MEMORY_BYTES_MIN, MEMORY_BYTES_MAX) : 0,
         .connections_max = rng_chance(rng, 100000) && !cluster->gentle
@@ -146,7 +148,7 @@ static void begin(struct sim_cluster *cluster, uint64_t seed, bool trace, enum m
     cluster->cables.context = cluster;
     swarm_choose(cluster);
     faults_choose(cluster, seed);
-    limits_choose(cluster);
+    limits_choose(cluster, seed);
     cluster->pace = seed % SLOW_EVERY == SLOW_EVERY - 1
                         ? (unsigned)rng_between(rng, SLOW_PACE_MIN, SLOW_PACE_MAX)
                         : 1;

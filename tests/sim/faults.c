@@ -114,7 +114,7 @@ void limits_pick(struct limits *limits, const struct habits *habits, uint64_t se
     limits->request_us = rng_spread(&rng, 1 * SECOND, 60 * SECOND);
     limits->stall_us = rng_spread(&rng, 1 * SECOND, 60 * SECOND);
     limits->drain_us = rng_spread(&rng, 200 * MS, 20 * SECOND);
-    limits->grace_us = (uint64_t)24 * 3600 * SECOND;
+    limits->grace_us = limits->forget_us = (uint64_t)24 * 3600 * SECOND;
     limits->value_max = habits->value_bytes_max;
     limits->memory_max =
         rng_below(&rng, 6) == 0 ? rng_spread(&rng, 1 * KIB * KIB, 8 * KIB * KIB) : 0;

@@ -62,7 +62,7 @@ struct habits {
 
 /* Limits of the node under test. */
 struct limits {
-    uint64_t idle_us, request_us, stall_us, drain_us, grace_us;
+    uint64_t idle_us, request_us, stall_us, drain_us, grace_us, forget_us;
     uint64_t memory_max, value_max;
     uint32_t connections_max;
 };

@@ -85,7 +85,8 @@ static void node_boot(struct fleet *fleet, struct fleet_process *process)
     cli_members(cli, "join", joins, size);
     cli_option(cli, "memory-max", "16M", "0");
     cli_option(cli, "grace", "1ms", "%llus", (unsigned long long)fleet->limits.grace_us / SECOND);
-    cli_option(cli, "forget-after", "1ms", "1d");
+    cli_option(cli, "forget-after", "1ms", "%llus",
+               (unsigned long long)fleet->limits.forget_us / SECOND);
     cli_option(cli, "partition", "0/9", "%u/%u", process->cluster - fleet_side_first(fleet, side),
                fleet->side_count[side]);
     process_boot_cli(&process->process, &fleet->cables, cli, process->host_number,

@@ -137,7 +137,7 @@ struct node_config process_config(const struct limits *limits)
         .value_max = limits->value_max,
         .grace_us = limits->grace_us,
         .drain_us = limits->drain_us,
-        .forget_us = (uint64_t)86400 * 1000000,
+        .forget_us = limits->forget_us,
     };
     allow_list_private(&config.server.allow);
     return config;

@@ -34,6 +34,7 @@ static void limits_default(struct limits *limits)
         .stall_us = 120 * SECOND,
         .drain_us = 10 * SECOND,
         .grace_us = 86400ULL * SECOND,
+        .forget_us = 86400ULL * SECOND,
         .value_max = 1024ULL * 1024,
         .connections_max = 65000,
     };

@@ -724,6 +724,7 @@ static void begin(struct story *story, bool trace)
         .stall_us = 60 * SECOND,
         .drain_us = DRAIN_US,
         .grace_us = 86400ULL * SECOND,
+        .forget_us = 86400ULL * SECOND,
         .value_max = VALUE_MAX,
         .connections_max = 1000,
     };

@@ -665,6 +665,76 @@ static void test_a_newcomer_goes_on_when_a_repair_ends_that_a_hello_has_overtake
     assert_int_not_equal(second->repair.step, REPAIR_IDLE);
 }
 
+/* Whether a member that nobody here knows is taken in: it is of a cluster, and started so long ago. */
+static bool is_taken(uint64_t age_us)
+{
+    char body[300];
+    uint64_t id;
+    const char *why;
+    int used = snprintf(body, sizeof body,
+                        "protocol 1\ncluster fog\npartition -\njoined 1\n"
+                        "member 10.0.0.9:8000 ready 0000000000000009 %llu 0 0\n",
+                        (unsigned long long)(in.loop.wall_us - age_us));
+    bool fine = hello_take(in.cluster, (struct slice){body, (size_t)used}, &id, &why) == HELLO_FINE;
+    assert_true(fine || strstr(why, "forgot it long ago"));
+    return fine;
+}
+
+/* It may have what was deleted since; but only where somebody was there to forget it. To all others old members are as good as any, or a
+ * cluster that has been there for a day would take nobody in. */
+static void test_who_was_forgotten_is_refused_by_those_who_can_have_forgotten_it(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        bool joined, has_everything, is_old, taken;
+    } rows[] = {
+        {"it is new itself", false, false, false, true},
+        {"it is gathering from an old cluster", true, false, true, true},
+        {"it has always been alone", false, true, true, true},
+        {"its cluster is young", true, true, false, true},
+        {"its cluster is old", true, true, true, false},
+    };
+    uint64_t day_us = in.config.forget_us;
+    in.loop.wall_us = 10 * day_us;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        in.cluster->joined = rows[i].joined;
+        in.cluster->has_everything = rows[i].has_everything;
+        in.cluster->since_us = in.loop.wall_us - (rows[i].is_old ? day_us + 1 : day_us / 2);
+        if (is_taken(day_us + SECOND) != rows[i].taken)
+            fail_msg("%s", rows[i].name);
+        struct member *taken = members_find(&in.cluster->members, 9);
+        if (taken) { /* forget it, without a trace */
+            if (taken->peer)
+                peer_destroy(taken->peer);
+            member_go(taken, MEMBER_LEFT, 1);
+            members_forget(&in.cluster->members, 2);
+        }
+        assert_null(members_find(&in.cluster->members, 9));
+    }
+    assert_true(is_taken(day_us - SECOND)); /* it cannot have been forgotten yet */
+}
+
+/* A newcomer's cluster is as old as the one that it gathers from. */
+static void test_the_age_of_a_cluster_is_that_of_its_oldest_ready_member(void **state)
+{
+    (void)state;
+    static const char *const phases[] = {"joining", "ready"};
+    in.loop.wall_us = in.cluster->since_us = 5000000;
+    for (unsigned i = 0; i < 2; i++) {
+        char body[300];
+        uint64_t id;
+        const char *why;
+        int used = snprintf(body, sizeof body,
+                            "protocol 1\ncluster fog\npartition -\njoined 1\nsince 4000000\n"
+                            "member 10.0.0.9:8000 %s 0000000000000009 4500000 0 0\n",
+                            phases[i]);
+        assert_int_equal(hello_take(in.cluster, (struct slice){body, (size_t)used}, &id, &why),
+                         HELLO_FINE);
+        assert_int_equal(in.cluster->since_us, i == 0 ? 5000000 : 4000000);
+    }
+}
+
 /* Who leaves gives what it has to one of those who stay: to one that was compared with before, it may be. */
 static void test_a_newcomer_compares_anew_when_a_member_has_left(void **state)
 {
@@ -1004,6 +1074,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_donor_that_is_down_is_given_up_at_once, begin, end),
         cmocka_unit_test_setup_teardown(
             test_a_newcomer_goes_on_when_a_repair_ends_that_a_hello_has_overtaken, begin, end),
+        cmocka_unit_test_setup_teardown(
+            test_who_was_forgotten_is_refused_by_those_who_can_have_forgotten_it, begin, end),
+        cmocka_unit_test_setup_teardown(
+            test_the_age_of_a_cluster_is_that_of_its_oldest_ready_member, begin, end),
         cmocka_unit_test_setup_teardown(test_a_newcomer_compares_anew_when_a_member_has_left, begin,
                                         end),
         cmocka_unit_test_setup_teardown(
