@@ -30,8 +30,7 @@ byte mutant;      /* a planted mistake, or 0 */
 #define GOODBYE_UNCHECKED (mutant == 6)
 #define REPAIR_ENDS_EARLY (mutant == 7) /* though it has revived a delete */
 #define READY_UNCHECKED (mutant == 8)  /* a newcomer is ready with its copy */
-#define LISTED_COPY (mutant == 9)      /* a newcomer is not given buried deletes */
-#define CHECKED_BEFORE (mutant == 10)  /* what a newcomer compared before a member went counts */
+#define CHECKED_BEFORE (mutant == 9)   /* what a newcomer compared before a member went counts */
 
 #define OFF 0
 #define JOINING 1
@@ -480,8 +479,6 @@ inline join(i, j)
     horizon[i] = (state[j] == READY -> horizon[j] : 0)
 }
 
-#define COPIED(j) (LISTED_COPY && !LISTS(j) -> 0 : record[j])
-
 inline arrive(i)
 {
     printf("arrive %d\n", i);
@@ -581,7 +578,7 @@ inline say_goodbye(i)
 {
     printf("say_goodbye %d\n", i);
     if
-    :: OTHERS(i) && (!SOMEONE_STAYS(i) || (PAST_GRACE(i, record[i]) && ONLY_HERE(i))) -> excused = 1
+    :: OTHERS(i) && (!SOMEONE_STAYS(i) || ((members == NODES || newcomers) && PAST_GRACE(i, record[i]) && ONLY_HERE(i))) -> excused = 1
     :: else
     fi;
     state[i] = LEFT;
@@ -624,7 +621,7 @@ inline settle_newcomer(i, j)
 {
     if
     :: STAND(i) && state[i] == JOINING && STAND(j) && state[j] == READY && KNOWS(i, j) ->
-        z = COPIED(j);
+        z = record[j];
         if
         :: z -> adopt(i, z)
         :: else
@@ -718,7 +715,7 @@ inline wipe()
 #define JOIN(i, j)                                                                                 \
     :: state[i] == OFF && newcomers && !over && (state[j] == READY || state[j] == LEAVING) && LINKED(i, j) -> d_step { join(i, j) } \
     :: state[i] == JOINING && copy[i] == 0 && state[j] == READY && LINKED(i, j) && KNOWS(i, j) && KNOWS(j, i) -> \
-        d_step { copy[i] = 1 + COPIED(j) + 8 * j }                                                 \
+        d_step { copy[i] = 1 + record[j] + 8 * j }                                                 \
     :: copy[i] && (copy[i] - 1) / 8 == j && !REACHES(i, j) -> d_step { copy[i] = 0 }
 
 #define DEPART(i, k)                                                                               \
