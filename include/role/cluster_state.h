@@ -117,7 +117,7 @@ struct peer {
 
     /* hello */
     struct fetch hello;
-    uint64_t hello_us, hello_wall_us; /* when the last one was sent */
+    uint64_t hello_us; /* when the last one was sent */
     uint64_t hello_due_us;
     uint64_t answered_us;
     uint64_t asked_us; /* when the last hello was sent that it has answered */
@@ -238,13 +238,14 @@ struct cluster {
     uint64_t started_us, leave_us;
     uint64_t
         waited_us; /* since it was started, by ticks: what it stood still itself counts as one */
-    uint64_t waited_at_us; /* as of then */
-    uint64_t horizon_us;   /* see store_agreement */
-    uint64_t stepped_us;   /* loop time at which it last changed */
-    bool has_news;         /* that members have not been told */
-    uint64_t news_us;      /* loop time before which it is not told */
-    uint64_t departed_us;  /* loop time at which a member last was found to be gone */
-    const char *refused;   /* NULL, or a sentence: why the others do not want us */
+    uint64_t waited_at_us;   /* as of then */
+    uint64_t horizon_us;     /* see store_agreement */
+    uint64_t clock_ahead_us; /* wall clock less loop time: it changes when the clock is set */
+    uint64_t stepped_us;     /* loop time at which it last changed */
+    bool has_news;           /* that members have not been told */
+    uint64_t news_us;        /* loop time before which it is not told */
+    uint64_t departed_us;    /* loop time at which a member last was found to be gone */
+    const char *refused;     /* NULL, or a sentence: why the others do not want us */
     char sentence[512];
     char *scratch; /* HELLO_BYTES_MAX */
 
@@ -285,6 +286,9 @@ struct slice request_head(const struct cluster *cluster, char room[REQUEST_HEAD_
 /* What a member tells in a request was true a little earlier: at this time at the latest, since it would have given up after
  * `patience_us`. */
 uint64_t told_before_us(const struct cluster *cluster, uint64_t patience_us);
+
+/* Looks whether the clock was set: then all others' clocks are off by that. */
+void cluster_note_clock(struct cluster *cluster);
 
 /* Another member's idea of what is past the grace period. */
 void cluster_take_horizon(struct cluster *cluster, uint64_t horizon_us);

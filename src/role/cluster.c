@@ -155,10 +155,21 @@ void cluster_hurry(struct cluster *cluster)
 
 static void horizon_tick(struct cluster *cluster);
 
+/* From here on others count, too: the horizon of who was alone went by its own clock, which may be wrong. Not before the tick, so that
+ * who asks it first is still told that it was alone, and so has not been forgotten by anybody. */
+static void end_alone(struct cluster *cluster)
+{
+    cluster->joined = true;
+    cluster->horizon_us = 0;
+    cluster->since_us = cluster->loop->wall_us;
+}
+
 static void cluster_on_tick(struct loop_timer *timer)
 {
     struct cluster *cluster = (struct cluster *)((char *)timer - offsetof(struct cluster, tick));
     loop_timer_set(cluster->loop, timer, cluster->loop->now_us + CLUSTER_TICK_US);
+    if (!cluster->joined && cluster->members.count > 1)
+        end_alone(cluster);
     news_tick(cluster);
     for (unsigned i = 1; i < cluster->members.count; i++)
         if (cluster->members.list[i]->state == MEMBER_HERE)
@@ -237,24 +248,49 @@ void cluster_take_horizon(struct cluster *cluster, uint64_t horizon_us)
     cluster->stepped_us = cluster->loop->now_us;
 }
 
+void cluster_note_clock(struct cluster *cluster)
+{
+    uint64_t ahead_us = cluster->loop->wall_us - cluster->loop->now_us;
+    int64_t set_us = (int64_t)(ahead_us - cluster->clock_ahead_us);
+    cluster->clock_ahead_us = ahead_us;
+    for (unsigned i = 1; i < cluster->members.count && set_us; i++)
+        if (cluster->members.list[i]->peer)
+            cluster->members.list[i]->peer->skew_us -= set_us;
+}
+
+/* How far the slowest clock is behind this node's, that of a member that is down just now too. Returns false when that is not known: a
+ * member was not asked yet, or all have gone, and may be back at once in new lives. */
+static bool find_slowest(const struct cluster *cluster, uint64_t *behind_us)
+{
+    const struct members *members = &cluster->members;
+    int64_t slowest_us = 0;
+    if (members->count > 1 && members_here(members) == 1)
+        return false;
+    for (unsigned i = 1; i < members->count; i++) {
+        const struct member *member = members->list[i];
+        bool measured = member->peer && member->peer->asked_us;
+        if (member->state == MEMBER_HERE && !measured && !member_is_down(cluster, member))
+            return false;
+        if (measured && member->peer->skew_us < slowest_us)
+            slowest_us = member->peer->skew_us;
+    }
+    *behind_us = (uint64_t)-slowest_us;
+    return true;
+}
+
 /* The grace period ends by the slowest clock, and in steps, so that all members let tombstones go at about the same time; between
  * two steps their tables are the same. */
 static void horizon_tick(struct cluster *cluster)
 {
-    uint64_t grace_us = cluster->config->grace_us, step_us = grace_us / HORIZON_STEPS;
-    int64_t slowest_us = 0;
-    if (!cluster_is_ready(cluster))
+    uint64_t grace_us = cluster->config->grace_us, step_us = grace_us / HORIZON_STEPS, behind_us;
+    cluster_note_clock(cluster);
+    if (!cluster_is_ready(cluster) || !find_slowest(cluster, &behind_us))
         return;
     if (step_us < HORIZON_STEP_US_MIN)
         step_us = HORIZON_STEP_US_MIN;
     if (cluster->members.count == 1)
         step_us = 1;
-    for (unsigned i = 1; i < cluster->members.count; i++) {
-        const struct peer *peer = cluster->members.list[i]->peer;
-        if (peer && peer->up && peer->skew_us < slowest_us)
-            slowest_us = peer->skew_us;
-    }
-    uint64_t clock_us = cluster->loop->wall_us - (uint64_t)-slowest_us;
+    uint64_t clock_us = cluster->loop->wall_us - behind_us;
     if (clock_us > grace_us && clock_us <= cluster->loop->wall_us)
         cluster_take_horizon(cluster, (clock_us - grace_us) / step_us * step_us);
 }
@@ -334,6 +370,7 @@ void cluster_start(struct cluster *cluster, const struct address *listening)
     cluster->started = true;
     cluster->started_us = cluster->waited_at_us = cluster->loop->now_us;
     self->stamp = cluster->since_us = cluster->loop->wall_us;
+    cluster_note_clock(cluster);
     self->address = *listening;
     join_start(cluster);
     loop_timer_set(cluster->loop, &cluster->tick, cluster->loop->now_us);

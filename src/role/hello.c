@@ -153,6 +153,18 @@ static bool hello_parse(struct cluster *cluster, struct slice body, struct hello
 
 /* Taking in */
 
+/* When it has gone, by this node's clock: whoever saw it go may have another idea of the time. Not before it was last heard of, nor
+ * later than now. Else it would be forgotten at once, while others still say that it is here, or never. */
+static uint64_t gone_us_of(const struct cluster *cluster, const struct member *said,
+                           const struct member *known)
+{
+    uint64_t wall_us = cluster->loop->wall_us, least_us = 0;
+    if (known && known->state == MEMBER_HERE)
+        least_us = wall_us - (cluster->loop->now_us - known->heard_us);
+    uint64_t gone_us = said->gone_us > least_us ? said->gone_us : least_us;
+    return gone_us < wall_us ? gone_us : wall_us;
+}
+
 /* Returns whether it was news. */
 static bool take_member(struct cluster *cluster, const struct member *said)
 {
@@ -162,9 +174,11 @@ static bool take_member(struct cluster *cluster, const struct member *said)
         (!known && said->state != MEMBER_HERE && said->gone_us == 0))
         return false;
     bool was_here = known && known->state == MEMBER_HERE;
-    if (!members_merge(&cluster->members, said))
+    struct member taken = *said;
+    if (said->state != MEMBER_HERE)
+        taken.gone_us = gone_us_of(cluster, said, known);
+    if (!members_merge(&cluster->members, &taken))
         return false;
-    cluster->joined = true;
     if (said->state != MEMBER_HERE)
         cluster->departed_us = cluster->loop->now_us;
     if (said->state == MEMBER_HERE || was_here)
@@ -285,10 +299,10 @@ static struct member *take_self(struct cluster *cluster, const struct hello *hel
     return member;
 }
 
-/* What all members come to agree on. */
+/* What all members come to agree on; not with one that was alone until now. */
 static void take_common(struct cluster *cluster, const struct hello *hello)
 {
-    if (hello->who.phase != PHASE_READY)
+    if (hello->who.phase != PHASE_READY || !hello->joined)
         return;
     cluster_take_horizon(cluster, hello->horizon);
     if (hello->since > 0 && hello->since < cluster->since_us)
@@ -440,7 +454,8 @@ static void take_skew(struct peer *peer, uint64_t clock_us)
 {
     struct cluster *cluster = peer->cluster;
     uint64_t half_us = (cluster->loop->now_us - peer->hello_us) / 2;
-    int64_t skew_us = (int64_t)(clock_us - (peer->hello_wall_us + half_us));
+    int64_t skew_us = (int64_t)(clock_us + half_us - cluster->loop->wall_us);
+    cluster_note_clock(cluster);
     peer->round_trip_us = 2 * half_us;
     if (peer->round_trip_us > CLUSTER_SKEW_US)
         return; /* one of the two stood still meanwhile: it tells nothing of clocks */
@@ -516,7 +531,6 @@ void hello_send(struct peer *peer)
     peer->hello.body_max = HELLO_BYTES_MAX;
     peer->tells_goodbye = cluster->goodbye;
     peer->hello_us = cluster->loop->now_us;
-    peer->hello_wall_us = cluster->loop->wall_us;
     peer->hello_digest = store_digest(cluster->store);
     peer->hello_due_us = peer->hello_us + CLUSTER_HELLO_US;
     fetch_start(&peer->hello, peer->control, pieces, 2);

@@ -665,6 +665,114 @@ static void test_a_newcomer_goes_on_when_a_repair_ends_that_a_hello_has_overtake
     assert_int_not_equal(second->repair.step, REPAIR_IDLE);
 }
 
+/* The grace period is over for nobody because one clock was wrong for a moment: nobody's deletes, and nobody's writes would be stamped by it. */
+static void test_a_clock_that_is_set_does_not_move_the_horizon(void **state)
+{
+    (void)state;
+    uint64_t day_us = in.config.grace_us, year_us = 365 * day_us;
+    struct peer *peer = meet(2)->peer;
+    in.cluster->has_everything = in.cluster->joined = true;
+    self_of(in.cluster)->phase = PHASE_READY;
+    in.loop.wall_us = 10 * day_us;
+    cluster_note_clock(in.cluster);
+    peer->skew_us = 0;
+    peer->up = true;
+    peer->asked_us = peer->answered_us = in.loop.now_us;
+    in.loop.wall_us += year_us;
+    in.cluster->tick.on_time(&in.cluster->tick);
+    assert_true(in.cluster->horizon_us <= 9 * day_us);
+    assert_true(peer->skew_us == -(int64_t)year_us);
+    in.loop.wall_us -= year_us;
+    in.cluster->tick.on_time(&in.cluster->tick);
+    assert_true(peer->skew_us == 0);
+    assert_true(in.cluster->horizon_us <= 9 * day_us && in.cluster->horizon_us > 8 * day_us);
+}
+
+/* The slowest clock may be that of a member that is down, or of one that was not asked yet; and who had it may be back at once. */
+static void test_the_horizon_waits_for_clocks_that_are_not_known(void **state)
+{
+    (void)state;
+    uint64_t day_us = in.config.grace_us;
+    struct peer *slow = meet(2)->peer, *other = meet(3)->peer;
+    in.cluster->has_everything = in.cluster->joined = true;
+    self_of(in.cluster)->phase = PHASE_READY;
+    in.loop.wall_us = 10 * day_us;
+    cluster_note_clock(in.cluster);
+    slow->asked_us = in.loop.now_us;
+    slow->skew_us = -(int64_t)(5 * day_us);
+    other->skew_us = 0;
+    in.cluster->tick.on_time(&in.cluster->tick);
+    assert_int_equal(in.cluster->horizon_us, 0); /* the other one was not asked yet */
+    other->asked_us = other->answered_us = in.loop.now_us;
+    other->up = true;
+    in.cluster->tick.on_time(&in.cluster->tick);
+    assert_int_equal(in.cluster->horizon_us, 4 * day_us);
+    member_go(slow->member, MEMBER_LEFT, in.loop.wall_us);
+    member_go(other->member, MEMBER_LEFT, in.loop.wall_us);
+    for (int i = 0; i < 2; i++)
+        in.cluster->tick.on_time(&in.cluster->tick);
+    assert_int_equal(in.cluster->horizon_us, 4 * day_us);
+}
+
+static void hear_hello(const char *joined, uint64_t horizon_us, uint64_t since_us)
+{
+    char body[300];
+    uint64_t id;
+    const char *why;
+    int used =
+        snprintf(body, sizeof body,
+                 "protocol 1\ncluster fog\npartition -\njoined %s\nsince %llu\nhorizon %llu\n"
+                 "member 10.0.0.9:8000 ready 0000000000000009 9 0 0\n",
+                 joined, (unsigned long long)since_us, (unsigned long long)horizon_us);
+    assert_int_equal(hello_take(in.cluster, (struct slice){body, (size_t)used}, &id, &why),
+                     HELLO_FINE);
+}
+
+/* Nobody has agreed with it, and its clock may have been wrong. */
+static void test_the_horizon_of_who_was_alone_does_not_count(void **state)
+{
+    (void)state;
+    in.loop.wall_us = 9000;
+    in.cluster->horizon_us = 7000;
+    in.cluster->since_us = 5000;
+    hear_hello("0", 8000, 4000);
+    assert_int_equal(in.cluster->horizon_us, 7000);
+    char room[2000];
+    assert_true(has_bytes(hello_print(in.cluster, room, sizeof room), "\njoined 0\n"));
+    in.cluster->tick.on_time(&in.cluster->tick);
+    assert_true(has_bytes(hello_print(in.cluster, room, sizeof room), "\njoined 1\n"));
+    assert_int_equal(in.cluster->horizon_us, 0);
+    assert_int_equal(in.cluster->since_us, 9000);
+    hear_hello("1", 6000, 4000);
+    assert_int_equal(in.cluster->horizon_us, 6000);
+    assert_int_equal(in.cluster->since_us, 4000);
+}
+
+/* By this node's clock, so that it is remembered for as long as others are, whatever the clock of who saw it go. */
+static void test_when_a_member_has_gone_is_told_by_ones_own_clock(void **state)
+{
+    (void)state;
+    static const char *const gone[] = {"1", "99999999999999"};
+    for (unsigned i = 0; i < 2; i++) {
+        char body[300];
+        uint64_t id;
+        uint64_t ago_us = SECOND;
+        const char *why;
+        struct member *member = meet(2 + i);
+        in.loop.wall_us = 10 * in.config.forget_us;
+        in.loop.now_us += ago_us;
+        int used = snprintf(body, sizeof body,
+                            "protocol 1\ncluster fog\npartition -\njoined 1\n"
+                            "member 10.0.0.9:8000 ready 0000000000000009 9 0 0\n"
+                            "member 10.0.0.%u:8000 left 000000000000000%u 1 %s 0\n",
+                            2 + i, 2 + i, gone[i]);
+        assert_int_equal(hello_take(in.cluster, (struct slice){body, (size_t)used}, &id, &why),
+                         HELLO_FINE);
+        assert_int_equal(member->state, MEMBER_LEFT);
+        assert_int_equal(member->gone_us, in.loop.wall_us - (i == 0 ? ago_us : 0));
+    }
+}
+
 /* Whether a member that nobody here knows is taken in: it is of a cluster, and started so long ago. */
 static bool is_taken(uint64_t age_us)
 {
@@ -1074,6 +1182,14 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_donor_that_is_down_is_given_up_at_once, begin, end),
         cmocka_unit_test_setup_teardown(
             test_a_newcomer_goes_on_when_a_repair_ends_that_a_hello_has_overtaken, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_clock_that_is_set_does_not_move_the_horizon, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(test_the_horizon_waits_for_clocks_that_are_not_known, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(test_the_horizon_of_who_was_alone_does_not_count, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(test_when_a_member_has_gone_is_told_by_ones_own_clock,
+                                        begin, end),
         cmocka_unit_test_setup_teardown(
             test_who_was_forgotten_is_refused_by_those_who_can_have_forgotten_it, begin, end),
         cmocka_unit_test_setup_teardown(
