@@ -198,12 +198,13 @@ struct gather {
     struct upstream *upstream;
     struct call call;
     struct intake intake;
-    uint64_t donor; /* a member's number */
-    uint32_t shard; /* all before it are here */
-    bool copied;    /* a full copy is here */
-    bool good;      /* the answer that comes is one */
-    bool full;      /* out of memory */
-    bool waits;     /* for a ready member that is silent */
+    uint64_t donor;     /* a member's number */
+    uint32_t shard;     /* all before it are here */
+    bool copied;        /* a full copy is here, */
+    uint64_t copied_us; /* since then */
+    bool good;          /* the answer that comes is one */
+    bool full;          /* out of memory */
+    bool waits;         /* for a ready member that is silent */
     uint64_t
         changed_us; /* when a member was last about to go, or went: what was compared before does not count */
     uint64_t started_us, tell_us, told_bytes, bytes, records, rate, next_us;

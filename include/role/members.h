@@ -34,8 +34,9 @@ struct member {
     struct address address;
     uint64_t
         stamp; /* of two members at one address the one with the larger stamp counts; µs since 1970 when it started, or more */
-    uint64_t gone_us;  /* wall clock, by whoever saw it go; 0 while it is here */
-    uint64_t heard_us; /* loop time at which it last was heard of, by any member */
+    uint64_t gone_us;    /* wall clock, by whoever saw it go; 0 while it is here */
+    uint64_t heard_us;   /* loop time at which it last was heard of, by any member */
+    uint64_t joining_us; /* the same, of when it had not gathered everything yet */
     uint64_t
         replaced_us; /* loop time since when another member has its address; 0 while none has */
     uint64_t

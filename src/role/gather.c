@@ -46,16 +46,26 @@ static struct member *pick_donor(struct cluster *cluster)
     return picked;
 }
 
+/* Whether a member that does not answer here is new as well, as somebody tells who hears it. */
+static bool is_new_elsewhere(const struct cluster *cluster, const struct member *member)
+{
+    bool up = member->peer && member->peer->up;
+    return member->state == MEMBER_HERE && !up && member->joining_us > 0 &&
+           cluster->loop->now_us <= member->joining_us + CLUSTER_DEAD_US;
+}
+
 /* Whether a member is there that may yet turn out to have something. One that stops refuses connections, too, but gives what it has to
- * who stays: so an address that refuses says nothing of a member that was ready and was heard of just now. */
+ * who stays: so an address that refuses says nothing of a member that was ready and was heard of just now. Who has had a whole copy for a
+ * while does not wait for those that may never answer here: what they have, those have who hear them. */
 static bool someone_is_coming(const struct cluster *cluster)
 {
     uint64_t now_us = cluster->loop->now_us;
+    bool late = cluster->gather.copied && now_us > cluster->gather.copied_us + CLUSTER_DEAD_US;
     for (unsigned i = 1; i < cluster->members.count; i++) {
         const struct member *member = cluster->members.list[i];
         bool up = member->peer && member->peer->up;
         if (member->state != MEMBER_HERE || now_us > member->heard_us + CLUSTER_DEAD_US ||
-            members_at(&cluster->members, &member->address) != member)
+            members_at(&cluster->members, &member->address) != member || (late && !up))
             continue;
         if (up ? member->phase == PHASE_LEAVING : member->phase != PHASE_JOINING)
             return true;
@@ -74,6 +84,7 @@ static bool someone_is_silent(const struct cluster *cluster)
         const struct member *member = cluster->members.list[i];
         bool up = member->peer && member->peer->up;
         if (member->state == MEMBER_HERE && !up && member->refused_us <= member->heard_us &&
+            !is_new_elsewhere(cluster, member) &&
             members_at(&cluster->members, &member->address) == member)
             return true;
     }
@@ -85,8 +96,9 @@ static bool is_first_of_new(const struct cluster *cluster)
 {
     for (unsigned i = 1; i < cluster->members.count; i++) {
         const struct member *member = cluster->members.list[i];
-        if (member->peer && member->peer->up && member->phase != PHASE_LEAVING &&
-            member->id < self_of(cluster)->id)
+        bool up = member->peer && member->peer->up;
+        bool is_new = up ? member->phase != PHASE_LEAVING : is_new_elsewhere(cluster, member);
+        if (is_new && member->id < self_of(cluster)->id)
             return false;
     }
     return true;
@@ -126,6 +138,7 @@ static void gather_stop_copying(struct cluster *cluster)
                                                : gather->copied ? 0
                                                                 : CLUSTER_TICK_US);
     gather->step = gather->copied ? GATHER_CHECKING : GATHER_WAITING;
+    gather->copied_us = cluster->loop->now_us;
     if (gather->copied)
         cluster_hurry(cluster);
     if (gather->upstream)

@@ -113,6 +113,8 @@ bool members_merge(struct members *members, const struct member *said)
         return false;
     if (said->heard_us > member->heard_us)
         member->heard_us = said->heard_us;
+    if (said->joining_us > member->joining_us)
+        member->joining_us = said->joining_us;
     bool moved = said->stamp > member->stamp;
     if (moved) {
         member->stamp = said->stamp;
@@ -225,5 +227,6 @@ int member_parse(struct slice line, uint64_t now_us, struct member *said)
     said->stamp = stamp;
     said->gone_us = said->state == MEMBER_HERE ? 0 : gone;
     said->heard_us = now_us > ago_ms * 1000 ? now_us - ago_ms * 1000 : 0;
+    said->joining_us = slice_equal(word[2], SLICE("joining")) ? said->heard_us : 0;
     return 0;
 }

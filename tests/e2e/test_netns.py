@@ -23,6 +23,10 @@ def _join(network):
     return "--join", f"{network.address(0)}:{PORT}"
 
 
+def _join_each(network, count):
+    return [word for machine in range(count) for word in ("--join", f"{network.address(machine)}:{PORT}")]
+
+
 def _write(node, values):
     with node.connect() as connection:
         for key, value in values.items():
@@ -65,6 +69,33 @@ def a_link_that_is_cut_one_way_is_gone_around():
     network.undeafen(1, to=0)
     _write(nodes[0], {"after": b"1"})
     hold(nodes, wanted | others | {"after": b"1"})
+
+
+@test
+def nodes_that_start_together_are_ready_though_two_do_not_reach_each_other():
+    network = Network(3)
+    for one, other in ((0, 2), (2, 0)):
+        network.deafen(one, to=other)
+    nodes = [network.node(i, *_join_each(network, 3)) for i in range(3)]
+    for node in nodes:
+        until(lambda node=node: is_ready(node), 3 * DOWN_SECONDS, f"{node.address} is ready ({node.tail()})")
+    _write(nodes[0], {f"k{i}": b"%d" % i for i in range(20)})
+    hold(nodes, {f"k{i}": b"%d" % i for i in range(20)})
+
+
+@test
+def a_newcomer_is_ready_though_it_does_not_reach_one_of_two():
+    network = Network(3)
+    nodes = [network.node(i, *_join(network)) for i in range(2)]
+    settle(nodes)
+    _write(nodes[0], {f"k{i}": b"%d" % i for i in range(20)})
+    for one, other in ((0, 2), (2, 0)):
+        network.deafen(one, to=other)
+    nodes.append(network.node(2, *_join_each(network, 2)))
+    until(lambda: is_ready(nodes[2]), 3 * DOWN_SECONDS, f"it is ready ({nodes[2].tail()})")
+    hold(nodes, {f"k{i}": b"%d" % i for i in range(20)})
+    _write(nodes[0], {"later": b"1"})
+    hold(nodes, {"later": b"1"})
 
 
 @test

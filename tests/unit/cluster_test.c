@@ -872,6 +872,53 @@ static void test_a_newcomer_compares_anew_when_a_member_has_left(void **state)
     assert_true(cluster_is_ready(in.cluster));
 }
 
+/* A link may be cut between two alone: what the one has that is not reached, those have who reach it. */
+static void test_a_newcomer_does_not_wait_for_ever_for_who_is_reached_by_others_only(void **state)
+{
+    (void)state;
+    struct peer *reached = meet(2)->peer, *not_reached = meet(3)->peer;
+    reached->up = reached->knows_us = true;
+    in.cluster->gather.step = GATHER_CHECKING;
+    in.cluster->gather.copied = true;
+    in.cluster->gather.copied_us = in.loop.now_us;
+    for (unsigned i = 0; i < 2; i++) {
+        not_reached->member->heard_us = in.loop.now_us;
+        gather_checked(reached, in.loop.now_us);
+        gather_tick(in.cluster);
+        assert_false(cluster_is_ready(in.cluster));
+        in.loop.now_us += CLUSTER_DEAD_US / 2 + 1;
+    }
+    not_reached->member->heard_us = in.loop.now_us;
+    gather_checked(reached, in.loop.now_us);
+    gather_tick(in.cluster);
+    assert_true(cluster_is_ready(in.cluster));
+}
+
+/* So that of three new ones one is first, though two of them do not reach each other. */
+static void test_who_is_new_as_others_tell_is_not_waited_for_as_if_it_had_something(void **state)
+{
+    (void)state;
+    uint64_t own = self_of(in.cluster)->id;
+    for (unsigned i = 0; i < 2; i++) {
+        struct member said = {
+            .id = i == 0 ? own - 1 : own + 1,
+            .address = {.ip = {[10] = 255, [11] = 255, [12] = 10, [15] = 9}, .port = 8000},
+            .stamp = 1 + i,
+            .heard_us = in.loop.now_us,
+            .joining_us = in.loop.now_us,
+            .phase = PHASE_JOINING};
+        assert_true(members_merge(&in.cluster->members, &said));
+        cluster_sync_peers(in.cluster);
+        in.cluster->waited_us = CLUSTER_DEAD_US;
+        gather_tick(in.cluster);
+        assert_int_equal(cluster_is_ready(in.cluster),
+                         i == 1); /* who has the smaller number is first */
+        struct member *other = members_find(&in.cluster->members, said.id);
+        peer_destroy(other->peer);
+        member_go(other, MEMBER_LEFT, 1);
+    }
+}
+
 /* The last one that it waits for, maybe. No time passes here. */
 static void test_a_newcomer_compares_at_once_with_a_member_that_comes_up(void **state)
 {
@@ -1194,6 +1241,10 @@ int main(void)
             test_who_was_forgotten_is_refused_by_those_who_can_have_forgotten_it, begin, end),
         cmocka_unit_test_setup_teardown(
             test_the_age_of_a_cluster_is_that_of_its_oldest_ready_member, begin, end),
+        cmocka_unit_test_setup_teardown(
+            test_a_newcomer_does_not_wait_for_ever_for_who_is_reached_by_others_only, begin, end),
+        cmocka_unit_test_setup_teardown(
+            test_who_is_new_as_others_tell_is_not_waited_for_as_if_it_had_something, begin, end),
         cmocka_unit_test_setup_teardown(test_a_newcomer_compares_anew_when_a_member_has_left, begin,
                                         end),
         cmocka_unit_test_setup_teardown(
