@@ -190,21 +190,26 @@ static bool take_member(struct cluster *cluster, const struct member *said)
     return true;
 }
 
+/* The others take this node for gone. */
+static void be_refused(struct cluster *cluster, enum member_state state)
+{
+    bool dropped = state == MEMBER_DROPPED;
+    if (cluster->goodbye || cluster->refused)
+        return;
+    cluster->refused = dropped ? "This node was dropped from its cluster while it was cut off, and "
+                                 "may have what was deleted since: restart it."
+                               : "Another node has this node's address (--advertise): stop one of "
+                                 "the two.";
+    log_event(cluster->log, LOG_ERROR_LEVEL, "refused", "msg=\"%s\" do=\"%s\"", cluster->refused,
+              dropped ? "restart this node: it starts empty and gathers"
+                      : "stop one of the two, or give it another --advertise");
+}
+
 /* Somebody says of this node that it is gone. */
 static void take_own_end(struct cluster *cluster, const struct member *said)
 {
-    if (said->id != self_of(cluster)->id || said->state == MEMBER_HERE || cluster->goodbye ||
-        cluster->refused)
-        return;
-    cluster->refused = said->state == MEMBER_DROPPED
-                           ? "This node was dropped from its cluster while it was cut off, and "
-                             "may have what was deleted since: restart it."
-                           : "Another node has this node's address (--advertise): stop one of the "
-                             "two.";
-    log_event(cluster->log, LOG_ERROR_LEVEL, "refused", "msg=\"%s\" do=\"%s\"", cluster->refused,
-              said->state == MEMBER_DROPPED
-                  ? "restart this node: it starts empty and gathers"
-                  : "stop one of the two, or give it another --advertise");
+    if (said->id == self_of(cluster)->id && said->state != MEMBER_HERE)
+        be_refused(cluster, said->state);
 }
 
 static void take_line(struct cluster *cluster, const struct member *said)
@@ -249,6 +254,10 @@ static bool was_forgotten(const struct cluster *cluster, const struct hello *hel
            !members_find(&cluster->members, hello->who.id);
 }
 
+/* The sentence for one that was dropped, by which it knows that it was. */
+static const char was_dropped[] = "This member was dropped while it was cut off, and may have what "
+                                  "was deleted since: restart it.";
+
 /* Says why the two are not to be one cluster, or NULL. */
 static const char *hello_refusal(struct cluster *cluster, const struct hello *hello)
 {
@@ -278,8 +287,7 @@ static const char *hello_refusal(struct cluster *cluster, const struct hello *he
     }
     if (known && known->state != MEMBER_HERE && hello->who.state == MEMBER_HERE)
         return known->state == MEMBER_DROPPED
-                   ? "This member was dropped while it was cut off, and may have what was deleted "
-                     "since: restart it."
+                   ? was_dropped
                    : "Another node has this member's address (--advertise): stop one of the two.";
     if (was_forgotten(cluster, hello))
         return "This node was in a cluster that forgot it long ago, and may have what was deleted "
@@ -486,6 +494,8 @@ static void told_no(struct peer *peer, unsigned status, struct slice body)
 {
     struct cluster *cluster = peer->cluster;
     log_refusal(cluster, "hello-refused", &peer->member->address, status, body);
+    if (status == 409 && slice_starts(body, slice_of(was_dropped)))
+        be_refused(cluster, MEMBER_DROPPED);
     peer_down(peer, "it wants nothing of us");
     peer->quiet_us = cluster->loop->now_us + JOIN_REFUSED_AGAIN_US;
 }

@@ -72,7 +72,8 @@ unsigned members_here(const struct members *members)
 {
     unsigned here = 0;
     for (unsigned i = 0; i < members->count; i++)
-        here += members->list[i]->state == MEMBER_HERE;
+        here += members->list[i]->state == MEMBER_HERE &&
+                !members_replaced_by(members, members->list[i]);
     return here;
 }
 

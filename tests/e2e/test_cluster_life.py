@@ -199,6 +199,23 @@ def a_dead_member_can_be_dropped():
     equal(nodes[0].call("DELETE", target).status, 404, "dropping it again")
 
 
+@test
+def a_dropped_member_that_comes_back_is_not_ready():
+    """It has not heard what was deleted since, and nobody hears what it is told."""
+    nodes = cluster(3)
+    nodes[2].signal(signal.SIGSTOP)
+    try:
+        until(lambda: members(nodes[0])[nodes[2].address] == "down", UP_SECONDS, "it is shown down")
+        equal(nodes[0].call("DELETE", f"/-/members/{nodes[2].address}").status, 200, "dropping it")
+        until(lambda: nodes[2].address not in members(nodes[1]), UP_SECONDS, "the other one has heard of that")
+    finally:
+        nodes[2].signal(signal.SIGCONT)
+    until(lambda: not is_ready(nodes[2]), UP_SECONDS, f"it is not ready ({nodes[2].tail()})")
+    answer = nodes[2].call("GET", "/-/ready")
+    check(b"was dropped from its cluster" in answer.body and b"restart it" in answer.body, f"it says why: {answer.body!r}")
+    check(is_ready(nodes[0]) and is_ready(nodes[1]), "the others serve")
+
+
 def _be_older_than(node, seconds):
     until(lambda: status(node)["uptime_seconds"] > seconds, 10 * SLOW, f"{node.address} is older than {seconds} s")
 
