@@ -340,6 +340,20 @@ def a_full_disk_is_told():
 
 
 @test
+def a_second_backup_to_the_same_file_is_refused():
+    node = Node()
+    _fill(node, 6_000_000)
+    running = start("backup", name(node), _file(), "--rate", "4M")
+    until(lambda: size(_file("backup.part")) > MIB, 20, "some of it is there")
+    _, complaint = run("backup", name(node), _file(), code=1)
+    equal(complaint, f"velour-fog: Another backup writes {_file()}.part: wait for its end, or name another file.\n", "stderr")
+    run("backup", name(node), _file(), "--resume", code=1)
+    code, said = end(running)
+    equal(code, 0, f"the exit code ({said})")
+    run("restore", name(node), _file())
+
+
+@test
 def a_store_without_room_is_told():
     node, small = Node(), Node("--memory-max", "16M")
     _fill(node, 20_000_000)
