@@ -83,6 +83,13 @@ static int put_note(struct archive_writer *writer, const struct text *note)
     return put_frame(writer, frame, text_slice(note));
 }
 
+/* A backup takes the place of what had its name: not that of a directory, a device or a pipe. */
+static bool is_replaceable(const char *path)
+{
+    struct stat there;
+    return stat(path, &there) != 0 || S_ISREG(there.st_mode);
+}
+
 /* Whether the name still leads to what is open: who wrote it before may just have given it its last name. */
 static bool is_named(int fd, const char *name)
 {
@@ -106,6 +113,8 @@ static int writer_init(struct archive_writer *writer, const char *path, int flag
     writer->buffer = malloc(ARCHIVE_BUFFER_BYTES);
     if (!writer->path || !writer->part || !writer->buffer)
         return writer->error = -ENOMEM;
+    if (!is_replaceable(path))
+        return writer->error = -EEXIST;
     writer->fd = open(writer->part, O_WRONLY | O_CLOEXEC | flags, 0666);
     return writer->error = writer->fd < 0 ? -errno : part_lock(writer);
 }
