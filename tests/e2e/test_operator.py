@@ -11,7 +11,7 @@ from backup import merge, records_of
 from cluster import agree, cluster, status
 from command import end, name, on_terminal, run, start
 from frontend import Frontend, clusters
-from harness import SLOW, Background, Skip, check, equal, scope, test, until
+from harness import BINARY, SLOW, Background, Skip, check, equal, scope, test, until
 from node import Node, free_port
 from proxy import Proxy
 from test_cluster_clocks import clock_environment
@@ -121,6 +121,16 @@ def status_of_nobody():
     _, complaint = run("status", "no-such-host.invalid:8000", code=3)
     check("its name is not known" in complaint, complaint)
     run("status", "nonsense", code=2)
+
+
+@test
+def what_cannot_be_printed_is_told():
+    node = Node()
+    for words in (["status", name(node)], ["status", "--json", name(node)], ["--help"], ["--version"]):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([BINARY, *words], stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE, check=False)
+        equal(done.returncode, 1, f"the exit code of {' '.join(words)}")
+        check(words[0] != "status" or done.stderr == b"velour-fog: cannot print: No space left on device.\n", done.stderr)
 
 
 @test
