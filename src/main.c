@@ -203,6 +203,18 @@ static void fill_in_limits(struct config *config)
     node->files_max = frontend->files_max = io_epoll_files_max;
 }
 
+/* Who has asked for any port is told which one it is, whatever --log-level is. */
+static void tell_listening(struct world *world, const struct address *address)
+{
+    char text[ADDRESS_TEXT_BYTES];
+    enum log_level level = world->log.level;
+    if (world->config.listen.port == 0 && level < LOG_INFO_LEVEL)
+        world->log.level = LOG_INFO_LEVEL;
+    log_event(&world->log, LOG_INFO_LEVEL, "listening", "address=%s version=" VELOUR_FOG_VERSION,
+              address_format(address, text));
+    world->log.level = level;
+}
+
 static int world_listen(struct world *world)
 {
     char text[ADDRESS_TEXT_BYTES];
@@ -220,8 +232,7 @@ static int world_listen(struct world *world)
         fprintf(stderr, "velour-fog: cannot listen on %s: %s.\n", address_format(&address, text),
                 strerror(-error));
     else
-        log_event(&world->log, LOG_INFO_LEVEL, "listening",
-                  "address=%s version=" VELOUR_FOG_VERSION, address_format(&address, text));
+        tell_listening(world, &address);
     return error;
 }
 

@@ -65,6 +65,26 @@ def log_of_a_join_a_death_and_a_departure():
     _parses(first)
 
 
+def _answers(node):
+    try:
+        return node.call("GET", "/-/ready").status == 200
+    except OSError:
+        return False
+
+
+@test
+def log_of_a_free_port():
+    for serves in (Node("--log-level", "error"), Frontend([[f"127.0.0.1:{free_port()}"]], "--log-level", "warn", ready=False)):
+        _once(serves, "listening", "info", address=serves.address)
+        serves.terminate()
+        serves.process.wait()
+        equal(_said(serves, "stopped"), [], "what else is told")
+    port = free_port()
+    quiet = Node("--log-level", "warn", listen=f"127.0.0.1:{port}", port=port)
+    until(lambda: _answers(quiet), UP_SECONDS, "it serves")
+    equal(quiet.lines, [], "the log")
+
+
 @test
 def log_of_a_node_that_stood_still():
     nodes = cluster(2)
