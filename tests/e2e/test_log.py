@@ -2,6 +2,7 @@
 
 import re
 import signal
+import socket
 import time
 
 from cluster import UP_SECONDS, agree, cluster, everywhere, metric, settle
@@ -138,6 +139,24 @@ def log_of_members_that_are_refused():
     check(len(_said(node, "member-refused")) <= most, f"{len(_said(node, 'member-refused'))} lines, at most {most} wanted")
     for one in (node, *others):
         _parses(one)
+
+
+@test
+def log_of_what_others_make_up():
+    """Nobody's words can end a value of the log, and begin another one."""
+    evil = b'no" do="x" level=error event=memory-full evil="yes\\'
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        node = Node("--join", f"127.0.0.1:{server.getsockname()[1]}")
+        with server.accept()[0] as one:
+            one.recv(65536)
+            one.sendall(b"HTTP/1.1 409 Conflict\r\nContent-Length: %d\r\n\r\n%s" % (len(evil), evil))
+            line = _once(node, "join-refused", "warn", do="one of the two")
+    check("msg=\"no' do='x' level=error event=memory-full evil='yes/\" do=" in line, line)
+    equal(node.call("POST", "/-/members", _hello('x" event=memory-full x="')).status, 409, "the status")
+    equal(node.call("POST", "/-/members", _hello("fog", partition='x" event=memory-full x="')).status, 409, "the status")
+    until(lambda: len(_said(node, "member-refused")) == 2, UP_SECONDS, "both are told")
+    for line in _said(node, "member-refused"):
+        check("'x' event=memory-full x='' and '" in line, line)
 
 
 @test
