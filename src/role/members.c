@@ -68,6 +68,11 @@ struct member *members_replaced_by(const struct members *members, const struct m
     return other == member ? NULL : other;
 }
 
+bool members_counts(const struct members *members, const struct member *member)
+{
+    return members_at(members, &member->address) == member;
+}
+
 unsigned members_here(const struct members *members)
 {
     unsigned here = 0;

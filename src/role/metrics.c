@@ -51,7 +51,7 @@ static const struct member *told_next(const struct node *node, struct told *told
 {
     const struct members *members = cluster_list(node->cluster);
     while (++told->at < members->count && told->shown < METRICS_MEMBERS_MAX)
-        if (members->list[told->at]->state == MEMBER_HERE) {
+        if (members_counts(members, members->list[told->at])) {
             told->shown++;
             return members->list[told->at];
         }
@@ -123,7 +123,6 @@ static void put_members_push(struct text *text, const struct node *node)
     }
 }
 
-/* Those that left or were dropped are no members any more. */
 static void put_states(struct text *text, const struct node *node)
 {
     static const char *const names[] = {"joining", "ready", "leaving", "down"};
@@ -132,7 +131,7 @@ static void put_states(struct text *text, const struct node *node)
     const struct members *members = cluster_list(node->cluster);
     char room[32];
     for (unsigned i = 0; i < members->count; i++)
-        if (members->list[i]->state == MEMBER_HERE)
+        if (members_counts(members, members->list[i]))
             counts[cluster_peer_figures(node->cluster, members->list[i]).is_up
                        ? members->list[i]->phase
                        : STATES - 1]++;
