@@ -215,8 +215,10 @@ static void on_ready(struct fetch *fetch, unsigned status, struct slice body)
     struct backend *backend =
         (struct backend *)((char *)fetch - offsetof(struct backend, ready_fetch));
     (void)body;
+    if (status == 0)
+        return; /* the connection has ended, which is told too: it has not said that it is not ready */
     backend->is_ready = status == 200;
-    if (status && backend->up)
+    if (backend->up)
         backend_update(backend);
 }
 

@@ -251,6 +251,14 @@ def log_of_a_name_that_nobody_knows():
 
 
 @test
+def log_of_a_node_that_hangs():
+    nodes = cluster(2)
+    front_end = Frontend([nodes])
+    _frozen(nodes[0], 3)
+    _once(front_end, "node-down", "warn", node=nodes[0].address, msg='"it does not answer"')
+
+
+@test
 def log_of_a_front_end():
     nodes = cluster(2)
     front_end = Frontend([nodes])
