@@ -259,6 +259,34 @@ def log_of_a_node_that_hangs():
 
 
 @test
+def log_of_what_is_no_node():
+    """It is told once, and asked ever less often."""
+    asked = [0]
+
+    def serve(server):
+        while True:
+            try:
+                one, _ = server.accept()
+            except OSError:  # it was closed
+                return
+            asked[0] += 1
+            with one:
+                one.recv(65536)
+                one.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno" * 2)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        Background(serve, server)
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        front_end = Frontend([[address]], ready=False)
+        until(lambda: asked[0] > 0, UP_SECONDS, "it is asked")
+        time.sleep(3)
+        check(asked[0] <= 8, f"it was asked {asked[0]} times")
+        server.shutdown(socket.SHUT_RDWR)
+    _once(front_end, "node-foreign", "warn", do="correct --cluster", node=address, status=404)
+    _parses(front_end)
+
+
+@test
 def log_of_a_front_end():
     nodes = cluster(2)
     front_end = Frontend([nodes])
