@@ -162,7 +162,7 @@ static void put_pushes(struct text *text, const struct cluster_counters *counter
                        "Records that this node lacked, and got by repair.",
                        counters->repair_pulled);
     exposition_counter(text, "velour_fog_repair_pushed_records_total",
-                       "Records that another member lacked, and got by repair.",
+                       "Records that another member lacked, and was sent by repair.",
                        counters->repair_pushed);
     exposition_counter(text, "velour_fog_gathered_records_total",
                        "Records copied from a member before this node was ready.",
