@@ -32,6 +32,7 @@ static void list_usable(struct partition *partition, bool listed)
 static void log_reached(struct partition *partition)
 {
     struct log *log = partition->frontend->log;
+    unsigned status = partition_trouble(partition).status;
     if (partition->reached == partition->told)
         return;
     partition->told = partition->reached;
@@ -40,9 +41,10 @@ static void log_reached(struct partition *partition)
                   partition->number);
     else
         log_event(log, LOG_ERROR_LEVEL, "partition-lost",
-                  "%s=%u msg=\"no node of it is ready; requests for its keys get 503\" do=\"start "
-                  "its nodes, or mend the network to them\"",
-                  partition->name, partition->number);
+                  "%s=%u msg=\"no node of it is ready; requests for its keys get %u\" do=\"%s\"",
+                  partition->name, partition->number, status,
+                  status == 502 ? "correct --cluster: see wrong-partition"
+                                : "start its nodes, or mend the network to them");
 }
 
 static void send_parked(struct partition *partition)

@@ -6,7 +6,7 @@ import socket
 import time
 
 from cluster import UP_SECONDS, agree, cluster, everywhere, metric, settle
-from frontend import Frontend, key_of
+from frontend import Frontend, clusters, key_of
 from harness import Background, Failure, check, equal, test, until
 from node import Node, free_port
 from test_cluster_clocks import clock_environment
@@ -256,6 +256,16 @@ def log_of_a_node_that_hangs():
     front_end = Frontend([nodes])
     _frozen(nodes[0], 3)
     _once(front_end, "node-down", "warn", node=nodes[0].address, msg='"it does not answer"')
+
+
+@test
+def log_of_clusters_in_a_wrong_order():
+    groups = clusters(2, 1)
+    front_end = Frontend([groups[1], groups[0]], ready=False)
+    for number, (node,) in enumerate(reversed(groups)):
+        _once(front_end, "wrong-partition", "error", partition=number, node=node.address)
+        line = _once(front_end, "partition-lost", "error", do="correct --cluster", partition=number)
+        check(f"get {front_end.get(key_of(number, 2)).status}\"" in line, line)
 
 
 @test
