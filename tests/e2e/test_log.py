@@ -235,6 +235,21 @@ def log_of_damaged_records():
 
 
 @test
+def log_of_records_of_another_partition():
+    """Those before the first one that is refused are in, and no more are counted."""
+    source, node = Node(), Node("--partition", "0/2")
+    for number in range(20):
+        source.put(f"k-{number}", b"x")
+    reply = node.call("POST", "/-/merge", source.call("GET", "/-/records").body)
+    equal(reply.status, 421, "the status")
+    found = re.search(rb"The (\d+) records before it were read, (\d+) of them were new here", reply.body)
+    keys = node.call("GET", "/-/keys").body.count(b"\n")
+    check(found, reply.line())
+    equal((int(found.group(1)), int(found.group(2))), (keys, keys), "what is said to be in")
+    _once(node, "merge-refused", "warn", do="velour-fog restore")
+
+
+@test
 def log_of_keys_of_another_partition():
     node = Node("--partition", "0/2")
     key = key_of(1, 2)
