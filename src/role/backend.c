@@ -189,7 +189,7 @@ static bool take_hello(struct backend *backend, struct slice body)
             take_figures(backend, line);
     }
     if (met && placed && !backend->wrong && backend->is_ready)
-        partition_take_list(backend->partition, body);
+        partition_take_list(backend, body);
     return met && placed;
 }
 
@@ -199,8 +199,8 @@ static void log_foreign(const struct backend *backend, unsigned status)
     char text[ADDRESS_TEXT_BYTES];
     log_condition(backend->partition->frontend->log, LOG_WARN_LEVEL, "node-foreign",
                   address_format(&backend->address, text),
-                  "%s=%u node=%s status=%u msg=\"what answers there does not answer as a node does\" do=\"correct "
-                  "--cluster, or look at curl %s/-/members\"",
+                  "%s=%u node=%s status=%u msg=\"what answers there does not answer as a node "
+                  "does\" do=\"correct --cluster, or look at curl %s/-/members\"",
                   backend->partition->name, backend->partition->number, text, status, text);
 }
 
