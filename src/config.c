@@ -211,6 +211,16 @@ static int finish_reshard(struct config *config)
     return -EINVAL;
 }
 
+/* One word where the address may be left out, and it is one: so it is rather the file's name that was. */
+static int refuse_address_alone(struct config *config, const char *name, const char *address)
+{
+    snprintf(config->error, sizeof config->error,
+             "%s %.60s names no file: write one behind the address, or ./%.60s for a file of that "
+             "name.",
+             name, address, address);
+    return -EINVAL;
+}
+
 /* Words that are left out are put in; all but a file's name are addresses. */
 static int finish_command(struct config *config)
 {
@@ -223,6 +233,8 @@ static int finish_command(struct config *config)
                  form->name);
         return -EINVAL;
     }
+    if (has_file && command->word_count == 1 && config_is_host_and_port(command->words[0]))
+        return refuse_address_alone(config, form->name, command->words[0]);
     if (command->word_count < form->words_max) {
         command->words[1] = command->words[0];
         command->words[0] = "localhost:8000";

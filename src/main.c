@@ -31,6 +31,7 @@ struct world {
     struct command command; /* or a command, which ends by itself */
     const struct command_ops *command_ops;
     void *command_state;
+    int print_error; /* the last one of what the command has to say */
     struct loop_watcher signals;
     struct loop_timer watchdog, status;
 };
@@ -41,12 +42,20 @@ static uint64_t world_wall_us(void *clock)
     return io->ops->wall_us(io);
 }
 
-static void print(void *context, const char *text)
+/* Returns 0 or -errno. */
+static int print(const char *text)
+{
+    return fputs(text, stdout) < 0 || fflush(stdout) != 0 ? -errno : 0;
+}
+
+static void command_on_print(void *context, const char *text)
 {
     struct world *world = context;
-    fputs(text, stdout);
-    if (fflush(stdout) != 0 && errno == EPIPE) /* nobody reads it any more */
+    int error = print(text);
+    if (error == -EPIPE) /* nobody reads it any more */
         world->loop.stopped = true;
+    else if (error)
+        world->print_error = error;
 }
 
 /* The role's own part of each step of a life. */
@@ -62,7 +71,7 @@ static bool command_new(struct world *world)
         .reshard = &world->config.reshard,
         .terminal = terminal,
         .colours = terminal && !(no_color && *no_color),
-        .print = print,
+        .print = command_on_print,
         .context = world,
         .exit = COMMAND_WRONG,
     };
@@ -194,6 +203,18 @@ static void fill_in_limits(struct config *config)
     node->files_max = frontend->files_max = io_epoll_files_max;
 }
 
+/* Who has asked for any port is told which one it is, whatever --log-level is. */
+static void tell_listening(struct world *world, const struct address *address)
+{
+    char text[ADDRESS_TEXT_BYTES];
+    enum log_level level = world->log.level;
+    if (world->config.listen.port == 0 && level < LOG_INFO_LEVEL)
+        world->log.level = LOG_INFO_LEVEL;
+    log_event(&world->log, LOG_INFO_LEVEL, "listening", "address=%s version=" VELOUR_FOG_VERSION,
+              address_format(address, text));
+    world->log.level = level;
+}
+
 static int world_listen(struct world *world)
 {
     char text[ADDRESS_TEXT_BYTES];
@@ -211,8 +232,7 @@ static int world_listen(struct world *world)
         fprintf(stderr, "velour-fog: cannot listen on %s: %s.\n", address_format(&address, text),
                 strerror(-error));
     else
-        log_event(&world->log, LOG_INFO_LEVEL, "listening",
-                  "address=%s version=" VELOUR_FOG_VERSION, address_format(&address, text));
+        tell_listening(world, &address);
     return error;
 }
 
@@ -263,6 +283,10 @@ static int world_command(struct world *world)
         loop_run(&world->loop);
     if (*world->command.failure)
         fprintf(stderr, "velour-fog: %s\n", world->command.failure);
+    if (world->print_error && world->command.exit == COMMAND_FINE) {
+        fprintf(stderr, "velour-fog: cannot print: %s.\n", strerror(-world->print_error));
+        return COMMAND_WRONG;
+    }
     return (int)world->command.exit;
 }
 
@@ -301,9 +325,9 @@ int main(int argc, char **argv)
     }
     switch (world.config.action) {
     case CONFIG_HELP:
-        return fputs(config_help(world.config.role), stdout) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+        return print(config_help(world.config.role)) ? EXIT_FAILURE : EXIT_SUCCESS;
     case CONFIG_VERSION:
-        return puts("velour-fog " VELOUR_FOG_VERSION) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+        return print("velour-fog " VELOUR_FOG_VERSION "\n") ? EXIT_FAILURE : EXIT_SUCCESS;
     case CONFIG_RUN:
         break;
     }

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/log_limit.h"
+#include "base/slice.h"
 
 enum log_level { LOG_ERROR_LEVEL, LOG_WARN_LEVEL, LOG_INFO_LEVEL, LOG_DEBUG_LEVEL };
 
@@ -33,6 +34,10 @@ void log_event(struct log *log, enum log_level level, const char *event, const c
  * goes on. "times=N" is how often it was so since the line before. */
 void log_condition(struct log *log, enum log_level level, const char *event, const char *key,
                    const char *format, ...) __attribute__((format(printf, 5, 6)));
+
+/* What somebody else has said, for a value between quotes: without what would end it there or lead on, and cut to what `out` holds. Returns
+ * `out`. */
+char *log_quotable(struct slice said, char *out, size_t room);
 
 /* "error", "warn", "info", "debug". Returns 0 or -EINVAL. */
 int log_level_parse(const char *name, enum log_level *out);

@@ -46,7 +46,8 @@ struct archive_writer {
 /* The name of the file that is written to, "PATH.part"; NULL when out of memory. To be freed. */
 char *archive_part_name(const char *path);
 
-/* Begins anew, or at a place of PATH.part: what is behind it goes. Returns 0 or -errno. archive_close in any case. */
+/* Begins anew, or at a place of PATH.part: what is behind it goes. Returns 0 or -errno, -EEXIST when PATH is there and
+ * no regular file, -EBUSY while another process writes PATH.part. archive_close in any case. */
 int archive_create(struct archive_writer *writer, const char *path,
                    const struct archive_head *head);
 int archive_append(struct archive_writer *writer, const char *path,

@@ -26,6 +26,7 @@ struct census {
 
     bool is_frontend;
     unsigned partitions, previous;    /* of a front-end; a node's cluster counts as one partition */
+    char apart[ADDRESS_TEXT_BYTES];   /* a front-end's node of another cluster; empty for none */
     uint32_t partition, partition_of; /* of a node: I of N; 0 of 0 when it has none */
     char *status;                     /* the answer of /-/status, ended by a NUL */
     struct census_place *places;      /* each name once in a partition */

@@ -28,6 +28,7 @@ enum {
     BACKEND_CONNECT_US = 1000 * 1000, /* a connection must stand after it */
     BACKEND_RETRY_US = 1000 * 1000,   /* at most between two attempts to connect */
     BACKEND_HELLO_BYTES_MAX = 512 * 1024,
+    BACKEND_APART_HELLOS = 20, /* so many, 5 s of them: one that joins has long told its cluster */
     SEED_LOOKUP_US = 10 * 1000 * 1000, /* between two look-ups of a name */
     LANE_ANSWER_US =
         5 * 1000 * 1000, /* a member that owes an answer must say something within it */
@@ -216,6 +217,7 @@ struct backend {
     unsigned read_pass;             /* of reshard, that last read all of it */
     unsigned lane_count;
     unsigned in_flight; /* requests on shared lanes */
+    unsigned apart;     /* hellos since it was seen to be of one cluster with the first one */
     struct seed *seed;  /* that named it, or a name of which it is an address; NULL for none */
     bool listed;        /* a member says that it is one */
     bool in_list;       /* the same, of a list that is being read */
@@ -493,7 +495,11 @@ void partition_tick(struct partition *partition);
 struct backend *partition_add(struct partition *partition, const struct address *address);
 
 /* A member's list of members. */
-void partition_take_list(struct partition *partition, struct slice body);
+void partition_take_list(struct backend *speaker, struct slice body);
+
+/* One that requests are sent to as well, though neither of the two is a member of the other's cluster for some seconds: so they do not hold
+ * the same. NULL when all is well. */
+const struct backend *partition_apart_from(const struct backend *backend);
 
 /* Who is usable has changed. */
 void partition_update(struct partition *partition);

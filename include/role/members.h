@@ -69,7 +69,11 @@ struct member *members_at(const struct members *members, const struct address *a
 /* The member that counts at this one's address instead of it; NULL when there is none. */
 struct member *members_replaced_by(const struct members *members, const struct member *member);
 
-/* Members that are here, this node too; of those at one address the one that counts. */
+/* Whether it is here, and counts at its address. Who tells of members tells of these: for some seconds, a node that was restarted is
+ * there twice. */
+bool members_counts(const struct members *members, const struct member *member);
+
+/* How many are so, this node too. */
 unsigned members_here(const struct members *members);
 
 /* Takes in what somebody says of a member. `said` has id, address, stamp, gone_us, heard_us, state and phase. Returns whether that

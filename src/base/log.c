@@ -97,6 +97,24 @@ void log_condition(struct log *log, enum log_level level, const char *event, con
     va_end(args);
 }
 
+static char quotable(char c)
+{
+    if (c == '"')
+        return '\'';
+    if (c == '\\')
+        return '/';
+    return (unsigned char)c < ' ' ? ' ' : c;
+}
+
+char *log_quotable(struct slice said, char *out, size_t room)
+{
+    size_t len = said.len < room ? said.len : room - 1;
+    for (size_t i = 0; i < len; i++)
+        out[i] = quotable(said.data[i]);
+    out[len] = 0;
+    return out;
+}
+
 int log_level_parse(const char *name, enum log_level *out)
 {
     for (unsigned i = 0; i < sizeof level_names / sizeof *level_names; i++)

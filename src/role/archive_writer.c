@@ -2,6 +2,8 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/text.h"
@@ -81,6 +83,28 @@ static int put_note(struct archive_writer *writer, const struct text *note)
     return put_frame(writer, frame, text_slice(note));
 }
 
+/* A backup takes the place of what had its name: not that of a directory, a device or a pipe. */
+static bool is_replaceable(const char *path)
+{
+    struct stat there;
+    return stat(path, &there) != 0 || S_ISREG(there.st_mode);
+}
+
+/* Whether the name still leads to what is open: who wrote it before may just have given it its last name. */
+static bool is_named(int fd, const char *name)
+{
+    struct stat opened, named;
+    return fstat(fd, &opened) == 0 && stat(name, &named) == 0 && opened.st_dev == named.st_dev &&
+           opened.st_ino == named.st_ino;
+}
+
+/* For this process alone until it is closed. A file system that has no locks is no reason not to write. */
+static int part_lock(const struct archive_writer *writer)
+{
+    bool taken = flock(writer->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    return taken || !is_named(writer->fd, writer->part) ? -EBUSY : 0;
+}
+
 static int writer_init(struct archive_writer *writer, const char *path, int flags)
 {
     *writer = (struct archive_writer){.fd = -1};
@@ -89,17 +113,21 @@ static int writer_init(struct archive_writer *writer, const char *path, int flag
     writer->buffer = malloc(ARCHIVE_BUFFER_BYTES);
     if (!writer->path || !writer->part || !writer->buffer)
         return writer->error = -ENOMEM;
+    if (!is_replaceable(path))
+        return writer->error = -EEXIST;
     writer->fd = open(writer->part, O_WRONLY | O_CLOEXEC | flags, 0666);
-    return writer->error = writer->fd < 0 ? -errno : 0;
+    return writer->error = writer->fd < 0 ? -errno : part_lock(writer);
 }
 
 int archive_create(struct archive_writer *writer, const char *path, const struct archive_head *head)
 {
     char room[WIRE_NOTE_BYTES_MAX];
     struct text note = text_in(room, sizeof room);
-    int error = writer_init(writer, path, O_CREAT | O_TRUNC);
+    int error = writer_init(writer, path, O_CREAT);
     if (error)
         return error;
+    if (ftruncate(writer->fd, 0) != 0)
+        return writer->error = -errno;
     text_add(&note, "velour-fog backup 1\nof %u\n", head->partitions);
     if (head->partition < head->partitions)
         text_add(&note, "only %u\n", head->partition);

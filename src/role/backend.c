@@ -189,8 +189,19 @@ static bool take_hello(struct backend *backend, struct slice body)
             take_figures(backend, line);
     }
     if (met && placed && !backend->wrong && backend->is_ready)
-        partition_take_list(backend->partition, body);
+        partition_take_list(backend, body);
     return met && placed;
+}
+
+/* Told though it never was up: an address that leads elsewhere looks as if nobody were there. */
+static void log_foreign(const struct backend *backend, unsigned status)
+{
+    char text[ADDRESS_TEXT_BYTES];
+    log_condition(backend->partition->frontend->log, LOG_WARN_LEVEL, "node-foreign",
+                  address_format(&backend->address, text),
+                  "%s=%u node=%s status=%u msg=\"what answers there does not answer as a node "
+                  "does\" do=\"correct --cluster, or look at curl %s/-/members\"",
+                  backend->partition->name, backend->partition->number, text, status, text);
 }
 
 static void on_hello(struct fetch *fetch, unsigned status, struct slice body)
@@ -200,12 +211,14 @@ static void on_hello(struct fetch *fetch, unsigned status, struct slice body)
     if (status == 0)
         return; /* the connection has ended, which is told too */
     if (status != 200 || !take_hello(backend, body)) {
-        backend_down(backend, "msg=\"what answers there is no node\"");
+        log_foreign(backend, status);
+        backend_down(backend, "msg=\"what answers there does not answer as a node does\"");
         return;
     }
     if (!backend->up)
         log_backend(backend, LOG_INFO_LEVEL, "node-up", "");
     backend->up = true;
+    backend->backoff_us = 0;
     backend_update(backend);
 }
 
@@ -215,8 +228,10 @@ static void on_ready(struct fetch *fetch, unsigned status, struct slice body)
     struct backend *backend =
         (struct backend *)((char *)fetch - offsetof(struct backend, ready_fetch));
     (void)body;
+    if (status == 0)
+        return; /* the connection has ended, which is told too: it has not said that it is not ready */
     backend->is_ready = status == 200;
-    if (status && backend->up)
+    if (backend->up)
         backend_update(backend);
 }
 
@@ -238,9 +253,7 @@ static void backend_ask(struct backend *backend)
 
 static void control_on_open(struct upstream *upstream)
 {
-    struct backend *backend = upstream_owner(upstream);
-    backend->backoff_us = 0;
-    backend_ask(backend);
+    backend_ask(upstream_owner(upstream));
 }
 
 static void control_on_closed(struct upstream *upstream, int error)

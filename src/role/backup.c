@@ -77,9 +77,15 @@ static void tell(struct backup *backup)
 /* What has come so far can be gone on with. */
 static void failed_to_write(struct backup *backup, const char *name)
 {
-    haul_fail(&backup->haul,
-              "Cannot write %s: %s. What is there stays; make room, and go on with --resume.", name,
-              strerror(-backup->writer.error));
+    struct haul *haul = &backup->haul;
+    if (backup->writer.error == -EEXIST)
+        haul_fail(haul, "%s is there, and no regular file: name another one.", backup->path);
+    else if (backup->writer.error == -EBUSY)
+        haul_fail(haul, "Another backup writes %s: wait for its end, or name another file.", name);
+    else
+        haul_fail(haul,
+                  "Cannot write %s: %s. What is there stays; make room, and go on with --resume.",
+                  name, strerror(-backup->writer.error));
 }
 
 /* Copying */

@@ -50,6 +50,15 @@ int census_add(struct census *census, struct slice name, unsigned partition)
 
 /* Front-ends */
 
+static void read_node(struct census *census, struct slice name, struct slice node, unsigned number)
+{
+    struct slice state, apart;
+    if (json_find(node, "apart", &apart) && json_is_true(apart))
+        snprintf(census->apart, sizeof census->apart, "%.*s", (int)name.len, name.data);
+    if (!json_find(node, "state", &state) || !slice_equal(state, SLICE("\"alias\"")))
+        census_add(census, name, number);
+}
+
 /* Returns how many partitions there are. */
 static unsigned read_partitions(struct census *census, struct slice list, unsigned first)
 {
@@ -57,10 +66,9 @@ static unsigned read_partitions(struct census *census, struct slice list, unsign
     unsigned number = first;
     while (number < CENSUS_PARTITIONS_MAX && json_next(&rest, &name, &partition)) {
         if (json_find(partition, "nodes", &nodes)) {
-            struct slice left = json_inside(nodes), state;
+            struct slice left = json_inside(nodes);
             while (json_next(&left, &name, &node))
-                if (!json_find(node, "state", &state) || !slice_equal(state, SLICE("\"alias\"")))
-                    census_add(census, name, number);
+                read_node(census, name, node, number);
         }
         number++;
     }
@@ -163,6 +171,7 @@ void census_take(struct census *census, void (*on_done)(struct census *census))
     census->status = NULL;
     census->on_done = on_done;
     census->failed = census->is_frontend = false;
+    census->apart[0] = 0;
     census->count = census->partitions = census->previous = 0;
     census->partition = census->partition_of = 0;
     ask_get(&census->ask, "/-/status", CENSUS_STATUS_BYTES_MAX, on_status);

@@ -40,22 +40,35 @@ static int name_clusters(struct depot *depot)
     return 0;
 }
 
-static void on_census(struct census *census)
+/* Returns whether it has failed, since it cannot be done with this store. */
+static bool depot_refuse(const struct depot *depot)
 {
-    struct depot *depot = (struct depot *)(void *)((char *)census - offsetof(struct depot, census));
-    bool alone = !census->is_frontend && census->partition_of;
-    if (census->failed) {
+    const struct census *census = &depot->census;
+    if (census->failed)
         command_fail(depot->command, COMMAND_UNREACHED, "%s", census->failure);
-        return;
-    }
-    if (census->previous) {
+    else if (census->previous)
         command_fail(
             depot->command, COMMAND_WRONG,
             "The keys behind %s are moving to another number of partitions: run this again "
             "when they have.",
             census->ask.name);
+    else if (*census->apart)
+        command_fail(depot->command, COMMAND_WRONG,
+                     "%s is of another cluster than the nodes beside it, so they do not hold the "
+                     "same: velour-fog status %s says what to do. Or name a node, for what its own "
+                     "cluster has.",
+                     census->apart, census->ask.name);
+    else
+        return false;
+    return true;
+}
+
+static void on_census(struct census *census)
+{
+    struct depot *depot = (struct depot *)(void *)((char *)census - offsetof(struct depot, census));
+    bool alone = !census->is_frontend && census->partition_of;
+    if (depot_refuse(depot))
         return;
-    }
     depot->count = alone ? census->partition_of : census->partitions;
     depot->first = alone ? census->partition : 0;
     depot->end = alone ? census->partition + 1 : depot->count;

@@ -124,6 +124,23 @@ static void find_wrong(struct frontend_figures *figures, const struct partition 
     }
 }
 
+static void find_apart(struct frontend_figures *figures, const struct partition *partition)
+{
+    char address[ADDRESS_TEXT_BYTES], other[ADDRESS_TEXT_BYTES];
+    for (unsigned i = 0; i < partition->backend_count; i++) {
+        const struct backend *backend = partition->backends[i];
+        const struct backend *first = partition_apart_from(backend);
+        if (!first)
+            continue;
+        struct text text = problem_add(figures);
+        text_add(&text,
+                 "%s and %s are asked for %spartition %u, and neither is a member of the other's "
+                 "cluster: correct --join or --cluster-name of one of the two, or --cluster.",
+                 address_format(&backend->address, address), address_format(&first->address, other),
+                 partition_is_previous(partition) ? "the previous " : "", partition->number);
+    }
+}
+
 static void find_lost(struct frontend_figures *figures, const struct partition *partition)
 {
     if (partition->reached)
@@ -147,6 +164,8 @@ static void find_problems(struct frontend_figures *figures)
 {
     for (unsigned i = 0; i < figures->partition_count; i++)
         find_wrong(figures, figures->partitions[i].partition);
+    for (unsigned i = 0; i < figures->partition_count; i++)
+        find_apart(figures, figures->partitions[i].partition);
     for (unsigned i = 0; i < figures->partition_count; i++)
         find_lost(figures, figures->partitions[i].partition);
     if (figures->problem_count > FRONTEND_PROBLEMS_MAX)

@@ -117,6 +117,11 @@ static uint64_t node_wrong_of(const struct backend *backend)
     return backend->wrong;
 }
 
+static uint64_t node_apart_of(const struct backend *backend)
+{
+    return partition_apart_from(backend) != NULL;
+}
+
 static uint64_t node_in_flight_of(const struct backend *backend)
 {
     return backend_in_flight(backend);
@@ -137,6 +142,8 @@ static const struct node_metric node_metrics[] = {
      node_usable_of},
     {"velour_fog_frontend_node_wrong_partition", "gauge",
      "Whether it is of another partition than it was named for.", node_wrong_of},
+    {"velour_fog_frontend_node_apart", "gauge",
+     "Whether it is of another cluster than those that are asked beside it.", node_apart_of},
     {"velour_fog_frontend_node_in_flight_requests", "gauge",
      "Requests that it has not answered yet.", node_in_flight_of},
     {"velour_fog_frontend_node_requests_total", "counter", "Requests sent to it, each try counted.",

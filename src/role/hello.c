@@ -261,7 +261,7 @@ static const char was_dropped[] = "This member was dropped while it was cut off,
 /* Says why the two are not to be one cluster, or NULL. */
 static const char *hello_refusal(struct cluster *cluster, const struct hello *hello)
 {
-    char partition[32];
+    char partition[32], said[NODE_NAME_BYTES_MAX + 1];
     const struct member *known = members_find(&cluster->members, hello->who.id);
     partition_text(cluster, partition);
     if (hello_is_foreign(hello)) {
@@ -273,16 +273,14 @@ static const char *hello_refusal(struct cluster *cluster, const struct hello *he
     }
     if (!slice_equal(hello->cluster, slice_of(cluster_name(cluster)))) {
         snprintf(cluster->sentence, sizeof cluster->sentence,
-                 "The two nodes belong to different clusters, '%.*s' and '%s' (--cluster-name).",
-                 (int)(hello->cluster.len < 64 ? hello->cluster.len : 64), hello->cluster.data,
-                 cluster_name(cluster));
+                 "The two nodes belong to different clusters, '%s' and '%s' (--cluster-name).",
+                 log_quotable(hello->cluster, said, sizeof said), cluster_name(cluster));
         return cluster->sentence;
     }
     if (!slice_equal(hello->partition, slice_of(partition))) {
         snprintf(cluster->sentence, sizeof cluster->sentence,
-                 "The two nodes hold different partitions, '%.*s' and '%s' (--partition).",
-                 (int)(hello->partition.len < 32 ? hello->partition.len : 32),
-                 hello->partition.data, partition);
+                 "The two nodes hold different partitions, '%s' and '%s' (--partition).",
+                 log_quotable(hello->partition, said, sizeof partition), partition);
         return cluster->sentence;
     }
     if (known && known->state != MEMBER_HERE && hello->who.state == MEMBER_HERE)
@@ -410,14 +408,15 @@ void cluster_reply_drop(struct cluster *cluster, struct request *request, struct
 void log_refusal(struct cluster *cluster, const char *event, const struct address *address,
                  unsigned status, struct slice sentence)
 {
-    char text[ADDRESS_TEXT_BYTES], key[ADDRESS_TEXT_BYTES + SENTENCE_BYTES_MAX + 2];
+    char text[ADDRESS_TEXT_BYTES], said[SENTENCE_BYTES_MAX + 1];
+    char key[sizeof text + sizeof said];
     while (sentence.len > 0 && sentence.data[sentence.len - 1] == '\n')
         sentence.len--;
-    int bytes = (int)(sentence.len < SENTENCE_BYTES_MAX ? sentence.len : SENTENCE_BYTES_MAX);
-    snprintf(key, sizeof key, "%s %.*s", address_format(address, text), bytes, sentence.data);
+    log_quotable(sentence, said, sizeof said);
+    snprintf(key, sizeof key, "%s %s", address_format(address, text), said);
     log_condition(cluster->log, LOG_WARN_LEVEL, event, key,
-                  "member=%s status=%u msg=\"%.*s\" do=\"do as it says on one of the two\"", text,
-                  status, bytes, sentence.data);
+                  "member=%s status=%u msg=\"%s\" do=\"do as it says on one of the two\"", text,
+                  status, said);
 }
 
 /* *why gets a sentence when it is broken. */

@@ -68,12 +68,16 @@ struct member *members_replaced_by(const struct members *members, const struct m
     return other == member ? NULL : other;
 }
 
+bool members_counts(const struct members *members, const struct member *member)
+{
+    return members_at(members, &member->address) == member;
+}
+
 unsigned members_here(const struct members *members)
 {
     unsigned here = 0;
     for (unsigned i = 0; i < members->count; i++)
-        here += members->list[i]->state == MEMBER_HERE &&
-                !members_replaced_by(members, members->list[i]);
+        here += members_counts(members, members->list[i]);
     return here;
 }
 

@@ -43,15 +43,14 @@ struct server_room merge_room(struct request *request)
     return room;
 }
 
-static void tell_broken(struct node *node, const struct request *request, const char *reason)
+static void tell_broken(struct node *node, const struct request *request, const char *reason,
+                        const char *advice)
 {
     struct address remote = {0};
     char text[ADDRESS_TEXT_BYTES];
     request_remote(request, &remote);
     log_condition(node->log, LOG_WARN_LEVEL, "merge-refused", reason,
-                  "address=%s msg=\"%s\" do=\"look at who sends it: a backup that is cut, a "
-                  "connection that damages bytes, or another version\"",
-                  address_format(&remote, text), reason);
+                  "address=%s msg=\"%s\" do=\"%s\"", address_format(&remote, text), reason, advice);
 }
 
 /* Of what is no member's, that which came before the place where it broke is in, and counted. */
@@ -63,14 +62,19 @@ static void merge_refuse(struct node *node, struct request *request, unsigned st
              "The stream breaks at byte %llu: %s. The %llu records before it were read, %llu of "
              "them were new here.",
              (unsigned long long)merge->intake.reader.offset, reason,
-             (unsigned long long)merge->intake.reader.records,
+             (unsigned long long)(merge->intake.applied + merge->intake.stale),
              (unsigned long long)merge->intake.applied);
     request->error = (struct http_error){(uint16_t)status, merge->sentence};
     node->counters.merge_refused++;
     if (status == 507)
         node_tell_full(node);
     else
-        tell_broken(node, request, reason);
+        tell_broken(node, request, reason,
+                    status == 421
+                        ? "restore it with velour-fog restore, which gives each record to its "
+                          "own partition"
+                        : "look at who sends it: a backup that is cut, a connection that "
+                          "damages bytes, or another version");
 }
 
 /* Refuses when the stream has ended in the middle of something. */

@@ -51,7 +51,7 @@ static const struct member *told_next(const struct node *node, struct told *told
 {
     const struct members *members = cluster_list(node->cluster);
     while (++told->at < members->count && told->shown < METRICS_MEMBERS_MAX)
-        if (members->list[told->at]->state == MEMBER_HERE) {
+        if (members_counts(members, members->list[told->at])) {
             told->shown++;
             return members->list[told->at];
         }
@@ -123,7 +123,6 @@ static void put_members_push(struct text *text, const struct node *node)
     }
 }
 
-/* Those that left or were dropped are no members any more. */
 static void put_states(struct text *text, const struct node *node)
 {
     static const char *const names[] = {"joining", "ready", "leaving", "down"};
@@ -132,7 +131,7 @@ static void put_states(struct text *text, const struct node *node)
     const struct members *members = cluster_list(node->cluster);
     char room[32];
     for (unsigned i = 0; i < members->count; i++)
-        if (members->list[i]->state == MEMBER_HERE)
+        if (members_counts(members, members->list[i]))
             counts[cluster_peer_figures(node->cluster, members->list[i]).is_up
                        ? members->list[i]->phase
                        : STATES - 1]++;
@@ -163,7 +162,7 @@ static void put_pushes(struct text *text, const struct cluster_counters *counter
                        "Records that this node lacked, and got by repair.",
                        counters->repair_pulled);
     exposition_counter(text, "velour_fog_repair_pushed_records_total",
-                       "Records that another member lacked, and got by repair.",
+                       "Records that another member lacked, and was sent by repair.",
                        counters->repair_pushed);
     exposition_counter(text, "velour_fog_gathered_records_total",
                        "Records copied from a member before this node was ready.",

@@ -30,7 +30,7 @@ static void put_members(struct text *text, const struct node *node)
     for (unsigned i = 0, shown = 0; i < members->count && shown < LINES_MEMBERS_MAX; i++) {
         const struct member *member = members->list[i];
         struct peer_figures figures = cluster_peer_figures(node->cluster, member);
-        if (member->state != MEMBER_HERE || members_at(members, &member->address) != member)
+        if (!members_counts(members, member))
             continue;
         shown++;
         text_add(text, "member       %s %s", address_format(&member->address, address),

@@ -32,6 +32,7 @@ static void list_usable(struct partition *partition, bool listed)
 static void log_reached(struct partition *partition)
 {
     struct log *log = partition->frontend->log;
+    unsigned status = partition_trouble(partition).status;
     if (partition->reached == partition->told)
         return;
     partition->told = partition->reached;
@@ -40,9 +41,10 @@ static void log_reached(struct partition *partition)
                   partition->number);
     else
         log_event(log, LOG_ERROR_LEVEL, "partition-lost",
-                  "%s=%u msg=\"no node of it is ready; requests for its keys get 503\" do=\"start "
-                  "its nodes, or mend the network to them\"",
-                  partition->name, partition->number);
+                  "%s=%u msg=\"no node of it is ready; requests for its keys get %u\" do=\"%s\"",
+                  partition->name, partition->number, status,
+                  status == 502 ? "correct --cluster: see wrong-partition"
+                                : "start its nodes, or mend the network to them");
 }
 
 static void send_parked(struct partition *partition)
@@ -256,12 +258,66 @@ struct backend *partition_add(struct partition *partition, const struct address 
     return backend;
 }
 
-/* A member's list is taken as it is: who is not in it any more has left, or was dropped. Who has never met a fellow does not know its
- * own address, and is called by the one that was asked. */
-void partition_take_list(struct partition *partition, struct slice body)
+/* By whom the others are judged. */
+static const struct backend *partition_first(const struct partition *partition)
+{
+    for (unsigned i = 0; i < partition->backend_count; i++)
+        if (partition->backends[i]->usable && !partition->backends[i]->leaving)
+            return partition->backends[i];
+    return NULL;
+}
+
+const struct backend *partition_apart_from(const struct backend *backend)
+{
+    if (!backend->usable || backend->apart < BACKEND_APART_HELLOS)
+        return NULL;
+    const struct backend *first = partition_first(backend->partition);
+    return first == backend ? NULL : first;
+}
+
+static void log_apart(const struct backend *backend, const struct backend *first)
+{
+    const struct partition *partition = backend->partition;
+    char text[ADDRESS_TEXT_BYTES], other[ADDRESS_TEXT_BYTES];
+    log_event(
+        partition->frontend->log, LOG_WARN_LEVEL, "nodes-apart",
+        "%s=%u node=%s other=%s msg=\"neither is a member of the other's cluster, so they do "
+        "not hold the same keys\" do=\"correct --join or --cluster-name of one of the two, or "
+        "--cluster\"",
+        partition->name, partition->number, address_format(&backend->address, text),
+        address_format(&first->address, other));
+}
+
+/* It is enough that one of two knows the other: who has just come is not known everywhere, but knows. */
+static void take_kin(struct backend *speaker, struct slice body)
 {
     struct slice line;
     struct member said;
+    const struct partition *partition = speaker->partition;
+    const struct backend *first = partition_first(partition);
+    speaker->apart = first && speaker->usable ? speaker->apart + 1 : 0;
+    while (first && slice_next(&body, '\n', &line)) {
+        if (!slice_starts(line, SLICE("member ")) || member_parse(line, 0, &said) != 0 ||
+            said.state != MEMBER_HERE)
+            continue;
+        if (said.id == first->id)
+            speaker->apart = 0;
+        for (unsigned i = 0; speaker == first && i < partition->backend_count; i++)
+            if (partition->backends[i]->id == said.id)
+                partition->backends[i]->apart = 0;
+    }
+    if (speaker->apart == BACKEND_APART_HELLOS)
+        log_apart(speaker, first);
+}
+
+/* A member's list is taken as it is: who is not in it any more has left, or was dropped. Who has never met a fellow does not know its
+ * own address, and is called by the one that was asked. */
+void partition_take_list(struct backend *speaker, struct slice body)
+{
+    struct partition *partition = speaker->partition;
+    struct slice line;
+    struct member said;
+    take_kin(speaker, body);
     for (unsigned i = 0; i < partition->backend_count; i++)
         partition->backends[i]->in_list = false;
     while (slice_next(&body, '\n', &line)) {

@@ -16,7 +16,7 @@ static void put_members(struct json *json, const struct node *node, const char *
     for (unsigned i = 0, shown = 0; i < members->count && shown < STATUS_MEMBERS_MAX; i++) {
         const struct member *member = members->list[i];
         struct peer_figures figures = cluster_peer_figures(node->cluster, member);
-        if (member->state != MEMBER_HERE || members_at(members, &member->address) != member)
+        if (!members_counts(members, member))
             continue;
         shown++;
         put(json, address_format(&member->address, address), member, &figures);

@@ -144,12 +144,23 @@ static void node_done(struct survey_node *node)
         survey_end_round(node->survey);
 }
 
+/* For some seconds a node that was restarted is told of twice: its life before is down. */
+static bool is_heard_of(struct slice members, struct slice who)
+{
+    struct slice line, address, phase;
+    while (slice_next(&members, '\n', &line))
+        if (census_member_line(line, &address, &phase) && slice_equal(address, who) &&
+            !slice_equal(phase, SLICE("down")))
+            return true;
+    return false;
+}
+
 /* Who is a member, and who is heard of, as a node tells. */
 static void on_members(struct ask *ask, unsigned status, struct slice body)
 {
     struct survey_node *node = node_of(ask), *other;
     struct survey *survey = node->survey;
-    struct slice line, address, phase;
+    struct slice line, address, phase, members = body;
     bool own = true;
     while (status == 200 && slice_next(&body, '\n', &line)) {
         if (!census_member_line(line, &address, &phase))
@@ -157,7 +168,7 @@ static void on_members(struct ask *ask, unsigned status, struct slice body)
         if (!own) {
             node_list(survey, address, node->partition);
             other = node_find(survey, address, node->partition);
-            if (other && slice_equal(phase, SLICE("down")))
+            if (other && slice_equal(phase, SLICE("down")) && !is_heard_of(members, address))
                 memcpy(other->missed_by, node->name, sizeof other->missed_by);
         }
         own = false;

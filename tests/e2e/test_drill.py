@@ -29,9 +29,8 @@ def a_backup_is_restored_and_compared():
     port = free_port()
     lines = _commands("Every month: restore a backup")
     equal([line.split()[1] for line in lines if line.startswith("velour-fog")], ["backup", "--listen", "restore", "diff"], "the commands")
-    ready = f"until curl -fs 127.0.0.1:{port}/-/ready; do sleep 0.05; done"
-    script = "\n".join(line + ("\n" + ready if line.endswith("&") else "") for line in lines)
-    script = script.replace("10.0.0.1:8000", nodes[0].address).replace("127.0.0.1:9999", f"127.0.0.1:{port}")
+    check(all("/-/ready" in after for line, after in zip(lines, lines[1:]) if line.endswith("&")), "nothing waits for the node")
+    script = "\n".join(lines).replace("10.0.0.1:8000", nodes[0].address).replace("127.0.0.1:9999", f"127.0.0.1:{port}")
     own = {**os.environ, "PATH": os.path.join(scope().directory(), "bin") + ":" + os.environ["PATH"]}
     os.makedirs(os.path.join(scope().directory(), "bin"))
     os.symlink(BINARY, os.path.join(scope().directory(), "bin/velour-fog"))
@@ -45,7 +44,7 @@ def a_backup_is_restored_and_compared():
 def a_roll_out_goes_node_by_node():
     nodes = cluster(3)
     with open(DOCUMENT, encoding="utf-8") as file:
-        lines = re.findall(r"^\$ ((?:until )?curl .*/-/(?:ready|members).*)$", file.read(), re.M)
+        lines = re.findall(r"^\$ ((?:until )?curl .*10\.0\.0\.1.*/-/(?:ready|members).*)$", file.read(), re.M)
     equal(len(lines), 2, f"commands: {lines}")
     for node in nodes:
         done = [run("bash", "-c", line.replace("10.0.0.1:8000", node.address)) for line in lines]

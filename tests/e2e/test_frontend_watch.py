@@ -9,6 +9,7 @@ import threading
 import time
 
 from client import MIB, curl_reply, request
+from command import run
 from frontend import Frontend, address, clusters, key_of
 from harness import SLOW, Background, check, equal, fresh, register, scope, test, until
 from node import Node
@@ -129,6 +130,36 @@ def clusters_in_the_wrong_order_are_told_of():
     check("requests for its keys get 502." in _lines(frontend), _lines(frontend))
     equal(frontend.call("PUT", "/k", b"x").status, 502, "the status of a write")
     pass_promtool(frontend)
+
+
+@test
+def nodes_that_are_no_cluster_are_told_of():
+    """Also what a backup through it says; it serves as before, until they are one."""
+    nodes = [Node(), Node("--cluster-name", "other")]
+    frontend = Frontend([nodes])
+    path = os.path.join(scope().directory(), "backup")
+    nodes[0].put("k", b"x")
+    equal(_status(frontend)["problems"], [], "problems, as long as one may be about to join")
+    problems = until(lambda: _status(frontend)["problems"], 15, "the status says so")
+    equal(problems, [f"{address(nodes[1])} and {address(nodes[0])} are asked for partition 0, and neither is a member of the "
+                     "other's cluster: correct --join or --cluster-name of one of the two, or --cluster."], "the problems")
+    told = [(node["apart"], node["state"]) for node in _status(frontend)["partitions"][0]["nodes"].values()]
+    equal(sorted(told), [(False, "ready"), (True, "ready")], "how they are")
+    for node, apart in zip(nodes, (0, 1)):
+        equal(_metric(frontend, "velour_fog_frontend_node_apart", partition="0", node=address(node)), apart, "the metric")
+    check(f"* {problems[0]}" in run("status", address(frontend), code=1)[0], "what status says")
+    for command in ("backup", "restore"):
+        _, complaint = run(command, address(frontend), path, code=1)
+        check(f"{address(nodes[1])} is of another cluster than the nodes beside it" in complaint, complaint)
+    run("backup", address(nodes[0]), path)
+    time.sleep(0.6)
+    equal(frontend.count_log(r" level=warn event=nodes-apart .* do=\"correct --join"), 1, "lines in the log")
+    nodes[1].kill()
+    nodes[1].process.wait()
+    Node("--join", address(nodes[0]), listen=nodes[1].address)
+    until(lambda: _status(frontend)["partitions"][0]["node_counts"]["ready"] == 2, 10, "it is back")
+    equal(_status(frontend)["problems"], [], "problems")
+    run("backup", address(frontend), path)
 
 
 @test

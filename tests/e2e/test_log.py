@@ -2,10 +2,11 @@
 
 import re
 import signal
+import socket
 import time
 
 from cluster import UP_SECONDS, agree, cluster, everywhere, metric, settle
-from frontend import Frontend, key_of
+from frontend import Frontend, clusters, key_of
 from harness import Background, Failure, check, equal, test, until
 from node import Node, free_port
 from test_cluster_clocks import clock_environment
@@ -65,6 +66,26 @@ def log_of_a_join_a_death_and_a_departure():
     _parses(first)
 
 
+def _answers(node):
+    try:
+        return node.call("GET", "/-/ready").status == 200
+    except OSError:
+        return False
+
+
+@test
+def log_of_a_free_port():
+    for serves in (Node("--log-level", "error"), Frontend([[f"127.0.0.1:{free_port()}"]], "--log-level", "warn", ready=False)):
+        _once(serves, "listening", "info", address=serves.address)
+        serves.terminate()
+        serves.process.wait()
+        equal(_said(serves, "stopped"), [], "what else is told")
+    port = free_port()
+    quiet = Node("--log-level", "warn", listen=f"127.0.0.1:{port}", port=port)
+    until(lambda: _answers(quiet), UP_SECONDS, "it serves")
+    equal(quiet.lines, [], "the log")
+
+
 @test
 def log_of_a_node_that_stood_still():
     nodes = cluster(2)
@@ -118,6 +139,24 @@ def log_of_members_that_are_refused():
     check(len(_said(node, "member-refused")) <= most, f"{len(_said(node, 'member-refused'))} lines, at most {most} wanted")
     for one in (node, *others):
         _parses(one)
+
+
+@test
+def log_of_what_others_make_up():
+    """Nobody's words can end a value of the log, and begin another one."""
+    evil = b'no" do="x" level=error event=memory-full evil="yes\\'
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        node = Node("--join", f"127.0.0.1:{server.getsockname()[1]}")
+        with server.accept()[0] as one:
+            one.recv(65536)
+            one.sendall(b"HTTP/1.1 409 Conflict\r\nContent-Length: %d\r\n\r\n%s" % (len(evil), evil))
+            line = _once(node, "join-refused", "warn", do="one of the two")
+    check("msg=\"no' do='x' level=error event=memory-full evil='yes/\" do=" in line, line)
+    equal(node.call("POST", "/-/members", _hello('x" event=memory-full x="')).status, 409, "the status")
+    equal(node.call("POST", "/-/members", _hello("fog", partition='x" event=memory-full x="')).status, 409, "the status")
+    until(lambda: len(_said(node, "member-refused")) == 2, UP_SECONDS, "both are told")
+    for line in _said(node, "member-refused"):
+        check("'x' event=memory-full x='' and '" in line, line)
 
 
 @test
@@ -196,6 +235,21 @@ def log_of_damaged_records():
 
 
 @test
+def log_of_records_of_another_partition():
+    """Those before the first one that is refused are in, and no more are counted."""
+    source, node = Node(), Node("--partition", "0/2")
+    for number in range(20):
+        source.put(f"k-{number}", b"x")
+    reply = node.call("POST", "/-/merge", source.call("GET", "/-/records").body)
+    equal(reply.status, 421, "the status")
+    found = re.search(rb"The (\d+) records before it were read, (\d+) of them were new here", reply.body)
+    keys = node.call("GET", "/-/keys").body.count(b"\n")
+    check(found, reply.line())
+    equal((int(found.group(1)), int(found.group(2))), (keys, keys), "what is said to be in")
+    _once(node, "merge-refused", "warn", do="velour-fog restore")
+
+
+@test
 def log_of_keys_of_another_partition():
     node = Node("--partition", "0/2")
     key = key_of(1, 2)
@@ -209,6 +263,52 @@ def log_of_keys_of_another_partition():
 def log_of_a_name_that_nobody_knows():
     node = Node("--join", "no-such-name.invalid:8000")
     _once(node, "name-unknown", "warn", do="--join", seconds=12, name="no-such-name.invalid")
+
+
+@test
+def log_of_a_node_that_hangs():
+    nodes = cluster(2)
+    front_end = Frontend([nodes])
+    _frozen(nodes[0], 3)
+    _once(front_end, "node-down", "warn", node=nodes[0].address, msg='"it does not answer"')
+
+
+@test
+def log_of_clusters_in_a_wrong_order():
+    groups = clusters(2, 1)
+    front_end = Frontend([groups[1], groups[0]], ready=False)
+    for number, (node,) in enumerate(reversed(groups)):
+        _once(front_end, "wrong-partition", "error", partition=number, node=node.address)
+        line = _once(front_end, "partition-lost", "error", do="correct --cluster", partition=number)
+        check(f"get {front_end.get(key_of(number, 2)).status}\"" in line, line)
+
+
+@test
+def log_of_what_is_no_node():
+    """It is told once, and asked ever less often."""
+    asked = [0]
+
+    def serve(server):
+        while True:
+            try:
+                one, _ = server.accept()
+            except OSError:  # it was closed
+                return
+            asked[0] += 1
+            with one:
+                one.recv(65536)
+                one.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno" * 2)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        Background(serve, server)
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        front_end = Frontend([[address]], ready=False)
+        until(lambda: asked[0] > 0, UP_SECONDS, "it is asked")
+        time.sleep(3)
+        check(asked[0] <= 8, f"it was asked {asked[0]} times")
+        server.shutdown(socket.SHUT_RDWR)
+    _once(front_end, "node-foreign", "warn", do="correct --cluster", node=address, status=404)
+    _parses(front_end)
 
 
 @test

@@ -11,8 +11,8 @@ from backup import merge, records_of
 from cluster import agree, cluster, status
 from command import end, name, on_terminal, run, start
 from frontend import Frontend, clusters
-from harness import SLOW, Background, Skip, check, equal, scope, test, until
-from node import Node, free_port
+from harness import BINARY, SLOW, Background, Skip, check, equal, scope, test, until
+from node import Node, free_port, run_binary
 from proxy import Proxy
 from test_cluster_clocks import clock_environment
 
@@ -54,6 +54,28 @@ def status_says_who_is_down():
     equal(said.splitlines()[:2], ["1 problem: 3 members, 2 ready, 1 down.",
                                   f"* {name(gone)} is down: it refuses connections."], "the first lines")
     check(re.search(rf"^  {re.escape(name(gone))} +down +-", said, re.M), said)
+
+
+@test
+def a_node_that_was_restarted_counts_once():
+    """For two seconds the others know of both of its lives."""
+    nodes = cluster(3)
+    nodes[1].kill()
+    nodes[1].process.wait()
+
+    def lives():
+        return re.findall(rf"^member {re.escape(nodes[1].address)} (\w+)", nodes[0].call("GET", "/-/members").body.decode(), re.M)
+
+    until(lambda: lives() == ["down"], 10, "it is down")
+    Node("--join", nodes[0].address, listen=nodes[1].address)
+    until(lambda: sorted(lives()) == ["down", "ready"], 10, "both of its lives are known")
+    while "left" not in lives():
+        text = nodes[0].call("GET", "/-/metrics").body.decode()
+        series = re.findall(r"^(velour_fog_\S+) ", text, re.M)
+        equal(sorted(one for one in set(series) if series.count(one) > 1), [], "series that are there twice")
+        equal(sum(map(int, re.findall(r"^velour_fog_members\{.*\} (\d+)$", text, re.M))), 3, "members")
+        said = run_binary("status", name(nodes[0])).stdout.decode()
+        check("hears nothing of it" not in said, said)
 
 
 @test
@@ -121,6 +143,16 @@ def status_of_nobody():
     _, complaint = run("status", "no-such-host.invalid:8000", code=3)
     check("its name is not known" in complaint, complaint)
     run("status", "nonsense", code=2)
+
+
+@test
+def what_cannot_be_printed_is_told():
+    node = Node()
+    for words in (["status", name(node)], ["status", "--json", name(node)], ["--help"], ["--version"]):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([BINARY, *words], stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE, check=False)
+        equal(done.returncode, 1, f"the exit code of {' '.join(words)}")
+        check(words[0] != "status" or done.stderr == b"velour-fog: cannot print: No space left on device.\n", done.stderr)
 
 
 @test

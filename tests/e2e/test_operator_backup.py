@@ -4,6 +4,7 @@ import os
 import random
 import re
 import signal
+import stat
 
 from backup import ODD_KEYS, digest_of, keys_of, merge, records_of
 from client import MIB, curl
@@ -336,6 +337,36 @@ def a_full_disk_is_told():
     check(0 < size(_file("backup.part")) <= 2 * MIB and not os.path.exists(_file()), "what is there")
     said, _ = run("backup", name(node), _file(), "--resume")
     check(said.startswith("Going on with "), said)
+    run("restore", name(node), _file())
+
+
+@test
+def what_is_no_file_is_not_replaced():
+    node = Node()
+    node.put("k", b"x")
+    there = _file("pipe")
+    os.mkfifo(there)
+    os.symlink(there, _file("link"))
+    for called in (there, _file("link"), scope().directory()):
+        _, complaint = run("backup", name(node), called, code=1)
+        equal(complaint, f"velour-fog: {called} is there, and no regular file: name another one.\n", "stderr")
+        check(not os.path.exists(f"{called}.part"), "FILE.part is there")
+    check(stat.S_ISFIFO(os.stat(there).st_mode) and os.path.islink(_file("link")), "it was replaced")
+    run("backup", name(node), _file())
+    run("backup", name(node), _file())
+
+
+@test
+def a_second_backup_to_the_same_file_is_refused():
+    node = Node()
+    _fill(node, 6_000_000)
+    running = start("backup", name(node), _file(), "--rate", "4M")
+    until(lambda: size(_file("backup.part")) > MIB, 20, "some of it is there")
+    _, complaint = run("backup", name(node), _file(), code=1)
+    equal(complaint, f"velour-fog: Another backup writes {_file()}.part: wait for its end, or name another file.\n", "stderr")
+    run("backup", name(node), _file(), "--resume", code=1)
+    code, said = end(running)
+    equal(code, 0, f"the exit code ({said})")
     run("restore", name(node), _file())
 
 

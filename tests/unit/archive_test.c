@@ -371,6 +371,41 @@ static void test_files_that_cannot_be(void **state)
     archive_close(&writer); /* does nothing */
 }
 
+static void test_what_is_no_file(void **state)
+{
+    (void)state;
+    struct archive_writer writer;
+    struct stat there;
+    const struct archive_place beginning = {0};
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(archive_create(&writer, path, &two_partitions), -EEXIST);
+    archive_close(&writer);
+    assert_int_equal(archive_append(&writer, path, &beginning), -EEXIST);
+    archive_close(&writer);
+    assert_int_equal(stat(path, &there), 0);
+    assert_true(S_ISFIFO(there.st_mode));
+    assert_int_equal(access(part, F_OK), -1);
+}
+
+/* Two backups to one file: the second one changes nothing of the first. */
+static void test_two_writers(void **state)
+{
+    (void)state;
+    struct archive_writer first, second;
+    const struct archive_place beginning = {0};
+    assert_int_equal(archive_create(&first, path, &two_partitions), 0);
+    put_all(&first);
+    assert_int_equal(archive_create(&second, path, &two_partitions), -EBUSY);
+    archive_close(&second);
+    assert_int_equal(archive_append(&second, path, &beginning), -EBUSY);
+    archive_close(&second);
+    assert_int_equal(archive_finish(&first), 0);
+    archive_close(&first);
+    check_file(path, ARCHIVE_END, RECORDS);
+    assert_int_equal(unlink(path), 0);
+    write_file(); /* nobody holds it any more */
+}
+
 static void test_progress(void **state)
 {
     (void)state;
@@ -404,6 +439,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_seeking, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_full_disk, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_files_that_cannot_be, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_what_is_no_file, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_two_writers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_progress, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

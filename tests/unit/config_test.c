@@ -830,6 +830,7 @@ static void test_words(void **state)
         {{"backup", "file"}, {"localhost:8000", "file"}},
         {{"backup", "a:1", "--resume", "b:2"}, {"a:1", "b:2"}},
         {{"restore", "a:1", "/some/file"}, {"a:1", "/some/file"}},
+        {{"restore", "./a:1"}, {"localhost:8000", "./a:1"}},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
         struct config config;
@@ -856,6 +857,8 @@ static void test_bad_words(void **state)
         {{"diff", "a:1", "b"}, "\"b\" is no HOST:PORT"},
         {{"backup"}, "and a file."},
         {{"backup", "a", "file"}, "\"a\" is no HOST:PORT"},
+        {{"backup", "a:1"}, "backup a:1 names no file: write one behind the address, or ./a:1"},
+        {{"restore", "--resume", "a:1"}, "restore a:1 names no file"},
         {{"restore", "a:1", "file", "more"}, "This was not expected: more"},
         {{"status", "--watch=maybe"}, "--watch is \"maybe\", but takes yes or no"},
         {{"status", "--interval", "0"}, "--interval"},

@@ -139,6 +139,27 @@ static void test_control_characters(void **state)
     check_line("<6>level=info event=e key=\u043a\u043b\u044e\u0447\n");
 }
 
+static void test_quotable(void **state)
+{
+    (void)state;
+    char out[12];
+    const struct {
+        struct slice said;
+        const char *wanted;
+    } rows[] = {
+        {SLICE(""), ""},
+        {SLICE("as it is."), "as it is."},
+        {SLICE("a\" b=\"c"), "a' b='c"},
+        {SLICE("end\\"), "end/"},
+        {SLICE("\0a\nb\x1b"), " a b "},
+        {SLICE("\u043a\u043b"), "\u043a\u043b"},
+        {SLICE("12345678901"), "12345678901"},
+        {SLICE("12345678901\""), "12345678901"},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++)
+        assert_string_equal(log_quotable(rows[i].said, out, sizeof out), rows[i].wanted);
+}
+
 static void test_cut(void **state)
 {
     (void)state;
@@ -221,15 +242,11 @@ static void test_burst(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_format),
-        cmocka_unit_test(test_no_values),
-        cmocka_unit_test(test_journald),
-        cmocka_unit_test(test_levels),
-        cmocka_unit_test(test_level_names),
-        cmocka_unit_test(test_control_characters),
-        cmocka_unit_test(test_cut),
-        cmocka_unit_test(test_condition),
-        cmocka_unit_test(test_many_conditions),
+        cmocka_unit_test(test_format),      cmocka_unit_test(test_no_values),
+        cmocka_unit_test(test_journald),    cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_level_names), cmocka_unit_test(test_control_characters),
+        cmocka_unit_test(test_quotable),    cmocka_unit_test(test_cut),
+        cmocka_unit_test(test_condition),   cmocka_unit_test(test_many_conditions),
         cmocka_unit_test(test_burst),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -62,6 +62,9 @@ static void test_of_two_at_one_address_the_later_counts(void **state)
     members_merge(&own, &old);
     assert_int_equal(members_at(&own, &old.address)->id, 3);
     assert_int_equal(members_here(&own), 2); /* the earlier life no more */
+    assert_true(members_counts(&own, members_find(&own, 3)));
+    assert_false(members_counts(&own, members_find(&own, 2)));
+    assert_true(members_counts(&own, members_self(&own)));
     old.stamp = 31;
     assert_true(members_merge(&own, &old));
     assert_int_equal(members_at(&own, &old.address)->id, 2);
