@@ -37,8 +37,9 @@ enum {
         1000, /* another member's repair with us is over when it was silent for so long */
     REPAIR_PAUSE_US = 1000 * 1000, /* between two repairs with one member */
     REPAIR_FULL_PAUSE_US =
-        10 * 1000 * 1000,  /* when one of the two was out of memory; not of who leaves */
-    REPAIR_FULL_REST = 20, /* the same, times as long as it took, if that is longer */
+        10 * 1000 * 1000, /* when one of the two was out of memory; not of who leaves */
+    REPAIR_FULL_REST_US =
+        8, /* the same for each record that was compared, if that is longer: some 20 times what it costs */
     REPAIR_PATIENCE =
         3, /* hellos that show a difference before the member with the larger number sees to it */
 
@@ -105,6 +106,7 @@ struct repair {
     uint16_t *todo; /* shards that differ */
     unsigned todo_count, todo_at, todo_next;
     uint64_t pulled, pushed;
+    uint64_t compared; /* records of both */
     uint64_t revived;  /* old deletes here, as of the beginning (store_counts) */
     uint64_t next_us;  /* not before */
     unsigned differed; /* hellos in a row */

@@ -127,7 +127,7 @@ static uint64_t pause_after(const struct peer *peer, bool whole)
     uint64_t pause_us = whole && !repair->full ? 0 : REPAIR_PAUSE_US;
     if ((!repair->full && !repair->deletes) || peer->cluster->leaving)
         return pause_us;
-    uint64_t rest_us = (peer->cluster->loop->now_us - repair->started_us) * REPAIR_FULL_REST;
+    uint64_t rest_us = repair->compared * REPAIR_FULL_REST_US;
     if (repair->full)
         pause_us = REPAIR_FULL_PAUSE_US;
     return pause_us > rest_us ? pause_us : rest_us;
@@ -240,6 +240,7 @@ static void ask_digests(struct peer *peer)
         records += store_shard_count(peer->cluster->store, shard);
         big_put(body + 2 * shards++, shard, 2);
     }
+    repair->compared += records;
     if (shards == 0)
         repair_on_last(peer);
     else
@@ -330,6 +331,7 @@ static bool round_read(struct round *round, struct slice body)
             return false;
         for (uint64_t i = 0; i < count; i++)
             theirs[i] = big_get(body.data + 6 + 8 * i, 8);
+        repair->compared += count;
         bool fine = round_shard(round, shard, theirs, (unsigned)count);
         free(theirs);
         if (!fine)
@@ -567,7 +569,7 @@ void repair_start(struct peer *peer)
         return;
     repair->fetch.on_done = repair_on_done;
     repair->fetch.body_max = REPAIR_ANSWER_BYTES_MAX;
-    repair->pulled = repair->pushed = 0;
+    repair->pulled = repair->pushed = repair->compared = 0;
     repair->deletes = repair->full;
     repair->full = false;
     repair->started_us = cluster->loop->now_us;
