@@ -164,6 +164,14 @@ class Background:
         owner.threads.append(self._thread)
         self._thread.start()
 
+    def runs(self):
+        """Whether it has not ended yet."""
+        return self._thread.is_alive()
+
+    def error(self):
+        """What it raised, or None."""
+        return self._error
+
     def result(self, seconds=20):
         """What the function returned."""
         self._thread.join(seconds * SLOW)

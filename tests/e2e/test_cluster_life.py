@@ -178,7 +178,8 @@ def a_rolling_restart_is_no_error_for_curl():
 
     writer = Background(write)
     for at in range(3):
-        until(lambda at=at: len(written) > 20 * (at + 1), UP_SECONDS, "writes go on")
+        until(lambda at=at: len(written) > 20 * (at + 1) or not writer.runs(), UP_SECONDS, "writes go on")
+        check(writer.runs(), f"the writer ends with {writer.error()}")
         _told_to_stop(nodes[at])
         nodes[at] = Node(*joins, listen=f"127.0.0.1:{ports[at]}")
         until(lambda at=at: is_ready(nodes[at]), UP_SECONDS, "it is back")

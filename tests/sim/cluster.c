@@ -90,7 +90,7 @@ static void limits_choose(struct sim_cluster *cluster, uint64_t seed)
         .grace_us = rng_chance(rng, 300000) && !cluster->gentle
                         ? rng_spread(rng, SECOND, 20 * SECOND)
                         : 86400ULL * SECOND,
-        .forget_us = (seed % 2 ? 86400ULL : 60) *
+        .forget_us = (seed % 2 ? 86400ULL : 90) *
                      SECOND, /* of half of them, nodes are older than others remember */
         .value_max = SIM_VALUE_BYTES_MAX,
         .memory_max = cluster->tight ? rng_between(rng, MEMORY_BYTES_MIN, MEMORY_BYTES_MAX) : 0,
