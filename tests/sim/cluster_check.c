@@ -63,18 +63,36 @@ static void tell_records(struct sim_cluster *cluster)
         }
 }
 
+/* Who was cut off for longer than members are remembered says that it is to be restarted: it is stopped here, unless all say so. */
+static void stop_forgotten(struct sim_cluster *cluster)
+{
+    struct sim_node *forgotten = NULL;
+    bool others = false;
+    for (unsigned i = 0; i < cluster->node_count; i++) {
+        const struct node *node = node_at(cluster, i);
+        if (node && node->cluster->refused)
+            forgotten = &cluster->nodes[i];
+        else if (node)
+            others = true;
+    }
+    if (forgotten && others)
+        cluster_node_end(cluster, forgotten, true);
+}
+
 static void check_agreement(struct sim_cluster *cluster)
 {
     struct world *world = &cluster->world;
     const char *why;
     uint64_t patience_us = cluster->push_alone ? PUSH_AGREE_US_MAX : AGREE_US_MAX;
-    while ((why = disagreement(cluster)) && !world->failed)
+    while ((why = disagreement(cluster)) && !world->failed) {
+        stop_forgotten(cluster);
         if (world->now_us > cluster->calm_us + patience_us || !world_step(world)) {
             tell_records(cluster);
             world_fail(world, "nodes do not agree %d s after the faults: %s",
                        (int)((world->now_us - cluster->calm_us) / SECOND), why);
             return;
         }
+    }
 }
 
 bool cluster_may_follow(const struct sim_cluster *cluster, const struct sim_write *before,
