@@ -77,8 +77,8 @@ bool members_counts(const struct members *members, const struct member *member);
 unsigned members_here(const struct members *members);
 
 /* Takes in what somebody says of a member. `said` has id, address, stamp, gone_us, heard_us, state and phase. Returns whether that
- * was news (it came, went or moved). Nobody can say of this node itself that it is gone or elsewhere. Members past MEMBERS_MAX and
- * those that are known no more are not taken. */
+ * was news (it came, went or moved). Nobody can say of this node itself that it is gone or elsewhere. When MEMBERS_MAX are known,
+ * one that is here takes the place of the one that has left first; else it is not taken. */
 bool members_merge(struct members *members, const struct member *said);
 
 /* A member goes, as this node has found out. */

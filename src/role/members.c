@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/digits.h"
 
@@ -87,8 +88,38 @@ void member_go(struct member *member, enum member_state state, uint64_t wall_us)
     member->gone_us = wall_us;
 }
 
+/* The member that has left first, of those that can be forgotten; 0, which is this node itself, when there is none. One that was
+ * dropped may come back with what was deleted since, so it stays. */
+static unsigned left_first(const struct members *members)
+{
+    unsigned first = 0;
+    for (unsigned i = 1; i < members->count; i++) {
+        const struct member *member = members->list[i];
+        if (member->state == MEMBER_LEFT && !member->peer &&
+            (!first || member->gone_us < members->list[first]->gone_us))
+            first = i;
+    }
+    return first;
+}
+
+/* Forgets one before its time, for one that is here. Returns whether there is room. */
+static bool members_make_room(struct members *members)
+{
+    unsigned first = left_first(members);
+    if (!first)
+        return false;
+    struct member **place = &members->list[first];
+    free(*place);
+    members->count--;
+    memmove(place, place + 1, (members->count - first) * sizeof *place);
+    return true;
+}
+
 static bool members_add(struct members *members, const struct member *said)
 {
+    if (members->count == MEMBERS_MAX &&
+        (said->state != MEMBER_HERE || !members_make_room(members)))
+        return false;
     if (members->count == members->room) {
         unsigned room = members->room * 2 < MEMBERS_MAX ? members->room * 2 : MEMBERS_MAX;
         struct member **list =

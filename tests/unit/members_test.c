@@ -111,6 +111,52 @@ static void test_there_is_a_limit(void **state)
     assert_int_equal(own.count, MEMBERS_MAX);
 }
 
+static void fill_with(enum member_state state)
+{
+    for (uint64_t id = 2; id <= MEMBERS_MAX; id++) {
+        struct member one = said(id, (uint16_t)id, 20, state);
+        one.gone_us += (id * 7) % MEMBERS_MAX; /* in another order than they came */
+        assert_true(members_merge(&own, &one));
+    }
+}
+
+/* A node that is started again and again fills the list with lives that are over: they keep nobody out. */
+static void test_who_left_makes_room(void **state)
+{
+    (void)state;
+    struct peer *peer = (struct peer *)&own;
+    struct member next = said(5000, 8002, 30, MEMBER_HERE),
+                  left = said(6000, 8003, 30, MEMBER_LEFT);
+    fill_with(MEMBER_LEFT);
+    assert_false(members_merge(&own, &left));
+    uint64_t first = 0, second = 0;
+    for (uint64_t id = 2; id <= MEMBERS_MAX; id++) {
+        first = (id * 7) % MEMBERS_MAX == 1 ? id : first;
+        second = (id * 7) % MEMBERS_MAX == 2 ? id : second;
+    }
+    members_find(&own, MEMBERS_MAX)->peer = peer; /* of which something is under way still */
+    assert_true(members_merge(&own, &next));
+    assert_null(members_find(&own, first));
+    assert_non_null(members_find(&own, second));
+    next.id++;
+    next.address.port++;
+    assert_true(members_merge(&own, &next));
+    assert_null(members_find(&own, second));
+    assert_int_equal(own.count, MEMBERS_MAX);
+    assert_int_equal(members_here(&own), 3);
+    assert_non_null(members_find(&own, MEMBERS_MAX));
+}
+
+/* Who was dropped is refused when it comes back, for as long as it is known. */
+static void test_who_was_dropped_stays(void **state)
+{
+    (void)state;
+    struct member next = said(5000, 8002, 30, MEMBER_HERE);
+    fill_with(MEMBER_DROPPED);
+    assert_false(members_merge(&own, &next));
+    assert_int_equal(members_find(&own, 2)->state, MEMBER_DROPPED);
+}
+
 static void test_lines_come_back(void **state)
 {
     (void)state;
@@ -160,6 +206,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_hearsay_only_makes_later, begin, end),
         cmocka_unit_test_setup_teardown(test_the_gone_are_forgotten, begin, end),
         cmocka_unit_test_setup_teardown(test_there_is_a_limit, begin, end),
+        cmocka_unit_test_setup_teardown(test_who_left_makes_room, begin, end),
+        cmocka_unit_test_setup_teardown(test_who_was_dropped_stays, begin, end),
         cmocka_unit_test_setup_teardown(test_lines_come_back, begin, end),
         cmocka_unit_test_setup_teardown(test_bad_lines_are_refused, begin, end),
     };
