@@ -350,6 +350,10 @@ void relay_send_again(struct relay *relay, bool lost);
 /* Its attempt has ended without an answer, so it is sent again, if that is allowed. `lost` as above. */
 void relay_failed(struct relay *relay, bool lost);
 
+/* Whether the try of a write that is under way says itself when it would come too late: what streams cannot be sent again, and a client
+ * may have said an earlier time. */
+bool relay_ends_soon(const struct relay *relay);
+
 /* Its client should not be kept waiting any more. */
 void relay_hurry(struct relay *relay);
 

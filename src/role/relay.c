@@ -164,6 +164,12 @@ static size_t put_number(char room[RELAY_LINES_BYTES], size_t used, struct slice
     return used + put_text(room + used, SLICE("\r\n"));
 }
 
+bool relay_ends_soon(const struct relay *relay)
+{
+    return relay->tries == 1 && !relay->versioned && !upload_streams(relay) &&
+           (!relay->before_us || relay->before_us > relay->late_us);
+}
+
 /* What a write says of its version: of the first try when it is another one; else, when the node may know less than this front-end,
  * that it shall win over all that was seen here. A first try must not be carried out any more when another one may have been. Returns
  * the length of the lines. */
@@ -177,9 +183,7 @@ static size_t put_version(const struct relay *relay, char room[RELAY_LINES_BYTES
         used = put_number(room, used, SLICE("Fog-Version: "), relay->version);
     else if (!relay->versioned && relay->ahead)
         used = put_number(room, used, SLICE("Fog-After: "), relay->version - 1);
-    bool kept = !relay->upload || !relay->upload->streams;
-    if (!relay->versioned && relay->tries == 1 && kept &&
-        (!before_us || before_us > relay->late_us))
+    if (relay_ends_soon(relay))
         before_us = relay->late_us;
     return before_us ? put_number(room, used, SLICE("Fog-Before: "), before_us) : used;
 }

@@ -314,7 +314,7 @@ static bool is_for_another(const struct relay *relay, const struct http_response
 /* A first try that came too late to be carried out. */
 static bool is_late(const struct relay *relay, const struct http_response *head)
 {
-    return head->status == 412 && relay->write && !relay->versioned && relay->tries == 1;
+    return head->status == 412 && relay->write && relay_ends_soon(relay);
 }
 
 static void answer_head_first(struct relay *relay, const struct http_response *head)

@@ -1325,6 +1325,29 @@ static void test_upload_has_backpressure(void **state)
     expect(&reader, 200, "");
 }
 
+/* The client's own Fog-Before, of a value that cannot be sent again, and of one that could. */
+static void test_upload_is_late(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    for (unsigned i = 0; i < 2; i++) {
+        size_t bytes = i == 0 ? 100000 : 100;
+        char head[200];
+        snprintf(head, sizeof head,
+                 "PUT /a HTTP/1.1\r\nHost: h\r\nFog-Before: 1\r\nContent-Length: %zu\r\n\r\n",
+                 bytes);
+        ask(&reader, head);
+        for (size_t at = 0; at < bytes; at += PIECE_BYTES)
+            upload_some(&reader, at, bytes < PIECE_BYTES ? bytes : PIECE_BYTES);
+        assert_int_equal(nodes.count, i + 1);
+        assert_true(asked_has(i, "Fog-Before: 1\r\n"));
+        say(nodes.asked[i].fd, "HTTP/1.1 412 Late\r\nContent-Length: 6\r\n\r\nlate.\n");
+        settle();
+        expect(&reader, 412, "late.\n");
+        assert_int_equal(nodes.count, i + 1);
+    }
+}
+
 /* Lists of keys */
 
 #define KEYS "-/keys?limit=5&prefix=a"
@@ -1545,6 +1568,7 @@ int main(void)
         TEST(test_upload_is_lost),
         TEST(test_upload_is_misrouted),
         TEST(test_upload_has_backpressure),
+        TEST(test_upload_is_late),
         TEST(test_keys),
         TEST(test_keys_are_lost),
         TEST(test_keys_for_who_has_left),
