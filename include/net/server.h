@@ -188,6 +188,10 @@ struct request *server_defer(struct request *request);
 /* Whether a write that came before on the same connection is deferred still: what is asked now has to see it. */
 bool request_follows_write(const struct request *request);
 
+/* All that are deferred on its connection, in order: the first one, and who follows a deferred one; NULL when there is none. */
+struct request *request_deferred_first(const struct request *request);
+struct request *request_deferred_next(const struct request *deferred);
+
 /* A deferred request can be answered: `answer` is called, which replies (also with server_stream), once all before it are answered, at
  * the end of the turn at the earliest. May be called from within on_request. */
 void server_answer_deferred(struct request *deferred,

@@ -159,7 +159,10 @@ struct relay {
     bool streaming;    /* the answer's head was there, its body goes on: perhaps by another try */
     bool told;         /* the head of a streaming answer was written */
     bool lost;         /* a try has ended that may have been carried out */
-    bool nonsense;     /* the last try has ended with an answer that made none */
+    bool first;        /* of a write: the try under way is the first one with its version */
+    bool late; /* its last try was that, and was refused as too late: as if it had not been sent */
+    bool retried;          /* a write that was sent again; counted in its front-end's */
+    bool nonsense;         /* the last try has ended with an answer that made none */
     struct upload *upload; /* NULL when the body came whole */
 
     uint16_t status;      /* of the answer */
@@ -288,6 +291,7 @@ struct frontend {
     uint64_t latest_version; /* that any node has told */
     uint64_t started_us, started_wall_us;
     unsigned waiting; /* relays whose clients want to hear of a change */
+    unsigned retried; /* writes that were sent again, and are still there */
     bool draining;
     struct frontend_counters counters;
     struct histogram
@@ -349,6 +353,12 @@ void relay_send_again(struct relay *relay, bool lost);
 
 /* Its attempt has ended without an answer, so it is sent again, if that is allowed. `lost` as above. */
 void relay_failed(struct relay *relay, bool lost);
+
+/* The same, of one that this node has answered, with a refusal that another may not give. */
+void relay_was_refused(struct relay *relay, struct backend *by);
+
+/* The same, of a first try of a write that was refused as too late. */
+void relay_was_late(struct relay *relay);
 
 /* Whether the try of a write that is under way says itself when it would come too late: what streams cannot be sent again, and a client
  * may have said an earlier time. */

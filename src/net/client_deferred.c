@@ -26,6 +26,22 @@ bool request_follows_write(const struct request *request)
     return request->client->pending_writes > 0;
 }
 
+static struct request *request_of(struct exchange *exchange)
+{
+    return exchange ? &exchange->request : NULL;
+}
+
+struct request *request_deferred_first(const struct request *request)
+{
+    return request_of(request->client->pending);
+}
+
+struct request *request_deferred_next(const struct request *deferred)
+{
+    assert(deferred->deferred);
+    return request_of(((const struct exchange *)(const void *)deferred)->next);
+}
+
 struct request *server_defer(struct request *request)
 {
     struct client *client = request->client;

@@ -10,7 +10,8 @@
  * A try that ends without an answer is followed by one at another member. A write that is tried again carries the time of its first
  * try as its version, so that it cannot overwrite what came after that. The first try has its version from the node, which is later; so
  * it is refused there after a while (Fog-Before), and the next one is not sent before that. Else the first one, when it was held
- * up on its way, could come back over what was written once the next one was seen. */
+ * up on its way, could come back over what was written once the next one was seen. A first try that was refused so was not carried out;
+ * then the next one has its version from the node, too. */
 #include "role/frontend_state.h"
 
 #include <assert.h>
@@ -166,7 +167,7 @@ static size_t put_number(char room[RELAY_LINES_BYTES], size_t used, struct slice
 
 bool relay_ends_soon(const struct relay *relay)
 {
-    return relay->tries == 1 && !relay->versioned && !upload_streams(relay) &&
+    return relay->first && !relay->versioned && !upload_streams(relay) &&
            (!relay->before_us || relay->before_us > relay->late_us);
 }
 
@@ -179,7 +180,7 @@ static size_t put_version(const struct relay *relay, char room[RELAY_LINES_BYTES
     uint64_t before_us = relay->before_us;
     if (!relay->write)
         return 0;
-    if (!relay->versioned && relay->tries > 1)
+    if (!relay->versioned && !relay->first)
         used = put_number(room, used, SLICE("Fog-Version: "), relay->version);
     else if (!relay->versioned && relay->ahead)
         used = put_number(room, used, SLICE("Fog-After: "), relay->version - 1);
@@ -256,6 +257,7 @@ static void relay_give_back(struct relay *relay)
 {
     struct frontend *frontend = relay->frontend;
     frontend->waiting -= relay->waits;
+    frontend->retried -= relay->retried;
     pool_give(&frontend->relays, relay);
 }
 
@@ -400,21 +402,91 @@ static void relay_stamp(struct relay *relay, const struct backend *backend)
     relay->settled_us = frontend->loop->now_us + RELAY_LATE_US;
 }
 
+/* Those that stand with it on its client's connection, of its key */
+
+/* A deferred request on a key has its relay. */
+static struct relay *relay_of_key(const struct relay *relay, struct request *request)
+{
+    const struct frontend_work *work = frontend_work_of(request);
+    return work->on_key && work->key_hash == relay->key_hash ? request->service_data : NULL;
+}
+
+/* The last write before it; NULL when there is none. A connection has SERVER_DEFERRED_MAX requests at most. */
+static const struct relay *write_before(const struct relay *relay)
+{
+    const struct relay *found = NULL;
+    struct request *first = relay->told ? NULL : request_deferred_first(relay->request);
+    for (struct request *one = first; one && one != relay->request;
+         one = request_deferred_next(one)) {
+        const struct relay *other = relay_of_key(relay, one);
+        if (other && other->write)
+            found = other;
+    }
+    return found;
+}
+
+/* Whether there is a write behind it, which has to be the later one. */
+static bool has_write_behind(const struct relay *relay)
+{
+    for (struct request *one = request_deferred_next(relay->request); one;
+         one = request_deferred_next(one)) {
+        const struct relay *other = relay_of_key(relay, one);
+        if (other && other->write)
+            return true;
+    }
+    return false;
+}
+
+/* A node has refused the write, and it is sent again: the reads behind it, which were sent behind its last try, are so again. (Where a
+ * connection has ended, they have ended with it.) */
+static void reads_follow(const struct relay *relay)
+{
+    for (struct request *one = request_deferred_next(relay->request); one;
+         one = request_deferred_next(one)) {
+        struct relay *other = relay_of_key(relay, one);
+        if (!other || other->write || other->asks_version || !other->attempt || other->streaming)
+            continue;
+        attempt_give_up(other->attempt);
+        relay_send(other);
+    }
+}
+
 /* When it may be sent; 0 for now. A write whose first try may still be carried out waits for the end of that; a read behind such a write
  * waits with it, since it shall see it. */
-static uint64_t settled_us(const struct relay *relay)
+static uint64_t settled_us(const struct relay *relay, const struct relay *before)
 {
     const struct relay *last = relay->frontend->settling.last;
     if (relay->write)
         return relay->lost && !relay->versioned ? relay->settled_us : 0;
+    if (before && before->state == RELAY_WAITING)
+        return before->again_us;
     return last && relay->again_us == 0 && request_follows_write(relay->request) ? last->again_us
                                                                                  : 0;
 }
 
+/* A try of a write: is it the first one with its version, and does it get that now? */
+static void write_begin_try(struct relay *relay, const struct backend *backend)
+{
+    relay->first = !relay->version || (relay->late && !has_write_behind(relay));
+    if (relay->first)
+        relay_stamp(relay, backend);
+    if (relay->tries > 0 && !relay->retried) {
+        relay->retried = true;
+        relay->frontend->retried++;
+    }
+    relay->late = false;
+}
+
 void relay_send(struct relay *relay)
 {
-    if (settled_us(relay) > relay->frontend->loop->now_us) {
-        relay_wait(relay, &relay->frontend->settling, settled_us(relay));
+    const struct relay *before = NULL;
+    if (relay->frontend->retried > 0 && !relay->write && request_follows_write(relay->request))
+        before = write_before(relay);
+    if (before)
+        relay->avoid = before->avoid; /* so that it goes where that has gone */
+    uint64_t until_us = settled_us(relay, before);
+    if (until_us > relay->frontend->loop->now_us) {
+        relay_wait(relay, &relay->frontend->settling, until_us);
         return;
     }
     struct backend *backend = partition_choose(relay->partition, relay);
@@ -425,8 +497,8 @@ void relay_send(struct relay *relay)
     bool streams = upload_streams(relay);
     bool alone = !relay->asks_version && (relay->alone || streams);
     struct lane *lane = alone ? lane_take(backend) : backend->shared;
-    if (relay->write && !relay->version && !relay->asks_version)
-        relay_stamp(relay, backend);
+    if (relay->write && !relay->asks_version)
+        write_begin_try(relay, backend);
     relay->tries++;
     if (!lane || lane_send(lane, relay) != 0)
         relay_refuse(relay, 503, "This front-end has no room for one more request; try again.");
@@ -448,6 +520,14 @@ void relay_send_again(struct relay *relay, bool lost)
     relay_send(relay);
 }
 
+static bool may_try_again(struct relay *relay)
+{
+    bool may = relay->tries < RELAY_TRIES_MAX && partition_may_retry(relay->partition);
+    relay->frontend->counters.retries += may;
+    relay->frontend->counters.retries_refused += !may;
+    return may;
+}
+
 void relay_failed(struct relay *relay, bool lost)
 {
     const struct upload *upload = relay->upload;
@@ -461,16 +541,40 @@ void relay_failed(struct relay *relay, bool lost)
                      "The node was lost before it had the whole value; nothing has changed.");
         return;
     }
-    if (relay->tries >= RELAY_TRIES_MAX || !partition_may_retry(relay->partition)) {
-        relay->frontend->counters.retries_refused++;
+    if (!may_try_again(relay)) {
         if (relay->asks_version)
             moving_go_on(relay);
         else
             relay_unanswered(relay);
         return;
     }
-    relay->frontend->counters.retries++;
     relay_send_again(relay, lost);
+}
+
+void relay_was_refused(struct relay *relay, struct backend *by)
+{
+    relay->avoid = by;
+    relay_failed(relay, false);
+    if (relay->write)
+        reads_follow(relay);
+}
+
+/* By the same node, since what its client has seen of it may have versions by a clock that was just set forward. When that was it, the
+ * next hello tells. */
+void relay_was_late(struct relay *relay)
+{
+    struct frontend *frontend = relay->frontend;
+    if (!may_try_again(relay)) {
+        relay_unanswered(relay);
+        return;
+    }
+    relay->late = true;
+    if (relay->tries > 1)
+        relay_wait(relay, &frontend->settling,
+                   frontend->loop->now_us + BACKEND_HELLO_US + FRONTEND_TICK_US);
+    else
+        relay_send(relay);
+    reads_follow(relay);
 }
 
 /* It was sent, and is to be sent no second time: the node that holds it is told instead that nothing more comes on that connection, and

@@ -338,16 +338,23 @@ static bool is_of_key(unsigned status)
     return status == 200 || status == 204 || status == 304 || status == 412;
 }
 
+/* What comes is not what its client is told. */
+static bool is_passed_over(const struct relay *relay)
+{
+    return relay->elsewhere || relay->misrouted || relay->older || relay->late;
+}
+
 static void relay_on_head(struct call *call, const struct http_response *head)
 {
     struct relay *relay = relay_of(call);
     struct attempt *attempt = (struct attempt *)call;
     uint64_t version = relay_learn_version(attempt, head);
     attempt->begun = true;
-    relay->elsewhere = is_for_another(relay, head) || is_late(relay, head);
+    relay->elsewhere = is_for_another(relay, head);
+    relay->late = is_late(relay, head);
     relay->misrouted = head->status == 421;
     relay->older = is_of_key(head->status) && !relay->streaming && moving_is_older(relay, version);
-    if (relay->elsewhere || relay->misrouted || relay->older)
+    if (is_passed_over(relay))
         return;
     if (!relay->streaming)
         answer_head_first(relay, head);
@@ -360,7 +367,7 @@ static void relay_on_head(struct call *call, const struct http_response *head)
 static void relay_on_body(struct call *call, struct slice bytes)
 {
     struct relay *relay = relay_of(call);
-    if (relay->elsewhere || relay->misrouted || relay->older || relay->broken)
+    if (is_passed_over(relay) || relay->broken)
         return;
     if (relay->streaming)
         stream_body(relay, bytes);
@@ -385,8 +392,9 @@ static void answer_misrouted(struct relay *relay, struct backend *backend)
 static void relay_done(struct relay *relay, struct backend *backend)
 {
     if (relay->elsewhere) {
-        relay->avoid = backend;
-        relay_failed(relay, false);
+        relay_was_refused(relay, backend);
+    } else if (relay->late) {
+        relay_was_late(relay);
     } else if (relay->misrouted) {
         answer_misrouted(relay, backend);
     } else if (relay->streaming) {

@@ -604,18 +604,110 @@ static void test_read_behind_write_again(void **state)
     expect(&reader, 200, "");
 }
 
+#define LATE "HTTP/1.1 412 Late\r\nContent-Length: 0\r\n\r\n"
+
+static uint64_t number_in(unsigned asked, const char *field)
+{
+    const char *at = strstr(nodes.asked[asked].text, field);
+    return at ? strtoull(at + strlen(field), NULL, 10) : 0;
+}
+
+/* A node's clock was set forward, and this front-end does not know yet. A write that is refused for that is made anew, as a later
+ * version than what its client has seen there: by the same node, whose clock the next hello tells. */
 static void test_late_write(void **state)
 {
     (void)state;
     struct reader reader = reader_new();
+    io->wall_ahead_us += 10 * SECOND;
+    uint64_t clock_us = io->now_us + io->wall_ahead_us;
     ask(&reader, PUT("a"));
-    say(nodes.asked[asked_for("a")].fd, "HTTP/1.1 412 Late\r\nContent-Length: 0\r\n\r\n");
-    settle();
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(nodes.count, i + 1);
+        assert_true(number_in(i, "Fog-Before: ") < clock_us);
+        assert_false(asked_has(i, "Fog-Version: "));
+        say(nodes.asked[i].fd, LATE);
+        settle();
+    }
     assert_int_equal(nodes.count, 2);
-    assert_true(asked_has(1, "Fog-Version: "));
-    say(nodes.asked[1].fd, OK);
+    pass(BACKEND_HELLO_US + 2 * FRONTEND_TICK_US);
+    assert_int_equal(nodes.count, 3);
+    assert_int_equal(node_of(nodes.asked[2].fd), node_of(nodes.asked[0].fd));
+    assert_true(number_in(2, "Fog-Before: ") > clock_us);
+    assert_false(asked_has(2, "Fog-Version: "));
+    say(nodes.asked[2].fd, OK);
     settle();
     expect(&reader, 200, "");
+}
+
+/* But not as a later one than what its client has written behind it. */
+static void test_late_write_before_another(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, PUT("a") GET("a") PUT("b") PUT("a"));
+    assert_int_equal(nodes.count, 4);
+    say(nodes.asked[0].fd, LATE);
+    settle();
+    assert_true(asked_has(4, "PUT /a ") && asked_has(4, "Fog-Version: "));
+    assert_false(asked_has(4, "Fog-Before: "));
+    say(nodes.asked[asked_for("b")].fd, LATE);
+    settle();
+    assert_true(asked_has(nodes.count - 1, "PUT /b ") &&
+                asked_has(nodes.count - 1, "Fog-Before: "));
+}
+
+/* A node refuses a write and answers the read that was sent behind it: that is no answer, and it is asked anew behind the next try. */
+static void expect_read_follows(const char *refusal, bool elsewhere)
+{
+    struct reader reader = reader_new();
+    nodes.count = 0;
+    ask(&reader, PUT("a") GET("a"));
+    assert_int_equal(nodes.count, 2);
+    int fd = nodes.asked[0].fd;
+    assert_int_equal(nodes.asked[1].fd, fd);
+    say(fd, refusal);
+    say(fd, "HTTP/1.1 200 OK\r\nETag: \"0\"\r\nContent-Length: 3\r\n\r\nold");
+    settle();
+    assert_int_equal(nodes.count, 4);
+    assert_true(asked_has(2, "PUT /a ") && asked_has(3, "GET /a "));
+    assert_int_equal(nodes.asked[3].fd, nodes.asked[2].fd);
+    assert_int_equal(node_of(nodes.asked[2].fd) != node_of(fd), elsewhere);
+    ask(&reader, GET("a")); /* which comes now goes there, too */
+    assert_int_equal(nodes.asked[4].fd, nodes.asked[2].fd);
+    say(nodes.asked[2].fd, OK);
+    answer_value("a", "new");
+    answer_value("a", "new");
+    expect(&reader, 200, "");
+    expect(&reader, 200, "new");
+    expect(&reader, 200, "new");
+    assert_int_equal(frontend->retried, 0);
+}
+
+static void test_read_behind_refused_write(void **state)
+{
+    (void)state;
+    expect_read_follows(LATE, false);
+    expect_read_follows("HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", true);
+}
+
+/* It waits as long as the write does, again. */
+static void test_read_behind_late_write(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, PUT("a") GET("a"));
+    for (unsigned i = 0; i < 8; i += 2) {
+        assert_int_equal(nodes.count, i + 2);
+        assert_true(asked_has(i, "PUT /a ") && asked_has(i + 1, "GET /a "));
+        say(nodes.asked[i].fd, LATE);
+        say(nodes.asked[i + 1].fd, OK); /* to nobody */
+        settle();
+        if (i == 0)
+            continue; /* the second try is made at once */
+        pass(FRONTEND_TICK_US);
+        assert_int_equal(nodes.count, i + 2);
+        pass(BACKEND_HELLO_US + 2 * FRONTEND_TICK_US);
+    }
 }
 
 /* Who has seen a version writes with a larger one, and says so once. */
@@ -1536,6 +1628,9 @@ int main(void)
         TEST(test_write_again),
         TEST(test_read_behind_write_again),
         TEST(test_late_write),
+        TEST(test_late_write_before_another),
+        TEST(test_read_behind_refused_write),
+        TEST(test_read_behind_late_write),
         TEST(test_write_after),
         TEST(test_far_future),
         TEST(test_unsure),
