@@ -37,12 +37,15 @@ enum {
         1000, /* the same, beyond that, when it waits for copies and nobody said how long */
     LANES_IDLE_MAX =
         8, /* connections for one request at a time that are kept for later ones, of each member */
-    LANES_MAX = 4096,        /* of each member */
+    LANES_MAX = 4096, /* of each member */
+    LANES_KEPT = 256, /* of these, for what is shared: without any, the member is of no use */
     RELAY_ROOM_BYTES = 1024, /* of a request, and of an answer, without further memory */
     RELAY_WHOLE_BYTES_MAX =
         64 *
         1024, /* a body up to this is taken whole before it is passed on; a larger one streams */
     RELAY_STREAM_BYTES = 256 * 1024, /* of a streaming answer that its client has not taken */
+    LONG_KEYS_MAX = 1024,            /* keys whose values are known to be longer than that */
+    RELAY_DISPLACED_MAX = 2,         /* a read that was displaced so often goes alone */
     RELAY_TRIES_MAX = 6,
     RELAY_LATE_US = 250 * 1000,  /* so late a node may carry out the first try of a write */
     RELAY_PARK_US = 1500 * 1000, /* a request waits so long for a member that is ready */
@@ -140,6 +143,7 @@ struct relay {
     uint32_t copies; /* that a write waits for */
     uint8_t state;   /* enum relay_state */
     uint8_t tries;
+    uint8_t displaced; /* so often it stood behind an answer that took long, see lane_yield */
     bool write;
     bool home;         /* a read that goes where the key's writes go */
     bool versioned;    /* the client has given a version itself */
@@ -287,8 +291,9 @@ struct frontend {
     struct pool relays, attempts;
     struct loop_hook hook;
     struct loop_timer tick, drain_timer;
-    uint64_t chance;         /* the state of its dice */
-    uint64_t latest_version; /* that any node has told */
+    uint64_t chance;                   /* the state of its dice */
+    uint64_t latest_version;           /* that any node has told */
+    uint64_t long_keys[LONG_KEYS_MAX]; /* their hashes, each in its place; 0 for none */
     uint64_t started_us, started_wall_us;
     unsigned waiting; /* relays whose clients want to hear of a change */
     unsigned retried; /* writes that were sent again, and are still there */
@@ -457,7 +462,7 @@ void upload_on_drained(struct relay *relay);
 
 /* lane.c */
 
-/* Returns NULL when out of memory, or when there are LANES_MAX. */
+/* Returns NULL when out of memory, or when there are LANES_MAX; LANES_KEPT fewer for one that is not shared. */
 struct lane *lane_new(struct backend *backend, enum lane_kind kind);
 bool lane_is_open(const struct lane *lane);
 
@@ -467,7 +472,9 @@ struct lane *lane_take(struct backend *backend);
 /* Sends a relay's request there. Returns 0 or -ENOMEM. */
 int lane_send(struct lane *lane, struct relay *relay);
 
-/* The answer that comes now takes long: those behind it go elsewhere, and the connection is this one's. */
+/* The answer that comes now takes long: those behind it go elsewhere, and the connection is this one's. Not without a place for one more
+ * connection: the last ones that are shared would be gone. */
+bool lane_may_yield(const struct lane *lane);
 void lane_yield(struct lane *lane);
 
 /* A call has ended: the attempt is freed, and its lane used for another one, or closed. */
@@ -488,6 +495,9 @@ struct backend *backend_new(struct partition *partition, const struct address *a
 void backend_destroy(struct backend *backend);
 void backend_tick(struct backend *backend);
 void backend_down(struct backend *backend, const char *why);
+
+/* Sees to it that there are a shared and a spare connection, or begins them. */
+void backend_tend_lanes(struct backend *backend);
 
 /* Whether it can be used has changed, perhaps. */
 void backend_update(struct backend *backend);

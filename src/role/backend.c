@@ -272,8 +272,10 @@ static const struct upstream_ops control_ops = {
     .on_closed = control_on_closed,
 };
 
-static void backend_tend_lanes(struct backend *backend)
+void backend_tend_lanes(struct backend *backend)
 {
+    if (!backend->up || backend->leaving)
+        return;
     if (!backend->shared)
         backend->shared = lane_new(backend, LANE_SHARED);
     if (!backend->spare)
@@ -290,8 +292,7 @@ void backend_tick(struct backend *backend)
         backend->retry_us = now_us + BACKEND_RETRY_US;
         upstream_connect(backend->control, &backend->address);
     }
-    if (backend->up && !backend->leaving)
-        backend_tend_lanes(backend);
+    backend_tend_lanes(backend);
 }
 
 /* Life */

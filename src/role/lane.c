@@ -4,7 +4,8 @@
  *   alone   ── a wait, or a long body ──►       kept for the next such when it is idle
  *
  * An answer on the shared one that turns out to take long makes that its own: those behind it are sent again elsewhere, and the
- * spare one is shared from then on. */
+ * spare one is shared from then on. That throws away what was on its way to them, so a read that is likely to take long, as its key's
+ * value was long the last time or as it was sent again so twice, has one of its own from the beginning. */
 #include "role/frontend_state.h"
 
 #include <assert.h>
@@ -84,8 +85,8 @@ void attempt_end(struct attempt *attempt, bool done)
     struct lane *lane = attempt->lane;
     attempt_free(attempt);
     upstream_pause(lane->upstream, false); /* as it may be since the last part of the body */
-    if (lane->kind == LANE_SHARED || lane->first)
-        return;
+    if (lane->kind == LANE_SHARED || (lane->first && !lane->yielded))
+        return; /* what comes behind the one that a lane was yielded to is for nobody */
     if (done && !lane->yielded && lane->backend->idle_count < LANES_IDLE_MAX)
         lane_rest(lane);
     else
@@ -110,7 +111,7 @@ static void attempt_detach(struct attempt *attempt)
 void attempt_give_up(struct attempt *attempt)
 {
     struct lane *lane = attempt->lane;
-    if (attempt->begun && attempt->relay->streaming && lane->kind == LANE_SHARED)
+    if (attempt->begun && attempt->relay->streaming && lane_may_yield(lane))
         lane_yield(lane); /* the rest of it would hold up others */
     attempt_detach(attempt);
     if (lane->kind == LANE_ALONE)
@@ -238,7 +239,8 @@ struct lane *lane_new(struct backend *backend, enum lane_kind kind)
 {
     static const struct upstream_config config = {BACKEND_CONNECT_US, LANE_ANSWER_US};
     struct frontend *frontend = backend->partition->frontend;
-    struct lane *lane = backend->lane_count < LANES_MAX ? calloc(1, sizeof *lane) : NULL;
+    unsigned max = kind == LANE_SHARED ? LANES_MAX : LANES_MAX - LANES_KEPT;
+    struct lane *lane = backend->lane_count < max ? calloc(1, sizeof *lane) : NULL;
     if (!lane)
         return NULL;
     lane->backend = backend;
@@ -283,6 +285,11 @@ static struct relay *lane_take_relays(struct lane *lane)
     return relays;
 }
 
+bool lane_may_yield(const struct lane *lane)
+{
+    return lane->kind == LANE_SHARED && lane->backend->lane_count < LANES_MAX;
+}
+
 void lane_yield(struct lane *lane)
 {
     struct backend *backend = lane->backend;
@@ -297,10 +304,13 @@ void lane_yield(struct lane *lane)
     } else if (backend->spare == lane) {
         backend->spare = NULL;
     }
+    backend_tend_lanes(backend);
     backend_update(backend);
     while (relays) {
         struct relay *relay = relays;
         relays = relay->next;
+        if (relay->displaced < RELAY_DISPLACED_MAX)
+            relay->displaced++;
         relay_send_again(relay, true);
     }
 }

@@ -464,6 +464,24 @@ static uint64_t settled_us(const struct relay *relay, const struct relay *before
                                                                                  : 0;
 }
 
+/* A read whose answer is likely to be long. One that follows a write stays behind it. */
+static bool is_long(const struct relay *relay)
+{
+    bool known = relay->frontend->long_keys[relay->key_hash % LONG_KEYS_MAX] == relay->key_hash;
+    return (known || relay->displaced == RELAY_DISPLACED_MAX) && !relay->write &&
+           !relay->head_only && !request_follows_write(relay->request);
+}
+
+/* The connection for it. What is only likely to take long may share one when there is no other; NULL when there must be. */
+static struct lane *relay_lane(const struct relay *relay, struct backend *backend)
+{
+    bool alone = relay->alone || upload_streams(relay);
+    if (relay->asks_version || (!alone && !is_long(relay)))
+        return backend->shared;
+    struct lane *lane = lane_take(backend);
+    return lane || alone ? lane : backend->shared;
+}
+
 /* A try of a write: is it the first one with its version, and does it get that now? */
 static void write_begin_try(struct relay *relay, const struct backend *backend)
 {
@@ -494,9 +512,7 @@ void relay_send(struct relay *relay)
         partition_park(relay->partition, relay);
         return;
     }
-    bool streams = upload_streams(relay);
-    bool alone = !relay->asks_version && (relay->alone || streams);
-    struct lane *lane = alone ? lane_take(backend) : backend->shared;
+    struct lane *lane = relay_lane(relay, backend);
     if (relay->write && !relay->asks_version)
         write_begin_try(relay, backend);
     relay->tries++;

@@ -167,9 +167,14 @@ void relay_break(struct relay *relay)
     server_stream_wake(relay->request);
 }
 
+/* Rather than that all others wait behind it, a value that its client does not take is cut off. */
 static void relay_pause(struct relay *relay)
 {
     struct lane *lane = relay->attempt->lane;
+    if (lane->kind == LANE_SHARED && !lane_may_yield(lane)) {
+        relay_break(relay);
+        return;
+    }
     relay->paused = true;
     if (lane->kind == LANE_SHARED)
         lane_yield(lane);
@@ -317,9 +322,23 @@ static bool is_late(const struct relay *relay, const struct http_response *head)
     return head->status == 412 && relay->write && relay_ends_soon(relay);
 }
 
+/* A key's value was long, or is so no more. Short answers to what shares a connection, as most are, tell nothing new. */
+static void remember_length(const struct relay *relay, const struct http_response *head)
+{
+    bool is_long = head->content_length > RELAY_STREAM_BYTES && head->status == 200;
+    if (relay->write || (!is_long && relay->attempt->lane->kind == LANE_SHARED))
+        return;
+    uint64_t *known = &relay->frontend->long_keys[relay->key_hash % LONG_KEYS_MAX];
+    if (is_long)
+        *known = relay->key_hash;
+    else if (*known == relay->key_hash)
+        *known = 0;
+}
+
 static void answer_head_first(struct relay *relay, const struct http_response *head)
 {
     relay->status = head->status;
+    remember_length(relay, head);
     if (take_lines(relay, head) != 0 || head->chunked ||
         (!head->has_length && head->status != 204 && head->status != 304)) {
         relay->broken = true;

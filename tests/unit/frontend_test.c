@@ -289,24 +289,35 @@ static void lose(int fd)
     settle();
 }
 
-/* A long value: its head, and some of it. */
-static void answer_long(int fd, const char *etag, size_t from, size_t bytes)
+/* A value of `all` bytes: its head, and some of it. */
+static void answer_part(int fd, const char *etag, size_t all, size_t from, size_t bytes)
 {
     char head[200];
-    snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nETag: \"%s\"\r\nContent-Length: %d\r\n\r\n",
-             etag, VALUE_BYTES);
+    snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nETag: \"%s\"\r\nContent-Length: %zu\r\n\r\n",
+             etag, all);
     if (from == 0)
         say(fd, head);
     fake_feed(io, fd, (struct slice){value + from, bytes});
     settle();
 }
 
-static void expect_long(struct reader *reader)
+static void expect_bytes(struct reader *reader, size_t bytes)
 {
     struct answer answer;
-    check(next_answer(reader, &answer) == ANSWER_OK, "the long value");
-    assert_int_equal(answer.body.len, VALUE_BYTES);
-    assert_memory_equal(answer.body.data, value, VALUE_BYTES);
+    check(next_answer(reader, &answer) == ANSWER_OK, "the value");
+    assert_int_equal(answer.body.len, bytes);
+    assert_memory_equal(answer.body.data, value, bytes);
+}
+
+/* A long value. */
+static void answer_long(int fd, const char *etag, size_t from, size_t bytes)
+{
+    answer_part(fd, etag, VALUE_BYTES, from, bytes);
+}
+
+static void expect_long(struct reader *reader)
+{
+    expect_bytes(reader, VALUE_BYTES);
 }
 
 /* Pipelining */
@@ -1136,23 +1147,37 @@ static void test_stream_begins_anew(void **state)
     expect(&reader, 200, "short");
 }
 
-/* On one connection: a value of which nothing is taken for now, and behind it another one that began elsewhere. Returns the
- * connection. */
-static int two_streams(const struct reader *first, const struct reader *second)
+/* Two requests of two clients, to two nodes. */
+static void two_ask_both(struct reader *first, struct reader *second)
 {
-    nodes.closed_for[1] = true;
-    pass(3 * SECOND);
+    for (int i = 0; i < 40; i++) {
+        nodes.count = 0;
+        ask(first, GET("a"));
+        ask(second, GET("b"));
+        if (node_of(nodes.asked[0].fd) != node_of(nodes.asked[1].fd))
+            return;
+        answer_value("a", "no");
+        answer_value("b", "no");
+        expect(first, 200, "no");
+        expect(second, 200, "no");
+    }
+    fail_msg("all goes to one node");
+}
+
+enum { MEDIUM_BYTES = 100000 };
+
+/* On one connection: a value of which nothing is taken for now, and behind it another one, not as long, that began elsewhere. Returns
+ * the connection. */
+static int two_streams(struct reader *first, struct reader *second)
+{
+    two_ask_both(first, second);
     fake_socket(io, first->fd)->space = fake_socket(io, second->fd)->space = 0;
-    ask(second, GET("b"));
-    int fd = nodes.asked[asked_for("b")].fd;
-    answer_long(fd, "w", 0, VALUE_BYTES); /* it gives way */
-    pass(SECOND);
-    ask(first, GET("a"));
-    int shared = nodes.asked[asked_for("a")].fd;
-    assert_int_not_equal(shared, fd);
+    int shared = nodes.asked[0].fd, fd = nodes.asked[1].fd;
+    answer_part(fd, "w", MEDIUM_BYTES, 0, 70000);
     answer_long(shared, "v", 0, 70000);
     lose(fd);
     assert_int_equal(nodes.asked[asked_for("b")].fd, shared);
+    assert_int_equal(nodes.count, 3);
     return shared;
 }
 
@@ -1165,11 +1190,11 @@ static void test_stream_gives_way_to_a_stream(void **state)
     pass(SECOND);
     int other = nodes.asked[asked_for("b")].fd;
     assert_int_not_equal(other, fd);
-    answer_long(other, "w", 0, VALUE_BYTES);
+    answer_part(other, "w", MEDIUM_BYTES, 0, MEDIUM_BYTES);
     fake_socket(io, first.fd)->space = fake_socket(io, second.fd)->space = SIZE_MAX;
     settle();
     expect_long(&first);
-    expect_long(&second);
+    expect_bytes(&second, MEDIUM_BYTES);
 }
 
 static void test_leaver_behind_a_stream(void **state)
@@ -1183,6 +1208,103 @@ static void test_leaver_behind_a_stream(void **state)
     answer_long(fd, "v", 70000, VALUE_BYTES - 70000);
     expect_long(&first);
     assert_int_equal(nodes.count, 3); /* none was asked again but the lost one */
+}
+
+/* A key's value was long: its next reads have connections of their own, and hold up nobody; until it is short. */
+static void test_long_reads_go_alone(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new(), others[3] = {reader_new(), reader_new(), reader_new()};
+    nodes.closed_for[1] = true;
+    pass(3 * SECOND);
+    ask(&reader, GET("a"));
+    int shared = nodes.asked[0].fd;
+    answer_long(shared, "v", 0, VALUE_BYTES);
+    expect_long(&reader);
+    ask(&reader, GET("a"));
+    ask(&others[0], GET("a"));
+    ask(&others[1], GET("b"));
+    int alone = nodes.asked[1].fd;
+    assert_int_equal(nodes.count, 4);
+    assert_true(alone != shared && nodes.asked[2].fd != shared && nodes.asked[2].fd != alone);
+    assert_int_equal(nodes.asked[3].fd, shared);
+    say(alone, OK);
+    settle();
+    expect(&reader, 200, "");
+    ask(&others[2], GET("a"));
+    assert_int_equal(nodes.asked[4].fd, shared);
+}
+
+/* But behind a write of its client it stays behind it. */
+static void test_long_read_behind_a_write(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, GET("a"));
+    answer_long(nodes.asked[0].fd, "v", 0, VALUE_BYTES);
+    expect_long(&reader);
+    ask(&reader, PUT("a") GET("a"));
+    assert_int_equal(nodes.asked[2].fd, nodes.asked[1].fd);
+}
+
+/* One that stood behind two that took long is taken for a long one itself. A connection that was given to one of these ends with it,
+ * whatever else it was to bring, and another one takes its place at once. */
+static void test_displaced_reads_go_alone(void **state)
+{
+    (void)state;
+    struct reader slow[2] = {reader_new(), reader_new()}, reader = reader_new();
+    nodes.closed_for[1] = true;
+    pass(3 * SECOND);
+    fake_socket(io, slow[0].fd)->space = fake_socket(io, slow[1].fd)->space = 0;
+    ask(&slow[0], GET("a"));
+    ask(&slow[1], GET("b"));
+    ask(&reader, GET("c"));
+    int first = nodes.asked[0].fd, second;
+    answer_long(first, "v", 0, VALUE_BYTES);
+    second = nodes.asked[asked_for("c")].fd;
+    assert_true(second != first && nodes.asked[asked_for("b")].fd == second);
+    answer_long(second, "w", 0, VALUE_BYTES);
+    assert_int_equal(nodes.count, 6);
+    int alone = nodes.asked[asked_for("c")].fd;
+    assert_true(alone != first && alone != second);
+    answer_value("c", "three");
+    expect(&reader, 200, "three");
+    ask(&reader, GET("d"));
+    assert_int_not_equal(nodes.asked[asked_for("d")].fd, alone);
+    assert_int_equal(frontend->partitions[0].usable_count, 1);
+    fake_socket(io, slow[0].fd)->space = SIZE_MAX;
+    settle();
+    expect_long(&slow[0]);
+    assert_false(fake_socket(io, first)->open); /* the answers to b and c did not come */
+}
+
+/* Waits leave places for what is shared; when these are taken, too, a value that its client does not take is cut off. */
+static void test_places_for_what_is_shared(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new(), other = reader_new();
+    nodes.closed_for[1] = true;
+    pass(3 * SECOND);
+    struct backend *backend = frontend->partitions[0].usable[0];
+    unsigned count = backend->lane_count;
+    backend->lane_count = LANES_MAX - LANES_KEPT;
+    ask(&reader, "GET /w HTTP/1.1\r\nHost: h\r\nIf-None-Match: \"1\"\r\nPrefer: wait=9\r\n\r\n");
+    expect(&reader, 503, "This front-end has no room for one more request; try again.\n");
+    fake_socket(io, reader.fd)->space = 0;
+    ask(&reader, GET("a"));
+    int fd = nodes.asked[0].fd;
+    backend->lane_count = LANES_MAX;
+    answer_long(fd, "v", 0, VALUE_BYTES);
+    assert_int_equal(frontend->counters.yielded, 0);
+    ask(&other, GET("b"));
+    assert_int_equal(nodes.asked[1].fd, fd);
+    answer_value("b", "two");
+    expect(&other, 200, "two");
+    fake_socket(io, reader.fd)->space = SIZE_MAX;
+    settle();
+    assert_false(is_open(&reader));
+    assert_true(fake_output(io, reader.fd).len < VALUE_BYTES);
+    backend->lane_count = count;
 }
 
 /* Draining */
@@ -1656,6 +1778,10 @@ int main(void)
         TEST(test_stream_begins_anew),
         TEST(test_stream_gives_way_to_a_stream),
         TEST(test_leaver_behind_a_stream),
+        TEST(test_long_reads_go_alone),
+        TEST(test_long_read_behind_a_write),
+        TEST(test_displaced_reads_go_alone),
+        TEST(test_places_for_what_is_shared),
         TEST(test_drain_behind_a_stream),
         TEST(test_haul_to_who_does_not_answer),
         TEST(test_haul_from_who_does_not_answer),
