@@ -19,6 +19,7 @@
 #include "role/history.h"
 #include "role/key.h"
 #include "role/members.h"
+#include "role/node.h"
 
 enum {
     FRONTEND_TICK_US = 50 * 1000,     /* how often all this is looked after */
@@ -231,6 +232,7 @@ struct backend {
     bool up;            /* it answers */
     bool is_ready;
     bool wrong;                 /* it is of another partition */
+    bool foreign;               /* it is of another cluster */
     bool usable;                /* requests can be sent there now */
     bool told;                  /* the same, as the log says it */
     bool leaving;               /* to be forgotten */
@@ -257,6 +259,8 @@ struct partition {
     struct frontend *frontend;
     unsigned number, count; /* I of N */
     const char *name;       /* "partition", or "previous" */
+    char cluster[NODE_NAME_BYTES_MAX +
+                 1]; /* as the first node that was ready calls it; empty before */
     struct seed *seeds;
     unsigned seed_count;
     struct backend **backends;

@@ -25,7 +25,8 @@ static void log_backend(const struct backend *backend, enum log_level level, con
 
 static bool is_usable(struct backend *backend)
 {
-    return backend_lane(backend) && backend->up && backend->is_ready && !backend->wrong;
+    return backend_lane(backend) && backend->up && backend->is_ready && !backend->wrong &&
+           !backend->foreign;
 }
 
 struct lane *backend_lane(struct backend *backend)
@@ -41,7 +42,7 @@ struct lane *backend_lane(struct backend *backend)
 /* A connection that has ended is told as the node's end, if it is that, and else not at all. */
 static void tell_usable(struct backend *backend)
 {
-    bool refuses = backend->up && (!backend->is_ready || backend->wrong);
+    bool refuses = backend->up && (!backend->is_ready || backend->wrong || backend->foreign);
     if (backend->usable == backend->told || (backend->told && !refuses))
         return;
     backend->told = backend->usable;
@@ -114,6 +115,23 @@ static void take_partition(struct backend *backend, struct slice said)
     backend->wrong = wrong;
 }
 
+/* The address of a member that is gone may be another cluster's now, whose nodes have other keys. */
+static void take_cluster(struct backend *backend, struct slice said)
+{
+    struct partition *partition = backend->partition;
+    bool foreign = partition->cluster[0] && !slice_equal(said, slice_of(partition->cluster));
+    if (foreign && !backend->foreign)
+        log_backend(
+            backend, LOG_ERROR_LEVEL, "wrong-cluster",
+            "msg=\"this node is of another cluster (--cluster-name) than the first one that was "
+            "ready here, and is not asked\" do=\"correct --cluster; where the cluster was "
+            "renamed, restart the front-ends\"");
+    backend->foreign = foreign;
+    if (!partition->cluster[0] && backend->is_ready && !backend->wrong &&
+        said.len < sizeof partition->cluster)
+        memcpy(partition->cluster, said.data, said.len); /* its rest is zero */
+}
+
 /* The first member in the list is who speaks. */
 static void take_speaker(struct backend *backend, struct slice line)
 {
@@ -171,7 +189,7 @@ uint64_t backend_clock_us(const struct backend *backend)
 /* Returns whether it is a hello. */
 static bool take_hello(struct backend *backend, struct slice body)
 {
-    struct slice rest = body, line;
+    struct slice rest = body, line, cluster = SLICE("");
     bool met = false, placed = false;
     backend->push_p50_us = backend->push_p99_us = HISTORY_NONE;
     while (!met && slice_next(&rest, '\n', &line)) {
@@ -180,6 +198,8 @@ static bool take_hello(struct backend *backend, struct slice body)
             take_speaker(backend, line);
         else if (slice_starts(line, SLICE("clock ")))
             take_clock(backend, after(line, 6));
+        else if (slice_starts(line, SLICE("cluster ")))
+            cluster = after(line, 8);
         else if (slice_starts(line, SLICE("digest ")))
             slice_hex(after(line, 7), &backend->digest);
         else if (slice_starts(line, SLICE("partition "))) {
@@ -188,7 +208,9 @@ static bool take_hello(struct backend *backend, struct slice body)
         } else
             take_figures(backend, line);
     }
-    if (met && placed && !backend->wrong && backend->is_ready)
+    if (met && placed)
+        take_cluster(backend, cluster);
+    if (met && placed && !backend->wrong && !backend->foreign && backend->is_ready)
         partition_take_list(backend, body);
     return met && placed;
 }

@@ -104,6 +104,13 @@ static void tell_wrong(struct text *text, const struct backend *backend)
     unsigned number = partition->number, count = partition->count;
     char address[ADDRESS_TEXT_BYTES];
     address_format(&backend->address, address);
+    if (backend->foreign) {
+        text_add(text,
+                 "%s is of another cluster (--cluster-name) than those that were ready first in "
+                 "%spartition %u, and is not asked: correct %s, or restart this front-end.",
+                 address, partition_is_previous(partition) ? "the previous " : "", number, option);
+        return;
+    }
     text_add(text, "%s was named for partition %u/%u, and ", address, number, count);
     if (backend->says[0] == '-')
         text_add(text, "knows of no partition: start it with --partition %u/%u.", number, count);
@@ -117,7 +124,7 @@ static void find_wrong(struct frontend_figures *figures, const struct partition 
 {
     for (unsigned i = 0; i < partition->backend_count; i++) {
         const struct backend *backend = partition->backends[i];
-        if (!backend->wrong || backend->leaving)
+        if ((!backend->wrong && !backend->foreign) || backend->leaving)
             continue;
         struct text text = problem_add(figures);
         tell_wrong(&text, backend);

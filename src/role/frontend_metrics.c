@@ -119,7 +119,7 @@ static uint64_t node_wrong_of(const struct backend *backend)
 
 static uint64_t node_apart_of(const struct backend *backend)
 {
-    return partition_apart_from(backend) != NULL;
+    return backend->foreign || partition_apart_from(backend);
 }
 
 static uint64_t node_in_flight_of(const struct backend *backend)
@@ -143,7 +143,7 @@ static const struct node_metric node_metrics[] = {
     {"velour_fog_frontend_node_wrong_partition", "gauge",
      "Whether it is of another partition than it was named for.", node_wrong_of},
     {"velour_fog_frontend_node_apart", "gauge",
-     "Whether it is of another cluster than those that are asked beside it.", node_apart_of},
+     "Whether it is of another cluster than those that are asked.", node_apart_of},
     {"velour_fog_frontend_node_in_flight_requests", "gauge",
      "Requests that it has not answered yet.", node_in_flight_of},
     {"velour_fog_frontend_node_requests_total", "counter", "Requests sent to it, each try counted.",

@@ -14,7 +14,7 @@ static void put_node(struct json *json, const struct backend *backend)
     json_open(json, address_format(&backend->address, address));
     json_string(json, "state", slice_of(backend_state_name(backend_state(backend))));
     json_string(json, "says", slice_of(backend->says));
-    json_bool(json, "apart", partition_apart_from(backend) != NULL);
+    json_bool(json, "apart", backend->foreign || partition_apart_from(backend));
     json_string(json, "phase", backend->up ? slice_of(phase_name(backend->phase)) : SLICE(""));
     json_number(json, "gathered_permille", backend->gathered_permille);
     json_number(json, "records", backend->records);

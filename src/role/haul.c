@@ -126,6 +126,16 @@ static bool check_partition(struct contact *contact)
     const struct partition *partition = contact->partition;
     for (unsigned i = 0; i < partition->backend_count; i++) {
         const struct backend *backend = partition->backends[i];
+        if (!backend->foreign || !backend->seed)
+            continue;
+        haul_fail(contact->haul,
+                  "%s is named as a node of %s, but is of another cluster (--cluster-name) than "
+                  "one that was named with it.",
+                  address_format(&backend->address, address), contact->name);
+        return false;
+    }
+    for (unsigned i = 0; i < partition->backend_count; i++) {
+        const struct backend *backend = partition->backends[i];
         if (!backend->wrong)
             continue;
         haul_fail(contact->haul,

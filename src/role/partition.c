@@ -338,14 +338,16 @@ void partition_take_list(struct backend *speaker, struct slice body)
         partition_update(partition);
 }
 
-/* Who is neither named nor listed, and does not answer either, is forgotten once its last connection is closed. */
+/* Who is neither named nor listed, and does not answer as one of this cluster either, is forgotten once its last connection is
+ * closed. */
 static void partition_forget(struct partition *partition)
 {
     unsigned kept = 0;
     bool changed = false;
     for (unsigned i = 0; i < partition->backend_count; i++) {
         struct backend *backend = partition->backends[i];
-        if (!backend->listed && !backend->seed && !backend->leaving && !backend->up) {
+        bool ours = backend->up && !backend->wrong && !backend->foreign;
+        if (!backend->listed && !backend->seed && !backend->leaving && !ours) {
             backend->leaving = changed = true;
             backend_down(backend, "msg=\"it has left\"");
         }

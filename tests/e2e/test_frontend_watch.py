@@ -135,7 +135,7 @@ def clusters_in_the_wrong_order_are_told_of():
 @test
 def nodes_that_are_no_cluster_are_told_of():
     """Also what a backup through it says; it serves as before, until they are one."""
-    nodes = [Node(), Node("--cluster-name", "other")]
+    nodes = [Node(), Node()]
     frontend = Frontend([nodes])
     path = os.path.join(scope().directory(), "backup")
     nodes[0].put("k", b"x")
@@ -160,6 +160,30 @@ def nodes_that_are_no_cluster_are_told_of():
     until(lambda: _status(frontend)["partitions"][0]["node_counts"]["ready"] == 2, 10, "it is back")
     equal(_status(frontend)["problems"], [], "problems")
     run("backup", address(frontend), path)
+
+
+@test
+def a_node_of_another_cluster_is_not_asked():
+    """Where a member was."""
+    first = Node()
+    second = Node("--join", address(first))
+    frontend = Frontend([[first]])
+    until(lambda: _status(frontend)["partitions"][0]["node_counts"]["ready"] == 2, 10, "both are asked")
+    keys = [f"k{i}" for i in range(50)]
+    for key in keys:
+        frontend.put(key, b"x")
+    second.kill()
+    second.process.wait()
+    stranger = Node("--cluster-name", "other", listen=second.address)
+    frontend.wait_log(r" level=error event=wrong-cluster partition=0 .* do=\"correct --cluster", 10, "line about it")
+    for key in keys:
+        equal(frontend.get(key).body, b"x", f"the value of {key}")
+        frontend.put(key, b"y")
+    equal(stranger.call("GET", "/-/keys").body, b"", "the keys of the other cluster")
+    node = _status(frontend)["partitions"][0]["nodes"][address(stranger)]
+    equal((node["state"], node["apart"]), ("unready", True), "how it is")
+    equal(_metric(frontend, "velour_fog_frontend_node_apart", partition="0", node=address(stranger)), 1, "the metric")
+    check("is of another cluster (--cluster-name)" in run("status", address(frontend), code=1)[0], "what status says")
 
 
 @test

@@ -38,6 +38,8 @@ static struct {
     struct asked asked[ASKED_MAX];
     unsigned count;
     bool closed_for[4]; /* a node that does not answer hellos */
+    bool foreign[4];    /* of another cluster */
+    bool alone;         /* each lists only itself */
     const char *partition;
 } nodes;
 
@@ -69,11 +71,12 @@ static void say_hello(int fd)
     char body[400], text[600];
     unsigned node = node_of(fd) + 1, fellow = (node_of(fd) ^ 1) + 1;
     snprintf(body, sizeof body,
-             "protocol 1\ncluster fog\npartition %s\njoined 1\nclock %llu\n"
+             "protocol 1\ncluster %s\npartition %s\njoined 1\nclock %llu\n"
              "member 10.0.0.%u:8000 ready 000000000000000%u 1 0 0\n"
-             "member 10.0.0.%u:8000 ready 000000000000000%u 1 0 0\n",
-             nodes.partition, (unsigned long long)(io->now_us + io->wall_ahead_us), node, node,
-             fellow, fellow);
+             "member 10.0.0.%u:8000 %s 000000000000000%u 1 0 0\n",
+             nodes.foreign[node - 1] ? "foreign" : "fog", nodes.partition,
+             (unsigned long long)(io->now_us + io->wall_ahead_us), node, node, fellow,
+             nodes.alone ? "left" : "ready", fellow);
     snprintf(text, sizeof text, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n%s", strlen(body),
              body);
     say(fd, text);
@@ -824,6 +827,43 @@ static void test_misrouted(void **state)
     pass(2 * SECOND);
     expect(&reader, 502, NULL);
     assert_int_equal(nodes.count, 1);
+}
+
+/* At a member's address there is a node of another cluster now, which has other keys. */
+static void test_foreign_node(void **state)
+{
+    (void)state;
+    struct partition *partition = &frontend->partitions[0];
+    struct reader reader = reader_new();
+    assert_int_equal(partition->usable_count, 2);
+    nodes.foreign[1] = true;
+    pass(SECOND);
+    assert_int_equal(partition->usable_count, 1);
+    for (unsigned i = 0; i < 20; i++) {
+        ask(&reader, GET("a") PUT("a"));
+        assert_int_equal(node_of(nodes.asked[2 * i].fd), 0);
+        assert_int_equal(node_of(nodes.asked[2 * i + 1].fd), 0);
+        say(nodes.asked[2 * i].fd, OK OK);
+        settle();
+    }
+    nodes.foreign[1] = false;
+    pass(SECOND);
+    assert_int_equal(partition->usable_count, 2);
+}
+
+/* Once nobody names or lists its address any more it is forgotten, though it answers; so is one of another partition. */
+static void test_foreign_node_is_forgotten(void **state)
+{
+    (void)state;
+    struct partition *partition = &frontend->partitions[0];
+    partition->seed_count = 1;
+    partition->backends[1]->seed = NULL;
+    nodes.alone = true;
+    pass(2 * SECOND);
+    assert_int_equal(partition->backend_count, 2); /* it answers as one of them */
+    nodes.foreign[1] = true;
+    pass(2 * SECOND);
+    assert_int_equal(partition->backend_count, 1);
 }
 
 /* Waiting */
@@ -1759,6 +1799,8 @@ int main(void)
         TEST(test_spare_connection),
         TEST(test_parked),
         TEST(test_misrouted),
+        TEST(test_foreign_node),
+        TEST(test_foreign_node_is_forgotten),
         TEST(test_wait_again),
         TEST(test_order_with_long_bodies),
         TEST(test_order_with_copies),
