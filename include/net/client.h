@@ -141,6 +141,9 @@ void client_set_timer(struct client *client);
 /* Nothing more is read; what is queued is still sent. `unread` as for conn_finish. */
 void client_finish(struct client *client, bool unread);
 
+/* Whether nothing is read of it now. Of who waits for what may take long it is, up to a point, to see its end. */
+bool client_pauses(const struct client *client);
+
 /* What is left of a run's input is kept, and what comes next is settled. */
 void client_settle(struct client *client, struct slice rest, enum run_stop stop);
 

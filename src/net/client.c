@@ -173,6 +173,17 @@ static void client_on_time(struct loop_timer *timer)
         client_time_is_up(client);
 }
 
+bool client_pauses(const struct client *client)
+{
+    bool held = client->state == CLIENT_HELD;
+    if (client->state == CLIENT_STREAMING || client->body_paused)
+        return true;
+    if (!client->waiting && !held)
+        return false;
+    bool takes_long = held || (client->pending && client->pending_last->request.exclusive);
+    return !takes_long || client->conn.kept_bytes >= HTTP_HEAD_BYTES_MAX;
+}
+
 void client_settle(struct client *client, struct slice rest, enum run_stop stop)
 {
     struct conn *conn = &client->conn;
@@ -195,7 +206,7 @@ void client_settle(struct client *client, struct slice rest, enum run_stop stop)
         return;
     bool busy =
         client->state == CLIENT_HELD || client->state == CLIENT_STREAMING || client->waiting;
-    conn_pause(conn, client->state == CLIENT_STREAMING || client->waiting || client->body_paused);
+    conn_pause(conn, client_pauses(client));
     if (client->state == CLIENT_READY && !client->more) {
         bool partial = rest.len > 0;
         if (partial && !client->reading)
@@ -264,7 +275,7 @@ static void client_stream(struct client *client)
     if (client->conn.state != CONN_OPEN || client->state == CLIENT_FINISHING)
         return;
     client->active_us = client->server->loop->now_us;
-    conn_pause(&client->conn, client->state == CLIENT_STREAMING || client->waiting);
+    conn_pause(&client->conn, client_pauses(client));
     client->more |= client->conn.kept != NULL;
     if (conn_blocked(&client->conn))
         client_set_timer(client);

@@ -126,7 +126,7 @@ static void client_settle_deferred(struct client *client)
     client->active_us = client->server->loop->now_us;
     if (client->waiting && !client->last && client->pending_count <= SERVER_DEFERRED_MAX / 2)
         client->waiting = false;
-    conn_pause(conn, client->state == CLIENT_STREAMING || client->waiting || client->body_paused);
+    conn_pause(conn, client_pauses(client));
     bool streams = client->state == CLIENT_STREAMING;
     if (!conn_blocked(conn) && (streams || (client->more && !client->waiting)))
         server_ready(client);

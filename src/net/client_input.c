@@ -357,9 +357,9 @@ static void server_make_room(struct server *server, struct client *client)
         server_run_batch(server);
 }
 
-/* While a request is held its connection is read, to see the client's end: who sends no more gets the answer at once, since
- * most of them have left. */
-static void client_read_held(struct client *client)
+/* While a request is held, or what is deferred keeps all else waiting, the connection is read to see the client's end: who sends no more
+ * gets the answer at once, since most of them have left. */
+static void client_read_waiting(struct client *client)
 {
     struct server *server = client->server;
     struct conn *conn = &client->conn;
@@ -369,9 +369,11 @@ static void client_read_held(struct client *client)
     if (conn->state != CONN_OPEN)
         return;
     client->more |= len > 0;
-    conn_pause(conn, len >= HTTP_HEAD_BYTES_MAX);
-    if (conn->ended)
+    conn_pause(conn, client_pauses(client));
+    if (conn->ended && client->state == CLIENT_HELD)
         server_answer(&client->exchange->request, server->service->on_hold_end);
+    else if (conn->ended)
+        client_hurry(client);
 }
 
 void client_read(struct client *client, bool may_recv)
@@ -381,8 +383,8 @@ void client_read(struct client *client, bool may_recv)
     server_make_room(server, client);
     if (conn->state != CONN_OPEN || conn->paused || conn_blocked(conn) || client->in_ready)
         return;
-    if (client->state == CLIENT_HELD) {
-        client_read_held(client);
+    if (client->state == CLIENT_HELD || client->waiting) {
+        client_read_waiting(client);
         return;
     }
     if (may_recv && client_read_direct(client))

@@ -1055,6 +1055,69 @@ static void test_end_hurries_copies(void **state)
     expect_hurried(&reader, 0);
 }
 
+#define WAIT(version, fields) \
+    "GET /a " version "\r\nHost: h\r\nIf-None-Match: \"1\"\r\nPrefer: wait=60\r\n" fields "\r\n"
+
+/* The same of whose connection ends with this answer, and of who has sent more behind it. */
+static void test_end_of_who_waits(void **state)
+{
+    static const char *const waits[] = {
+        WAIT("HTTP/1.1", ""),
+        WAIT("HTTP/1.1", "Connection: close\r\n"),
+        WAIT("HTTP/1.0", ""),
+        WAIT("HTTP/1.1", "") GET("b"),
+        WAIT("HTTP/1.1", "Connection: close\r\n") GET("b"),
+        PUT_COPIES("copies=2, wait=60\r\nConnection: close"),
+        PUT_COPIES("copies=2, wait=60") GET("b"),
+    };
+    (void)state;
+    for (size_t i = 0; i < 2 * COUNT(waits); i++) {
+        struct reader reader = reader_new();
+        nodes.count = 0;
+        ask(&reader, waits[i / 2]);
+        assert_int_equal(nodes.count, 1);
+        int fd = nodes.asked[0].fd;
+        if (i % 2 == 0) { /* it has left */
+            lose(reader.fd);
+            check(frontend->relays.used == 0, "row %zu: it goes on", i / 2);
+            assert_false(fake_socket(io, fd)->open);
+            continue;
+        }
+        fake_end(io, reader.fd);
+        settle();
+        if (waits[i / 2][0] == 'P') {
+            check(fake_socket(io, fd)->shut, "row %zu: it goes on", i / 2);
+        } else {
+            check(nodes.count == 2 && !asked_has(1, "Prefer: "), "row %zu: it goes on", i / 2);
+            fd = nodes.asked[1].fd;
+        }
+        say(fd, OK);
+        settle();
+        expect(&reader, 200, "");
+        if (strstr(waits[i / 2], "GET /b ") && !strstr(waits[i / 2], "close")) {
+            answer_value("b", "two");
+            expect(&reader, 200, "two");
+        }
+        assert_false(is_open(&reader));
+    }
+}
+
+/* What it sends meanwhile is read up to a point. */
+static void test_input_of_who_waits(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, WAIT("HTTP/1.1", ""));
+    for (unsigned i = 0; i < 5000; i++)
+        say(reader.fd, GET("b"));
+    settle();
+    assert_true(fake_unread(io, reader.fd) > 5000 * strlen(GET("b")) - 2 * HTTP_HEAD_BYTES_MAX);
+    assert_int_equal(nodes.count, 1);
+    answer_value("a", "one");
+    expect(&reader, 200, "one");
+    assert_true(nodes.count > 1);
+}
+
 /* Long values */
 
 /* The connection that brought the last part of a value while it was paused serves the next request. */
@@ -1811,6 +1874,8 @@ int main(void)
         TEST(test_drain_hurries_a_long_body_with_copies),
         TEST(test_drain_before_copies),
         TEST(test_end_hurries_copies),
+        TEST(test_end_of_who_waits),
+        TEST(test_input_of_who_waits),
         TEST(test_stream_to_a_slow_client),
         TEST(test_stream_gives_way),
         TEST(test_stream_goes_on_elsewhere),
