@@ -228,7 +228,8 @@ static void frontend_on_request(struct service *service, struct request *request
 static void frontend_on_hold_end(struct service *service, struct request *request)
 {
     (void)service;
-    relay_hurry(request->service_data);
+    if (frontend_work_of(request)->on_key) /* a list of keys takes no longer than it must */
+        relay_hurry(request->service_data);
 }
 
 static enum server_stream_result frontend_on_stream(struct service *service,

@@ -1715,6 +1715,27 @@ static void test_keys_for_who_has_left(void **state)
     assert_false(fake_socket(io, fd)->open);
 }
 
+/* Who sends no more, and a front-end that stops, do not hurry it. */
+static void test_keys_are_not_hurried(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new(), other = reader_new();
+    say(reader.fd, GET(KEYS));
+    fake_end(io, reader.fd); /* before a node is asked */
+    settle();
+    say(nodes.asked[asked_for(KEYS)].fd, KEYS_ANSWER);
+    settle();
+    expect(&reader, 200, "a1\na2\n");
+    nodes.count = 0;
+    say(other.fd, GET(KEYS));
+    loop_turn(&loop, 0);
+    frontend_drain(frontend);
+    settle();
+    say(nodes.asked[asked_for(KEYS)].fd, KEYS_ANSWER);
+    settle();
+    expect(&other, 200, "a1\na2\n");
+}
+
 /* Out of memory, at each allocation in turn: an answer comes, or the connection ends; then all is well again. */
 
 static void try_all(struct reader *reader)
@@ -1900,6 +1921,7 @@ int main(void)
         TEST(test_keys),
         TEST(test_keys_are_lost),
         TEST(test_keys_for_who_has_left),
+        TEST(test_keys_are_not_hurried),
         TEST(test_without_memory),
         TEST_MOVING(test_moving_read),
         TEST_MOVING(test_moving_read_from_who_lags),
