@@ -77,10 +77,11 @@ static void version_on_end(struct call *call, enum call_result result)
     struct attempt *attempt = (struct attempt *)call;
     struct relay *relay = attempt->relay;
     struct backend *backend = attempt->lane->backend;
-    backend->failures += result != CALL_DONE;
     attempt_end(attempt, result == CALL_DONE);
     if (!relay)
         return;
+    backend->failures += result != CALL_DONE;
+    backend->partition->failures += result != CALL_DONE;
     relay->attempt = NULL;
     if (result == CALL_DONE && !relay->elsewhere) {
         moving_end_asking(relay);

@@ -21,7 +21,7 @@ static struct relay *relay_of(struct call *call)
 static void count_latency(const struct relay *relay, const struct request *request)
 {
     struct frontend *frontend = relay->frontend;
-    if (!relay->alone)
+    if (!relay->alone && !relay->waits)
         histogram_add(&frontend->latency_us, frontend->loop->now_us - request->received_us, 1);
 }
 

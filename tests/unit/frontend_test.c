@@ -1102,6 +1102,24 @@ static void test_end_of_who_waits(void **state)
     }
 }
 
+/* How long it has waited says nothing of how long answers take, even if it was told to wait no more. */
+static void test_latency_of_who_waits(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new(), other = reader_new();
+    ask(&reader, WAIT("HTTP/1.1", ""));
+    ask(&other, GET("b"));
+    pass(SECOND);
+    fake_end(io, reader.fd);
+    settle();
+    say(nodes.asked[2].fd, OK);
+    settle();
+    expect(&reader, 200, "");
+    assert_int_equal(histogram_count(&frontend->latency_us), 0);
+    answer_value("b", "two");
+    assert_int_equal(histogram_count(&frontend->latency_us), 1);
+}
+
 /* What it sends meanwhile is read up to a point. */
 static void test_input_of_who_waits(void **state)
 {
@@ -1835,6 +1853,24 @@ static void test_moving_read(void **state)
     expect(&reader, 200, "8");
 }
 
+/* Tries at the other cluster that end without an answer are counted there; not one that its client has left. */
+static void test_moving_failures(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, GET("a"));
+    lose(nodes.asked[0].fd);
+    assert_int_equal(frontend->previous[0].failures, 1);
+    answer_version(1, "HEAD /a ", true, 6);
+    answer_version(2, "GET /a ", false, 7);
+    expect(&reader, 200, "7");
+    ask(&reader, GET("a"));
+    lose(reader.fd);
+    lose(nodes.asked[3].fd);
+    assert_int_equal(frontend->previous[0].failures, 1);
+    assert_int_equal(frontend->partitions[0].failures, 0);
+}
+
 /* Of two nodes of the other cluster one has told of a version, and the other one, which is asked for its value, lags behind both
  * clusters: what is older than what its own cluster has is no answer. */
 static void test_moving_read_from_who_lags(void **state)
@@ -1896,6 +1932,7 @@ int main(void)
         TEST(test_drain_before_copies),
         TEST(test_end_hurries_copies),
         TEST(test_end_of_who_waits),
+        TEST(test_latency_of_who_waits),
         TEST(test_input_of_who_waits),
         TEST(test_stream_to_a_slow_client),
         TEST(test_stream_gives_way),
@@ -1924,6 +1961,7 @@ int main(void)
         TEST(test_keys_are_not_hurried),
         TEST(test_without_memory),
         TEST_MOVING(test_moving_read),
+        TEST_MOVING(test_moving_failures),
         TEST_MOVING(test_moving_read_from_who_lags),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
