@@ -171,7 +171,7 @@ struct relay {
     struct upload *upload; /* NULL when the body came whole */
 
     uint16_t status;      /* of the answer */
-    const char *sentence; /* of a refusal of the front-end's own */
+    const char *sentence; /* of a refusal */
     size_t
         path_bytes; /* of the request: its method, with the blank; what follows up to the client's fields */
     size_t method_bytes;
@@ -431,7 +431,7 @@ void relay_answer(struct relay *relay);
 /* What the answer says of the key's version; 0 for nothing. */
 uint64_t relay_learn_version(const struct attempt *attempt, const struct http_response *head);
 
-/* Answers with a refusal of the front-end's own; a body that is under way ends. `sentence` is static. */
+/* Answers with a refusal; a body that is under way ends. `sentence` is static, or lives in the relay. */
 void relay_refuse(struct relay *relay, unsigned status, const char *sentence);
 
 /* A streaming answer cannot go on. */
@@ -444,6 +444,8 @@ enum server_stream_result relay_on_stream(struct relay *relay, struct request *r
 void relay_blocks_free(struct relay *relay);
 
 /* upload.c */
+
+extern const char upload_too_large[]; /* for a 413 */
 
 int upload_start(struct relay *relay, uint64_t bytes, bool chunked);
 struct server_room upload_room(struct relay *relay, struct request *request, uint64_t left);

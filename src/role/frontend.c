@@ -123,6 +123,8 @@ static void key_on_head(struct frontend *frontend, struct request *request)
     if (!key_find(request, &key))
         return;
     key_options_read(request, frontend->config.value_max, &work->options);
+    if (request->error.status == 413) /* it speaks of "this node" */
+        request_refuse(request, 413, upload_too_large);
     work->partition = route_partition(frontend->route, key);
     if (frontend->previous)
         work->previous_partition = route_partition(frontend->previous_route, key);

@@ -430,11 +430,25 @@ static void relay_done(struct relay *relay, struct backend *backend)
     }
 }
 
+/* The one sentence that the node has said, without its newline; NULL when it is none. It lives as long as the relay. */
+static const char *node_sentence(struct relay *relay)
+{
+    struct relay_bytes *got = &relay->got;
+    char *text = got->data + relay->lines_bytes;
+    size_t bytes = got->len - relay->lines_bytes;
+    if (relay->broken || bytes < 2 || bytes > RELAY_ROOM_BYTES || memchr(text, 0, bytes) ||
+        memchr(text, '\n', bytes) != text + bytes - 1)
+        return NULL;
+    text[bytes - 1] = 0;
+    return text;
+}
+
 /* The node has answered before it had the whole body: it does not want the rest. */
 static void upload_answered(struct relay *relay)
 {
-    static const char sentence[] = "The node has refused the value before it was whole.";
-    relay_refuse(relay, relay->status >= 400 ? relay->status : 502, sentence);
+    const char *said = relay->status >= 400 ? node_sentence(relay) : NULL;
+    relay_refuse(relay, relay->status >= 400 ? relay->status : 502,
+                 said ? said : "The node has refused the value before it was whole.");
 }
 
 static void relay_on_end(struct call *call, enum call_result result)

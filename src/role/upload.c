@@ -18,6 +18,8 @@ enum {
     CHUNK_LINE_BYTES = 24,
 };
 
+const char upload_too_large[] = "The value is larger than this front-end takes (--value-max).";
+
 static size_t body_at(const struct relay *relay)
 {
     return relay->head_bytes + 2;
@@ -108,8 +110,7 @@ struct server_room upload_room(struct relay *relay, struct request *request, uin
     struct upload *upload = relay->upload;
     struct relay_bytes *sent = &relay->sent;
     if (left > relay->frontend->config.value_max - upload->bytes) {
-        request_refuse(request, 413,
-                       "The value is larger than this front-end takes (--value-max).");
+        request_refuse(request, 413, upload_too_large);
         return (struct server_room){0};
     }
     if (upload->chunked && !upload->streams && body_bytes(relay) >= RELAY_WHOLE_BYTES_MAX)

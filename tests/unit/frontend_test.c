@@ -1642,6 +1642,56 @@ static void test_upload_is_misrouted(void **state)
     assert_int_equal(frontend->counters.misrouted, 1);
 }
 
+/* A node refuses a value before it has all of it: its client hears why. */
+static void test_upload_is_refused(void **state)
+{
+    static const struct {
+        const char *head, *body;
+        unsigned status;
+        const char *told;
+    } rows[] = {
+        {"HTTP/1.1 413 No\r\nContent-Length: 10\r\nConnection: close\r\n\r\n", "Too large.", 413,
+         NULL},
+        {"HTTP/1.1 413 No\r\nContent-Length: 11\r\nConnection: close\r\n\r\n", "Too large.\n", 413,
+         "Too large.\n"},
+        {"HTTP/1.1 507 No\r\nContent-Length: 11\r\n\r\n", "No memory.\n", 507, "No memory.\n"},
+        {"HTTP/1.1 507 No\r\nContent-Length: 8\r\n\r\n", "Two.\nX.\n", 507, NULL},
+        {"HTTP/1.1 507 No\r\nContent-Length: 1\r\n\r\n", "\n", 507, NULL},
+        {"HTTP/1.1 507 No\r\nContent-Length: 0\r\n\r\n", "", 507, NULL},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n", "ok\n", 502, NULL},
+    };
+    static const char general[] = "The node has refused the value before it was whole.\n";
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct reader reader = reader_new();
+        nodes.count = 0;
+        upload_begin_by(&reader, VALUE_BYTES);
+        upload_some(&reader, 0, 100000);
+        say(nodes.asked[0].fd, rows[i].head);
+        settle();
+        say(nodes.asked[0].fd, rows[i].body);
+        settle();
+        expect(&reader, rows[i].status, rows[i].told ? rows[i].told : general);
+        assert_false(is_open(&reader));
+        pass(SECOND);
+    }
+}
+
+/* A front-end speaks of its own limit, whether it knows how much comes or not. */
+static void test_upload_is_too_large(void **state)
+{
+    static const char *const heads[] = {
+        "PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 1048577\r\n\r\n",
+        "PUT /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n100001\r\n",
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(heads); i++) {
+        struct reader reader = reader_new();
+        ask(&reader, heads[i]);
+        expect(&reader, 413, "The value is larger than this front-end takes (--value-max).\n");
+    }
+}
+
 /* A node that takes nothing stops the client, too. */
 static void test_upload_has_backpressure(void **state)
 {
@@ -1953,6 +2003,8 @@ int main(void)
         TEST(test_upload),
         TEST(test_upload_is_lost),
         TEST(test_upload_is_misrouted),
+        TEST(test_upload_is_refused),
+        TEST(test_upload_is_too_large),
         TEST(test_upload_has_backpressure),
         TEST(test_upload_is_late),
         TEST(test_keys),
