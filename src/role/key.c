@@ -66,10 +66,10 @@ static void take_preference(struct key_options *options, struct slice preference
     bool is_copies = slice_equal_nocase(name, SLICE("copies"));
     if (is_copies && !options->copies && slice_equal_nocase(value, SLICE("all")))
         options->copies = UINT32_MAX;
-    if (!slice_number(value, 1000000000, &number))
+    if (!slice_number(value, UINT64_MAX, &number))
         return;
-    if (is_copies && !options->copies)
-        options->copies = (uint32_t)number;
+    if (is_copies && !options->copies) /* UINT32_MAX is for all */
+        options->copies = (uint32_t)(number < UINT32_MAX ? number : UINT32_MAX - 1);
     if (slice_equal_nocase(name, SLICE("wait")) && !options->waits) {
         options->waits = true;
         options->wait_seconds =

@@ -257,6 +257,8 @@ static void expect_nothing(const struct reader *reader)
 
 #define GET(key) "GET /" key " HTTP/1.1\r\nHost: h\r\n\r\n"
 #define PUT(key) "PUT /" key " HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nxyz"
+#define PUT_COPIES(prefer) \
+    "PUT /a HTTP/1.1\r\nHost: h\r\nPrefer: " prefer "\r\nContent-Length: 0\r\n\r\n"
 #define OK "HTTP/1.1 200 OK\r\nETag: \"1\"\r\nFog-Version: 7\r\nContent-Length: 0\r\n\r\n"
 
 static bool asked_has(unsigned i, const char *text)
@@ -883,6 +885,22 @@ static void test_wait_again(void **state)
     expect(&reader, 200, "new");
 }
 
+/* What is too large a number is cut, and not passed over. */
+static void test_wait_for_ever(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new(), other = reader_new();
+    ask(&reader, "GET /a HTTP/1.1\r\nHost: h\r\nIf-None-Match: \"1\"\r\n"
+                 "Prefer: wait=18446744073709551615\r\n\r\n");
+    ask(&other, PUT_COPIES("copies=5000000000, wait=2147483647"));
+    assert_int_equal(frontend->waiting, 1);
+    lose(nodes.asked[0].fd);
+    lose(nodes.asked[1].fd);
+    pass(RELAY_LATE_US + 2 * FRONTEND_TICK_US);
+    assert_true(asked_has(2, "Prefer: wait=3600\r\n"));
+    assert_true(asked_has(3, "Prefer: copies=4294967294\r\nPrefer: wait=3600\r\n"));
+}
+
 /* What goes on a connection of its own would overtake what came before, or be overtaken by what follows. */
 static void test_order_with_long_bodies(void **state)
 {
@@ -990,9 +1008,6 @@ static void expect_hurried(struct reader *reader, unsigned asked)
     expect(reader, 202, "");
     assert_false(fake_socket(io, fd)->open);
 }
-
-#define PUT_COPIES(prefer) \
-    "PUT /a HTTP/1.1\r\nHost: h\r\nPrefer: " prefer "\r\nContent-Length: 0\r\n\r\n"
 
 static void test_drain_hurries_copies(void **state)
 {
@@ -1972,6 +1987,7 @@ int main(void)
         TEST(test_foreign_node),
         TEST(test_foreign_node_is_forgotten),
         TEST(test_wait_again),
+        TEST(test_wait_for_ever),
         TEST(test_order_with_long_bodies),
         TEST(test_order_with_copies),
         TEST(test_wait_without_answer),
