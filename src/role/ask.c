@@ -95,14 +95,17 @@ static void on_open(struct upstream *upstream)
         ask_send(ask);
 }
 
-/* A question that is not on its way yet is asked at the next address. */
+/* A question that is not on its way yet is asked at the next address; at the same one when it was only the connection of the question
+ * before that has ended. */
 static void on_closed(struct upstream *upstream, int error)
 {
     struct ask *ask = upstream_owner(upstream);
     if (!ask->waiting)
         return;
-    ask->trouble = trouble_of(error);
-    ask->at++;
+    if (error) {
+        ask->trouble = trouble_of(error);
+        ask->at++;
+    }
     ask_connect(ask);
 }
 

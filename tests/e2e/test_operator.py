@@ -1,11 +1,14 @@
 """`velour-fog status` and `velour-fog diff`."""
 
+import http.server
 import json
 import os
 import re
 import shutil
 import signal
 import subprocess
+import threading
+import urllib.request
 
 from backup import merge, records_of
 from cluster import agree, cluster, status
@@ -42,6 +45,34 @@ def status_from_a_frontend_tells_of_all_partitions():
         check(re.search(rf"^  {re.escape(name(node))} +ready ", said, re.M), said)
     first, second = said.index("partition 0 of 2"), said.index("partition 1 of 2")
     check(first < said.index(name(groups[0][0])) < second < said.index(name(groups[1][0])), said)
+
+
+@test
+def status_through_a_proxy_that_closes_after_each_answer():
+    node = Node()
+
+    class Closing(http.server.BaseHTTPRequestHandler):
+        """HTTP/1.0."""
+
+        def do_GET(self):  # pylint: disable=invalid-name
+            """Passes it on."""
+            with urllib.request.urlopen(node.url(self.path)) as answer:
+                body = answer.read()
+                self.send_response(answer.status)
+                self.send_header("Content-Type", answer.headers["content-type"])
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):  # pylint: disable=arguments-differ
+            """Says nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Closing) as proxy:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        said, complaint = run("status", f"127.0.0.1:{proxy.server_port}")
+        proxy.shutdown()
+    equal(complaint, "", "stderr")
+    equal(said.splitlines()[0], "All is well: 1 member, 1 ready.", "the first line")
 
 
 @test
