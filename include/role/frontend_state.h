@@ -348,6 +348,9 @@ uint64_t frontend_version(struct frontend *frontend, uint64_t clock_us);
 struct relay *relay_new(struct frontend *frontend, struct request *request);
 void relay_free(struct relay *relay);
 
+/* If it may wait: how long counts from now on, as on a node from where the body is whole. */
+void relay_set_wait(struct relay *relay, const struct key_options *options);
+
 /* Counts it, and sends it. */
 void relay_begin(struct relay *relay);
 

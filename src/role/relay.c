@@ -262,10 +262,13 @@ static void relay_give_back(struct relay *relay)
 }
 
 /* While keys move, a change may come about in either cluster: no node can wait for it. Who drains has nobody wait. */
-static void relay_set_wait(struct relay *relay, uint64_t seconds)
+void relay_set_wait(struct relay *relay, const struct key_options *options)
 {
     const struct frontend *frontend = relay->frontend;
-    uint64_t until_us = frontend->loop->now_us + (frontend->draining ? 0 : seconds * 1000000);
+    if (!relay->waits && !(relay->alone && (options->waits || frontend->draining)))
+        return;
+    uint64_t until_us =
+        frontend->loop->now_us + (frontend->draining ? 0 : options->wait_seconds * 1000000ULL);
     if (!relay->other || relay->write) {
         relay->held_until_us = until_us;
         return;
@@ -297,8 +300,7 @@ struct relay *relay_new(struct frontend *frontend, struct request *request)
     relay->head_only = request->head.method == HTTP_HEAD;
     relay->alone = request->exclusive;
     relay->waits = relay->alone && !relay->write;
-    if (relay->waits || (relay->alone && (work->options.waits || frontend->draining)))
-        relay_set_wait(relay, work->options.wait_seconds);
+    relay_set_wait(relay, &work->options);
     relay_bytes_init(&relay->sent);
     relay_bytes_init(&relay->got);
     frontend->waiting += relay->waits;

@@ -148,6 +148,7 @@ void upload_end(struct relay *relay)
 {
     struct upload *upload = relay->upload;
     upload->whole = true;
+    relay_set_wait(relay, &frontend_work_of(relay->request)->options);
     if (!upload->streams)
         relay_start(relay, relay->request);
     else if (upload->begun)

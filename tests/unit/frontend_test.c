@@ -1707,6 +1707,26 @@ static void test_upload_is_too_large(void **state)
     }
 }
 
+/* How long it may wait for copies counts from its end on, as on the node. */
+static void test_slow_upload_with_copies(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, "PUT /a HTTP/1.1\r\nHost: h\r\nPrefer: copies=2, wait=10\r\n"
+                 "Transfer-Encoding: chunked\r\n\r\n3\r\n");
+    pass(9 * SECOND);
+    ask(&reader, "xyz\r\n0\r\n\r\n");
+    assert_int_equal(nodes.count, 1);
+    pass(10 * SECOND);
+    assert_int_equal(nodes.count, 1); /* it is not asked of another one */
+    lose(nodes.asked[0].fd);
+    pass(RELAY_LATE_US + 2 * FRONTEND_TICK_US);
+    assert_true(asked_has(1, "Prefer: wait=0\r\n"));
+    say(nodes.asked[1].fd, OK);
+    settle();
+    expect(&reader, 200, "");
+}
+
 /* A node that takes nothing stops the client, too. */
 static void test_upload_has_backpressure(void **state)
 {
@@ -2019,6 +2039,7 @@ int main(void)
         TEST(test_upload),
         TEST(test_upload_is_lost),
         TEST(test_upload_is_misrouted),
+        TEST(test_slow_upload_with_copies),
         TEST(test_upload_is_refused),
         TEST(test_upload_is_too_large),
         TEST(test_upload_has_backpressure),
