@@ -105,6 +105,8 @@ struct service {
 
     /* The request ends, answered or not: free what service_data holds. Called only when service_data is set. */
     void (*on_request_end)(struct service *service, struct request *request);
+
+    const char *retry_after; /* that a 503 with a sentence says; NULL for nothing */
 };
 
 /* One request. Its slices are valid until on_request or on_body_start returns. */

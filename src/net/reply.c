@@ -202,7 +202,10 @@ void reply_not_allowed(struct request *request, struct slice methods)
 
 void reply_text(struct request *request, unsigned status, const char *sentence)
 {
+    const char *retry_after = request->server->service->retry_after;
     reply_start(request, status);
+    if (status == 503 && retry_after)
+        reply_field(request, SLICE("Retry-After"), slice_of(retry_after));
     reply_sentence(request, sentence);
 }
 

@@ -261,6 +261,7 @@ static const struct service frontend_service = {
     .on_hold_end = frontend_on_hold_end,
     .on_stream = frontend_on_stream,
     .on_request_end = frontend_on_request_end,
+    .retry_after = "1",
 };
 
 /* xorshift64* (Vigna, 2016): good enough to spread load. */

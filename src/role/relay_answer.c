@@ -30,10 +30,7 @@ static void reply_refusal(struct service *service, struct request *request)
     const struct relay *relay = request->service_data;
     (void)service;
     count_latency(relay, request);
-    reply_start(request, relay->status);
-    if (relay->status == 503)
-        reply_field(request, SLICE("Retry-After"), SLICE("1"));
-    reply_sentence(request, relay->sentence);
+    reply_text(request, relay->status, relay->sentence);
 }
 
 static const char unsure[] =

@@ -49,11 +49,11 @@ static void search_reply(struct service *service, struct request *request)
 {
     struct search *search = request->service_data;
     (void)service;
-    reply_start(request, search->status ? search->status : 200);
     if (search->status) {
-        reply_sentence(request, search->sentence);
+        reply_text(request, search->status, search->sentence);
         return;
     }
+    reply_start(request, 200);
     struct conn_piece piece = {search->keys, search->bytes, free_keys, NULL, search->keys};
     search->keys = NULL;
     reply_field(request, SLICE("Content-Type"), SLICE("text/plain; charset=utf-8"));

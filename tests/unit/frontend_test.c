@@ -259,6 +259,7 @@ static void expect_nothing(const struct reader *reader)
 #define PUT(key) "PUT /" key " HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nxyz"
 #define PUT_COPIES(prefer) \
     "PUT /a HTTP/1.1\r\nHost: h\r\nPrefer: " prefer "\r\nContent-Length: 0\r\n\r\n"
+#define KEYS "-/keys?limit=5&prefix=a"
 #define OK "HTTP/1.1 200 OK\r\nETag: \"1\"\r\nFog-Version: 7\r\nContent-Length: 0\r\n\r\n"
 
 static bool asked_has(unsigned i, const char *text)
@@ -1657,6 +1658,31 @@ static void test_upload_is_misrouted(void **state)
     assert_int_equal(frontend->counters.misrouted, 1);
 }
 
+/* Every 503 of the front-end's own says when to try again: of a request that is there, of a value that streams, of a list. */
+static void test_retry_after(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        struct reader reader = reader_new();
+        struct answer answer;
+        if (i == 0) {
+            nodes.deaf = true;
+            pass(4 * SECOND);
+        }
+        if (i == 0)
+            ask(&reader, GET("a"));
+        else if (i == 1)
+            ask(&reader, GET(KEYS));
+        else if (i == 2)
+            ask(&reader, GET("-/ready"));
+        else
+            upload_begin_by(&reader, VALUE_BYTES);
+        assert_int_equal(next_answer(&reader, &answer), ANSWER_OK);
+        assert_int_equal(answer.status, 503);
+        check_slice(answer_field(&answer, "Retry-After"), SLICE("1"), "when to try again");
+    }
+}
+
 /* A node refuses a value before it has all of it: its client hears why. */
 static void test_upload_is_refused(void **state)
 {
@@ -1770,7 +1796,6 @@ static void test_upload_is_late(void **state)
 
 /* Lists of keys */
 
-#define KEYS "-/keys?limit=5&prefix=a"
 #define KEYS_ANSWER "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\na1\na2\n"
 
 static void test_keys(void **state)
@@ -2040,6 +2065,7 @@ int main(void)
         TEST(test_upload_is_lost),
         TEST(test_upload_is_misrouted),
         TEST(test_slow_upload_with_copies),
+        TEST(test_retry_after),
         TEST(test_upload_is_refused),
         TEST(test_upload_is_too_large),
         TEST(test_upload_has_backpressure),
