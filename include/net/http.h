@@ -15,8 +15,9 @@
 enum {
     HTTP_TARGET_BYTES_MAX = 16 * 1024, /* a longer request target is 414 */
     HTTP_HEAD_BYTES_MAX = 32 * 1024,   /* a longer head is 431 */
-    HTTP_FIELDS_MAX = 12,              /* known fields kept of one head; more is 431 */
-    HTTP_CHUNK_LINE_BYTES_MAX = 1024,  /* a chunk's size line with its extensions */
+    HTTP_FIELDS_MAX = 16,              /* known fields kept of one head; more is 431 */
+    HTTP_FIELDS_OWN = 12,             /* the same of a request without Via: a front-end adds some */
+    HTTP_CHUNK_LINE_BYTES_MAX = 1024, /* a chunk's size line with its extensions */
     HTTP_TRAILER_BYTES_MAX = 8 * 1024, /* all trailer lines together */
 };
 

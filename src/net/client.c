@@ -50,7 +50,8 @@ struct exchange *request_detach(struct request *request)
     struct exchange *exchange = pool_take(&client->server->exchanges);
     if (!exchange)
         return NULL;
-    exchange->request = *request;
+    size_t fields_bytes = request->head.field_count * sizeof *request->head.fields;
+    memcpy(&exchange->request, request, offsetof(struct request, head.fields) + fields_bytes);
     exchange->request.detached = true;
     exchange->head = NULL;
     request->service_data = NULL;

@@ -135,11 +135,13 @@ static int transfer_encoding_read(struct parse *parse, struct slice value)
     return 0;
 }
 
+static const char too_many[] = "The request has too many header fields.";
+
 static int field_keep(struct parse *parse, struct slice value)
 {
     struct http_head *head = parse->head;
     if (head->field_count == HTTP_FIELDS_MAX)
-        return stop(parse, 431, "The request has too many header fields.");
+        return stop(parse, 431, too_many);
     head->fields[head->field_count++] =
         (struct http_field){(enum http_field_name)parse->field->id, value};
     return 0;
@@ -319,6 +321,8 @@ static enum http_result fields_check(struct parse *parse)
     struct http_head *head = parse->head;
     if (head->minor > 0 && !parse->response && !seen(parse, FIELD_HOST))
         return http_refuse(&parse->error, 400, "A request must have a Host field.");
+    if (head->field_count > HTTP_FIELDS_OWN && !parse->response && !seen(parse, HTTP_FIELD_VIA))
+        return http_refuse(&parse->error, 431, too_many);
     if (head->chunked && seen(parse, FIELD_CONTENT_LENGTH))
         return http_refuse(&parse->error, 400,
                            "Content-Length and Transfer-Encoding exclude each other.");

@@ -454,6 +454,40 @@ static void test_fields_for_nodes(void **state)
     assert_false(asked_has(asked, "secret"));
 }
 
+/* What a client may say fits into a head together with all that a front-end adds. */
+static void test_most_fields(void **state)
+{
+    static const char *const heads[] = {
+        "GET /a HTTP/1.1\r\nHost: h\r\nPrefer: wait=9\r\n",
+        "PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nFog-After: 5\r\nPrefer: copies=2, "
+        "wait=9\r\n",
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(heads); i++) {
+        struct reader reader = reader_new();
+        char text[600];
+        size_t used = (size_t)snprintf(text, sizeof text, "%s", heads[i]);
+        for (size_t known = i + 1; known < HTTP_FIELDS_OWN; known++)
+            used += (size_t)snprintf(text + used, sizeof text - used, "If-None-Match: \"%zu\"\r\n",
+                                     known);
+        snprintf(text + used, sizeof text - used, "\r\n");
+        if (i == 1) /* a condition on a write is refused */
+            for (char *at = text; (at = strstr(at, "If-None-Match: "));)
+                memcpy(at, "Prefer: x=y; a=", 15);
+        nodes.count = 0;
+        ask(&reader, text);
+        lose(nodes.asked[0].fd);
+        pass(RELAY_LATE_US + 2 * FRONTEND_TICK_US);
+        assert_int_equal(nodes.count, 2);
+        for (unsigned n = 0; n < 2; n++) {
+            struct http_head head;
+            struct http_error error;
+            const char *said = nodes.asked[n].text;
+            check(http_head_parse(NULL, said, strlen(said), &head, &error) == HTTP_OK, "%s", said);
+        }
+    }
+}
+
 /* What a node says of its connection stays there, however it writes it; a Date is this front-end's own, and there is one length. */
 static void test_fields_of_nodes(void **state)
 {
@@ -2012,6 +2046,7 @@ int main(void)
         TEST(test_client_leaves),
         TEST(test_via),
         TEST(test_fields_for_nodes),
+        TEST(test_most_fields),
         TEST(test_fields_of_nodes),
         TEST(test_odd_statuses),
         TEST(test_interim_answers),

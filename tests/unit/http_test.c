@@ -507,6 +507,10 @@ static const struct refused refused[] = {
                "Prefer: 1\r\nPrefer: 2\r\nPrefer: 3\r\nPrefer: 4\r\nPrefer: 5\r\nPrefer: "
                "6\r\nPrefer: 7\r\n"
                "Prefer: 8\r\nPrefer: 9\r\nPrefer: 10\r\nPrefer: 11\r\nPrefer: 12\r\nPrefer: 13"),
+    BAD_FIELDS(431, "seventeen known ones, of a gateway",
+               "Via: 1\r\nVia: 2\r\nVia: 3\r\nVia: 4\r\nVia: 5\r\nPrefer: 6\r\nPrefer: 7\r\n"
+               "Prefer: 8\r\nPrefer: 9\r\nPrefer: 10\r\nPrefer: 11\r\nPrefer: 12\r\nPrefer: 13\r\n"
+               "Prefer: 14\r\nPrefer: 15\r\nPrefer: 16\r\nPrefer: 17"),
 
     REFUSED(400, "host: none", "GET / HTTP/1.1\r\nX: y\r\n\r\n"),
     REFUSED(400, "host: no fields", "GET / HTTP/1.1\r\n\r\n"),
