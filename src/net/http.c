@@ -165,6 +165,16 @@ static enum http_result target_scan(const char *at, const char *end, struct slic
     return HTTP_OK;
 }
 
+/* Who typed the request by hand has a space in its key, or ends its lines with LF alone. */
+static const char *version_sentence(size_t wrong_at)
+{
+    static const size_t version_bytes = 8;
+    if (wrong_at < version_bytes)
+        return "The version, such as HTTP/1.1, must follow the first space behind the target; in a "
+               "key write a space as %20.";
+    return "A request line must end with CR LF right behind the version.";
+}
+
 static enum http_result version_scan(const char *at, const char *end, struct request_line *line,
                                      struct http_error *error)
 {
@@ -176,8 +186,7 @@ static enum http_result version_scan(const char *at, const char *end, struct req
         return HTTP_OK;
     for (size_t i = 0; i < bytes && i < here; i++)
         if (pattern[i] == '0' ? !http_is_digit(at[i]) : at[i] != pattern[i])
-            return http_refuse(error, 400,
-                               "A request line must end with the version, such as HTTP/1.1.");
+            return http_refuse(error, 400, version_sentence(i));
     if (here < bytes)
         return HTTP_MORE;
     if (at[5] != '1')

@@ -657,6 +657,34 @@ static void head_at_the_limit(void **state)
     assert_string_equal(parse(head).text, "431");
 }
 
+/* What is said of a line must be true of it. */
+static void ends_of_request_lines(void **state)
+{
+    static const char version[] =
+        "The version, such as HTTP/1.1, must follow the first space behind "
+        "the target; in a key write a space as %20.";
+    static const char end[] = "A request line must end with CR LF right behind the version.";
+    static const struct {
+        const char *head, *sentence;
+    } rows[] = {
+        {"GET /a HTTP/1.1\nHost: x\n\n", end},
+        {"GET /a HTTP/1.1 \r\nHost: x\r\n\r\n", end},
+        {"GET /a HTTP/1.10\r\nHost: x\r\n\r\n", end},
+        {"GET /a\n\n", "A request target must be followed by one space and the version."},
+        {"GET /a b HTTP/1.1\r\nHost: x\r\n\r\n", version},
+        {"GET /a  HTTP/1.1\r\nHost: x\r\n\r\n", version},
+        {"GET /a \r\nHost: x\r\n\r\n", version},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct http_head head;
+        struct http_error error = {0};
+        size_t len = strlen(rows[i].head);
+        assert_int_equal(http_head_parse(NULL, rows[i].head, len, &head, &error), HTTP_BAD);
+        assert_string_equal(error.sentence, rows[i].sentence);
+    }
+}
+
 static void many_fields(void **state)
 {
     (void)state;
@@ -871,6 +899,7 @@ static const struct CMUnitTest others[] = {
     cmocka_unit_test(target_at_the_limit),
     cmocka_unit_test(head_at_the_limit),
     cmocka_unit_test(many_fields),
+    cmocka_unit_test(ends_of_request_lines),
     cmocka_unit_test(every_byte_in_a_target),
     cmocka_unit_test(every_byte_in_a_value),
     cmocka_unit_test(every_byte_in_a_name),
