@@ -325,6 +325,9 @@ enum store_result store_replace(struct store *store, const struct store_key *key
                                 struct record *old, struct record *record, uint64_t now_us)
 {
     struct shard *shard = &store->shards[key->shard];
+    /* A delete of what is not here makes no room, and leaves the last of it to those that do. */
+    if (!old && record_is_tombstone(record) && heap_reserve_is_low(store->heap))
+        return STORE_NO_ROOM;
     if (old)
         shard_overwrite(&entry_of(old)->hh, &entry_of(record)->hh);
     else if (shard_add(store, shard, key, record) != 0)

@@ -946,6 +946,44 @@ static void test_limit(void **state)
         limit(sizes[i]);
 }
 
+/* Deletes of what is not here take no more than half of the reserve, so that what is here can be deleted, however small that is. */
+static void deletes_of_nothing(size_t bytes)
+{
+    enum { UNKNOWN = 100000 };
+    const uint64_t memory_max = 6 << 20;
+    struct store *store = store_new(memory_max, grace_us, 5);
+    unsigned count = 0, unknown = UNKNOWN;
+    assert_non_null(store);
+    while (put(store, count, bytes, false, noon_us) == STORE_APPLIED)
+        count++;
+    while (put(store, unknown, 0, true, noon_us) == STORE_APPLIED)
+        unknown++;
+    struct store_counts before = store_counts(store);
+    uint64_t digest = store_digest(store), used = heap_used(store_heap(store));
+    assert_int_equal(put(store, unknown, 0, true, noon_us), STORE_NO_ROOM);
+    assert_int_equal(store_counts(store).tombstones, before.tombstones);
+    assert_int_equal(store_digest(store), digest);
+    assert_int_equal(heap_used(store_heap(store)), used);
+    for (unsigned i = 0; i < count; i++) {
+        check(put(store, i, 0, true, noon_us) == STORE_APPLIED, "%zu bytes: delete of %u", bytes,
+              i);
+        (void)put(store, ++unknown, 0, true, noon_us);
+    }
+    check(heap_resident(store_heap(store)) <= memory_max + memory_max / 64, "%zu bytes", bytes);
+    /* What made room is gone, and so there is some for all. */
+    sweep_around(store, noon_us + 2 * grace_us);
+    assert_int_equal(put(store, ++unknown, 0, true, noon_us), STORE_APPLIED);
+    store_destroy(store);
+}
+
+static void test_deletes_of_nothing_leave_room_for_others(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {0, 30, 1000, 20000};
+    for (size_t i = 0; i < COUNT(sizes); i++)
+        deletes_of_nothing(sizes[i]);
+}
+
 /* Moving */
 
 static uint64_t listing_digest(const struct store *store, uint64_t *records)
@@ -1054,6 +1092,7 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_sweep_without_memory, set_up, tear_down),
         cmocka_unit_test(test_limit),
+        cmocka_unit_test(test_deletes_of_nothing_leave_room_for_others),
         cmocka_unit_test(test_sweeping_moves_records),
         cmocka_unit_test(test_what_was_swept_is_not_sparse),
     };
