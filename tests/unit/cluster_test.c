@@ -633,6 +633,73 @@ static void test_a_batch_that_failed_is_not_confirmed_by_the_next_one(void **sta
     cluster_forget_copies(in.cluster, copies);
 }
 
+/* Expiry */
+
+static const int64_t a_day = 86400LL * SECOND;
+
+/* A member whose clock is so far ahead of this node's. */
+static struct peer *measure(uint64_t id, int64_t skew_us)
+{
+    struct peer *peer = meet(id)->peer;
+    peer->asked_us = 1;
+    peer->skew_us = skew_us;
+    return peer;
+}
+
+static int64_t expiry_skew(void)
+{
+    return (int64_t)(cluster_expiry_us(in.cluster) - in.loop.wall_us);
+}
+
+static void test_no_clock_that_is_wrong_alone_ends_values(void **state)
+{
+    (void)state;
+    in.loop.wall_us = (uint64_t)(20000 * a_day);
+    assert_int_equal(expiry_skew(), 0);
+    struct peer *two = meet(2)->peer; /* it has not been asked yet */
+    two->skew_us = -a_day;
+    assert_int_equal(expiry_skew(), 0);
+    in.loop.wall_us += (uint64_t)a_day; /* there is no other clock */
+    assert_int_equal(expiry_skew(), 0);
+    two = measure(3, -a_day);
+    assert_int_equal(expiry_skew(), -a_day); /* of two the slower one */
+    two->skew_us = a_day;
+    assert_int_equal(expiry_skew(), 0);
+    two->skew_us = -CLUSTER_SKEW_US; /* so much counts as the same */
+    assert_int_equal(expiry_skew(), 0);
+    two->skew_us = 5;
+    struct peer *three = measure(4, -20000 * a_day); /* of three not the one of 1970 */
+    assert_int_equal(expiry_skew(), 0);
+    three->skew_us = 20000 * a_day;
+    assert_int_equal(expiry_skew(), 0);
+    three->skew_us = -5;
+    in.loop.wall_us += (uint64_t)(2 * a_day); /* nor the own one, at once */
+    assert_int_equal(expiry_skew(), -2 * a_day + 5);
+    assert_int_equal(two->skew_us, -2 * a_day + 5);
+}
+
+static void test_the_lower_median_of_many_clocks_ends_values(void **state)
+{
+    (void)state;
+    in.loop.wall_us = (uint64_t)(20000 * a_day);
+    (void)cluster_expiry_us(in.cluster);
+    for (unsigned i = 0; i < 4; i++)
+        (void)measure(2 + i, -(int64_t)(5 - i) * a_day); /* 5, 4, 3 and 2 days behind */
+    assert_int_equal(expiry_skew(), -3 * a_day);
+    struct peer *six = measure(6, -6 * a_day);
+    assert_int_equal(expiry_skew(), -4 * a_day);
+    six->skew_us = -4 * a_day;
+    assert_int_equal(expiry_skew(), -4 * a_day);
+    (void)measure(7, INT64_MIN);
+    (void)measure(8, INT64_MIN);
+    (void)measure(9, INT64_MIN);
+    (void)measure(10, INT64_MIN);
+    assert_int_equal(expiry_skew(), -5 * a_day);
+    for (unsigned i = 0; i < 4; i++)
+        (void)measure(11 + i, INT64_MIN);
+    assert_int_equal(cluster_expiry_us(in.cluster), 0);
+}
+
 /* Repair */
 
 static void put_number(char *at, uint64_t number, unsigned bytes)
@@ -1390,6 +1457,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_full_node_asks_for_deletes_alone, begin, end),
         cmocka_unit_test_setup_teardown(
             test_a_shard_that_found_no_room_in_a_question_is_not_left_out, begin, end),
+        cmocka_unit_test_setup_teardown(test_no_clock_that_is_wrong_alone_ends_values, begin, end),
+        cmocka_unit_test_setup_teardown(test_the_lower_median_of_many_clocks_ends_values, begin,
+                                        end),
         cmocka_unit_test_setup_teardown(test_a_full_member_is_told_deletes_alone, begin, end),
         cmocka_unit_test_setup_teardown(test_a_repair_without_room_rests_by_what_it_compared, begin,
                                         end),
