@@ -68,6 +68,24 @@ def copies_that_come_late_are_counted():
     equal((reply.status, reply.header("fog-copies")), (200, "2/2"), "a member that was slow")
 
 
+@test
+def copies_of_a_write_that_is_tried_again_are_counted():
+    nodes = cluster(3)
+    first = nodes[0].put("a", b"first").fog_version()
+    begun = time.monotonic()
+    for node, key, version, value in ((nodes[0], "a", first, b"first"), (nodes[1], "a", first - 1, b"older"),
+                                      (nodes[2], "b", first, b"new"), (nodes[2], "b", first, b"new")):
+        reply = node.call("PUT", f"/{key}", value, (f"Fog-Version: {version}", "Prefer: copies=all"))
+        equal((reply.status, reply.header("fog-copies"), reply.fog_version()), (200, "3/3", version), f"{value} for {key}")
+    check(time.monotonic() - begun < 4 * SLOW, "the copies come at once")
+    reply = nodes[1].call("DELETE", "/b", None, (f"Fog-Version: {first}", "Prefer: copies=all"))
+    equal((reply.status, reply.header("fog-copies")), (200, "3/3"), "a delete")
+    for node in nodes:
+        equal(node.get("a").body, b"first", "the value")
+        equal(node.get("b").status, 204, "the delete of the same version")
+    agree(nodes)
+
+
 # --- a member that is too small
 
 @test(alone=True)
