@@ -90,4 +90,7 @@ uint64_t heap_used(const struct heap *heap);
 
 uint64_t heap_limit(const struct heap *heap);
 
+/* Whether more than half of the reserve is in use: what is left of it is for what makes room at once. */
+bool heap_reserve_is_low(const struct heap *heap);
+
 #endif

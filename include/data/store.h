@@ -117,6 +117,10 @@ enum store_result store_merge(struct store *store, const struct store_key *key,
 enum store_result store_adopt(struct store *store, const struct store_key *key,
                               struct record *record, uint64_t now_us);
 
+/* Tells of what a key has as if that had been written just now: it becomes the last of its shard's order, and this node's to tell others. The
+ * observer hears that it goes and comes. */
+void store_tell(struct store *store, const struct store_key *key, struct record *record);
+
 /* Turns values that have expired into tombstones, `steps` of them at most. Returns whether more may be due. */
 bool store_expire(struct store *store, uint64_t now_us, unsigned steps);
 

@@ -101,6 +101,11 @@ bool copies_are_enough(const struct copies *copies);
 struct record *copies_record(const struct copies *copies);
 void cluster_forget_copies(struct cluster *cluster, struct copies *copies);
 
+/* The time by which values become tombstones, wall clock µs. That cannot be undone and spreads to all members, so it goes by no clock that may be
+ * wrong alone: this node's own, or when that is more than a second ahead of the lower median of all clocks that are known in the cluster,
+ * then by that one. So of two clocks the slower one decides, and of three no single one. */
+uint64_t cluster_expiry_us(struct cluster *cluster);
+
 const struct members *cluster_list(const struct cluster *cluster);
 const struct cluster_counters *cluster_counters(const struct cluster *cluster);
 

@@ -15,12 +15,15 @@ struct intake {
     uint32_t shard; /* of the last record */
     bool local;     /* the records are for this node to tell others (RECORD_LOCAL) */
     bool whole;     /* records are kept until the stream's end mark: a broken one changes nothing */
-    bool copy;      /* of all that another member has: see store_adopt */
+    bool
+        deletes; /* there are only these: one that finds no room does not end it, as the next may make some */
+    bool copy;                 /* of all that another member has: see store_adopt */
     const struct route *route; /* NULL, or keys of other partitions than this are refused */
     uint32_t partition;
-    bool broken,
-        full; /* it ends here: the bytes are no records (reader.reason), or the table has no room */
-    bool foreign;         /* the same: a key is of another partition */
+    bool broken;  /* it ends here: the bytes are no records (reader.reason) */
+    bool foreign; /* the same: a key is of another partition */
+    bool
+        full; /* the table had no room for a record: it ends there, but for `deletes` and `whole` ones */
     struct record **kept; /* each with a reference */
     unsigned kept_count, kept_room;
 };
@@ -28,7 +31,7 @@ struct intake {
 void intake_init(struct intake *intake, struct store *store, uint64_t value_max, bool local);
 void intake_free(struct intake *intake);
 
-/* `bytes` were put where wire_reader_room said. Returns false when it is broken or full. */
+/* `bytes` were put where wire_reader_room said. Returns false when it ends here: it is broken, foreign or full. */
 bool intake_filled(struct intake *intake, size_t bytes, uint64_t now_us);
 
 /* Takes bytes from elsewhere. Returns as intake_filled. */

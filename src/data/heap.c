@@ -508,3 +508,10 @@ uint64_t heap_limit(const struct heap *heap)
 {
     return heap->limit;
 }
+
+bool heap_reserve_is_low(const struct heap *heap)
+{
+    const struct spans *spans = &heap->spans;
+    uint64_t normal = spans->pages_max[HEAP_NORMAL], most = spans->pages_max[HEAP_RESERVE];
+    return spans->pages - spans->warm_pages > normal + (most - normal) / 2;
+}

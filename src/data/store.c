@@ -255,6 +255,15 @@ static void chain_take(UT_hash_handle *handle)
         handle->hh_next->hh_prev = handle;
 }
 
+/* Puts it at the end of the order. */
+static void order_join(struct UT_hash_table *table, UT_hash_handle *handle)
+{
+    handle->prev = table->tail;
+    handle->next = NULL;
+    table->tail->next = handle;
+    table->tail = handle;
+}
+
 /* Puts the new record of a key into the old one's place in its chain, and at the end of the order. */
 static void shard_overwrite(const UT_hash_handle *old, UT_hash_handle *handle)
 {
@@ -265,13 +274,10 @@ static void shard_overwrite(const UT_hash_handle *old, UT_hash_handle *handle)
     handle->keylen = old->keylen;
     handle->hashv = old->hashv;
     chain_take(handle);
-    handle->prev = table->tail;
-    handle->next = NULL;
-    table->tail->next = handle;
-    table->tail = handle;
+    order_join(table, handle);
 }
 
-/* Takes a record that was overwritten, and so is not the last one, out of the order. */
+/* Takes a record that is not the last one out of the order. */
 static void order_leave(struct shard *shard, const UT_hash_handle *old)
 {
     struct entry *previous = old->prev, *next = old->next;
@@ -325,6 +331,9 @@ enum store_result store_replace(struct store *store, const struct store_key *key
                                 struct record *old, struct record *record, uint64_t now_us)
 {
     struct shard *shard = &store->shards[key->shard];
+    /* A delete of what is not here makes no room, and leaves the last of it to those that do. */
+    if (!old && record_is_tombstone(record) && heap_reserve_is_low(store->heap))
+        return STORE_NO_ROOM;
     if (old)
         shard_overwrite(&entry_of(old)->hh, &entry_of(record)->hh);
     else if (shard_add(store, shard, key, record) != 0)
@@ -380,6 +389,19 @@ enum store_result store_adopt(struct store *store, const struct store_key *key,
     if (result == STORE_APPLIED)
         store_bury(store, key->shard, record);
     return result;
+}
+
+void store_tell(struct store *store, const struct store_key *key, struct record *record)
+{
+    UT_hash_handle *handle = &entry_of(record)->hh;
+    if (store->observer)
+        store->observer->on_drop(store->observer, key->shard, record);
+    if (handle->next) {
+        order_leave(&store->shards[key->shard], handle);
+        order_join(handle->tbl, handle);
+    }
+    record->flags |= RECORD_LOCAL;
+    tell_change(store, key, NULL, record);
 }
 
 /* `copy` takes the place of the entry that it was copied from, in its shard's order and in its chain. */

@@ -295,6 +295,38 @@ static void horizon_tick(struct cluster *cluster)
         cluster_take_horizon(cluster, (clock_us - grace_us) / step_us * step_us);
 }
 
+/* How many of the clocks that are known, this node's and those of members, are behind its own by more than this; *known is how many these are. */
+static unsigned clocks_behind(const struct cluster *cluster, int64_t skew_us, unsigned *known)
+{
+    unsigned behind = 0;
+    *known = 1;
+    for (unsigned i = 1; i < cluster->members.count; i++) {
+        const struct peer *peer = cluster->members.list[i]->peer;
+        if (!peer || !peer->asked_us)
+            continue;
+        ++*known;
+        behind += peer->skew_us < skew_us;
+    }
+    return behind;
+}
+
+uint64_t cluster_expiry_us(struct cluster *cluster)
+{
+    int64_t median_us = INT64_MIN;
+    unsigned known;
+    cluster_note_clock(cluster);
+    if (clocks_behind(cluster, -CLUSTER_SKEW_US, &known) <= (known - 1) / 2)
+        return cluster->loop->wall_us;
+    for (unsigned i = 1; i < cluster->members.count; i++) {
+        const struct peer *peer = cluster->members.list[i]->peer;
+        if (peer && peer->asked_us && peer->skew_us > median_us &&
+            clocks_behind(cluster, peer->skew_us, &known) <= (known - 1) / 2)
+            median_us = peer->skew_us;
+    }
+    uint64_t behind_us = -(uint64_t)median_us;
+    return behind_us < cluster->loop->wall_us ? cluster->loop->wall_us - behind_us : 0;
+}
+
 /* Life */
 
 static void cluster_on_turn_end(struct loop_hook *hook)

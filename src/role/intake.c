@@ -44,7 +44,7 @@ static bool intake_record(struct intake *intake, struct record *record, uint64_t
         intake->stale++;
     else
         intake->full = true;
-    return result == STORE_STALE;
+    return result == STORE_STALE || intake->deletes;
 }
 
 static bool intake_keep(struct intake *intake, struct record *record)
@@ -70,17 +70,12 @@ static bool intake_keep(struct intake *intake, struct record *record)
     return true;
 }
 
-/* The end mark has come. */
-static bool intake_kept(struct intake *intake, uint64_t now_us)
+/* The end mark has come. Where a delete of what is not here finds no room, the rest goes in all the same, as it has its memory. */
+static void intake_kept(struct intake *intake, uint64_t now_us)
 {
-    bool fine = true;
     for (unsigned i = 0; i < intake->kept_count; i++)
-        if (fine)
-            fine = intake_record(intake, intake->kept[i], now_us);
-        else
-            record_release(store_heap(intake->store), intake->kept[i]);
+        intake_record(intake, intake->kept[i], now_us);
     intake->kept_count = 0;
-    return fine;
 }
 
 bool intake_filled(struct intake *intake, size_t bytes, uint64_t now_us)
@@ -88,7 +83,9 @@ bool intake_filled(struct intake *intake, size_t bytes, uint64_t now_us)
     struct record *record = NULL;
     switch (wire_reader_filled(&intake->reader, bytes, &record)) {
     case WIRE_MORE:
-        return intake->reader.since_end > 0 || intake_kept(intake, now_us);
+        if (intake->reader.since_end == 0)
+            intake_kept(intake, now_us);
+        return true;
     case WIRE_RECORD:
         return intake->whole ? intake_keep(intake, record) : intake_record(intake, record, now_us);
     case WIRE_NOTE:

@@ -125,6 +125,8 @@ void merge_reply(struct node *node, struct request *request)
         merge_whole(node, request);
     if (!request->error.status && !wire_reader_at_end(&merge->intake.reader))
         merge_refuse(node, request, 400, "it ends without an end mark, so something is missing");
+    else if (!request->error.status)
+        merge_check(node, request);
     if (request->error.status) {
         reply_text(request, request->error.status, request->error.sentence);
         return;

@@ -189,7 +189,7 @@ static void node_on_tick(struct loop_timer *timer)
     if (history_is_due(&node->history, node->loop->now_us - node->started_us))
         node_take_sample(node);
     uint64_t next_us = node_sweep(node);
-    if (store_expire(node->store, node->loop->wall_us, NODE_SWEEP_RECORDS))
+    if (store_expire(node->store, cluster_expiry_us(node->cluster), NODE_SWEEP_RECORDS))
         next_us = NODE_EXPIRE_US;
     loop_timer_set(node->loop, timer, node->loop->now_us + next_us);
 }

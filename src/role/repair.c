@@ -379,10 +379,8 @@ static void pull_on_body(struct call *call, struct slice bytes)
     if (!repair->pulling || repair->pull_status != 200 || repair->failed)
         return;
     repair_lease(peer->cluster, peer->member->id);
-    if (!intake_take(&repair->intake, bytes, peer->cluster->loop->wall_us)) {
-        repair->failed = true;
-        repair->full |= repair->intake.full;
-    }
+    repair->failed = !intake_take(&repair->intake, bytes, peer->cluster->loop->wall_us);
+    repair->full |= repair->intake.full;
 }
 
 static void pull_on_end(struct call *call, enum call_result result)
@@ -410,11 +408,11 @@ static void round_send(struct round *round)
     char head[REQUEST_HEAD_BYTES_MAX];
     repair->step = REPAIR_RECORDS;
     repair->failed = false;
-    /* Where no delete comes or goes of so many in one shard, none is looked for behind them: the same ones would be asked for again. A
+    /* Where no delete comes or goes of so many in one shard, none is looked for behind them: it would be the same ones again. A
      * shard that others have left no room for is the first one of the next round. */
-    repair->last_try = repair->deletes && round->wanting && repair->todo_at == round->first &&
-                       round->batch->records == 0;
+    repair->last_try = repair->deletes && round->full && repair->todo_at == round->first;
     intake_init(&repair->intake, cluster->store, RECORD_VALUE_BYTES_MAX, false);
+    repair->intake.deletes = repair->deletes;
     if (round->wanted_count) {
         size_t len = (size_t)round->wanted_count * CLUSTER_WANTED_BYTES;
         if (repair->deletes)
@@ -512,12 +510,15 @@ static void on_shards(struct peer *peer, struct slice body)
     ask_digests(peer);
 }
 
+/* Of deletes alone it has taken those for which it has room. */
 static void on_pushed(struct peer *peer, unsigned status)
 {
     struct repair *repair = &peer->repair;
+    bool full = status == 507;
     repair->pushing = false;
-    repair->failed |= status != 200;
-    repair->full |= status == 507;
+    repair->failed |= status != 200 && !(full && repair->deletes);
+    repair->last_try &= full;
+    repair->full |= full;
     repair_on_records_done(peer);
 }
 
@@ -570,7 +571,7 @@ void repair_start(struct peer *peer)
     repair->fetch.on_done = repair_on_done;
     repair->fetch.body_max = REPAIR_ANSWER_BYTES_MAX;
     repair->pulled = repair->pushed = repair->compared = 0;
-    repair->deletes = repair->full;
+    repair->deletes = repair->full && !repair->deletes;
     repair->full = false;
     repair->started_us = cluster->loop->now_us;
     repair->step = REPAIR_CONNECTING;
@@ -585,6 +586,7 @@ void repair_start(struct peer *peer)
 void repair_start_deletes(struct peer *peer)
 {
     peer->repair.full = true;
+    peer->repair.deletes = false; /* the last one told all */
     repair_start(peer);
 }
 

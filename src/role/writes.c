@@ -140,7 +140,11 @@ static enum store_result put_in(struct node *node, const struct node_work *work,
 /* Puts the record in and answers. Takes over the reference. */
 static void write_record(struct node *node, struct request *request, struct record *record)
 {
-    enum store_result result = put_in(node, work_of(request), record);
+    const struct node_work *work = work_of(request);
+    enum store_result result = put_in(node, work, record);
+    /* What has won is told again, so that its copies are counted. */
+    if (result == STORE_STALE && work->options.copies)
+        store_tell(node->store, &work->key, store_find(node->store, &work->key));
     if (result == STORE_NO_ROOM)
         reply_no_room(node, request);
     else

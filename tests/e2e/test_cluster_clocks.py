@@ -107,3 +107,22 @@ def a_clock_that_steps_and_stands_still_does_no_harm():
     clock.set("+0")
     nodes[0].wait_log("event=clock-fine", UP_SECONDS, "line on the clock once it is right")
     agree(nodes)
+
+
+@test
+def a_clock_that_is_days_ahead_for_a_moment_ends_no_values():
+    clock = _Clock("clock")
+    first = Node()
+    nodes = [first] + [Node("--join", first.address, env=clock.environment if at == 1 else None) for at in range(2)]
+    settle(nodes)
+    nodes[0].call("PUT", "/session", b"data", ("Fog-TTL: 86400",))
+    nodes[0].call("PUT", "/short", b"data", ("Fog-TTL: 1",))
+    everywhere(nodes, "session", b"data")
+    clock.set("+2d")
+    until(lambda: nodes[2].get("session").status == 204, 5, "the key is gone by the wrong clock")
+    until(lambda: all(node.get("short").status == 204 for node in nodes), 5, "another key is gone by all clocks")
+    until(lambda: metric(nodes[2], "velour_fog_tombstones") > 0, 5, "it has become a delete")
+    clock.set("+0")
+    agree(nodes)
+    for node in nodes:
+        equal(node.get("session").body, b"data", f"the key on {node.address}")

@@ -3,7 +3,8 @@
 import signal
 import time
 
-from cluster import UP_SECONDS, agree, cluster, everywhere
+from client import MIB, request
+from cluster import UP_SECONDS, agree, cluster, digest, everywhere, metric, settle
 from harness import SLOW, Background, check, equal, test, until
 from node import Node
 
@@ -65,6 +66,51 @@ def copies_that_come_late_are_counted():
         nodes[1].signal(signal.SIGCONT)
     reply = writer.result()
     equal((reply.status, reply.header("fog-copies")), (200, "2/2"), "a member that was slow")
+
+
+@test
+def copies_of_a_write_that_is_tried_again_are_counted():
+    nodes = cluster(3)
+    first = nodes[0].put("a", b"first").fog_version()
+    begun = time.monotonic()
+    for node, key, version, value in ((nodes[0], "a", first, b"first"), (nodes[1], "a", first - 1, b"older"),
+                                      (nodes[2], "b", first, b"new"), (nodes[2], "b", first, b"new")):
+        reply = node.call("PUT", f"/{key}", value, (f"Fog-Version: {version}", "Prefer: copies=all"))
+        equal((reply.status, reply.header("fog-copies"), reply.fog_version()), (200, "3/3", version), f"{value} for {key}")
+    check(time.monotonic() - begun < 4 * SLOW, "the copies come at once")
+    reply = nodes[1].call("DELETE", "/b", None, (f"Fog-Version: {first}", "Prefer: copies=all"))
+    equal((reply.status, reply.header("fog-copies")), (200, "3/3"), "a delete")
+    for node in nodes:
+        equal(node.get("a").body, b"first", "the value")
+        equal(node.get("b").status, 204, "the delete of the same version")
+    agree(nodes)
+
+
+# --- a member that is too small
+
+@test(alone=True)
+def a_small_member_hears_of_deletes_of_what_it_had_no_room_for():
+    large = Node()
+    small = Node("--memory-max", "64M", "--join", large.address)
+    nodes = [large, small]
+    settle(nodes)
+    big = [f"big-{number}-{'x' * 200}" for number in range(80)]
+
+    def ask_all(method, names, value, batch):
+        with large.connect() as connection:
+            for start in range(0, len(names), batch):
+                part = names[start:start + batch]
+                connection.send(b"".join(request(method, "/" + name, value) for name in part))
+                equal(set(connection.statuses(len(part))), {200}, f"the statuses of {method}s")
+
+    ask_all("PUT", big, bytes(MIB), 1)
+    ask_all("DELETE", [f"unknown-{number}" for number in range(30_000)], None, 100)
+    until(lambda: metric(large, "velour_fog_pushed_records_total") >= 30_000, 20, "all deletes are told")
+    kept = [name for name in big if small.call("HEAD", "/" + name).status == 200]
+    check(0 < len(kept) < len(big), f"{len(kept)} large values are on the small member")
+    ask_all("DELETE", big, None, 1)
+    until(lambda: metric(small, "velour_fog_keys") == 0, 5, "the small member hears of deletes of what it has")
+    until(lambda: len({digest(node) for node in nodes}) == 1, 30, f"both hold the same ({small.tail()})")
 
 
 # --- restoring

@@ -77,6 +77,21 @@ if SLOW == 1:
 
 
 @test(alone=True)
+def deletes_of_unknown_keys_leave_room_for_others():
+    node = Node("--memory-max", "64M")
+    names, value = _fill(node, 30000)
+    with node.connect() as connection:
+        statuses = {200}
+        for start in range(0, 50_000, 1000):
+            connection.send(b"".join(request("DELETE", f"/unknown-{start + number}") for number in range(1000)))
+            statuses = set(connection.statuses(1000))
+            if 507 in statuses:
+                break
+        check(507 in statuses, "50,000 deletes of keys that are not there are taken at the limit")
+    _goes_on(node, names, value)
+
+
+@test(alone=True)
 def full_twice_over():
     node = Node("--memory-max", "64M")
     for turn in range(4):

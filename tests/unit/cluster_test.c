@@ -578,6 +578,17 @@ static struct record *write_key(unsigned number, size_t bytes)
     return record;
 }
 
+static void delete_key(unsigned number)
+{
+    char name[16];
+    snprintf(name, sizeof name, "key%u", number);
+    struct said said = {.key = slice_of(name), .version = 1, .tombstone = true};
+    struct record *record = said_record(store_heap(in.store), &said);
+    assert_non_null(record);
+    struct store_key key = store_key(in.store, record_key(record));
+    assert_int_equal(store_write(in.store, &key, record, 1), STORE_APPLIED);
+}
+
 /* The answer shows that the tables were the same when the hello went out, and that the member is up. Nobody took note of what came between. */
 static void
 test_what_was_written_behind_the_hello_that_shows_a_member_to_be_up_is_missed(void **state)
@@ -620,6 +631,73 @@ static void test_a_batch_that_failed_is_not_confirmed_by_the_next_one(void **sta
     assert_int_equal(copies_have(copies), 1);
     assert_int_equal(called, 0);
     cluster_forget_copies(in.cluster, copies);
+}
+
+/* Expiry */
+
+static const int64_t a_day = 86400LL * SECOND;
+
+/* A member whose clock is so far ahead of this node's. */
+static struct peer *measure(uint64_t id, int64_t skew_us)
+{
+    struct peer *peer = meet(id)->peer;
+    peer->asked_us = 1;
+    peer->skew_us = skew_us;
+    return peer;
+}
+
+static int64_t expiry_skew(void)
+{
+    return (int64_t)(cluster_expiry_us(in.cluster) - in.loop.wall_us);
+}
+
+static void test_no_clock_that_is_wrong_alone_ends_values(void **state)
+{
+    (void)state;
+    in.loop.wall_us = (uint64_t)(20000 * a_day);
+    assert_int_equal(expiry_skew(), 0);
+    struct peer *two = meet(2)->peer; /* it has not been asked yet */
+    two->skew_us = -a_day;
+    assert_int_equal(expiry_skew(), 0);
+    in.loop.wall_us += (uint64_t)a_day; /* there is no other clock */
+    assert_int_equal(expiry_skew(), 0);
+    two = measure(3, -a_day);
+    assert_int_equal(expiry_skew(), -a_day); /* of two the slower one */
+    two->skew_us = a_day;
+    assert_int_equal(expiry_skew(), 0);
+    two->skew_us = -CLUSTER_SKEW_US; /* so much counts as the same */
+    assert_int_equal(expiry_skew(), 0);
+    two->skew_us = 5;
+    struct peer *three = measure(4, -20000 * a_day); /* of three not the one of 1970 */
+    assert_int_equal(expiry_skew(), 0);
+    three->skew_us = 20000 * a_day;
+    assert_int_equal(expiry_skew(), 0);
+    three->skew_us = -5;
+    in.loop.wall_us += (uint64_t)(2 * a_day); /* nor the own one, at once */
+    assert_int_equal(expiry_skew(), -2 * a_day + 5);
+    assert_int_equal(two->skew_us, -2 * a_day + 5);
+}
+
+static void test_the_lower_median_of_many_clocks_ends_values(void **state)
+{
+    (void)state;
+    in.loop.wall_us = (uint64_t)(20000 * a_day);
+    (void)cluster_expiry_us(in.cluster);
+    for (unsigned i = 0; i < 4; i++)
+        (void)measure(2 + i, -(int64_t)(5 - i) * a_day); /* 5, 4, 3 and 2 days behind */
+    assert_int_equal(expiry_skew(), -3 * a_day);
+    struct peer *six = measure(6, -6 * a_day);
+    assert_int_equal(expiry_skew(), -4 * a_day);
+    six->skew_us = -4 * a_day;
+    assert_int_equal(expiry_skew(), -4 * a_day);
+    (void)measure(7, INT64_MIN);
+    (void)measure(8, INT64_MIN);
+    (void)measure(9, INT64_MIN);
+    (void)measure(10, INT64_MIN);
+    assert_int_equal(expiry_skew(), -5 * a_day);
+    for (unsigned i = 0; i < 4; i++)
+        (void)measure(11 + i, INT64_MIN);
+    assert_int_equal(cluster_expiry_us(in.cluster), 0);
 }
 
 /* Repair */
@@ -967,10 +1045,7 @@ static void test_a_full_member_is_told_deletes_alone(void **state)
     struct peer *peer = meet(2)->peer;
     peer->up = true;
     write_key(0, 100);
-    struct said said = {.key = SLICE("key1"), .version = 1, .tombstone = true};
-    struct record *gone = said_record(store_heap(in.store), &said);
-    struct store_key key = store_key(in.store, record_key(gone));
-    assert_int_equal(store_write(in.store, &key, gone, 1), STORE_APPLIED);
+    delete_key(1);
     struct slice given = given_in_a_repair(peer);
     assert_true(has_bytes(given, "POST /-/merge"));
     assert_true(has_bytes(given, "key0"));
@@ -1007,6 +1082,119 @@ static void test_a_full_node_asks_for_deletes_alone(void **state)
         peer->repair.next_us = 0;
         loop_turn(&in.loop, 0);
     }
+}
+
+/* The member has taken those for which it had room, and the next ones may make some. After them, values have their turn again. */
+static void test_a_repair_of_deletes_goes_on_past_one_without_room(void **state)
+{
+    (void)state;
+    struct peer *peer = meet(2)->peer;
+    char shards[4], records[6] = {0};
+    peer->up = peer->repair.full = true;
+    delete_key(1);
+    struct store_key key = store_key(in.store, SLICE("key1"));
+    char group = (char)(key.shard / STORE_SHARDS_PER_GROUP);
+    put_number(shards, key.shard, 2);
+    put_number(shards + 2, key.shard ^ 1, 2);
+    put_number(records, key.shard, 2);
+    repair_with(peer, (struct slice){&group, 1}, (struct slice){shards, sizeof shards},
+                (struct slice){records, sizeof records});
+    assert_true(peer->repair.deletes);
+    assert_int_equal(peer->repair.step, REPAIR_RECORDS);
+    int fd = ((struct conn *)peer->bulk)->fd;
+    fake_feed(in.io, fd, SLICE("HTTP/1.1 507 No\r\nContent-Length: 0\r\n\r\n"));
+    loop_turn(&in.loop, 0);
+    assert_int_equal(peer->repair.step, REPAIR_DIGESTS_STEP);
+    assert_int_equal(peer->repair.todo_at, 1);
+    repair_stop(peer);
+    assert_true(peer->repair.full);
+    peer->repair.next_us = 0;
+    loop_turn(&in.loop, 0);
+    repair_start(peer);
+    assert_false(peer->repair.deletes);
+}
+
+/* 512 deletes of one shard are as many as one body has; of those that found no room the same ones would be told for ever. */
+static void test_a_shard_of_many_deletes_without_room_is_told_once(void **state)
+{
+    (void)state;
+    struct peer *peer = meet(2)->peer;
+    peer->up = peer->repair.full = true;
+    char name[16], shard[2], records[6] = {0}, group = 0;
+    for (unsigned i = 0, found = 0; found <= PUSH_BATCH_RECORDS; i++) {
+        snprintf(name, sizeof name, "key%u", i);
+        if (store_key(in.store, slice_of(name)).shard != 0)
+            continue;
+        delete_key(i);
+        found++;
+    }
+    put_number(shard, 0, 2);
+    repair_with(peer, (struct slice){&group, 1}, (struct slice){shard, sizeof shard},
+                (struct slice){records, sizeof records});
+    assert_int_equal(peer->repair.step, REPAIR_RECORDS);
+    assert_int_equal(peer->repair.todo_at, 0);
+    int fd = ((struct conn *)peer->bulk)->fd;
+    fake_feed(in.io, fd, SLICE("HTTP/1.1 507 No\r\nContent-Length: 0\r\n\r\n"));
+    loop_turn(&in.loop, 0);
+    assert_int_equal(peer->repair.step, REPAIR_IDLE);
+}
+
+static enum store_result delete_unknown(unsigned number)
+{
+    char name[16];
+    snprintf(name, sizeof name, "unknown%u", number);
+    struct said said = {.key = slice_of(name), .version = 1, .tombstone = true};
+    struct record *record = said_record(store_heap(in.store), &said);
+    assert_non_null(record);
+    struct store_key key = store_key(in.store, said.key);
+    enum store_result result = store_merge(in.store, &key, record, 1);
+    if (result != STORE_APPLIED)
+        record_release(store_heap(in.store), record);
+    return result;
+}
+
+/* A stream of two deletes. */
+static size_t put_deletes(char *out, const struct said *first, const struct said *second)
+{
+    const struct said *said[2] = {first, second};
+    char *at = out;
+    struct heap *heap = heap_new(0);
+    for (unsigned i = 0; i < 2; i++) {
+        struct record *record = said_record(heap, said[i]);
+        struct slice data = wire_data(record);
+        wire_head(record, at);
+        memcpy(at + WIRE_HEAD_BYTES, data.data, data.len);
+        at += WIRE_HEAD_BYTES + data.len;
+    }
+    wire_end(2, at);
+    heap_destroy(heap);
+    return (size_t)(at + WIRE_HEAD_BYTES - out);
+}
+
+/* One of a key that is not here comes first, and finds none. */
+static void test_a_full_node_takes_the_deletes_that_make_room(void **state)
+{
+    (void)state;
+    enum { BYTES = 20000 };
+    static const char records[14] = {0, 3, 0, 0, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8};
+    struct said unknown = {.key = SLICE("unknown"), .version = 1, .tombstone = true},
+                known = {.key = SLICE("key0"), .version = UINT64_MAX / 2, .tombstone = true};
+    struct store_key key = store_key(in.store, known.key);
+    struct peer *peer = meet(2)->peer;
+    char stream[256];
+    unsigned count = 0;
+    while (heap_resident(store_heap(in.store)) + 4 * BYTES < TIGHT_BYTES)
+        write_key(count++, BYTES);
+    count = 0;
+    while (delete_unknown(count) == STORE_APPLIED)
+        count++;
+    peer->up = peer->repair.full = true;
+    repair_with(peer, SLICE("\0"), SLICE("\0\3"), (struct slice){records, sizeof records});
+    assert_int_equal(peer->repair.step, REPAIR_RECORDS);
+    answer_repair(peer, stream, put_deletes(stream, &unknown, &known));
+    assert_null(store_get(in.store, &key, 1));
+    assert_true(peer->repair.full);
+    assert_int_equal(peer->repair.pulled, 1);
 }
 
 /* So many are wanted of one shard that the next one has no room in the question, and no delete is among them: that one is asked for in the
@@ -1269,9 +1457,18 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_full_node_asks_for_deletes_alone, begin, end),
         cmocka_unit_test_setup_teardown(
             test_a_shard_that_found_no_room_in_a_question_is_not_left_out, begin, end),
+        cmocka_unit_test_setup_teardown(test_no_clock_that_is_wrong_alone_ends_values, begin, end),
+        cmocka_unit_test_setup_teardown(test_the_lower_median_of_many_clocks_ends_values, begin,
+                                        end),
         cmocka_unit_test_setup_teardown(test_a_full_member_is_told_deletes_alone, begin, end),
         cmocka_unit_test_setup_teardown(test_a_repair_without_room_rests_by_what_it_compared, begin,
                                         end),
+        cmocka_unit_test_setup_teardown(test_a_repair_of_deletes_goes_on_past_one_without_room,
+                                        begin, end),
+        cmocka_unit_test_setup_teardown(test_a_shard_of_many_deletes_without_room_is_told_once,
+                                        begin, end),
+        cmocka_unit_test_setup_teardown(test_a_full_node_takes_the_deletes_that_make_room,
+                                        begin_tight, end),
         cmocka_unit_test_setup_teardown(test_who_leaves_tells_a_member_again_soon_that_was_full,
                                         begin, end),
         cmocka_unit_test_setup_teardown(test_a_write_made_alone_is_not_confirmed_by_the_next_batch,

@@ -946,6 +946,109 @@ static void test_limit(void **state)
         limit(sizes[i]);
 }
 
+/* Telling again */
+
+struct told {
+    struct store_observer observer; /* first */
+    const struct record *gone, *come;
+};
+
+static void told_change(struct store_observer *observer, const struct store_key *key,
+                        struct record *old, struct record *record)
+{
+    assert_null(old);
+    assert_null(store_after(record));
+    assert_true(slice_equal(key->bytes, record_key(record)));
+    ((struct told *)observer)->come = record;
+}
+
+static void told_drop(struct store_observer *observer, uint32_t shard, struct record *record)
+{
+    (void)shard;
+    assert_null(((struct told *)observer)->come);
+    ((struct told *)observer)->gone = record;
+}
+
+/* Of three keys in one shard the first, the second, and what is the last already. */
+static void test_what_is_told_again_comes_last_and_is_the_same(void **state)
+{
+    (void)state;
+    static const unsigned wanted[][3] = {{1, 2, 0}, {1, 0, 2}, {1, 0, 2}};
+    struct store *store = store_new(0, grace_us, 5);
+    struct record *records[3];
+    char names[3][KEY_BYTES];
+    unsigned count = 0;
+    for (unsigned i = 0; count < 3; i++) {
+        snprintf(names[count], KEY_BYTES, "k%u", i);
+        struct said said = {.key = slice_of(names[count]), .value = SLICE("v"), .version = 1};
+        struct store_key key = store_key(store, said.key);
+        if (key.shard != 0)
+            continue;
+        records[count] = said_record(store_heap(store), &said);
+        assert_int_equal(store_merge(store, &key, records[count++], 1), STORE_APPLIED);
+    }
+    uint64_t digest = store_digest(store), used = heap_used(store_heap(store));
+    for (unsigned turn = 0; turn < 3; turn++) {
+        struct told told = {.observer = {.on_change = told_change, .on_drop = told_drop}};
+        struct record *again = records[turn == 0 ? 0 : 2];
+        struct store_key key = store_key(store, record_key(again));
+        if (turn == 1)
+            store_tell(store, &key, again); /* without an observer */
+        store_observe(store, &told.observer);
+        store_tell(store, &key, again);
+        assert_true(told.gone == again && told.come == again);
+        assert_true(again->flags & RECORD_LOCAL);
+        store_observe(store, NULL);
+        const struct record *at = store_first(store, 0);
+        for (unsigned i = 0; i < 3; i++, at = store_after(at))
+            assert_true(at == records[wanted[turn][i]]);
+        assert_null(at);
+        assert_true(store_find(store, &key) == again);
+    }
+    assert_int_equal(store_digest(store), digest);
+    assert_int_equal(heap_used(store_heap(store)), used);
+    assert_int_equal(store_counts(store).keys, 3);
+    store_destroy(store);
+}
+
+/* Deletes of what is not here take no more than half of the reserve, so that what is here can be deleted, however small that is. */
+static void deletes_of_nothing(size_t bytes)
+{
+    enum { UNKNOWN = 100000 };
+    const uint64_t memory_max = 6 << 20;
+    struct store *store = store_new(memory_max, grace_us, 5);
+    unsigned count = 0, unknown = UNKNOWN;
+    assert_non_null(store);
+    while (put(store, count, bytes, false, noon_us) == STORE_APPLIED)
+        count++;
+    while (put(store, unknown, 0, true, noon_us) == STORE_APPLIED)
+        unknown++;
+    struct store_counts before = store_counts(store);
+    uint64_t digest = store_digest(store), used = heap_used(store_heap(store));
+    assert_int_equal(put(store, unknown, 0, true, noon_us), STORE_NO_ROOM);
+    assert_int_equal(store_counts(store).tombstones, before.tombstones);
+    assert_int_equal(store_digest(store), digest);
+    assert_int_equal(heap_used(store_heap(store)), used);
+    for (unsigned i = 0; i < count; i++) {
+        check(put(store, i, 0, true, noon_us) == STORE_APPLIED, "%zu bytes: delete of %u", bytes,
+              i);
+        (void)put(store, ++unknown, 0, true, noon_us);
+    }
+    check(heap_resident(store_heap(store)) <= memory_max + memory_max / 64, "%zu bytes", bytes);
+    /* What made room is gone, and so there is some for all. */
+    sweep_around(store, noon_us + 2 * grace_us);
+    assert_int_equal(put(store, ++unknown, 0, true, noon_us), STORE_APPLIED);
+    store_destroy(store);
+}
+
+static void test_deletes_of_nothing_leave_room_for_others(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {0, 30, 1000, 20000};
+    for (size_t i = 0; i < COUNT(sizes); i++)
+        deletes_of_nothing(sizes[i]);
+}
+
 /* Moving */
 
 static uint64_t listing_digest(const struct store *store, uint64_t *records)
@@ -1054,6 +1157,8 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_sweep_without_memory, set_up, tear_down),
         cmocka_unit_test(test_limit),
+        cmocka_unit_test(test_what_is_told_again_comes_last_and_is_the_same),
+        cmocka_unit_test(test_deletes_of_nothing_leave_room_for_others),
         cmocka_unit_test(test_sweeping_moves_records),
         cmocka_unit_test(test_what_was_swept_is_not_sparse),
     };
