@@ -147,6 +147,7 @@ static void begin(struct sim_cluster *cluster, uint64_t seed, bool trace, enum m
     cluster->cables.bytes_per_s = cluster_bytes_per_s;
     cluster->cables.context = cluster;
     swarm_choose(cluster);
+    cluster->far_clocks = seed % 8 == 6;
     faults_choose(cluster, seed);
     limits_choose(cluster, seed);
     cluster->pace = seed % SLOW_EVERY == SLOW_EVERY - 1

@@ -132,6 +132,7 @@ struct sim_cluster {
     bool large;         /* values */
     bool tight;         /* memory: less than all values would take */
     bool mends_clocks;  /* when faults end */
+    bool far_clocks;    /* they are set by up to a year, not just an hour */
     bool clocks_differ; /* by more than some seconds, or did */
     uint64_t
         strangers_us; /* when two nodes had last not known each other for as long as a grace period */

@@ -75,7 +75,8 @@ static void slow(struct sim_cluster *cluster, unsigned a, unsigned b, uint64_t u
 
 static void step(struct sim_cluster *cluster, struct sim_node *node)
 {
-    int64_t by_us = (int64_t)rng_spread(&cluster->rng, 1000, 3600ULL * SECOND);
+    uint64_t most_us = (cluster->far_clocks ? 365 * 24 : 1) * 3600ULL * SECOND;
+    int64_t by_us = (int64_t)rng_spread(&cluster->rng, 1000, most_us);
     io_sim_step(&node->process.io, rng_chance(&cluster->rng, 500000) ? by_us : -by_us);
     cluster->clocks_differ = true;
 }
