@@ -11,9 +11,9 @@
 #include "version.h"
 
 enum {
-    STATUS_US = 5 * 1000 * 1000, /* how often systemd is told how it goes */
-    FILES_RESERVED = 64,         /* file descriptors that are not for clients */
-    FILES_PART_UPSTREAM = 8,     /* the same of a front-end, as a part of all */
+    STATUS_US = 1000 * 1000, /* how often systemd is told how it goes, when that has changed */
+    FILES_RESERVED = 64,     /* file descriptors that are not for clients */
+    FILES_PART_UPSTREAM = 8, /* the same of a front-end, as a part of all */
     CONNECTIONS_MAX_DEFAULT = 65000,
 };
 
@@ -34,6 +34,7 @@ struct world {
     int print_error; /* the last one of what the command has to say */
     struct loop_watcher signals;
     struct loop_timer watchdog, status;
+    char told_status[256]; /* what systemd was told last */
 };
 
 static uint64_t world_wall_us(void *clock)
@@ -133,9 +134,11 @@ static char *role_summary(const struct world *world, char *out, size_t room)
 
 static void tell_status(struct world *world)
 {
-    char text[256] = "STATUS=";
+    char text[sizeof world->told_status] = "STATUS=";
     role_summary(world, text + 7, sizeof text - 7);
-    io_epoll_notify(world->io, text);
+    if (strcmp(text, world->told_status) != 0)
+        io_epoll_notify(world->io, text);
+    memcpy(world->told_status, text, sizeof text);
 }
 
 static void on_status(struct loop_timer *timer)

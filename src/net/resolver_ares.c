@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include <ares.h>
 
@@ -329,13 +330,15 @@ static struct question *question_new(struct resolver_ares *self, struct lookup *
     return question;
 }
 
-static int ask_about_ip(struct resolver_ares *self, struct lookup *lookup,
-                        const struct address *address)
+/* What needs no asking. */
+static int answer_now(struct resolver_ares *self, struct lookup *lookup,
+                      const struct address *addresses, unsigned count)
 {
     struct question *question = question_new(self, lookup);
     if (!question)
         return -ENOMEM;
-    add_address(question, address);
+    for (unsigned i = 0; i < count; i++)
+        add_address(question, &addresses[i]);
     list_add(&self->answered, question);
     question->answered = true;
     return 0;
@@ -354,15 +357,28 @@ static int ask_about_name(struct resolver_ares *self, struct lookup *lookup, con
     return 0;
 }
 
+/* Fills in the addresses of a name that is one itself, or always means this machine (RFC 6761, 6.3), though there be no /etc/hosts. Returns
+ * how many; 0 for any other name. */
+static unsigned known_addresses(const char *name, struct address addresses[2])
+{
+    static const char *const loopback[] = {"127.0.0.1", "::1"};
+    bool is_ip = address_parse_ip(slice_of(name), addresses[0].ip) == 0;
+    if (is_ip || strcasecmp(name, "localhost") != 0)
+        return is_ip;
+    for (unsigned i = 0; i < 2; i++)
+        (void)address_parse_ip(slice_of(loopback[i]), addresses[i].ip);
+    return 2;
+}
+
 static int ask(struct resolver *resolver, struct lookup *lookup, const char *name)
 {
     struct resolver_ares *self = self_of(resolver);
-    struct address address = {0};
-    bool is_ip = address_parse_ip(slice_of(name), address.ip) == 0;
+    struct address known[2] = {0};
+    unsigned count = known_addresses(name, known);
     assert(!lookup->data);
-    if (!is_ip && !is_name(name))
+    if (count == 0 && !is_name(name))
         return -EINVAL;
-    int error = is_ip ? ask_about_ip(self, lookup, &address) : ask_about_name(self, lookup, name);
+    int error = count ? answer_now(self, lookup, known, count) : ask_about_name(self, lookup, name);
     set_timer(self);
     return error;
 }

@@ -365,19 +365,41 @@ static void test_addresses_ask_nobody(void **state)
     assert_int_equal(server.udp_questions, 0);
 }
 
+/* A name in this machine's /etc/hosts that has to be looked up there; skips the test when there is none. */
+static const char *name_of_hosts(char room[256])
+{
+    FILE *file = fopen("/etc/hosts", "r");
+    char line[1024];
+    bool found = false;
+    while (file && !found && fgets(line, sizeof line, file))
+        found = sscanf(line, "%*[0-9.] %255[a-zA-Z0-9.-]", room) == 1 &&
+                strcasecmp(room, "localhost") != 0;
+    if (file)
+        (void)fclose(file);
+    if (!found)
+        skip();
+    return room;
+}
+
 /* The file of hosts comes before the servers. */
+static void test_file_of_hosts(void **state)
+{
+    (void)state;
+    char room[256];
+    struct asker asker = {0};
+    assert_int_equal(ask(&asker, name_of_hosts(room)), 0);
+    wait_until_answered(&asker);
+    assert_true(asker.count > 0);
+    assert_int_equal(server.udp_questions, 0);
+}
+
+/* It means this machine, whatever files and servers say, or when there are none. */
 static void test_localhost(void **state)
 {
     (void)state;
-    struct asker asker = {0};
-    struct address loopback;
-    bool found = false;
-    assert_int_equal(address_parse(SLICE("127.0.0.1:0"), &loopback), 0);
-    assert_int_equal(ask(&asker, "localhost"), 0);
-    wait_until_answered(&asker);
-    for (unsigned i = 0; i < asker.count; i++)
-        found |= memcmp(&asker.addresses[i], &loopback, sizeof loopback) == 0;
-    assert_true(found);
+    CHECK_ANSWER("localhost", "127.0.0.1:0", "[::1]:0");
+    CHECK_ANSWER("LocalHost", "127.0.0.1:0", "[::1]:0");
+    assert_int_equal(init.calls, 0);
     assert_int_equal(server.udp_questions, 0);
 }
 
@@ -638,11 +660,13 @@ static void test_servers_that_are_none(void **state)
 static void test_servers_of_the_system(void **state)
 {
     (void)state;
+    char room[256];
     struct asker asker = {0};
+    const char *name = name_of_hosts(room);
     resolver_ares_destroy(resolver);
     resolver = resolver_ares_new(&loop, NULL);
     assert_non_null(resolver);
-    assert_int_equal(ask(&asker, "localhost"), 0);
+    assert_int_equal(ask(&asker, name), 0);
     wait_until_answered(&asker);
     assert_true(asker.count > 0);
 }
@@ -697,6 +721,7 @@ int main(void)
         TEST(test_names),
         TEST(test_many_addresses),
         TEST(test_addresses_ask_nobody),
+        TEST(test_file_of_hosts),
         TEST(test_localhost),
         TEST(test_what_is_no_name),
         TEST(test_nobody_answers),
