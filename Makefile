@@ -72,7 +72,7 @@ SAY = @printf '  %-5s %s\n'
 Q   := $(if $(V),,@)
 JOBS = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc 2>/dev/null || echo 1))
 
-.PHONY: all run setup test tests check format sim coverage fuzz fuzz-afl soak bench dist deb test-deb test-image install uninstall clean help
+.PHONY: all run setup test tests check format sim coverage fuzz fuzz-afl soak bench dist deb test-deb test-boot test-image install uninstall clean help
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -200,6 +200,9 @@ deb: ## install what is missing, and build the Debian package
 
 test-deb: deb ## test the package in a whole Debian of its own (as root; RELEASE=trixie for another one)
 	@tests/packages/chroot $(RELEASE)
+
+test-boot: deb ## test the package under a systemd that is booted in a container (as root)
+	@tests/packages/booted
 
 test-image: ## carry out scripts/Containerfile by hand, and run what comes about (as root)
 	@scripts/setup package
