@@ -94,10 +94,12 @@ static void take_version(struct request *request, struct key_options *options)
     const struct http_field *after = http_field_find(&request->head, HTTP_FIELD_FOG_AFTER);
     const struct http_field *exact = http_field_find(&request->head, HTTP_FIELD_FOG_VERSION);
     unsigned long long version;
-    if (after && slice_number(after->value, UINT64_MAX - 1, &version))
+    if (after && slice_number(after->value, INT64_MAX, &version))
         options->version = version + 1;
     else if (after)
-        request_refuse(request, 400, "Fog-After takes a version, as Fog-Version gives it.");
+        request_refuse(request, 400,
+                       "Fog-After takes a version, as Fog-Version gives it, up to "
+                       "9223372036854775807.");
     if (!exact)
         return;
     options->exact = slice_number(exact->value, INT64_MAX, &version) && version > 0;

@@ -79,6 +79,12 @@ def a_write_after_a_version_has_a_larger_one():
     early = node.call("PUT", "/" + key, b"x", ("Fog-After: 1",))
     check(early.fog_version() > ahead + 1, "a version that is past says nothing")
     equal(node.call("PUT", "/" + key, b"x", ("Fog-After: -1",)).status, 400, "a version that is none")
+    last = "Fog-After: 18446744073709551614"
+    equal(node.call("PUT", "/" + key, b"x", (last,)).status, 400, "a version over which nothing can be written")
+    equal(node.call("PUT", "/" + key, b"x", ("Fog-After: 9223372036854775807",)).status, 200, "the largest one")
+    equal(node.call("DELETE", "/" + key).status, 200, "a delete over it")
+    equal(node.call("PUT", "/" + key, b"y").status, 200, "a write over that")
+    equal(node.call("GET", "/" + key).body, b"y", "what was written")
 
 
 @test
