@@ -37,7 +37,7 @@ enum {
         5 * 1000 *
         1000, /* the same, beyond that, when it waits for copies and nobody said how long */
     LANES_IDLE_MAX =
-        8, /* connections for one request at a time that are kept for later ones, of each member */
+        8, /* connections for one request at a time that are kept for later ones, of each member; of more, one goes each tick */
     LANES_MAX = 4096, /* of each member */
     LANES_KEPT = 256, /* of these, for what is shared: without any, the member is of no use */
     RELAY_ROOM_BYTES = 1024, /* of a request, and of an answer, without further memory */
@@ -494,6 +494,9 @@ void attempt_give_up(struct attempt *attempt);
 
 /* Ends one at once; its calls end from inside of this. */
 void lane_destroy(struct lane *lane);
+
+/* Closes one that is idle, if there are many. */
+void lanes_trim(struct backend *backend);
 
 /* Closes all of a backend's. */
 void lanes_close(struct backend *backend);

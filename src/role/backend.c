@@ -315,6 +315,7 @@ void backend_tick(struct backend *backend)
         upstream_connect(backend->control, &backend->address);
     }
     backend_tend_lanes(backend);
+    lanes_trim(backend);
 }
 
 /* Life */

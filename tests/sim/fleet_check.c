@@ -163,8 +163,9 @@ static void watch_backend(struct fleet *fleet, const char *who, const struct bac
     if (lanes != backend->lane_count || counted != backend->in_flight)
         world_fail(&fleet->world, "%s has %u lanes and %u requests at a node, not %u and %u", who,
                    lanes, counted, backend->lane_count, backend->in_flight);
-    if (idle > LANES_IDLE_MAX + 1)
-        world_fail(&fleet->world, "%s keeps %u idle connections to a node", who, idle);
+    if (idle > backend->idle_count + 1)
+        world_fail(&fleet->world, "%s has %u idle connections to a node, and knows of %u", who,
+                   idle, backend->idle_count);
 }
 
 /* Returns how many requests are parked there. */

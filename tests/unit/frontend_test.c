@@ -1406,6 +1406,36 @@ static void test_long_reads_go_alone(void **state)
     assert_int_equal(nodes.asked[4].fd, shared);
 }
 
+/* The connections of many long reads at a time are there for the next ones, and go by and by when there are none. */
+static void test_lanes_are_kept(void **state)
+{
+    enum { READERS = 3 * LANES_IDLE_MAX };
+    struct reader readers[READERS];
+    (void)state;
+    nodes.closed_for[1] = true;
+    pass(3 * SECOND);
+    readers[0] = reader_new();
+    ask(&readers[0], GET("a"));
+    answer_long(nodes.asked[0].fd, "v", 0, VALUE_BYTES);
+    expect_long(&readers[0]);
+    for (unsigned i = 1; i < READERS; i++)
+        readers[i] = reader_new();
+    const struct backend *backend = frontend->partitions[0].usable[0];
+    for (unsigned round = 0; round < 2; round++) {
+        unsigned from = nodes.count;
+        for (unsigned i = 0; i < READERS; i++)
+            ask(&readers[i], GET("a"));
+        for (unsigned i = 0; i < READERS; i++)
+            answer_long(nodes.asked[from + i].fd, "v", 0, VALUE_BYTES);
+        for (unsigned i = 0; i < READERS; i++)
+            expect_long(&readers[i]);
+        assert_in_range(backend->idle_count, READERS - 2, READERS);
+        assert_in_range(backend->lane_count, READERS, READERS + 2);
+    }
+    pass(2 * SECOND);
+    assert_int_equal(backend->idle_count, LANES_IDLE_MAX);
+}
+
 /* But behind a write of its client it stays behind it. */
 static void test_long_read_behind_a_write(void **state)
 {
@@ -2090,6 +2120,7 @@ int main(void)
         TEST(test_stream_gives_way_to_a_stream),
         TEST(test_leaver_behind_a_stream),
         TEST(test_long_reads_go_alone),
+        TEST(test_lanes_are_kept),
         TEST(test_long_read_behind_a_write),
         TEST(test_displaced_reads_go_alone),
         TEST(test_places_for_what_is_shared),
