@@ -372,6 +372,10 @@ void relay_was_refused(struct relay *relay, struct backend *by);
 /* The same, of a first try of a write that was refused as too late. */
 void relay_was_late(struct relay *relay);
 
+/* A node has given the write its version, by its own clock: what its client has sent behind it is the later one also when it is tried again,
+ * though it was first sent before that. */
+void relay_was_written(const struct relay *relay, uint64_t version);
+
 /* Whether the try of a write that is under way says itself when it would come too late: what streams cannot be sent again, and a client
  * may have said an earlier time. */
 bool relay_ends_soon(const struct relay *relay);

@@ -439,6 +439,19 @@ static bool has_write_behind(const struct relay *relay)
     return false;
 }
 
+void relay_was_written(const struct relay *relay, uint64_t version)
+{
+    struct request *one = relay->request->deferred ? request_deferred_next(relay->request) : NULL;
+    for (; one && version < INT64_MAX; one = request_deferred_next(one)) {
+        struct relay *other = relay_of_key(relay, one);
+        if (!other || !other->write || other->versioned || !other->version)
+            continue;
+        if (other->version <= version)
+            other->version = version + 1;
+        version = other->version;
+    }
+}
+
 /* A node has refused the write, and it is sent again: the reads behind it, which were sent behind its last try, are so again. (Where a
  * connection has ended, they have ended with it.) */
 static void reads_follow(const struct relay *relay)

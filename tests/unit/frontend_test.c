@@ -707,6 +707,30 @@ static void test_late_write_before_another(void **state)
                 asked_has(nodes.count - 1, "Fog-Before: "));
 }
 
+/* The node has carried out the first of two writes, later than the second one was sent, and dies: the second one wins all the same. */
+static void test_write_behind_a_write_is_tried_again(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    char answer[200];
+    ask(&reader, PUT("a") PUT("a") PUT("a"));
+    assert_int_equal(nodes.count, 3);
+    uint64_t version = io->now_us + io->wall_ahead_us + 1000;
+    snprintf(answer, sizeof answer,
+             "HTTP/1.1 200 OK\r\nFog-Version: %llu\r\nContent-Length: 0\r\n\r\n",
+             (unsigned long long)version);
+    say(nodes.asked[0].fd, answer);
+    settle();
+    lose(nodes.asked[0].fd);
+    pass(SECOND);
+    assert_int_equal(nodes.count, 5);
+    assert_true(number_in(3, "Fog-Version: ") > version);
+    assert_true(number_in(4, "Fog-Version: ") > number_in(3, "Fog-Version: "));
+    say(nodes.asked[3].fd, OK);
+    say(nodes.asked[4].fd, OK);
+    settle();
+}
+
 /* A node refuses a write and answers the read that was sent behind it: that is no answer, and it is asked anew behind the next try. */
 static void expect_read_follows(const char *refusal, bool elsewhere)
 {
@@ -2087,6 +2111,7 @@ int main(void)
         TEST(test_late_write),
         TEST(test_late_write_before_another),
         TEST(test_read_behind_refused_write),
+        TEST(test_write_behind_a_write_is_tried_again),
         TEST(test_read_behind_late_write),
         TEST(test_write_after),
         TEST(test_far_future),
