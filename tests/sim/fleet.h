@@ -48,6 +48,7 @@ struct fleet_write {
     bool acked, refused;
     bool everywhere;      /* all copies were there when it was answered */
     bool excused;         /* it may be lost: who had it died */
+    uint64_t lost_us[2];  /* when the last one died that had it on each side */
     uint64_t bytes, fold; /* of its value */
     uint64_t ttl_us;      /* 0 for none */
     uint64_t begun_us, acked_us,

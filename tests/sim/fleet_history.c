@@ -9,6 +9,7 @@
 enum {
     SECOND = 1000 * 1000,
     ESTIMATE_US = 2 * SECOND, /* how well a front-end knows its nodes' clock at worst */
+    DEATH_SEEN_US = SECOND,   /* after it, all who ask know that a node has died */
     SOUND_US = 5 * SECOND,    /* after it, all know that a node is well */
 };
 
@@ -168,6 +169,8 @@ void fleet_history_death(struct fleet *fleet, const struct fleet_process *dying)
     unsigned side = fleet_side_of(fleet, dying->cluster);
     for (unsigned i = 0; i < fleet->write_count; i++) {
         struct fleet_write *write = fleet->writes[i];
+        if (has(fleet, dying, write))
+            write->lost_us[side] = fleet->world.now_us;
         if (fleet->keys[write->key].home[side] == dying->cluster && !write->excused &&
             !someone_has(fleet, dying, write))
             write->excused = true;
@@ -218,7 +221,10 @@ void fleet_history_moved(struct fleet *fleet, unsigned to)
         check_all_same(fleet);
     for (unsigned i = 0; i < fleet->write_count; i++) {
         struct fleet_write *write = fleet->writes[i];
-        if (write->excused || someone_has(fleet, NULL, write))
+        /* Who has died just now may have been given it, and nobody can know yet. */
+        bool just_lost =
+            write->lost_us[to] && fleet->world.now_us < write->lost_us[to] + DEATH_SEEN_US;
+        if (write->excused || just_lost || someone_has(fleet, NULL, write))
             continue;
         const struct fleet_process *holder =
             write->acked ? sound_holder(fleet, 1 - to, write) : NULL;
