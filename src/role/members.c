@@ -71,7 +71,7 @@ struct member *members_replaced_by(const struct members *members, const struct m
 
 bool members_counts(const struct members *members, const struct member *member)
 {
-    return members_at(members, &member->address) == member;
+    return member->state == MEMBER_HERE && members_at(members, &member->address) == member;
 }
 
 unsigned members_here(const struct members *members)
