@@ -118,13 +118,16 @@ char *chunk_carve(struct chunk *chunk, size_t bytes)
 
 /* Free spans. */
 
+/* From the oldest on, as the warm ones are on top but for one that was beyond the budget: that is cold before those below it. */
 struct span *span_take_cold(struct spans *spans, unsigned class_id)
 {
-    struct link *last = spans->stacks[class_id].prev;
-    if (link_alone(last) || span_of_peers(last)->pages > 0)
-        return NULL;
-    link_remove(last);
-    return span_of_peers(last);
+    struct link *stack = &spans->stacks[class_id];
+    for (struct link *at = stack->prev; at != stack; at = at->prev)
+        if (span_of_peers(at)->pages == 0) {
+            link_remove(at);
+            return span_of_peers(at);
+        }
+    return NULL;
 }
 
 struct span *span_take(struct spans *spans, unsigned class_id)

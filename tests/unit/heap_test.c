@@ -697,6 +697,27 @@ static void test_growing_is_refused_at_the_limit(void **state)
 
 /* The addresses of those that are gone are used again, but never with more pages than were asked for: to give these
  * back would take milliseconds. */
+/* One that was beyond what may be warm is cold before what was freed earlier, and is the next one to be taken. */
+static void test_growing_takes_what_is_cold_above_what_is_warm(void **state)
+{
+    (void)state;
+    struct heap *heap = heap_must(64 * MIB); /* 4 MiB may be warm */
+    heap_set_growing_max(heap, 32 * MIB);
+    heap_release_growing(heap, heap_alloc_growing(heap, 3 * MIB), 3 * MIB);
+    unsigned mmaps = 0;
+    for (int i = 0; i < 100; i++) {
+        char *object = heap_alloc_growing(heap, 5 * MIB);
+        assert_non_null(object);
+        heap_release_growing(heap, object, 5 * MIB);
+        cool(heap);
+        if (i == 1)
+            mmaps = kernel.mmaps;
+    }
+    assert_int_equal(heap_warm(heap), 3 * MIB);
+    assert_int_equal(kernel.mmaps, mmaps);
+    heap_destroy(heap);
+}
+
 static void test_growing_begins_without_pages(void **state)
 {
     (void)state;
@@ -1043,6 +1064,7 @@ int main(void)
         TEST(test_madvise_fails),
         TEST(test_growing_stays_in_place_and_takes_its_pages_alone),
         TEST(test_growing_is_refused_at_the_limit),
+        TEST(test_growing_takes_what_is_cold_above_what_is_warm),
         TEST(test_growing_begins_without_pages),
         TEST(test_account_of_small),
         TEST(test_account_of_large),
