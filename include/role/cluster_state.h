@@ -101,6 +101,7 @@ struct repair {
     bool pulling, pushing, failed, full;
     bool last_try; /* of this shard, unless something comes of it */
     bool deletes;  /* only these are told: the last repair found no room for all */
+    bool takes;    /* and gives nothing: a newcomer's, when the other one has no room */
     uint16_t pull_status;
     uint64_t started_us;
     uint16_t *todo; /* shards that differ */
@@ -128,7 +129,8 @@ struct peer {
     uint64_t round_trip_us;
     uint64_t hello_digest; /* ours, as it was told */
     int64_t skew_us;
-    bool up; /* it answers hellos */
+    bool measured; /* skew_us is known */
+    bool up;       /* it answers hellos */
     bool
         starved; /* the last try to reach it came to nothing for want of memory or descriptors here: it may well be there */
     bool skewed; /* and that was reported */
@@ -235,6 +237,7 @@ struct cluster {
     bool started, leaving, goodbye, left;
     bool has_everything;
     bool joined; /* it knows other members, or has known some that are forgotten since */
+    bool alone;  /* it knew nobody else at the last tick: its horizon is not told */
     uint64_t
         since_us; /* wall clock: since when its cluster has been there, by any ready member; who went before is not known */
     bool own_found; /* the own address was found, not given */

@@ -156,11 +156,14 @@ void cluster_hurry(struct cluster *cluster)
 static void horizon_tick(struct cluster *cluster);
 
 /* From here on others count, too: the horizon of who was alone went by its own clock, which may be wrong. Not before the tick, so that
- * who asks it first is still told that it was alone, and so has not been forgotten by anybody. */
+ * who asks it first is still told that it was alone, and so has not been forgotten by anybody, or has nothing to tell of a horizon. */
 static void end_alone(struct cluster *cluster)
 {
-    cluster->joined = true;
+    cluster->alone = false;
     cluster->horizon_us = 0;
+    if (cluster->joined)
+        return;
+    cluster->joined = true;
     cluster->since_us = cluster->loop->wall_us;
 }
 
@@ -168,7 +171,9 @@ static void cluster_on_tick(struct loop_timer *timer)
 {
     struct cluster *cluster = (struct cluster *)((char *)timer - offsetof(struct cluster, tick));
     loop_timer_set(cluster->loop, timer, cluster->loop->now_us + CLUSTER_TICK_US);
-    if (!cluster->joined && cluster->members.count > 1)
+    if (cluster->members.count == 1)
+        cluster->alone = true;
+    else if (cluster->alone)
         end_alone(cluster);
     news_tick(cluster);
     for (unsigned i = 1; i < cluster->members.count; i++)
@@ -268,7 +273,7 @@ static bool find_slowest(const struct cluster *cluster, uint64_t *behind_us)
         return false;
     for (unsigned i = 1; i < members->count; i++) {
         const struct member *member = members->list[i];
-        bool measured = member->peer && member->peer->asked_us;
+        bool measured = member->peer && member->peer->measured;
         if (member->state == MEMBER_HERE && !measured && !member_is_down(cluster, member))
             return false;
         if (measured && member->peer->skew_us < slowest_us)
@@ -302,7 +307,7 @@ static unsigned clocks_behind(const struct cluster *cluster, int64_t skew_us, un
     *known = 1;
     for (unsigned i = 1; i < cluster->members.count; i++) {
         const struct peer *peer = cluster->members.list[i]->peer;
-        if (!peer || !peer->asked_us)
+        if (!peer || !peer->measured)
             continue;
         ++*known;
         behind += peer->skew_us < skew_us;
@@ -319,7 +324,7 @@ uint64_t cluster_expiry_us(struct cluster *cluster)
         return cluster->loop->wall_us;
     for (unsigned i = 1; i < cluster->members.count; i++) {
         const struct peer *peer = cluster->members.list[i]->peer;
-        if (peer && peer->asked_us && peer->skew_us > median_us &&
+        if (peer && peer->measured && peer->skew_us > median_us &&
             clocks_behind(cluster, peer->skew_us, &known) <= (known - 1) / 2)
             median_us = peer->skew_us;
     }
@@ -356,6 +361,7 @@ struct cluster *cluster_new(struct loop *loop, struct log *log, struct store *st
     cluster->config = config;
     cluster->copies_end = &cluster->copies;
     cluster->started_us = loop->now_us;
+    cluster->alone = true;
     cluster->tick.on_time = cluster_on_tick;
     cluster->hook.on_turn_end = cluster_on_turn_end;
     cluster->agreement.clock_us = agreement_clock_us;

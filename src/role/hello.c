@@ -49,7 +49,8 @@ static void put_hello(struct cluster *cluster, const struct address *you, struct
              cluster_name(cluster), partition, cluster->joined,
              (unsigned long long)cluster->loop->wall_us);
     text_add(text, "since %llu\nhorizon %llu\ndigest %016llx\nrecords %llu\n",
-             (unsigned long long)cluster->since_us, (unsigned long long)cluster->horizon_us,
+             (unsigned long long)cluster->since_us,
+             (unsigned long long)(cluster->alone ? 0 : cluster->horizon_us),
              (unsigned long long)store_digest(cluster->store),
              (unsigned long long)(counts.keys + counts.tombstones - counts.buried));
     text_add(text, "gathered %u\n", cluster_gathered_permille(cluster));
@@ -471,6 +472,7 @@ static void take_skew(struct peer *peer, uint64_t clock_us)
     bool skewed = skew_us > most_us || skew_us < -most_us;
     char address[ADDRESS_TEXT_BYTES];
     peer->skew_us = skew_us;
+    peer->measured = true;
     if (skewed == peer->skewed)
         return;
     peer->skewed = skewed;

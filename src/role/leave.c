@@ -12,6 +12,14 @@ void leave_look_again(struct cluster *cluster)
             push_forget(cluster->members.list[i]->peer);
 }
 
+/* Of repairs with members that were full: they may have room now, and this node has its drain time only. */
+static void end_rests(struct cluster *cluster)
+{
+    for (unsigned i = 1; i < cluster->members.count; i++)
+        if (cluster->members.list[i]->peer)
+            cluster->members.list[i]->peer->repair.next_us = 0;
+}
+
 void cluster_leave(struct cluster *cluster)
 {
     if (cluster->leaving)
@@ -20,6 +28,7 @@ void cluster_leave(struct cluster *cluster)
     cluster->leave_us = cluster->loop->now_us;
     self_of(cluster)->phase = PHASE_LEAVING;
     leave_look_again(cluster);
+    end_rests(cluster);
     gather_end(cluster);
     news_tell(cluster);
 }

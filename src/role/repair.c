@@ -125,7 +125,7 @@ static uint64_t pause_after(const struct peer *peer, bool whole)
 {
     const struct repair *repair = &peer->repair;
     uint64_t pause_us = whole && !repair->full ? 0 : REPAIR_PAUSE_US;
-    if ((!repair->full && !repair->deletes) || peer->cluster->leaving)
+    if ((!repair->full && !repair->deletes) || repair->takes || peer->cluster->leaving)
         return pause_us;
     uint64_t rest_us = repair->compared * REPAIR_FULL_REST_US;
     if (repair->full)
@@ -156,9 +156,9 @@ static void repair_end(struct peer *peer, bool whole)
                       address);
     repair_reset(repair);
     repair_unlease(cluster, peer->member->id);
-    if (!whole || full || deletes)
+    if (!whole || deletes)
         return;
-    if (repair->started_us > peer->missed_us)
+    if (!full && repair->started_us > peer->missed_us)
         peer->missed = false;
     if (peer->knows_us)
         gather_checked(peer, repair->started_us);
@@ -266,6 +266,8 @@ static void round_give(struct round *round, uint32_t shard, const uint64_t *thei
 {
     struct store *store = round->peer->cluster->store;
     bool deletes = round->peer->repair.deletes;
+    if (round->peer->repair.takes)
+        return;
     for (struct record *at = store_first(store, shard); at; at = store_after(at)) {
         if (!store_lists(store, shard, at) || digests_have(theirs, count, record_digest(at)) ||
             (deletes && !record_is_tombstone(at)))
@@ -381,6 +383,7 @@ static void pull_on_body(struct call *call, struct slice bytes)
     repair_lease(peer->cluster, peer->member->id);
     repair->failed = !intake_take(&repair->intake, bytes, peer->cluster->loop->wall_us);
     repair->full |= repair->intake.full;
+    repair->takes &= !repair->intake.full;
 }
 
 static void pull_on_end(struct call *call, enum call_result result)
@@ -510,13 +513,15 @@ static void on_shards(struct peer *peer, struct slice body)
     ask_digests(peer);
 }
 
-/* Of deletes alone it has taken those for which it has room. */
+/* Of deletes alone it has taken those for which it has room. A newcomer does not wait for it to have any, or nobody could take the place
+ * of a member that is full: it needs what that one has, and not the other way round. */
 static void on_pushed(struct peer *peer, unsigned status)
 {
     struct repair *repair = &peer->repair;
     bool full = status == 507;
     repair->pushing = false;
-    repair->failed |= status != 200 && !(full && repair->deletes);
+    repair->takes |= full && !repair->deletes && peer->cluster->gather.step == GATHER_CHECKING;
+    repair->failed |= status != 200 && !(full && (repair->deletes || repair->takes));
     repair->last_try &= full;
     repair->full |= full;
     repair_on_records_done(peer);
@@ -571,7 +576,8 @@ void repair_start(struct peer *peer)
     repair->fetch.on_done = repair_on_done;
     repair->fetch.body_max = REPAIR_ANSWER_BYTES_MAX;
     repair->pulled = repair->pushed = repair->compared = 0;
-    repair->deletes = repair->full && !repair->deletes;
+    repair->takes &= cluster->gather.step == GATHER_CHECKING;
+    repair->deletes = repair->full && !repair->deletes && !repair->takes;
     repair->full = false;
     repair->started_us = cluster->loop->now_us;
     repair->step = REPAIR_CONNECTING;

@@ -641,7 +641,7 @@ static const int64_t a_day = 86400LL * SECOND;
 static struct peer *measure(uint64_t id, int64_t skew_us)
 {
     struct peer *peer = meet(id)->peer;
-    peer->asked_us = 1;
+    peer->measured = true;
     peer->skew_us = skew_us;
     return peer;
 }
@@ -755,7 +755,8 @@ static void test_a_clock_that_is_set_does_not_move_the_horizon(void **state)
     cluster_note_clock(in.cluster);
     peer->skew_us = 0;
     peer->up = true;
-    peer->asked_us = peer->answered_us = in.loop.now_us;
+    peer->measured = true;
+    peer->answered_us = in.loop.now_us;
     in.loop.wall_us += year_us;
     in.cluster->tick.on_time(&in.cluster->tick);
     assert_true(in.cluster->horizon_us <= 9 * day_us);
@@ -776,13 +777,17 @@ static void test_the_horizon_waits_for_clocks_that_are_not_known(void **state)
     self_of(in.cluster)->phase = PHASE_READY;
     in.loop.wall_us = 10 * day_us;
     cluster_note_clock(in.cluster);
-    slow->asked_us = in.loop.now_us;
+    slow->measured = true;
     slow->skew_us = -(int64_t)(5 * day_us);
     other->skew_us = 0;
     in.cluster->tick.on_time(&in.cluster->tick);
     assert_int_equal(in.cluster->horizon_us, 0); /* the other one was not asked yet */
     other->asked_us = other->answered_us = in.loop.now_us;
     other->up = true;
+    in.cluster->tick.on_time(&in.cluster->tick);
+    assert_int_equal(in.cluster->horizon_us,
+                     0); /* its first answer came late, and so says nothing of its clock */
+    other->measured = true;
     in.cluster->tick.on_time(&in.cluster->tick);
     assert_int_equal(in.cluster->horizon_us, 4 * day_us);
     member_go(slow->member, MEMBER_LEFT, in.loop.wall_us);
@@ -824,6 +829,28 @@ static void test_the_horizon_of_who_was_alone_does_not_count(void **state)
     hear_hello("1", 6000, 4000);
     assert_int_equal(in.cluster->horizon_us, 6000);
     assert_int_equal(in.cluster->since_us, 4000);
+}
+
+/* The same when it was not alone before, and those that were there are forgotten. */
+static void test_the_horizon_of_who_is_alone_again_does_not_count(void **state)
+{
+    (void)state;
+    char room[2000];
+    in.loop.wall_us = 9000;
+    in.cluster->joined = true;
+    in.cluster->alone = false;
+    in.cluster->horizon_us = 7000;
+    in.cluster->since_us = 5000;
+    assert_true(has_bytes(hello_print(in.cluster, room, sizeof room), "\nhorizon 7000\n"));
+    in.cluster->tick.on_time(&in.cluster->tick);
+    (void)meet(2);
+    assert_true(has_bytes(hello_print(in.cluster, room, sizeof room), "\nhorizon 0\n"));
+    in.cluster->tick.on_time(&in.cluster->tick);
+    assert_int_equal(in.cluster->horizon_us, 0);
+    assert_int_equal(in.cluster->since_us, 5000);
+    in.cluster->horizon_us = 6000;
+    in.cluster->tick.on_time(&in.cluster->tick);
+    assert_true(has_bytes(hello_print(in.cluster, room, sizeof room), "\nhorizon 6000\n"));
 }
 
 /* By this node's clock, so that it is remembered for as long as others are, whatever the clock of who saw it go. */
@@ -1063,6 +1090,30 @@ static void test_a_full_member_is_told_deletes_alone(void **state)
     assert_true(has_bytes(given, "key1"));
 }
 
+/* It has what the member has; else nobody could take the place of one that is full. */
+static void test_a_newcomer_does_not_wait_until_a_full_member_has_room(void **state)
+{
+    (void)state;
+    struct peer *peer = meet(2)->peer;
+    peer->up = peer->knows_us = true;
+    peer->answered_us = in.loop.now_us;
+    in.cluster->gather.step = GATHER_CHECKING;
+    write_key(0, 100);
+    assert_true(has_bytes(given_in_a_repair(peer), "key0"));
+    fake_feed(in.io, ((struct conn *)peer->bulk)->fd,
+              SLICE("HTTP/1.1 507 No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"));
+    loop_turn(&in.loop, 0);
+    loop_turn(&in.loop, 0);
+    assert_int_equal(peer->repair.step, REPAIR_IDLE);
+    assert_int_equal(peer->gather_checked_us, peer->repair.started_us);
+    in.cluster->gather.step =
+        GATHER_CHECKING; /* had there been more to ask for, the next one would do it */
+    in.loop.now_us = in.io->now_us += REPAIR_PAUSE_US;
+    peer->answered_us = peer->member->heard_us = in.loop.now_us;
+    assert_false(has_bytes(given_in_a_repair(peer), "POST /-/merge"));
+    assert_int_equal(peer->repair.started_us, in.loop.now_us);
+}
+
 /* Nor may one that the other one has stand behind a value: after a repair without room deletes alone are asked for, too, which is one
  * byte more. */
 static void test_a_full_node_asks_for_deletes_alone(void **state)
@@ -1273,6 +1324,19 @@ static void test_who_leaves_tells_a_member_again_soon_that_was_full(void **state
     assert_true(has_bytes(given_in_a_repair(peer), "key0"));
 }
 
+/* The member may have room now. */
+static void test_who_leaves_does_not_rest_from_a_repair_of_before(void **state)
+{
+    (void)state;
+    struct peer *peer = meet(2)->peer;
+    peer->up = true;
+    peer->answered_us = in.loop.now_us;
+    peer->repair.next_us = in.loop.now_us + 600 * SECOND;
+    write_key(0, 100);
+    cluster_leave(in.cluster);
+    assert_true(has_bytes(given_in_a_repair(peer), "key0"));
+}
+
 /* Both the member's figure and that of all: 700 µs from the sending to the answer. A batch that failed counts for nothing. */
 static void test_the_time_of_a_push_is_that_until_its_answer(void **state)
 {
@@ -1432,6 +1496,8 @@ int main(void)
                                         end),
         cmocka_unit_test_setup_teardown(test_the_horizon_of_who_was_alone_does_not_count, begin,
                                         end),
+        cmocka_unit_test_setup_teardown(test_the_horizon_of_who_is_alone_again_does_not_count,
+                                        begin, end),
         cmocka_unit_test_setup_teardown(test_when_a_member_has_gone_is_told_by_ones_own_clock,
                                         begin, end),
         cmocka_unit_test_setup_teardown(
@@ -1454,6 +1520,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_who_may_have_answered_before_it_died_replaces_nobody,
                                         begin, end),
         cmocka_unit_test_setup_teardown(test_a_goodbye_that_was_lost_is_said_again, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_newcomer_does_not_wait_until_a_full_member_has_room,
+                                        begin, end),
         cmocka_unit_test_setup_teardown(test_a_full_node_asks_for_deletes_alone, begin, end),
         cmocka_unit_test_setup_teardown(
             test_a_shard_that_found_no_room_in_a_question_is_not_left_out, begin, end),
@@ -1469,6 +1537,8 @@ int main(void)
                                         begin, end),
         cmocka_unit_test_setup_teardown(test_a_full_node_takes_the_deletes_that_make_room,
                                         begin_tight, end),
+        cmocka_unit_test_setup_teardown(test_who_leaves_does_not_rest_from_a_repair_of_before,
+                                        begin, end),
         cmocka_unit_test_setup_teardown(test_who_leaves_tells_a_member_again_soon_that_was_full,
                                         begin, end),
         cmocka_unit_test_setup_teardown(test_a_write_made_alone_is_not_confirmed_by_the_next_batch,
