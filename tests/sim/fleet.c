@@ -24,7 +24,7 @@ static void limits_choose(struct fleet *fleet)
         .stall_us = 120 * SECOND,
         .drain_us = 10 * SECOND,
         .grace_us = 86400ULL * SECOND,
-        .forget_us = 60 * SECOND, /* so that nodes are older than others remember */
+        .forget_us = 100 * SECOND, /* so that nodes are older than others remember */
         .value_max = FLEET_VALUE_BYTES_MAX,
         .connections_max = 1000,
     };
