@@ -63,20 +63,30 @@ static void tell_records(struct sim_cluster *cluster)
         }
 }
 
-/* Who was cut off for longer than members are remembered says that it is to be restarted: it is stopped here, unless all say so. */
-static void stop_forgotten(struct sim_cluster *cluster)
+/* Whether a node says that it is to be restarted, as it was dropped, or another one says so of it. */
+static bool is_dropped(struct sim_cluster *cluster, unsigned number)
 {
-    struct sim_node *forgotten = NULL;
-    bool others = false;
+    struct node *node = node_at(cluster, number);
+    if (!node || node->cluster->refused)
+        return node;
     for (unsigned i = 0; i < cluster->node_count; i++) {
-        const struct node *node = node_at(cluster, i);
-        if (node && node->cluster->refused)
-            forgotten = &cluster->nodes[i];
-        else if (node)
-            others = true;
+        const struct node *other = node_at(cluster, i);
+        const struct member *member =
+            other
+                ? members_find(&other->cluster->members, members_self(&node->cluster->members)->id)
+                : NULL;
+        if (member && member->state == MEMBER_DROPPED)
+            return true;
     }
-    if (forgotten && others)
-        cluster_node_end(cluster, forgotten, true);
+    return false;
+}
+
+/* Who was cut off for longer than members are remembered is stopped, one of two that have dropped each other. */
+static void stop_dropped(struct sim_cluster *cluster)
+{
+    for (unsigned i = 0; i < cluster->node_count && cluster_running(cluster) > 1; i++)
+        if (is_dropped(cluster, i))
+            cluster_node_end(cluster, &cluster->nodes[i], true);
 }
 
 static void check_agreement(struct sim_cluster *cluster)
@@ -85,7 +95,7 @@ static void check_agreement(struct sim_cluster *cluster)
     const char *why;
     uint64_t patience_us = cluster->push_alone ? PUSH_AGREE_US_MAX : AGREE_US_MAX;
     while ((why = disagreement(cluster)) && !world->failed) {
-        stop_forgotten(cluster);
+        stop_dropped(cluster);
         if (world->now_us > cluster->calm_us + patience_us || !world_step(world)) {
             tell_records(cluster);
             world_fail(world, "nodes do not agree %d s after the faults: %s",
