@@ -326,6 +326,18 @@ static const struct sim_write *last_of(const struct sim_cluster *cluster, unsign
     return last;
 }
 
+/* Whether a later delete, that nobody acknowledged, may have been carried out and forgotten. */
+static bool was_deleted_since(const struct sim_cluster *cluster, const struct sim_write *last)
+{
+    for (unsigned i = 0; i < cluster->write_count; i++) {
+        const struct sim_write *write = cluster->writes[i];
+        if (write->key == last->key && !write->refused && may_be_forgotten(cluster, write) &&
+            (write->version == 0 || (write != last && write->version >= last->version)))
+            return true;
+    }
+    return false;
+}
+
 /* Whether an older record than `last` may be all that is left. */
 static bool may_end_as(struct sim_cluster *cluster, const struct sim_write *last,
                        const struct sim_write *final, const struct record *record)
@@ -334,7 +346,8 @@ static bool may_end_as(struct sim_cluster *cluster, const struct sim_write *last
     if (cluster_forgets(cluster) && final && final->sent_us > last->sent_us)
         return true;
     /* A delete that was forgotten, and an older one that was not. */
-    if (may_be_forgotten(cluster, last) && record_is_tombstone(record))
+    if (record_is_tombstone(record) &&
+        (may_be_forgotten(cluster, last) || was_deleted_since(cluster, last)))
         return true;
     /* Two clusters that do not know each other forget their deletes each by itself. */
     return may_be_forgotten(cluster, last) && cluster->strangers_us >= last->sent_us;
@@ -342,13 +355,8 @@ static bool may_end_as(struct sim_cluster *cluster, const struct sim_write *last
 
 static void check_gone(struct sim_cluster *cluster, unsigned key, const struct sim_write *last)
 {
-    /* a later delete that nobody acknowledged may have been forgotten, too */
-    for (unsigned i = 0; i < cluster->write_count; i++) {
-        const struct sim_write *write = cluster->writes[i];
-        if (write->key == key && !write->refused && may_be_forgotten(cluster, write) &&
-            (write->version == 0 || (write != last && write->version >= last->version)))
-            return;
-    }
+    if (was_deleted_since(cluster, last))
+        return;
     world_fail(&cluster->world, "key %u is gone, but write %llu had version %llu", key,
                (unsigned long long)last->id, (unsigned long long)last->version);
 }
