@@ -15,15 +15,13 @@ struct intake {
     uint32_t shard; /* of the last record */
     bool local;     /* the records are for this node to tell others (RECORD_LOCAL) */
     bool whole;     /* records are kept until the stream's end mark: a broken one changes nothing */
-    bool
-        deletes; /* there are only these: one that finds no room does not end it, as the next may make some */
-    bool copy;                 /* of all that another member has: see store_adopt */
+    bool deletes;   /* there are only these: one without room does not end it */
+    bool copy;      /* of all that another member has: see store_adopt */
     const struct route *route; /* NULL, or keys of other partitions than this are refused */
     uint32_t partition;
-    bool broken;  /* it ends here: the bytes are no records (reader.reason) */
-    bool foreign; /* the same: a key is of another partition */
-    bool
-        full; /* the table had no room for a record: it ends there, but for `deletes` and `whole` ones */
+    bool broken;          /* it ends here: the bytes are no records (reader.reason) */
+    bool foreign;         /* the same: a key is of another partition */
+    bool full;            /* there was no room: it ends there, but for `deletes` and `whole` */
     struct record **kept; /* each with a reference */
     unsigned kept_count, kept_room;
 };

@@ -258,9 +258,11 @@ void cluster_note_clock(struct cluster *cluster)
     uint64_t ahead_us = cluster->loop->wall_us - cluster->loop->now_us;
     int64_t set_us = (int64_t)(ahead_us - cluster->clock_ahead_us);
     cluster->clock_ahead_us = ahead_us;
-    for (unsigned i = 1; i < cluster->members.count && set_us; i++)
-        if (cluster->members.list[i]->peer)
-            cluster->members.list[i]->peer->skew_us -= set_us;
+    for (unsigned i = 1; i < cluster->members.count && set_us; i++) {
+        struct peer *peer = cluster->members.list[i]->peer;
+        if (peer && peer->measured)
+            peer->skew_us -= set_us;
+    }
 }
 
 /* How far the slowest clock is behind this node's, that of a member that is down just now too. Returns false when that is not known: a
