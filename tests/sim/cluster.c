@@ -23,7 +23,7 @@ enum {
 
 bool cluster_forgets(const struct sim_cluster *cluster)
 {
-    return cluster->limits.grace_us < 3600ULL * SECOND;
+    return cluster->limits.grace_us < 3600ULL * SECOND || cluster->all_ahead;
 }
 
 struct sim_write *cluster_write_new(struct sim_cluster *cluster, unsigned key)

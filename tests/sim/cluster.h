@@ -134,6 +134,7 @@ struct sim_cluster {
     bool mends_clocks;  /* when faults end */
     bool far_clocks;    /* they are set by up to a year, not just an hour */
     bool clocks_differ; /* by more than some seconds, or did */
+    bool all_ahead;     /* all clocks there were have been ahead by a grace period, at some time */
     uint64_t
         strangers_us; /* when two nodes had last not known each other for as long as a grace period */
     unsigned troubles_made;
@@ -144,8 +145,11 @@ void cluster_run_seed(uint64_t seed, bool trace, enum mutant mutant, uint64_t ag
 
 struct sim_write *cluster_write_new(struct sim_cluster *cluster, unsigned key);
 
-/* Whether tombstones are forgotten within a story. */
+/* Whether tombstones are forgotten within a story: the grace period is short, or all that tell the time were far ahead. */
 bool cluster_forgets(const struct sim_cluster *cluster);
+
+/* What the clocks say now, all of them: called whenever one of them was set. */
+void cluster_watch_clocks(struct sim_cluster *cluster);
 
 /* cluster_keys.c: names of keys, in many shards or (`crowded`) in three. */
 const char (*cluster_keys(bool crowded))[16];

@@ -79,6 +79,7 @@ static void step(struct sim_cluster *cluster, struct sim_node *node)
     int64_t by_us = (int64_t)rng_spread(&cluster->rng, 1000, most_us);
     io_sim_step(&node->process.io, rng_chance(&cluster->rng, 500000) ? by_us : -by_us);
     cluster->clocks_differ = true;
+    cluster_watch_clocks(cluster);
 }
 
 static void freeze(struct sim_cluster *cluster, struct sim_node *node, uint64_t until_us)

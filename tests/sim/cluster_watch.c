@@ -96,6 +96,21 @@ static void watch_strangers(struct sim_cluster *cluster, unsigned a, unsigned b)
         cluster->strangers_us = now_us;
 }
 
+/* Clocks */
+
+void cluster_watch_clocks(struct sim_cluster *cluster)
+{
+    uint64_t old_us = 1700000000ULL * SECOND + cluster->world.now_us + cluster->limits.grace_us;
+    unsigned ahead = 0;
+    for (unsigned i = 0; i < cluster->node_count; i++) {
+        const struct sim_node *node = &cluster->nodes[i];
+        if (node->running && io_sim_wall_us(&node->process.io) < old_us)
+            return;
+        ahead += node->running;
+    }
+    cluster->all_ahead |= ahead > 0;
+}
+
 /* Push alone */
 
 static bool is_settled(const struct sim_cluster *cluster, const struct sim_node *node)
@@ -198,6 +213,7 @@ void cluster_on_watch(struct world_event *event)
             if (j != i)
                 watch_strangers(cluster, i, j);
     }
+    cluster_watch_clocks(cluster);
     if (cluster->gentle && !cluster->push_alone)
         watch_push(cluster);
     if (cluster->push_alone && repairs(cluster) != cluster->repairs)
