@@ -50,7 +50,7 @@ struct client {
     uint16_t pending_count, pending_writes;
     uint8_t state; /* enum client_state */
     bool in_batch, in_ready;
-    bool large_bodies; /* its last body that came in parts was large */
+    bool large_bodies; /* its last body that came in parts was large, or its last chunk */
     bool more;         /* kept input may hold a whole request */
     bool rejected;     /* more of a request may come that is not wanted */
     bool reading;      /* the request must be complete by its time limit */

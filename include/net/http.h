@@ -150,6 +150,9 @@ enum http_result http_chunked_parse(struct http_chunked *chunked, struct slice d
  * it stands in framing. */
 uint64_t http_chunked_left(const struct http_chunked *chunked);
 
+/* So many bytes of the present chunk's data, at most http_chunked_left, were read past the decoder. */
+void http_chunked_take(struct http_chunked *chunked, uint64_t bytes);
+
 /* Percent-decodes `in` (RFC 3986, 2.1) once into `out`, which has room for in.len bytes and may be where
  * `in` is. Returns the decoded length, or -EINVAL at a bad escape. */
 long http_percent_decode(struct slice in, char *out);

@@ -5,7 +5,7 @@
  *                     └── run: requests whose bodies are whole ──┘ └ kept for next time
  *
  * A body that is not whole goes part by part to where the service wants it; from the first part on it is read
- * straight to there, past the shared buffer, when it is large. */
+ * straight to there, past the shared buffer, when it is large, and so is each large chunk. */
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -15,7 +15,8 @@
 enum {
     DIRECT_READ_BYTES_MIN = SERVER_READ_BYTES, /* less is read through the shared buffer */
     DIRECT_READ_BYTES_MAX = 128 * 1024,        /* at a time: a part of the processor's cache */
-    HEAD_READ_BYTES = 2 * 1024, /* when a large body is likely to follow, to copy less of it */
+    HEAD_READ_BYTES =
+        2 * 1024, /* when a large body or chunk is likely to follow, to copy less of it */
 };
 
 static const struct http_error gone = {503, "This node is out of memory for requests; try again."};
@@ -63,6 +64,13 @@ static bool body_expected(struct request *request, uint64_t left)
     return left == 0 || service->on_body_room(service, request, left).len > 0;
 }
 
+/* Bytes of a body that are known to come, and nothing else before them. */
+static uint64_t body_due(const struct exchange *exchange)
+{
+    return exchange->request.head.chunked ? http_chunked_left(&exchange->chunked)
+                                          : exchange->body_left;
+}
+
 enum body_result { BODY_NEEDS_INPUT, BODY_WHOLE, BODY_REFUSED };
 
 static enum body_result body_take_fixed(struct exchange *exchange, struct slice data, size_t *used)
@@ -100,9 +108,13 @@ static enum body_result body_take(struct client *client, struct slice data, size
 {
     struct exchange *exchange = client->exchange;
     client->body_bytes += data.len;
-    enum body_result result = exchange->request.head.chunked
-                                  ? body_take_chunked(exchange, data, used)
-                                  : body_take_fixed(exchange, data, used);
+    enum body_result result;
+    if (exchange->request.head.chunked) {
+        result = body_take_chunked(exchange, data, used);
+        client->large_bodies = body_due(exchange) >= DIRECT_READ_BYTES_MIN;
+    } else {
+        result = body_take_fixed(exchange, data, used);
+    }
     if (result == BODY_REFUSED)
         body_refuse(client, &exchange->request);
     if (result == BODY_WHOLE)
@@ -310,8 +322,23 @@ static void client_batch_body(struct client *client)
 bool client_reads_direct(const struct client *client)
 {
     const struct exchange *exchange = client->exchange;
-    return client->state == CLIENT_BODY && !exchange->request.head.chunked &&
-           exchange->body_left >= DIRECT_READ_BYTES_MIN && !client->conn.kept;
+    return client->state == CLIENT_BODY && body_due(exchange) >= DIRECT_READ_BYTES_MIN &&
+           !client->conn.kept;
+}
+
+/* Bytes of the body under way that were read straight to their place. */
+static void body_filled(struct client *client, size_t bytes)
+{
+    struct exchange *exchange = client->exchange;
+    struct service *service = client->server->service;
+    if (exchange->request.head.chunked) {
+        http_chunked_take(&exchange->chunked, bytes);
+        client->large_bodies = true;
+    } else {
+        exchange->body_left -= bytes;
+    }
+    client->body_bytes += bytes;
+    service->on_body_filled(service, &exchange->request, bytes);
 }
 
 /* Reads straight to where the body goes. Returns false when that does not pay. */
@@ -321,23 +348,21 @@ static bool client_read_direct(struct client *client)
     struct service *service = client->server->service;
     if (!client_reads_direct(client))
         return false;
-    struct server_room room =
-        service->on_body_room(service, &exchange->request, exchange->body_left);
+    uint64_t due = body_due(exchange);
+    struct server_room room = service->on_body_room(service, &exchange->request, due);
     if (room.len < DIRECT_READ_BYTES_MIN)
         return false; /* also when it refuses: the other way finds that out too */
-    size_t want = room.len < exchange->body_left ? room.len : (size_t)exchange->body_left;
+    size_t want = room.len < due ? room.len : (size_t)due;
     want = want < DIRECT_READ_BYTES_MAX ? want : DIRECT_READ_BYTES_MAX;
     size_t got = conn_recv(&client->conn, room.data, want);
     if (client->conn.state != CONN_OPEN)
         return true;
-    exchange->body_left -= got;
-    client->body_bytes += got;
     if (got > 0)
-        service->on_body_filled(service, &exchange->request, got);
+        body_filled(client, got);
     if (exchange->request.error.status) {
         body_refuse(client, &exchange->request);
         client_batch_body(client);
-    } else if (exchange->body_left == 0) {
+    } else if (!exchange->request.head.chunked && exchange->body_left == 0) {
         body_end(client);
         head_restore(exchange);
         client_batch_body(client);

@@ -179,13 +179,19 @@ enum http_result http_chunked_parse(struct http_chunked *chunked, struct slice d
     size_t here = data.len - *used;
     *body = (struct slice){data.data + *used, here < chunked->left ? here : (size_t)chunked->left};
     *used += body->len;
-    chunked->left -= body->len;
-    if (chunked->left == 0)
-        chunked->state = DATA_CR;
+    http_chunked_take(chunked, body->len);
     return HTTP_MORE;
 }
 
 uint64_t http_chunked_left(const struct http_chunked *chunked)
 {
     return chunked->state == DATA ? chunked->left : 0;
+}
+
+void http_chunked_take(struct http_chunked *chunked, uint64_t bytes)
+{
+    assert(chunked->state == DATA && bytes <= chunked->left);
+    chunked->left -= bytes;
+    if (chunked->left == 0)
+        chunked->state = DATA_CR;
 }

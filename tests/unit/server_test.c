@@ -859,6 +859,16 @@ static void test_bodies_keep_their_order(void **state)
     expect_nothing(&reader);
 }
 
+/* A chunked body's head, and the first line of a chunk. */
+static void feed_chunk_head(int fd, const char *path, size_t length)
+{
+    char head[200];
+    snprintf(head, sizeof head,
+             "POST %s HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n%zx\r\n", path,
+             length);
+    feed(fd, head);
+}
+
 static void feed_chunked(int fd, size_t size, struct chance *chance)
 {
     feed(fd, "POST /sum/777 HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
@@ -1320,14 +1330,15 @@ static void test_streams_leave_time_for_others(void **state)
         expect_stream(&readers[i], 20);
 }
 
-/* The same for those who send large bodies. One that leaves while it waits for its turn is nothing special. */
-static void test_large_bodies_leave_time_for_others(void **state)
+static void large_bodies_leave_time(bool chunked)
 {
-    (void)state;
     struct reader readers[LONG_CLIENTS], other = {.fd = client_new_settled()};
     for (size_t i = 0; i < LONG_CLIENTS; i++) {
         readers[i] = (struct reader){.fd = client_new_settled()};
-        feed_body_head(readers[i].fd, "/sum/60000", LONG_BODY_BYTES);
+        if (chunked)
+            feed_chunk_head(readers[i].fd, "/sum/60000", LONG_BODY_BYTES);
+        else
+            feed_body_head(readers[i].fd, "/sum/60000", LONG_BODY_BYTES);
     }
     settle();
     for (size_t i = 0; i < LONG_CLIENTS; i++)
@@ -1346,9 +1357,25 @@ static void test_large_bodies_leave_time_for_others(void **state)
     loop_turn(&loop, 0);
     expect_bytes(&other, 3);
     settle();
+    for (size_t i = 0; i < LONG_CLIENTS - 1 && chunked; i++)
+        feed(readers[i].fd, "\r\n0\r\n\r\n");
+    settle();
     for (size_t i = 0; i < LONG_CLIENTS - 1; i++)
         expect_sum(&readers[i], LONG_BODY_BYTES);
     assert_false(is_open(readers[LONG_CLIENTS - 1].fd));
+}
+
+/* The same for those who send large bodies, or large chunks. One that leaves while it waits for its turn is nothing special. */
+static void test_large_bodies_leave_time_for_others(void **state)
+{
+    (void)state;
+    large_bodies_leave_time(false);
+}
+
+static void test_large_chunks_leave_time_for_others(void **state)
+{
+    (void)state;
+    large_bodies_leave_time(true);
 }
 
 /* The same for what is thrown away of those who were refused in the middle of what they send. */
@@ -2308,6 +2335,7 @@ int main(void)
         TEST(test_many_streams_share),
         TEST(test_streams_leave_time_for_others),
         TEST(test_large_bodies_leave_time_for_others),
+        TEST(test_large_chunks_leave_time_for_others),
         TEST(test_refused_ones_leave_time_for_others),
         TEST(test_slow_readers_leave_time_for_others),
         TEST(test_newcomers_leave_time_for_others),
