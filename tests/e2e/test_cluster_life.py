@@ -250,7 +250,7 @@ def an_old_member_is_taken_in_by_those_who_started_without_it():
     old.signal(signal.SIGSTOP)
     try:
         ports = [free_port() for _ in range(2)]
-        new = [Node(*(word for at in (*ports, old.port) for word in ("--join", f"127.0.0.1:{at}")), "--forget-after", "1d",
+        new = [Node(*(word for at in (*ports, old.port) for word in ("--join", f"127.0.0.1:{at}")), "--forget-after", "3s",
                     listen=f"127.0.0.1:{port}") for port in ports]
         settle(new)
         new[0].put("after", b"2")
