@@ -1,7 +1,7 @@
 /* The inside of the front-end room, shared by frontend.c (life, who answers what), partition.c (one cluster: whom it has, whom to ask),
- * backend.c (one member: is it there, is it ready), lane.c (connections to it), relay.c (one request on its way), moving.c (the same
- * while keys move), upload.c (bodies that come in parts), frontend_figures.c and who tells of these, and resharding. Nobody else
- * includes this.
+ * backend.c (one member: is it there, is it ready), lane.c (connections to it), relay.c (one request on its way), relay_request.c and
+ * relay_answer.c (what is sent and got), moving.c (the same while keys move), upload.c (bodies that come in parts), frontend_figures.c
+ * and who tells of these, and resharding. Nobody else includes this.
  *
  *   request ─► relay ─► partition ─► backend ─► lane ─► upstream ─► node
  *                ▲         │ nobody is ready: it waits here, for a moment
@@ -342,7 +342,7 @@ void frontend_learn_version(struct frontend *frontend, uint64_t version, uint64_
 /* A version for a write that is sent now to a node whose clock says at least `clock_us`: more than any that a node has told. */
 uint64_t frontend_version(struct frontend *frontend, uint64_t clock_us);
 
-/* relay.c: a request, as it is sent. */
+/* relay.c: one request on its way. */
 
 /* Reads a request, whose slices are there. Returns NULL when out of memory. relay_free is its end. */
 struct relay *relay_new(struct frontend *frontend, struct request *request);
@@ -376,10 +376,6 @@ void relay_was_late(struct relay *relay);
  * though it was first sent before that. */
 void relay_was_written(const struct relay *relay, uint64_t version);
 
-/* Whether the try of a write that is under way says itself when it would come too late: what streams cannot be sent again, and a client
- * may have said an earlier time. */
-bool relay_ends_soon(const struct relay *relay);
-
 /* Its client should not be kept waiting any more. */
 void relay_hurry(struct relay *relay);
 
@@ -389,6 +385,15 @@ void relay_wait(struct relay *relay, struct relay_list *list, uint64_t until_us)
 
 /* Sends those whose time has come. */
 void relays_tick(struct frontend *frontend);
+
+/* relay_request.c: the request as it is sent. */
+
+/* Writes the whole of it, as far as it is there, into relay->sent. Returns 0 or -ENOMEM. */
+int relay_write(struct relay *relay, const struct request *request);
+
+/* Whether the try of a write that is under way says itself when it would come too late: what streams cannot be sent again, and a client
+ * may have said an earlier time. */
+bool relay_ends_soon(const struct relay *relay);
 
 /* The pieces of the request, for this try; `room` is for the lines between them. Returns how many. */
 enum { RELAY_PIECES_MAX = 3, RELAY_LINES_BYTES = 192 };
