@@ -272,6 +272,7 @@ struct partition {
     uint64_t lost_us;            /* since when nobody is ready; loop time */
     uint64_t retry_tokens;       /* RETRY_TOKEN_PARTS of a retry */
     bool reached, told;          /* somebody is ready; and that (or the contrary) was logged */
+    bool unparks;                /* those that are parked are being sent */
     uint64_t requests, failures; /* so far; failures of tries */
 };
 

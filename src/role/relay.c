@@ -262,6 +262,13 @@ static struct lane *relay_lane(const struct relay *relay, struct backend *backen
     return lane || alone ? lane : backend->shared;
 }
 
+/* What its client has sent before it may still wait to be sent. */
+static bool is_behind_parked(const struct relay *relay)
+{
+    const struct partition *partition = relay->partition;
+    return partition->parked && !partition->unparks && request_follows_write(relay->request);
+}
+
 /* A try of a write: is it the first one with its version, and does it get that now? */
 static void write_begin_try(struct relay *relay, const struct backend *backend)
 {
@@ -287,7 +294,8 @@ void relay_send(struct relay *relay)
         relay_wait(relay, &relay->frontend->settling, until_us);
         return;
     }
-    struct backend *backend = partition_choose(relay->partition, relay);
+    struct backend *backend =
+        is_behind_parked(relay) ? NULL : partition_choose(relay->partition, relay);
     if (!backend) {
         partition_park(relay->partition, relay);
         return;

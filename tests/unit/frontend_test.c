@@ -873,6 +873,35 @@ static void test_parked(void **state)
     expect(&other, 503, "No node of this key's partition is ready; try again.\n");
 }
 
+static void nodes_are_ready(struct partition *partition, bool ready)
+{
+    for (unsigned i = 0; i < partition->backend_count; i++) {
+        partition->backends[i]->is_ready = ready;
+        backend_update(partition->backends[i]);
+    }
+    assert_int_equal(partition->reached, ready);
+}
+
+/* The node is back, and what waited for it is about to be sent: what a client has sent behind its write stays behind it, also where so many
+ * requests come at once that some are answered before. */
+static void test_nobody_overtakes_parked(void **state)
+{
+    (void)state;
+    struct partition *partition = &frontend->partitions[0];
+    struct reader reader = reader_new(), many = reader_new(), last = reader_new();
+    nodes_are_ready(partition, false);
+    ask(&reader, PUT("a"));
+    assert_int_equal(partition->parked_count, 1);
+    nodes_are_ready(partition, true);
+    say(reader.fd, GET("a"));
+    for (unsigned i = 0; i < SERVER_BATCH_MAX; i++)
+        say(many.fd, GET("b"));
+    say(last.fd, GET("c"));
+    settle();
+    for (unsigned i = 0; !asked_has(i, "PUT /a "); i++)
+        assert_false(asked_has(i, "GET /a "));
+}
+
 static void test_misrouted(void **state)
 {
     (void)state;
@@ -2118,6 +2147,7 @@ int main(void)
         TEST(test_unsure),
         TEST(test_spare_connection),
         TEST(test_parked),
+        TEST(test_nobody_overtakes_parked),
         TEST(test_misrouted),
         TEST(test_foreign_node),
         TEST(test_foreign_node_is_forgotten),
