@@ -178,20 +178,43 @@ static int64_t loop_wait_us(const struct loop *loop, int64_t wait_max_us)
     return wait_max_us >= 0 && wait_max_us < (int64_t)left ? wait_max_us : (int64_t)left;
 }
 
+/* Back from a wait long after its time, as the process was stopped, or its container paused, the io tells what it saw before; much more
+ * may have come since. Returns how many events there are. */
+static int loop_wait(struct loop *loop, struct io_event *events, int64_t wait_us)
+{
+    const struct io_ops *ops = loop->io->ops;
+    uint64_t due_us = wait_us < 0 ? UINT64_MAX : loop->now_us + (uint64_t)wait_us;
+    int count = ops->wait(loop->io, events, LOOP_EVENTS_MAX, wait_us);
+    loop_update_time(loop);
+    if (loop->now_us <= due_us || loop->now_us - due_us <= LOOP_LATE_US)
+        return count;
+    if (!loop->behind_us)
+        loop->behind_us = loop->now_us + LOOP_CATCH_UP_US;
+    return ops->wait(loop->io, events, LOOP_EVENTS_MAX, 0);
+}
+
+/* Timers wait until all that came meanwhile was looked at: who is idle or silent by the clock may have said something long ago. */
+static bool loop_is_behind(struct loop *loop, int count)
+{
+    if (count < LOOP_EVENTS_MAX || loop->now_us >= loop->behind_us)
+        loop->behind_us = 0;
+    return loop->behind_us != 0;
+}
+
 void loop_turn(struct loop *loop, int64_t wait_max_us)
 {
     struct io_event events[LOOP_EVENTS_MAX];
     int64_t wait_us = loop_wait_us(loop, wait_max_us);
     loop->again = false;
     loop->turns++;
-    int count = loop->io->ops->wait(loop->io, events, LOOP_EVENTS_MAX, wait_us);
-    loop_update_time(loop);
+    int count = loop_wait(loop, events, wait_us);
     uint64_t started_us = loop->now_us;
     for (int i = 0; i < count; i++) {
         struct loop_watcher *watcher = events[i].data;
         watcher->on_ready(watcher, events[i].ready);
     }
-    loop_fire_timers(loop);
+    if (!loop_is_behind(loop, count))
+        loop_fire_timers(loop);
     for (struct loop_hook *hook = loop->hooks; hook; hook = hook->next)
         hook->on_turn_end(hook);
     loop_run_deferred(loop);
