@@ -226,7 +226,10 @@ static int world_listen(struct world *world)
     bool broken = inherited < 0 && inherited != -ENOENT;
     int error = broken ? inherited : role_listen(world, &address, inherited);
     if (inherited == -EINVAL)
-        fprintf(stderr, "velour-fog: what LISTEN_FDS hands over is no listening stream socket.\n");
+        fprintf(stderr, "velour-fog: what LISTEN_FDS hands over is no listening TCP socket.\n");
+    else if (inherited == -E2BIG)
+        fprintf(stderr, "velour-fog: LISTEN_FDS hands over several sockets, and one can be served; "
+                        "leave one ListenStream= in the socket unit.\n");
     else if (error == -EADDRINUSE)
         fprintf(stderr,
                 "velour-fog: %s is in use by another program; choose another with --listen.\n",

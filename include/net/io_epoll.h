@@ -24,7 +24,7 @@ int io_epoll_watch_signals(struct io *io, void *data);
 int io_epoll_next_signal(struct io *io);
 
 /* A listening socket that systemd handed over (sd_listen_fds(3)), its address in *bound. Returns -ENOENT
- * when there is none, -EINVAL when it is no listening stream socket, or another -errno. */
+ * when there is none, -E2BIG when there are several, -EINVAL when it is no listening TCP socket, or another -errno. */
 int io_epoll_inherited_listener(struct io *io, struct address *bound);
 
 /* Tells systemd (sd_notify(3)), for example "READY=1". Does nothing when it does not listen. */

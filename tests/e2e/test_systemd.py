@@ -159,15 +159,31 @@ def socket_activation_for_another_process_is_ignored():
         equal(node.get("k").body, b"x", "the value")
 
 
+def _listens_on_unix():
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(os.path.join(scope().directory(), "socket"))
+    listener.listen()
+    return listener
+
+
+_WRONG = {
+    "a_file": lambda: open(os.devnull, "rb"),
+    "an_unbound_socket": socket.socket,
+    "a_unix_socket": _listens_on_unix,
+    "two_sockets": lambda: socket.create_server(("127.0.0.1", 0)),
+}
+
+
 def _foreign_descriptor(kind):
-    """LISTEN_FDS=1 but descriptor 3 is no listening TCP socket: said in a sentence, no crash."""
-    with open(os.devnull, "rb") if kind == "file" else socket.socket() as wrong:
+    """What is handed over is no listening TCP socket, or not one alone: said in a sentence, no crash, and nobody waits for an answer."""
+    with _WRONG[kind]() as wrong:
         node = Node(listen=None, port=1, pass_fds=[wrong.fileno()],
-                    prefix=[sys.executable, "-c", _ACTIVATE, "1", str(wrong.fileno()), ""])
+                    prefix=[sys.executable, "-c", _ACTIVATE, "2" if kind == "two_sockets" else "1", str(wrong.fileno()), ""])
         code = node.wait(5)
         check(code in (1, 2), f"the exit code is {code}")
+        until(lambda: any("LISTEN_FDS" in line for line in node.lines), 5, "the sentence")
         node.kill()  # its exit code is as it should be
 
 
-register("systemd", "socket_activation_with_a_file_is_refused", _foreign_descriptor, "file")
-register("systemd", "socket_activation_with_an_unbound_socket_is_refused", _foreign_descriptor, "socket")
+for _kind in _WRONG:
+    register("systemd", f"socket_activation_with_{_kind}_is_refused", _foreign_descriptor, _kind)
