@@ -9,6 +9,7 @@ void loop_init(struct loop *loop, struct io *io)
 {
     memset(loop, 0, sizeof *loop);
     loop->io = io;
+    loop->line_end = &loop->line;
     loop_update_time(loop);
 }
 
@@ -164,6 +165,38 @@ bool loop_share_take(struct loop *loop, struct loop_share *share)
     return true;
 }
 
+void loop_line_join(struct loop *loop, struct loop_waiter *waiter)
+{
+    if (waiter->place)
+        return;
+    waiter->next = NULL;
+    waiter->place = loop->line_end;
+    *loop->line_end = waiter;
+    loop->line_end = &waiter->next;
+}
+
+void loop_line_leave(struct loop *loop, struct loop_waiter *waiter)
+{
+    if (!waiter->place)
+        return;
+    *waiter->place = waiter->next;
+    if (waiter->next)
+        waiter->next->place = waiter->place;
+    else
+        loop->line_end = waiter->place;
+    waiter->place = NULL;
+}
+
+static void loop_serve_line(struct loop *loop)
+{
+    struct loop_waiter *waiter;
+    while ((waiter = loop->line) && loop_share_take(loop, &loop->bulk)) {
+        loop_line_leave(loop, waiter);
+        waiter->on_turn(waiter);
+    }
+    loop->again |= loop->line != NULL;
+}
+
 /* How long the io may wait: not at all when work is left, else until the next timer. */
 static int64_t loop_wait_us(const struct loop *loop, int64_t wait_max_us)
 {
@@ -213,6 +246,7 @@ void loop_turn(struct loop *loop, int64_t wait_max_us)
         struct loop_watcher *watcher = events[i].data;
         watcher->on_ready(watcher, events[i].ready);
     }
+    loop_serve_line(loop);
     if (!loop_is_behind(loop, count))
         loop_fire_timers(loop);
     for (struct loop_hook *hook = loop->hooks; hook; hook = hook->next)
