@@ -137,6 +137,32 @@ def socket_activation():
             pass  # the socket is systemd's, and lives on
 
 
+def _cpu_seconds(node):
+    with open(f"/proc/{node.process.pid}/stat", encoding="ascii") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@test
+def socket_activation_costs_nothing_while_it_drains():
+    """Who connects then waits for the next process, at a socket that systemd keeps open."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        node = _activated(listener)
+        with node.connect() as slow:
+            node.wait_log("event=listening", 5, "it listens")
+            slow.send(request("PUT", "/k", b"ab")[:-1])
+            slow.silent(0.2)
+            node.signal(signal.SIGTERM)
+            node.wait_log("event=draining", 5, "it drains")
+            with socket.create_connection(listener.getsockname(), 5):
+                before = _cpu_seconds(node)
+                time.sleep(1)
+                check(_cpu_seconds(node) - before < 0.3, "it turns without rest")
+            slow.send(b"b")
+            equal(slow.reply().status, 200, "the status")
+        equal(node.wait(5), 0, "the exit code")
+
+
 @test
 def socket_activation_over_ipv6():
     try:
