@@ -435,23 +435,26 @@ int io_epoll_inherited_listener(struct io *io, struct address *bound)
     return error ? error : fd;
 }
 
-void io_epoll_notify(struct io *io, const char *state)
+bool io_epoll_notify(struct io *io, const char *state)
 {
     (void)io;
     const char *path = getenv("NOTIFY_SOCKET");
     struct sockaddr_un to = {.sun_family = AF_UNIX};
     size_t bytes = path ? strlen(path) : 0;
     if (bytes < 2 || bytes >= sizeof to.sun_path || (path[0] != '/' && path[0] != '@'))
-        return;
+        return true;
     memcpy(to.sun_path, path, bytes);
     if (path[0] == '@') /* an abstract address */
         to.sun_path[0] = 0;
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
-        return;
+        return false;
     socklen_t length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + bytes);
-    sendto(fd, state, strlen(state), MSG_NOSIGNAL | MSG_DONTWAIT, (struct sockaddr *)&to, length);
+    ssize_t sent = sendto(fd, state, strlen(state), MSG_NOSIGNAL | MSG_DONTWAIT,
+                          (struct sockaddr *)&to, length);
+    bool full = sent < 0 && (errno == EAGAIN || errno == ENOBUFS);
     close(fd);
+    return !full;
 }
 
 uint64_t io_epoll_watchdog_us(struct io *io)

@@ -33,6 +33,16 @@ class _Manager:
         """Closes it."""
         self.socket.close()
 
+    def fill(self):
+        """Has no room for more, as long as it reads nothing."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+            other.setblocking(False)
+            try:
+                while True:
+                    other.sendto(b"X_OTHER=1", self.name)
+            except BlockingIOError:
+                pass
+
     def wait(self, pattern, seconds=5):
         """Waits for a line that begins with the pattern."""
         end = time.monotonic() + seconds * SLOW
@@ -75,6 +85,16 @@ def is_told_ready_only_when_it_listens():
     node = serve(listen=f"127.0.0.1:{port}", port=port, env={"NOTIFY_SOCKET": manager.name})
     manager.wait("READY=1$", 10)
     equal(node.get("k").status, 204, "the status of a request right after READY=1")
+
+
+@test
+def is_told_ready_though_there_was_no_room_for_it_at_first():
+    manager = _Manager()
+    manager.fill()
+    node = serve(env={"NOTIFY_SOCKET": manager.name})
+    node.put("k", b"x")
+    manager.wait("READY=1$", 5)
+    manager.wait("STATUS=.+", 5)
 
 
 @test
