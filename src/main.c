@@ -34,6 +34,7 @@ struct world {
     int print_error; /* the last one of what the command has to say */
     struct loop_watcher signals;
     struct loop_timer watchdog, status;
+    bool told_ready;
     char told_status[256]; /* what systemd was told last */
 };
 
@@ -136,14 +137,21 @@ static void tell_status(struct world *world)
 {
     char text[sizeof world->told_status] = "STATUS=";
     role_summary(world, text + 7, sizeof text - 7);
-    if (strcmp(text, world->told_status) != 0)
-        io_epoll_notify(world->io, text);
-    memcpy(world->told_status, text, sizeof text);
+    if (strcmp(text, world->told_status) != 0 && io_epoll_notify(world->io, text))
+        memcpy(world->told_status, text, sizeof text);
+}
+
+/* While much starts at once systemd may have no room for it; who was not ready in time is killed. */
+static void tell_ready(struct world *world)
+{
+    if (!world->told_ready && !role_is_draining(world))
+        world->told_ready = io_epoll_notify(world->io, "READY=1");
 }
 
 static void on_status(struct loop_timer *timer)
 {
     struct world *world = (struct world *)((char *)timer - offsetof(struct world, status));
+    tell_ready(world);
     tell_status(world);
     loop_timer_set(&world->loop, timer, world->loop.now_us + STATUS_US);
 }
@@ -226,7 +234,10 @@ static int world_listen(struct world *world)
     bool broken = inherited < 0 && inherited != -ENOENT;
     int error = broken ? inherited : role_listen(world, &address, inherited);
     if (inherited == -EINVAL)
-        fprintf(stderr, "velour-fog: what LISTEN_FDS hands over is no listening stream socket.\n");
+        fprintf(stderr, "velour-fog: what LISTEN_FDS hands over is no listening TCP socket.\n");
+    else if (inherited == -E2BIG)
+        fprintf(stderr, "velour-fog: LISTEN_FDS hands over several sockets, and one can be served; "
+                        "leave one ListenStream= in the socket unit.\n");
     else if (error == -EADDRINUSE)
         fprintf(stderr,
                 "velour-fog: %s is in use by another program; choose another with --listen.\n",
@@ -270,7 +281,7 @@ static int world_start(struct world *world)
 
 static void world_serve(struct world *world)
 {
-    io_epoll_notify(world->io, "READY=1");
+    tell_ready(world);
     tell_status(world);
     loop_timer_set(&world->loop, &world->status, world->loop.now_us + STATUS_US);
     if (io_epoll_watchdog_us(world->io))

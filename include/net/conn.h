@@ -49,6 +49,7 @@ struct conn_queue; /* of what the peer has not taken yet */
 
 struct conn {
     struct loop_watcher watcher;
+    struct loop_waiter waiter; /* to write what is queued, or to throw away what comes */
     struct loop *loop;
     const struct conn_ops *ops;
     struct conn_queue *queue; /* NULL while nothing is queued */

@@ -24,11 +24,11 @@ int io_epoll_watch_signals(struct io *io, void *data);
 int io_epoll_next_signal(struct io *io);
 
 /* A listening socket that systemd handed over (sd_listen_fds(3)), its address in *bound. Returns -ENOENT
- * when there is none, -EINVAL when it is no listening stream socket, or another -errno. */
+ * when there is none, -E2BIG when there are several, -EINVAL when it is no listening TCP socket, or another -errno. */
 int io_epoll_inherited_listener(struct io *io, struct address *bound);
 
-/* Tells systemd (sd_notify(3)), for example "READY=1". Does nothing when it does not listen. */
-void io_epoll_notify(struct io *io, const char *state);
+/* Tells systemd (sd_notify(3)), for example "READY=1". Does nothing when it does not listen. Returns false when there is no room for more now. */
+bool io_epoll_notify(struct io *io, const char *state);
 
 /* How often systemd wants to hear WATCHDOG=1, half of its limit in microseconds; 0 when it does not. */
 uint64_t io_epoll_watchdog_us(struct io *io);

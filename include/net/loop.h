@@ -1,6 +1,6 @@
 /* The event loop: wait, dispatch, timers, end of turn. It knows no sockets; those are the io's.
  *
- * One turn: wait for events → call each event's watcher → fire due timers → run the end-of-turn hooks
+ * One turn: wait for events → call each event's watcher → serve the line → fire due timers → run the end-of-turn hooks
  * (where work gathered in the turn is done in one go) → run what was deferred (frees). */
 #ifndef NET_LOOP_H
 #define NET_LOOP_H
@@ -14,6 +14,8 @@ enum {
     LOOP_EVENTS_MAX = 512,       /* taken from the io in one turn */
     LOOP_TIMERS_PER_TURN = 1024, /* fired in one turn; the rest in the next */
     LOOP_SHARE_US = 100, /* of a turn, for each kind of work of which there may be any amount */
+    LOOP_LATE_US = 50 * 1000, /* back from a wait by so much too late: the process did not run */
+    LOOP_CATCH_UP_US = 500 * 1000, /* after that timers are held back so long at most, see loop.c */
 };
 
 /* What an io event belongs to. Embedded in its owner. */
@@ -46,13 +48,21 @@ struct loop_share {
     uint64_t turn, until_us; /* when that turn's part is over */
 };
 
+/* Stands in the line of those who wait for time of the bulk's part of a turn. Embedded in its owner, who zeroes it first. */
+struct loop_waiter {
+    void (*on_turn)(struct loop_waiter *waiter); /* it is its turn; it has left the line */
+    struct loop_waiter *next, **place;           /* place is NULL while it stands in no line */
+};
+
 struct loop {
     struct io *io;
     uint64_t now_us;        /* monotonic, read once a turn and after each batch of work */
     uint64_t wall_us;       /* read with it */
     uint64_t turns;         /* begun so far */
     struct loop_share bulk; /* conn.c: for those who read slowly, or are wrong */
-    bool again;             /* work is left: the next turn does not wait */
+    struct loop_waiter *line, **line_end;
+    uint64_t behind_us; /* until then at most it catches up; 0 while it does not */
+    bool again;         /* work is left: the next turn does not wait */
     bool stopped;
     struct loop_timer **heap;
     uint32_t timer_count, timer_room, timer_reserved; /* set, allocated, promised */
@@ -96,6 +106,13 @@ void loop_defer(struct loop *loop, struct loop_deferred *deferred,
 /* Whether the turn under way still has time for one more piece of such work: it has for a first one, and then for LOOP_SHARE_US. Who is
  * told no leaves the piece for the next turn. */
 bool loop_share_take(struct loop *loop, struct loop_share *share);
+
+/* Joins the line at its end, if it does not stand there. It is served behind the events of this turn or a later one, first come, first
+ * served: the io may report the same ones first in each turn. */
+void loop_line_join(struct loop *loop, struct loop_waiter *waiter);
+
+/* Leaves the line, if it stands there. */
+void loop_line_leave(struct loop *loop, struct loop_waiter *waiter);
 
 /* Runs what is deferred now: for the end, when no turn follows. */
 void loop_run_deferred(struct loop *loop);

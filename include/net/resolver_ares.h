@@ -10,8 +10,10 @@
 #include "net/resolver.h"
 
 enum {
-    RESOLVER_LIMIT_US = 5 * 1000 * 1000,   /* of a question; then it has no answer */
-    RESOLVER_TRY_MS = 1500,                /* of one server at first, then twice that */
+    RESOLVER_LIMIT_US = 5 * 1000 * 1000, /* of a question; then it has no answer */
+    /* Of all servers together at first, then twice that. c-ares tells half of an answer only when it is through, which must be before the
+     * limit: some servers say nothing to questions for IPv6. */
+    RESOLVER_TRY_MS = 1500,
     RESOLVER_TRIES = 2,                    /* of each server */
     RESOLVER_REREAD_US = 60 * 1000 * 1000, /* settings older than this are read anew */
     RESOLVER_SOCKETS_MAX = 32,             /* watched at a time; on others no answer is heard */

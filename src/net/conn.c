@@ -176,8 +176,7 @@ static void conn_linger(struct conn *conn)
 
 static void conn_discard(struct conn *conn)
 {
-    if (!loop_share_take(conn->loop, &conn->loop->bulk))
-        return;
+    assert(conn->state == CONN_LINGERING);
     ssize_t got = ops_of(conn)->recv(conn->loop->io, conn->fd, NULL, CONN_DISCARD_BYTES);
     if (got == -EAGAIN)
         return;
@@ -310,18 +309,28 @@ static void conn_on_ready(struct loop_watcher *watcher, unsigned ready)
         return;
     }
     bool writes = conn->queue && ready & (IO_WRITE | IO_BROKEN);
-    if (writes && !conn->duplex && !loop_share_take(conn->loop, &conn->loop->bulk))
-        return; /* thousands that read slowly may have room at a time */
+    if (conn->state == CONN_LINGERING || (writes && !conn->duplex)) {
+        loop_line_join(conn->loop,
+                       &conn->waiter); /* thousands that read slowly may have room at a time */
+        return;
+    }
     if (writes)
         conn_on_writable(conn);
-    if (writes && (!conn->duplex || conn->state != CONN_OPEN || !(ready & IO_READ)))
+    if (writes && (conn->state != CONN_OPEN || !(ready & IO_READ)))
         return;
-    if (conn->state == CONN_LINGERING)
-        conn_discard(conn);
-    else if (conn->interest & IO_READ && ready & (IO_READ | IO_BROKEN))
+    if (conn->interest & IO_READ && ready & (IO_READ | IO_BROKEN))
         conn->ops->on_readable(conn);
     else if (ready & IO_BROKEN)
         conn_fail(conn, -ECONNRESET);
+}
+
+static void conn_on_turn(struct loop_waiter *waiter)
+{
+    struct conn *conn = (struct conn *)((char *)waiter - offsetof(struct conn, waiter));
+    if (conn->queue)
+        conn_on_writable(conn);
+    else
+        conn_discard(conn);
 }
 
 static int conn_begin(struct conn *conn, struct loop *loop, int fd, const struct conn_ops *ops,
@@ -329,6 +338,7 @@ static int conn_begin(struct conn *conn, struct loop *loop, int fd, const struct
 {
     memset(conn, 0, sizeof *conn);
     conn->watcher.on_ready = conn_on_ready;
+    conn->waiter.on_turn = conn_on_turn;
     conn->loop = loop;
     conn->ops = ops;
     conn->fd = fd;
@@ -517,6 +527,7 @@ void conn_close(struct conn *conn)
     if (conn->state == CONN_CLOSED)
         return;
     conn_move(conn, CONN_CLOSED);
+    loop_line_leave(conn->loop, &conn->waiter);
     queue_destroy(conn);
     free(conn->kept);
     conn->kept = NULL;

@@ -404,17 +404,30 @@ static bool environment_is_mine(const char *name)
     return !getenv(name) || number_of_environment(name) == (uint64_t)getpid();
 }
 
+static int socket_option_of(int fd, int option)
+{
+    int value = 0;
+    socklen_t bytes = sizeof value;
+    return getsockopt(fd, SOL_SOCKET, option, &value, &bytes) == 0 ? value : -1;
+}
+
+static bool is_tcp_listener(int fd)
+{
+    int domain = socket_option_of(fd, SO_DOMAIN);
+    return socket_option_of(fd, SO_ACCEPTCONN) > 0 && (domain == AF_INET || domain == AF_INET6) &&
+           socket_option_of(fd, SO_TYPE) == SOCK_STREAM;
+}
+
 int io_epoll_inherited_listener(struct io *io, struct address *bound)
 {
     (void)io;
-    if (number_of_environment("LISTEN_FDS") == 0 || !environment_is_mine("LISTEN_PID"))
+    uint64_t count = number_of_environment("LISTEN_FDS");
+    if (count == 0 || !environment_is_mine("LISTEN_PID"))
         return -ENOENT;
-    int fd = LISTEN_FDS_START, listening = 0, type = 0;
-    socklen_t bytes = sizeof listening;
-    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &bytes) != 0 || !listening)
-        return -EINVAL;
-    bytes = sizeof type;
-    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &bytes) != 0 || type != SOCK_STREAM)
+    if (count > 1) /* who connects to the others would wait for ever */
+        return -E2BIG;
+    int fd = LISTEN_FDS_START;
+    if (!is_tcp_listener(fd))
         return -EINVAL;
     fcntl(fd, F_SETFD, FD_CLOEXEC);
     fcntl(fd, F_SETFL, O_NONBLOCK);
@@ -422,23 +435,26 @@ int io_epoll_inherited_listener(struct io *io, struct address *bound)
     return error ? error : fd;
 }
 
-void io_epoll_notify(struct io *io, const char *state)
+bool io_epoll_notify(struct io *io, const char *state)
 {
     (void)io;
     const char *path = getenv("NOTIFY_SOCKET");
     struct sockaddr_un to = {.sun_family = AF_UNIX};
     size_t bytes = path ? strlen(path) : 0;
     if (bytes < 2 || bytes >= sizeof to.sun_path || (path[0] != '/' && path[0] != '@'))
-        return;
+        return true;
     memcpy(to.sun_path, path, bytes);
     if (path[0] == '@') /* an abstract address */
         to.sun_path[0] = 0;
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
-        return;
+        return false;
     socklen_t length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + bytes);
-    sendto(fd, state, strlen(state), MSG_NOSIGNAL | MSG_DONTWAIT, (struct sockaddr *)&to, length);
+    ssize_t sent = sendto(fd, state, strlen(state), MSG_NOSIGNAL | MSG_DONTWAIT,
+                          (struct sockaddr *)&to, length);
+    bool full = sent < 0 && (errno == EAGAIN || errno == ENOBUFS);
     close(fd);
+    return !full;
 }
 
 uint64_t io_epoll_watchdog_us(struct io *io)

@@ -9,6 +9,7 @@ void loop_init(struct loop *loop, struct io *io)
 {
     memset(loop, 0, sizeof *loop);
     loop->io = io;
+    loop->line_end = &loop->line;
     loop_update_time(loop);
 }
 
@@ -164,6 +165,38 @@ bool loop_share_take(struct loop *loop, struct loop_share *share)
     return true;
 }
 
+void loop_line_join(struct loop *loop, struct loop_waiter *waiter)
+{
+    if (waiter->place)
+        return;
+    waiter->next = NULL;
+    waiter->place = loop->line_end;
+    *loop->line_end = waiter;
+    loop->line_end = &waiter->next;
+}
+
+void loop_line_leave(struct loop *loop, struct loop_waiter *waiter)
+{
+    if (!waiter->place)
+        return;
+    *waiter->place = waiter->next;
+    if (waiter->next)
+        waiter->next->place = waiter->place;
+    else
+        loop->line_end = waiter->place;
+    waiter->place = NULL;
+}
+
+static void loop_serve_line(struct loop *loop)
+{
+    struct loop_waiter *waiter;
+    while ((waiter = loop->line) && loop_share_take(loop, &loop->bulk)) {
+        loop_line_leave(loop, waiter);
+        waiter->on_turn(waiter);
+    }
+    loop->again |= loop->line != NULL;
+}
+
 /* How long the io may wait: not at all when work is left, else until the next timer. */
 static int64_t loop_wait_us(const struct loop *loop, int64_t wait_max_us)
 {
@@ -178,20 +211,44 @@ static int64_t loop_wait_us(const struct loop *loop, int64_t wait_max_us)
     return wait_max_us >= 0 && wait_max_us < (int64_t)left ? wait_max_us : (int64_t)left;
 }
 
+/* Back from a wait long after its time, as the process was stopped, or its container paused, the io tells what it saw before; much more
+ * may have come since. Returns how many events there are. */
+static int loop_wait(struct loop *loop, struct io_event *events, int64_t wait_us)
+{
+    const struct io_ops *ops = loop->io->ops;
+    uint64_t due_us = wait_us < 0 ? UINT64_MAX : loop->now_us + (uint64_t)wait_us;
+    int count = ops->wait(loop->io, events, LOOP_EVENTS_MAX, wait_us);
+    loop_update_time(loop);
+    if (loop->now_us <= due_us || loop->now_us - due_us <= LOOP_LATE_US)
+        return count;
+    if (!loop->behind_us)
+        loop->behind_us = loop->now_us + LOOP_CATCH_UP_US;
+    return ops->wait(loop->io, events, LOOP_EVENTS_MAX, 0);
+}
+
+/* Timers wait until all that came meanwhile was looked at: who is idle or silent by the clock may have said something long ago. */
+static bool loop_is_behind(struct loop *loop, int count)
+{
+    if (count < LOOP_EVENTS_MAX || loop->now_us >= loop->behind_us)
+        loop->behind_us = 0;
+    return loop->behind_us != 0;
+}
+
 void loop_turn(struct loop *loop, int64_t wait_max_us)
 {
     struct io_event events[LOOP_EVENTS_MAX];
     int64_t wait_us = loop_wait_us(loop, wait_max_us);
     loop->again = false;
     loop->turns++;
-    int count = loop->io->ops->wait(loop->io, events, LOOP_EVENTS_MAX, wait_us);
-    loop_update_time(loop);
+    int count = loop_wait(loop, events, wait_us);
     uint64_t started_us = loop->now_us;
     for (int i = 0; i < count; i++) {
         struct loop_watcher *watcher = events[i].data;
         watcher->on_ready(watcher, events[i].ready);
     }
-    loop_fire_timers(loop);
+    loop_serve_line(loop);
+    if (!loop_is_behind(loop, count))
+        loop_fire_timers(loop);
     for (struct loop_hook *hook = loop->hooks; hook; hook = hook->next)
         hook->on_turn_end(hook);
     loop_run_deferred(loop);

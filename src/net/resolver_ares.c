@@ -14,6 +14,8 @@
 #include <string.h>
 #include <strings.h>
 
+/* ares_get_servers_ports, whose successor c-ares 1.18 of Debian 12 does not have */
+#define CARES_NO_DEPRECATED
 #include <ares.h>
 
 /* A socket of c-ares, which opens and closes it. Its place may be taken by another one while events of the first are still on
@@ -256,11 +258,11 @@ static int errno_of(int status)
 }
 
 /* With no settings of the system when they cannot be read: /etc/hosts may still know the name. */
-static int channel_init(struct resolver_ares *self)
+static int channel_init(struct resolver_ares *self, int try_ms)
 {
     char files_then_dns[] = "fb", nothing[] = "/dev/null";
     struct ares_options options = {
-        .timeout = RESOLVER_TRY_MS,
+        .timeout = try_ms,
         .tries = RESOLVER_TRIES,
         .lookups = files_then_dns,
         .sock_state_cb = on_socket,
@@ -289,7 +291,29 @@ static void channel_end(struct resolver_ares *self)
         self->sockets[i].fd = -1;
 }
 
-/* Returns 0 or -errno. */
+static int channel_open(struct resolver_ares *self, int try_ms)
+{
+    int status = channel_init(self, try_ms);
+    if (status == ARES_SUCCESS && self->servers)
+        status = ares_set_servers_ports_csv(self->channel, self->servers);
+    if (status != ARES_SUCCESS)
+        channel_end(self);
+    return status;
+}
+
+static int servers_count(const struct resolver_ares *self)
+{
+    struct ares_addr_port_node *servers = NULL;
+    int count = 0;
+    if (ares_get_servers_ports(self->channel, &servers) != ARES_SUCCESS)
+        return 0;
+    for (const struct ares_addr_port_node *server = servers; server; server = server->next)
+        count++;
+    ares_free_data(servers);
+    return count;
+}
+
+/* Returns 0 or -errno. How many servers there are is known only then, and c-ares cannot be told another time limit. */
 static int channel_start(struct resolver_ares *self)
 {
     bool old = self->loop->now_us - self->started_us >= RESOLVER_REREAD_US;
@@ -297,11 +321,12 @@ static int channel_start(struct resolver_ares *self)
         channel_end(self);
     if (self->channel)
         return 0;
-    int status = channel_init(self);
-    if (status == ARES_SUCCESS && self->servers)
-        status = ares_set_servers_ports_csv(self->channel, self->servers);
-    if (status != ARES_SUCCESS)
+    int status = channel_open(self, RESOLVER_TRY_MS);
+    int servers = status == ARES_SUCCESS ? servers_count(self) : 0;
+    if (servers > 1) {
         channel_end(self);
+        status = channel_open(self, RESOLVER_TRY_MS / servers + 1);
+    }
     self->started_us = self->loop->now_us;
     return errno_of(status);
 }

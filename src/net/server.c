@@ -265,11 +265,14 @@ struct server *server_new(struct loop *loop, struct log *log, const struct serve
     return NULL;
 }
 
+/* A socket of systemd's is open there too, so that closing it here ends no watch. */
 static void server_stop_listening(struct server *server)
 {
     struct io *io = server->loop->io;
-    if (server->fd >= 0)
+    if (server->fd >= 0) {
+        io->ops->unwatch(io, server->fd);
         io->ops->close(io, server->fd);
+    }
     server->fd = -1;
     server->accepting = false;
     loop_timer_clear(server->loop, &server->accept_timer);

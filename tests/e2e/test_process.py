@@ -255,6 +255,20 @@ def stop_and_continue():
 
 
 @test
+def a_stop_longer_than_the_idle_time_loses_no_request():
+    """As of a container that is paused: what came meanwhile is read before anybody is taken for idle."""
+    node = serve("--idle-timeout", "1s")
+    connections = [node.connect() for _ in range(600)]
+    node.signal(signal.SIGSTOP)
+    for connection in connections:
+        connection.send(request("PUT", "/k", b"x"))
+    time.sleep(1.5)
+    node.signal(signal.SIGCONT)
+    for connection in connections:
+        equal(connection.reply().status, 200, "the status")
+
+
+@test
 def clients_that_vanish_inside_an_answer():
     node = serve()
     value = bytes(4 * MIB)

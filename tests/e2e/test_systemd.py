@@ -33,6 +33,16 @@ class _Manager:
         """Closes it."""
         self.socket.close()
 
+    def fill(self):
+        """Has no room for more, as long as it reads nothing."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+            other.setblocking(False)
+            try:
+                while True:
+                    other.sendto(b"X_OTHER=1", self.name)
+            except BlockingIOError:
+                pass
+
     def wait(self, pattern, seconds=5):
         """Waits for a line that begins with the pattern."""
         end = time.monotonic() + seconds * SLOW
@@ -75,6 +85,16 @@ def is_told_ready_only_when_it_listens():
     node = serve(listen=f"127.0.0.1:{port}", port=port, env={"NOTIFY_SOCKET": manager.name})
     manager.wait("READY=1$", 10)
     equal(node.get("k").status, 204, "the status of a request right after READY=1")
+
+
+@test
+def is_told_ready_though_there_was_no_room_for_it_at_first():
+    manager = _Manager()
+    manager.fill()
+    node = serve(env={"NOTIFY_SOCKET": manager.name})
+    node.put("k", b"x")
+    manager.wait("READY=1$", 5)
+    manager.wait("STATUS=.+", 5)
 
 
 @test
@@ -137,6 +157,32 @@ def socket_activation():
             pass  # the socket is systemd's, and lives on
 
 
+def _cpu_seconds(node):
+    with open(f"/proc/{node.process.pid}/stat", encoding="ascii") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@test
+def socket_activation_costs_nothing_while_it_drains():
+    """Who connects then waits for the next process, at a socket that systemd keeps open."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        node = _activated(listener)
+        with node.connect() as slow:
+            node.wait_log("event=listening", 5, "it listens")
+            slow.send(request("PUT", "/k", b"ab")[:-1])
+            slow.silent(0.2)
+            node.signal(signal.SIGTERM)
+            node.wait_log("event=draining", 5, "it drains")
+            with socket.create_connection(listener.getsockname(), 5):
+                before = _cpu_seconds(node)
+                time.sleep(1)
+                check(_cpu_seconds(node) - before < 0.3, "it turns without rest")
+            slow.send(b"b")
+            equal(slow.reply().status, 200, "the status")
+        equal(node.wait(5), 0, "the exit code")
+
+
 @test
 def socket_activation_over_ipv6():
     try:
@@ -159,15 +205,31 @@ def socket_activation_for_another_process_is_ignored():
         equal(node.get("k").body, b"x", "the value")
 
 
+def _listens_on_unix():
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(os.path.join(scope().directory(), "socket"))
+    listener.listen()
+    return listener
+
+
+_WRONG = {
+    "a_file": lambda: open(os.devnull, "rb"),
+    "an_unbound_socket": socket.socket,
+    "a_unix_socket": _listens_on_unix,
+    "two_sockets": lambda: socket.create_server(("127.0.0.1", 0)),
+}
+
+
 def _foreign_descriptor(kind):
-    """LISTEN_FDS=1 but descriptor 3 is no listening TCP socket: said in a sentence, no crash."""
-    with open(os.devnull, "rb") if kind == "file" else socket.socket() as wrong:
+    """What is handed over is no listening TCP socket, or not one alone: said in a sentence, no crash, and nobody waits for an answer."""
+    with _WRONG[kind]() as wrong:
         node = Node(listen=None, port=1, pass_fds=[wrong.fileno()],
-                    prefix=[sys.executable, "-c", _ACTIVATE, "1", str(wrong.fileno()), ""])
+                    prefix=[sys.executable, "-c", _ACTIVATE, "2" if kind == "two_sockets" else "1", str(wrong.fileno()), ""])
         code = node.wait(5)
         check(code in (1, 2), f"the exit code is {code}")
+        until(lambda: any("LISTEN_FDS" in line for line in node.lines), 5, "the sentence")
         node.kill()  # its exit code is as it should be
 
 
-register("systemd", "socket_activation_with_a_file_is_refused", _foreign_descriptor, "file")
-register("systemd", "socket_activation_with_an_unbound_socket_is_refused", _foreign_descriptor, "socket")
+for _kind in _WRONG:
+    register("systemd", f"socket_activation_with_{_kind}_is_refused", _foreign_descriptor, _kind)

@@ -523,6 +523,42 @@ static void test_large_pieces_wait_when_the_turn_has_sent_enough_of_them(void **
     parcels_check_all_released();
 }
 
+/* Those that are read as fast as they are written to take turns, though the io reports them in the same order each time; one that is
+ * closed meanwhile leaves the line. */
+enum { FAST = 4, FAST_PARTS = 6 };
+
+static void on_nothing(struct conn *conn)
+{
+    (void)conn;
+}
+
+static void test_fast_readers_take_turns(void **state)
+{
+    (void)state;
+    static const struct conn_ops nothing = {on_nothing, on_nothing, on_nothing, on_nothing};
+    static char zeros[FAST_PARTS * CONN_SEND_BYTES];
+    struct conn_piece piece = {.data = zeros, .len = sizeof zeros};
+    struct conn conns[FAST];
+    for (size_t i = 0; i < FAST; i++) {
+        assert_int_equal(conn_open(&conns[i], &loop, fake_socket_new(io), &nothing), 0);
+        conn_send(&conns[i], &piece, 1);
+    }
+    io->tick_us = LOOP_SHARE_US; /* a turn has time for one */
+    for (size_t i = 0; i < FAST; i++)
+        turn();
+    for (size_t i = 0; i < FAST; i++)
+        assert_in_range(fake_output(io, conns[i].fd).len, CONN_SEND_BYTES, 3 * CONN_SEND_BYTES);
+    conn_close(&conns[FAST / 2]);
+    while (conn_blocked(&conns[0]) || conn_blocked(&conns[1]) || conn_blocked(&conns[FAST - 1]))
+        turn();
+    for (size_t i = 0; i < FAST; i++) {
+        if (i != FAST / 2)
+            assert_int_equal(fake_output(io, conns[i].fd).len, sizeof zeros);
+        conn_close(&conns[i]);
+    }
+    io->tick_us = 0;
+}
+
 static void test_copies_are_copies(void **state)
 {
     (void)state;
@@ -1160,6 +1196,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_large_pieces_go_in_parts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             test_large_pieces_wait_when_the_turn_has_sent_enough_of_them, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_fast_readers_take_turns, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_copies_are_copies, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_memory_of_the_queue, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_write_errors_close, set_up, tear_down),

@@ -396,6 +396,7 @@ struct bulb {
     struct loop_watcher watcher; /* first, so that a watcher leads here */
     char letter;
     unsigned ready;
+    int fd;
 };
 
 static void bulb_light(struct loop_watcher *watcher, unsigned ready)
@@ -491,6 +492,83 @@ static void test_more_events_than_a_turn_takes(void **state)
     assert_int_equal(story.count, LOOP_EVENTS_MAX);
     for (unsigned i = 0; i < BULBS; i++)
         io->io.ops->close(&io->io, fds[i]);
+}
+
+/* The process does not run for a second, from inside of a wait on: what the io then tells was seen before. */
+static const struct io_ops *real_ops;
+static unsigned stops; /* still to come */
+
+static int wait_stopped(struct io *world, struct io_event *events, int max, int64_t timeout_us)
+{
+    if (stops == 0)
+        return real_ops->wait(world, events, max, timeout_us);
+    stops--;
+    io->now_us += 1000000;
+    return 0;
+}
+
+static void test_what_came_while_it_did_not_run(void **state)
+{
+    (void)state;
+    struct io_ops ops = *io->io.ops;
+    struct bell bell[1];
+    struct bulb bulb = {.watcher.on_ready = bulb_light, .letter = '*'};
+    int fd = fake_socket_new(io);
+    real_ops = io->io.ops;
+    ops.wait = wait_stopped;
+    io->io.ops = &ops;
+    bells_init(bell, 1);
+    assert_int_equal(ops.watch(&io->io, fd, IO_READ, &bulb), 0);
+    fake_feed(io, fd, SLICE("x"));
+    loop_timer_set(&loop, &bell->timer, loop.now_us + 1000);
+    stops = 1;
+    loop_turn(&loop, -1);
+    story_check("*a");
+    ops.close(&io->io, fd);
+    io->io.ops = real_ops;
+}
+
+static void bulb_light_once(struct loop_watcher *watcher, unsigned ready)
+{
+    struct bulb *bulb = (struct bulb *)watcher;
+    bulb_light(watcher, ready);
+    io->io.ops->rewatch(&io->io, bulb->fd, 0, bulb);
+}
+
+/* However much it is, before a timer rings; but if it never ends, though it is late all the time, the timer rings. */
+static void test_much_came_while_it_did_not_run(void **state)
+{
+    (void)state;
+    enum { BULBS = LOOP_EVENTS_MAX + 10 };
+    static struct bulb bulbs[BULBS];
+    struct bell bell[1];
+    bells_init(bell, 1);
+    for (unsigned i = 0; i < BULBS; i++) {
+        bulbs[i] = (struct bulb){.watcher.on_ready = bulb_light_once, .fd = fake_socket_new(io)};
+        assert_int_equal(io->io.ops->watch(&io->io, bulbs[i].fd, IO_WRITE, &bulbs[i]), 0);
+    }
+    loop_timer_set(&loop, &bell->timer, loop.now_us + 1000);
+    io->now_us += 1000000;
+    loop_turn(&loop, 0);
+    assert_int_equal(story.count, LOOP_EVENTS_MAX);
+    loop_turn(&loop, 0);
+    assert_int_equal(story.count, BULBS + 1);
+    assert_int_equal(story.letters[BULBS], 'a');
+    for (unsigned i = 0; i < BULBS; i++) {
+        bulbs[i].watcher.on_ready = bulb_light;
+        io->io.ops->rewatch(&io->io, bulbs[i].fd, IO_WRITE, &bulbs[i]);
+    }
+    uint64_t start = loop.now_us + 1000000, step_us = LOOP_LATE_US + 1;
+    loop_timer_set(&loop, &bell->timer, loop.now_us + 1000);
+    io->now_us = start;
+    for (loop_turn(&loop, 0); bell->rung == 1; loop_turn(&loop, 0)) {
+        story_start();
+        assert_true(io->now_us < start + LOOP_CATCH_UP_US);
+        io->now_us += step_us;
+    }
+    assert_true(bell->rung_us >= start + LOOP_CATCH_UP_US);
+    for (unsigned i = 0; i < BULBS; i++)
+        io->io.ops->close(&io->io, bulbs[i].fd);
 }
 
 static void test_hooks_run_in_the_order_of_adding(void **state)
@@ -603,6 +681,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_turn_times, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_order_of_a_turn, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_more_events_than_a_turn_takes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_what_came_while_it_did_not_run, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_much_came_while_it_did_not_run, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_hooks_run_in_the_order_of_adding, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_removal_of_hooks, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_work_left_is_not_waited_for, set_up, tear_down),

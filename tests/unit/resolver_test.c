@@ -46,6 +46,7 @@ static void counted_unwatch(struct io *of, int fd)
 static struct {
     int status, status_without_file;
     unsigned calls;
+    int timeout_ms, tries; /* as it was last told */
 } init;
 
 int __real_ares_init_options(ares_channel *channel, struct ares_options *options, int chosen);
@@ -55,6 +56,8 @@ int __wrap_ares_init_options(ares_channel *channel, struct ares_options *options
 {
     int status = chosen & ARES_OPT_RESOLVCONF ? init.status_without_file : init.status;
     init.calls++;
+    init.timeout_ms = options->timeout;
+    init.tries = options->tries;
     return status ? status : __real_ares_init_options(channel, options, chosen);
 }
 
@@ -456,6 +459,24 @@ static void test_nobody_answers(void **state)
     CHECK_ANSWER("one.test", "10.0.0.1:0");
 }
 
+/* c-ares asks each server for the time that it is told, then for twice that, and tells half of an answer only when
+ * it is through: some say nothing to questions for IPv6. That must be before the time is over, however many servers there are. */
+static void test_several_servers(void **state)
+{
+    (void)state;
+    static char servers[128];
+    for (int count = 1; count < 5; count++) {
+        int used = snprintf(servers, sizeof servers, "%s", server.address);
+        for (int i = 1; i < count; i++)
+            used += snprintf(servers + used, sizeof servers - (size_t)used, ",127.0.0.%d:53", i);
+        resolver_ares_destroy(resolver);
+        resolver = resolver_ares_new(&loop, servers);
+        CHECK_ANSWER("one.test", "10.0.0.1:0");
+        int last_ms = count * init.timeout_ms * ((1 << init.tries) - 1);
+        assert_in_range(last_ms, RESOLVER_LIMIT_US / 1000 / 2, RESOLVER_LIMIT_US / 1000 - 100);
+    }
+}
+
 static void test_garbage(void **state)
 {
     (void)state;
@@ -725,6 +746,7 @@ int main(void)
         TEST(test_localhost),
         TEST(test_what_is_no_name),
         TEST(test_nobody_answers),
+        TEST(test_several_servers),
         TEST(test_garbage),
         TEST(test_nobody_listens),
         TEST(test_sockets_cannot_be_watched),
