@@ -113,7 +113,9 @@ struct target {
     struct batch *open[2];      /* being filled: by batch->counts */
     struct batch *queue, **end; /* to be sent */
     unsigned in_flight;
-    bool broken; /* more than one member was given what came since target_turn */
+    bool turning; /* its connection ends since it goes on to another member */
+    bool broken;  /* more than one member was given what came since target_turn */
+    bool sure;    /* a restore's: it has all that there is for it */
 };
 
 /* haul.c */

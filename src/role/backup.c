@@ -10,7 +10,8 @@
 #include "role/depot.h"
 
 enum {
-    SCAN_RECORDS = 20000, /* looked at between two turns of the loop */
+    SCAN_RECORDS = 20000,  /* looked at between two turns of the loop */
+    SCAN_BYTES = 16 << 20, /* the same, and one record more */
 };
 
 enum backup_step { BACKUP_FINDING, BACKUP_SCANNING, BACKUP_LOOKING, BACKUP_COPYING };
@@ -245,7 +246,8 @@ static bool scan_next(struct backup *backup)
 static void scan(struct backup *backup)
 {
     unsigned steps = SCAN_RECORDS;
-    while (steps-- > 0)
+    uint64_t from = backup->reader.place.offset;
+    while (steps-- > 0 && backup->reader.place.offset - from < SCAN_BYTES)
         if (!scan_next(backup)) {
             if (backup->reader.head.partitions > 0 && is_of_this_store(backup))
                 append(backup);

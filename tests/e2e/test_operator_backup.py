@@ -8,7 +8,7 @@ import stat
 
 from backup import ODD_KEYS, digest_of, keys_of, merge, records_of
 from client import MIB, curl
-from cluster import status
+from cluster import cluster, status
 from command import end, file_limit, name, on_terminal, run, size, start, watch_memory
 from frontend import Frontend, clusters, partition_of
 from harness import check, equal, scope, test, until
@@ -264,6 +264,34 @@ def a_restore_that_was_killed_goes_on():
     check(not os.path.exists(_file("backup.progress")), "FILE.progress is still there")
     _check(frontend, wanted)
     equal(sum(len(keys_of(group[0])) for group in frontend.clusters), len(keys_of(node)), "keys")
+
+
+@test
+def a_node_that_is_killed_takes_nothing_with_it():
+    """What it was given and has not told its fellow yet is given once more."""
+    source, nodes = Node(), cluster(2)
+    _fill(source, 8_000_000)
+    run("backup", name(source), _file())
+    nodes[1].signal(signal.SIGSTOP)
+    running = start("restore", name(nodes[0]), _file(), "--rate", "3M")
+    until(lambda: os.path.exists(_file("backup.progress")) or running.process.poll() is not None, 20, "it is noted")
+    nodes[0].kill()
+    nodes[1].signal(signal.SIGCONT)
+    code, said = end(running)
+    equal(code, 0, f"the exit code ({said})")
+    check(re.search(rf"\nA node was lost, and what it was given may be lost with it: its cluster is given all of {_file()} "
+                    r"again; \d+ records were new so far\.\n", said), said)
+    equal(sorted(keys_of(nodes[1])), sorted(keys_of(source)), "keys")
+    check(not os.path.exists(_file("backup.progress")), "FILE.progress is still there")
+
+
+@test
+def what_can_be_read_only_once_is_no_backup():
+    node = Node()
+    os.mkfifo(_file("pipe"))
+    for called in (_file("pipe"), "/dev/null"):
+        _, complaint = run("restore", name(node), called, code=1)
+        check(complaint.startswith(f"velour-fog: {called} is no file, and what is read only once cannot be checked "), complaint)
 
 
 @test
