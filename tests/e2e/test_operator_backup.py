@@ -5,14 +5,15 @@ import random
 import re
 import signal
 import stat
+import subprocess
 
 from backup import ODD_KEYS, digest_of, keys_of, merge, records_of
 from client import MIB, curl
 from cluster import cluster, status
 from command import end, file_limit, name, on_terminal, run, size, start, watch_memory
 from frontend import Frontend, clusters, partition_of
-from harness import check, equal, scope, test, until
-from node import Node, free_port
+from harness import BINARY, check, equal, scope, test, until
+from node import Node, environment, free_port
 
 HEAD_BYTES = 36  # of a frame
 
@@ -227,6 +228,20 @@ def a_backup_that_is_stopped_says_how_to_go_on():
     equal(code, 1, "the exit code")
     check(said.endswith(f"velour-fog: Stopped. What was saved so far stays in {_file()}.part; --resume goes on.\n"), said)
     run("backup", name(node), _file(), "--resume")
+
+
+@test
+def who_is_not_read_any_more_says_so():
+    node = Node()
+    _fill(node, 6_000_000)
+    process = subprocess.Popen([BINARY, "backup", name(node), _file(), "--rate", "2M"], stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, env=environment())
+    process.stdout.readline()
+    process.stdout.close()
+    complaint = process.stderr.read().decode()
+    process.stderr.close()
+    equal(process.wait(20), 1, "the exit code")
+    equal(complaint, f"velour-fog: Stopped. What was saved so far stays in {_file()}.part; --resume goes on.\n", "stderr")
 
 
 @test
