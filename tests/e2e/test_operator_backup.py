@@ -9,7 +9,7 @@ import subprocess
 
 from backup import ODD_KEYS, digest_of, keys_of, merge, records_of
 from client import MIB, curl
-from cluster import cluster, status
+from cluster import UP_SECONDS, cluster, is_ready, members, status
 from command import end, file_limit, name, on_terminal, run, size, start, watch_memory
 from frontend import Frontend, clusters, partition_of
 from harness import BINARY, check, equal, scope, test, until
@@ -258,6 +258,29 @@ def a_backup_goes_on_with_another_node():
     other = Node()
     run("restore", name(other), _file())
     _check(other, wanted)
+
+
+@test
+def an_address_that_others_have_now_is_passed_over():
+    """That of a member that has died."""
+    nodes, new = cluster(2), Node()
+    nodes[0].put("k", b"x")
+    lost = name(nodes[1])
+    nodes[1].kill()
+    nodes[1].process.wait()
+    until(lambda: members(nodes[0]).get(lost) == "down", UP_SECONDS, "it is down")
+    for options in (["--cluster-name", "other"], ["--partition", "1/3"]):
+        stranger = Node(*options, listen=lost)
+        until(lambda stranger=stranger: is_ready(stranger), UP_SECONDS, "the stranger is ready")
+        said, _ = run("backup", name(nodes[0]), _file())
+        check("Done: 1 records of 1 partition " in said, said)
+        run("restore", name(nodes[0]), _file())
+        said, _ = run("reshard", "--from", name(nodes[0]), "--to", name(new))
+        check("Done: every key of the 1 old cluster is in the 1 new one." in said, said)
+        _, complaint = run("reshard", "--from", f"{name(nodes[0])},{lost}", "--to", name(new), code=1)
+        check(" is named as " in complaint, complaint)
+        stranger.kill()
+        stranger.process.wait()
 
 
 @test
