@@ -62,7 +62,7 @@ static void tell(struct backup *backup)
     if (!bar_is_due(&haul->bar, haul->bytes))
         return;
     text_add(&text, "backup: ");
-    if (haul->command->terminal)
+    if (haul->command->terminal && !*haul->waiting)
         bar_put(&text, done);
     text_add(&text, "%u.%u %%, ", done / 10, done % 10);
     if (*haul->waiting)

@@ -64,8 +64,9 @@ static void put_figures(const struct restore *restore, struct text *text)
         text_add(text, "%llu records, ", (unsigned long long)place->records);
     if (restore->step >= RESTORE_COPYING)
         text_add(text, "%llu new, ", (unsigned long long)restore->fresh);
-    text_add(text, "%.1f MB, %.1f MB/s", (double)place->offset / 1e6,
-             (double)restore->haul.bar.rate / 1e6);
+    if (!restore->haul.command->terminal)
+        text_add(text, "%.1f MB, ", (double)place->offset / 1e6);
+    text_add(text, "%.1f MB/s", (double)restore->haul.bar.rate / 1e6);
 }
 
 /* How long the rate has it wait until it may be at that place in the file. */
@@ -85,7 +86,7 @@ static void tell(struct restore *restore, const char *doing)
     if (!bar_is_due(&haul->bar, restore->reader.place.offset))
         return;
     text_add(&text, "%s: ", doing);
-    if (haul->command->terminal)
+    if (haul->command->terminal && !*haul->waiting)
         bar_put(&text, done);
     text_add(&text, "%u.%u %%, ", done / 10, done % 10);
     if (*haul->waiting)
