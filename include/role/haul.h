@@ -69,10 +69,11 @@ struct contact {
     struct partition *partition;
     char name[HAUL_NAME_BYTES]; /* of its cluster, for sentences */
     struct upstream *upstream;
-    struct address address; /* of the member */
-    unsigned turn;          /* whom to take next */
-    uint64_t next_us;       /* when */
-    uint64_t lost_us;       /* since when nobody is ready; 0 while somebody is */
+    struct address address;       /* of the member */
+    unsigned turn;                /* whom to take next */
+    const struct address *wanted; /* the same, as long as it can be used; NULL for anybody */
+    uint64_t next_us;             /* when */
+    uint64_t lost_us;             /* since when nobody is ready; 0 while somebody is */
     uint64_t
         failed_us; /* when the first try has failed since something was last done; 0 for none */
     bool busy;     /* connecting, open, or its end was not told yet */

@@ -48,21 +48,29 @@ void contact_closed(struct contact *contact, int error)
     contact->busy = false;
     contact->next_us = contact->haul->command->loop->now_us + (error ? HAUL_RETRY_US : 0);
     contact->turn++;
+    if (error)
+        contact->wanted = NULL;
+}
+
+static bool can_be_used(const struct partition *partition, const struct address *address)
+{
+    for (unsigned i = 0; i < partition->usable_count; i++)
+        if (address_equal(&partition->usable[i]->address, address))
+            return true;
+    return false;
 }
 
 static bool is_usable(const struct contact *contact)
 {
-    const struct partition *partition = contact->partition;
-    for (unsigned i = 0; i < partition->usable_count; i++)
-        if (address_equal(&partition->usable[i]->address, &contact->address))
-            return true;
-    return false;
+    return can_be_used(contact->partition, &contact->address);
 }
 
 static void contact_connect(struct contact *contact)
 {
     const struct partition *partition = contact->partition;
     contact->address = partition->usable[contact->turn % partition->usable_count]->address;
+    if (contact->wanted && can_be_used(partition, contact->wanted))
+        contact->address = *contact->wanted;
     contact->busy = upstream_connect(contact->upstream, &contact->address) == 0;
 }
 

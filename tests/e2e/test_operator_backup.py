@@ -4,12 +4,13 @@ import os
 import random
 import re
 import signal
+import socket
 import stat
 import subprocess
 
 from backup import ODD_KEYS, digest_of, keys_of, merge, records_of
 from client import MIB, curl
-from cluster import UP_SECONDS, cluster, is_ready, members, status
+from cluster import UP_SECONDS, cluster, is_ready, members, settle, status
 from command import end, file_limit, name, on_terminal, run, size, start, watch_memory
 from frontend import Frontend, clusters, partition_of
 from harness import BINARY, check, equal, scope, test, until
@@ -258,6 +259,50 @@ def a_backup_goes_on_with_another_node():
     other = Node()
     run("restore", name(other), _file())
     _check(other, wanted)
+
+
+def _put_many(node, count, at_once=1000):
+    """Small values, pipelined."""
+    with socket.create_connection(("127.0.0.1", node.port)) as connection, connection.makefile("rb") as answers:
+        for first in range(0, count, at_once):
+            connection.sendall(b"".join(b"PUT /many-%d HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx" % at
+                                        for at in range(first, first + at_once)))
+            ends = 0
+            while ends < at_once:
+                line = answers.readline()
+                check(line, "the connection has ended")
+                ends += line == b"\r\n"
+
+
+@test
+def a_node_that_stood_still_is_not_taken_for_all_there_is():
+    """It is ready at once, and lacks what was written meanwhile."""
+    nodes = cluster(2)
+    nodes[1].signal(signal.SIGSTOP)
+    _put_many(nodes[0], 150_000)
+    until(lambda: members(nodes[0]).get(name(nodes[1])) == "down", UP_SECONDS, "it is down")
+    nodes[1].signal(signal.SIGCONT)
+    said, _ = run("backup", name(nodes[1]), _file())
+    check("Done: 150000 records of 1 partition are in " in said, said)
+
+
+@test
+def who_cannot_agree_is_read_as_well():
+    """A member that has no memory for all lacks what came last; both are saved."""
+    ports = [free_port(), free_port()]
+    joins = [word for port in ports for word in ("--join", f"127.0.0.1:{port}")]
+    small, large = (Node(*joins, "--memory-max", limit, listen=f"127.0.0.1:{port}")
+                    for port, limit in zip(ports, ("16M", "64M")))
+    settle([small, large])
+    with large.connect() as connection:
+        for at in range(300):
+            equal(connection.ask("PUT", f"/k-{at}", random.randbytes(80_000)).status, 200, "a write")
+    check(len(keys_of(small)) < 300, "it has memory for all")
+    for node in (small, large):
+        run("backup", name(node), _file())
+        other = Node()
+        run("restore", name(other), _file())
+        equal(len(keys_of(other)), 300, "the keys of a backup")
 
 
 @test
