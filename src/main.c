@@ -32,6 +32,7 @@ struct world {
     const struct command_ops *command_ops;
     void *command_state;
     int print_error; /* the last one of what the command has to say */
+    bool unread;     /* nobody reads that any more */
     struct loop_watcher signals;
     struct loop_timer watchdog, status;
     bool told_ready;
@@ -54,8 +55,9 @@ static void command_on_print(void *context, const char *text)
 {
     struct world *world = context;
     int error = print(text);
-    if (error == -EPIPE) /* nobody reads it any more */
-        world->loop.stopped = true;
+    bool hung_up = error == -EIO && world->command.terminal && world->command.options.watch;
+    if (error == -EPIPE || hung_up)
+        world->unread = world->loop.stopped = true;
     else if (error)
         world->print_error = error;
 }
@@ -163,11 +165,13 @@ static void on_watchdog(struct loop_timer *timer)
     loop_timer_set(&world->loop, timer, world->loop.now_us + io_epoll_watchdog_us(world->io));
 }
 
-/* The first SIGTERM or SIGINT drains, the second one does not wait for it. */
+/* The first SIGTERM or SIGINT drains, the second one does not wait for it. A command whose terminal is closed stops, too. */
 static void world_stop(struct world *world, int number, bool again)
 {
     log_event(&world->log, LOG_INFO_LEVEL, "signal", "signal=%s",
-              number == SIGTERM ? "SIGTERM" : "SIGINT");
+              number == SIGTERM  ? "SIGTERM"
+              : number == SIGINT ? "SIGINT"
+                                 : "SIGHUP");
     if (again) {
         world->loop.stopped = true;
         return;
@@ -181,7 +185,7 @@ static void on_signals(struct loop_watcher *watcher, unsigned ready)
     struct world *world = (struct world *)((char *)watcher - offsetof(struct world, signals));
     (void)ready;
     for (int number; (number = io_epoll_next_signal(world->io));)
-        if (number == SIGHUP)
+        if (number == SIGHUP && !world->command_ops)
             log_event(&world->log, LOG_INFO_LEVEL, "signal",
                       "signal=SIGHUP msg=\"there is nothing to reload\"");
         else
@@ -295,6 +299,8 @@ static int world_command(struct world *world)
 {
     if (!world->command.over)
         loop_run(&world->loop);
+    if (world->unread && !world->command.over)
+        world->command_ops->stop(world->command_state);
     if (*world->command.failure)
         fprintf(stderr, "velour-fog: %s\n", world->command.failure);
     if (world->print_error && world->command.exit == COMMAND_FINE) {

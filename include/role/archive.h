@@ -88,7 +88,7 @@ struct archive_reader {
     const char *reason; /* a clause, static */
 };
 
-/* Returns 0 or -errno. archive_reader_close in any case. */
+/* Returns 0 or -errno, -ESPIPE for a pipe and the like. archive_reader_close in any case. */
 int archive_reader_open(struct archive_reader *reader, struct heap *heap, const char *path);
 void archive_reader_close(struct archive_reader *reader);
 

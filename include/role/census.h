@@ -15,6 +15,7 @@ enum {
 struct census_place {
     char name[ADDRESS_TEXT_BYTES]; /* HOST:PORT, as it is reached */
     unsigned partition;            /* index; previous ones come after the others */
+    bool heard;                    /* of a node's fellow: it is not down, as the node says */
 };
 
 /* Embedded in its owner, who zeroes it first. */

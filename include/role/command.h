@@ -16,8 +16,8 @@ enum command_exit {
 };
 
 enum {
-    COMMAND_FAILURE_BYTES = 512,
-    COMMAND_WORDS_MAX = 2, /* on the command line, beside options */
+    COMMAND_FAILURE_BYTES = 5 * 1024, /* of a sentence, which may name a path, of 4096 at most */
+    COMMAND_WORDS_MAX = 2,            /* on the command line, beside options */
 };
 
 /* From the command line. */

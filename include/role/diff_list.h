@@ -31,4 +31,9 @@ struct diff_walk {
 /* The next key that differs: one of *a and *b is NULL when that list has not got it. Returns false when there is no more. */
 bool diff_walk_next(struct diff_walk *walk, const struct diff_line **a, const struct diff_line **b);
 
+/* Of two answers to /-/digest or below it, the next line's digest of both: its second word. Returns false when there is none, or the two
+ * are not about the same. */
+bool diff_next_digests(struct slice *a, struct slice *b, struct slice *a_digest,
+                       struct slice *b_digest);
+
 #endif

@@ -69,10 +69,11 @@ struct contact {
     struct partition *partition;
     char name[HAUL_NAME_BYTES]; /* of its cluster, for sentences */
     struct upstream *upstream;
-    struct address address; /* of the member */
-    unsigned turn;          /* whom to take next */
-    uint64_t next_us;       /* when */
-    uint64_t lost_us;       /* since when nobody is ready; 0 while somebody is */
+    struct address address;       /* of the member */
+    unsigned turn;                /* whom to take next */
+    const struct address *wanted; /* the same, as long as it can be used; NULL for anybody */
+    uint64_t next_us;             /* when */
+    uint64_t lost_us;             /* since when nobody is ready; 0 while somebody is */
     uint64_t
         failed_us; /* when the first try has failed since something was last done; 0 for none */
     bool busy;     /* connecting, open, or its end was not told yet */
@@ -113,7 +114,9 @@ struct target {
     struct batch *open[2];      /* being filled: by batch->counts */
     struct batch *queue, **end; /* to be sent */
     unsigned in_flight;
-    bool broken; /* more than one member was given what came since target_turn */
+    bool turning; /* its connection ends since it goes on to another member */
+    bool broken;  /* more than one member was given what came since target_turn */
+    bool sure;    /* a restore's: it has all that there is for it */
 };
 
 /* haul.c */

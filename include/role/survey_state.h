@@ -59,6 +59,7 @@ struct survey {
     unsigned count, room;
     unsigned pending; /* nodes that have not answered in this round */
     unsigned round;   /* from 1 */
+    bool told;        /* a round has ended */
     struct loop_timer again;
     bool lost; /* who was named does not answer any more: whom it told of last is asked */
 

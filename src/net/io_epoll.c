@@ -365,6 +365,13 @@ void io_epoll_reuse_ports(struct io *io)
 
 /* Signals */
 
+/* A blocked signal is kept even when it is ignored, as nohup has it. */
+static bool is_ignored(int number)
+{
+    struct sigaction action;
+    return sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
 int io_epoll_watch_signals(struct io *io, void *data)
 {
     struct io_epoll *self = self_of(io);
@@ -372,7 +379,8 @@ int io_epoll_watch_signals(struct io *io, void *data)
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGHUP);
+    if (!is_ignored(SIGHUP))
+        sigaddset(&set, SIGHUP);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a write then fails with EFBIG, which can be told */
     if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)

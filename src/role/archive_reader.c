@@ -175,12 +175,15 @@ int archive_reader_seek(struct archive_reader *reader, const struct archive_plac
 int archive_reader_open(struct archive_reader *reader, struct heap *heap, const char *path)
 {
     struct stat stat;
-    *reader = (struct archive_reader){.fd = open(path, O_RDONLY | O_CLOEXEC)};
+    /* to open a pipe that nobody writes to would wait for ever */
+    *reader = (struct archive_reader){.fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
     wire_reader_init(&reader->wire, heap, RECORD_VALUE_BYTES_MAX);
     if (reader->fd < 0 || fstat(reader->fd, &stat) != 0)
         return -errno;
     if (S_ISDIR(stat.st_mode))
         return -EISDIR;
+    if (!S_ISREG(stat.st_mode) && !S_ISBLK(stat.st_mode))
+        return -ESPIPE;
     reader->bytes = (uint64_t)stat.st_size;
     reader->buffer = malloc(ARCHIVE_BUFFER_BYTES);
     return reader->buffer ? 0 : -ENOMEM;

@@ -1,6 +1,10 @@
 /* All records of a store to a file, one partition after the other:
  *
- *   FINDING whom to ask ──► SCANNING what is there (--resume) ──► LOOKING for a ready node of each ──► COPYING ──► over
+ *   FINDING whom to ask ──► SCANNING what is there (--resume) ──► LOOKING for a ready node of each ──► SETTLING ──► COPYING ──► over
+ *                                                                                                       ▲───next partition───┘
+ *
+ * SETTLING waits until the member that is to be read has what its fellows have: one that stood still may be ready and not know of what
+ * was written meanwhile. A fellow with which it does not come to agree is read as well.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -8,12 +12,21 @@
 
 #include "role/archive.h"
 #include "role/depot.h"
+#include "role/settle.h"
 
 enum {
-    SCAN_RECORDS = 20000, /* looked at between two turns of the loop */
+    BACKUP_MEMBERS_MAX = 64, /* of a partition, that are compared */
+    SCAN_RECORDS = 20000,    /* looked at between two turns of the loop */
+    SCAN_BYTES = 16 << 20,   /* the same, and one record more */
 };
 
-enum backup_step { BACKUP_FINDING, BACKUP_SCANNING, BACKUP_LOOKING, BACKUP_COPYING };
+enum backup_step {
+    BACKUP_FINDING,
+    BACKUP_SCANNING,
+    BACKUP_LOOKING,
+    BACKUP_SETTLING,
+    BACKUP_COPYING,
+};
 
 struct backup {
     struct haul haul; /* first, so that a haul leads here */
@@ -27,6 +40,12 @@ struct backup {
     bool hauls;                 /* haul_init was called */
     uint32_t partition, shard;  /* to go on with */
     struct archive_place begun; /* where that shard begins in the file */
+    struct settle settle;
+    struct address
+        members[BACKUP_MEMBERS_MAX]; /* of the partition in hands; the first one is read, */
+    bool apart[BACKUP_MEMBERS_MAX];  /* and those that do not agree with it */
+    unsigned member_count, member;
+    uint64_t settle_us; /* since when they are compared */
     uint64_t start_us;
     unsigned start_permille;
 };
@@ -39,6 +58,8 @@ static unsigned permille(const struct backup *backup)
     uint64_t partition = backup->partition - backup->depot.first;
     uint32_t shard =
         backup->partition < backup->depot.end ? backup->sources[backup->partition].shard : 0;
+    if (backup->step == BACKUP_COPYING && backup->member > 0) /* what a fellow has comes on top */
+        shard = STORE_SHARDS;
     return (unsigned)((partition * STORE_SHARDS + shard) * 1000 / (of * STORE_SHARDS));
 }
 
@@ -61,7 +82,7 @@ static void tell(struct backup *backup)
     if (!bar_is_due(&haul->bar, haul->bytes))
         return;
     text_add(&text, "backup: ");
-    if (haul->command->terminal)
+    if (haul->command->terminal && !*haul->waiting)
         bar_put(&text, done);
     text_add(&text, "%u.%u %%, ", done / 10, done % 10);
     if (*haul->waiting)
@@ -125,13 +146,72 @@ static void finish(struct backup *backup)
     command_end(haul->command, COMMAND_FINE);
 }
 
+/* The member in hands, from the shard on that was come to. */
+static void read_member(struct backup *backup)
+{
+    struct source *source = &backup->sources[backup->partition];
+    backup->step = BACKUP_COPYING;
+    source->contact.wanted = &backup->members[backup->member];
+    source_begin(source, backup->shard);
+    backup->shard = 0;
+}
+
 static void begin_partition(struct backup *backup)
 {
-    if (backup->partition == backup->depot.end)
+    if (backup->partition == backup->depot.end) {
         finish(backup);
-    else
-        source_begin(&backup->sources[backup->partition], backup->shard);
-    backup->shard = 0;
+        return;
+    }
+    const struct partition *partition = backup->sources[backup->partition].contact.partition;
+    backup->step = BACKUP_SETTLING;
+    backup->settle_us = backup->haul.command->loop->now_us;
+    backup->member_count = backup->member = 0;
+    for (unsigned i = 0; i < partition->usable_count && i < BACKUP_MEMBERS_MAX; i++) {
+        backup->apart[i] = false;
+        backup->members[backup->member_count++] = partition->usable[i]->address;
+    }
+}
+
+static void settle_member(struct backup *backup)
+{
+    struct command *command = backup->haul.command;
+    if (settle_start(&backup->settle, command, backup->depot.upstreams, &backup->members[0],
+                     &backup->members[backup->member], backup->settle_us + SETTLE_US) != 0)
+        haul_fail(&backup->haul, "Out of memory.");
+}
+
+/* One fellow after the other. */
+static void settle(struct backup *backup)
+{
+    struct haul *haul = &backup->haul;
+    *haul->waiting = 0;
+    if (backup->member > 0) {
+        enum settle_state state = settle_tick(&backup->settle);
+        if (state == SETTLE_ASKING || state == SETTLE_RESTING) {
+            if (haul->command->loop->now_us - backup->settle_us >= HAUL_PATIENCE_US)
+                snprintf(haul->waiting, sizeof haul->waiting, "the nodes of partition %u to agree",
+                         backup->partition);
+            tell(backup);
+            return;
+        }
+        backup->apart[backup->member] = state == SETTLE_APART;
+    }
+    if (++backup->member < backup->member_count) {
+        settle_member(backup);
+        return;
+    }
+    settle_free(&backup->settle);
+    backup->member = 0;
+    read_member(backup);
+}
+
+/* Whether there is one more to be read in this partition. */
+static bool next_apart(struct backup *backup)
+{
+    while (++backup->member < backup->member_count)
+        if (backup->apart[backup->member])
+            return true;
+    return false;
 }
 
 static void copy(struct backup *backup)
@@ -144,6 +224,10 @@ static void copy(struct backup *backup)
     tell(backup);
     if (!source->done)
         return;
+    if (next_apart(backup)) {
+        read_member(backup);
+        return;
+    }
     backup->partition++;
     if (archive_mark(&backup->writer) != 0)
         failed_to_write(backup, backup->writer.part);
@@ -162,7 +246,6 @@ static void look(struct backup *backup)
             tell(backup);
         return;
     }
-    backup->step = BACKUP_COPYING;
     backup->start_us = backup->haul.command->loop->now_us;
     backup->haul.flowing = true;
     backup->start_permille = permille(backup);
@@ -245,7 +328,8 @@ static bool scan_next(struct backup *backup)
 static void scan(struct backup *backup)
 {
     unsigned steps = SCAN_RECORDS;
-    while (steps-- > 0)
+    uint64_t from = backup->reader.place.offset;
+    while (steps-- > 0 && backup->reader.place.offset - from < SCAN_BYTES)
         if (!scan_next(backup)) {
             if (backup->reader.head.partitions > 0 && is_of_this_store(backup))
                 append(backup);
@@ -291,6 +375,8 @@ static void on_tick(struct loop_timer *timer)
         scan(backup);
     else if (backup->step == BACKUP_LOOKING)
         look(backup);
+    else if (backup->step == BACKUP_SETTLING)
+        settle(backup);
     else
         copy(backup);
     if (!haul_is_over(&backup->haul))
@@ -336,6 +422,7 @@ static void backup_destroy(void *state)
     command_end(command, COMMAND_WRONG); /* unless it has ended */
     for (uint32_t i = backup->depot.first; backup->sources && i < backup->depot.end; i++)
         source_free(&backup->sources[i]);
+    settle_free(&backup->settle);
     archive_close(&backup->writer);
     if (backup->reader.buffer)
         archive_reader_close(&backup->reader);

@@ -45,6 +45,7 @@ int census_add(struct census *census, struct slice name, unsigned partition)
     memcpy(place->name, name.data, name.len);
     place->name[name.len] = 0;
     place->partition = partition;
+    place->heard = false;
     return (int)census->count++;
 }
 
@@ -118,6 +119,14 @@ static void read_partition(struct census *census, struct slice value)
     }
 }
 
+/* For some seconds a node that was restarted is told of twice: its life before is down. */
+static void take_member(struct census *census, struct slice name, struct slice phase)
+{
+    int at = census_add(census, name, 0);
+    if (at >= 0 && !slice_equal(phase, SLICE("down")))
+        census->places[at].heard = true;
+}
+
 static void on_members(struct ask *ask, unsigned status, struct slice body)
 {
     struct census *census = (struct census *)ask;
@@ -132,7 +141,7 @@ static void on_members(struct ask *ask, unsigned status, struct slice body)
         if (slice_starts(line, SLICE("partition "))) {
             read_partition(census, (struct slice){line.data + 10, line.len - 10});
         } else if (census_member_line(line, &address, &phase)) {
-            census_add(census, own ? census_own_name(address, ask->name) : address, 0);
+            take_member(census, own ? census_own_name(address, ask->name) : address, phase);
             own = false;
         }
     census->partitions = 1;

@@ -4,6 +4,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* Whether it is named. The address of a member that is down may be another cluster's now; should it be back, its fellows tell of it. */
+static bool is_named(const struct census *census, const struct census_place *place)
+{
+    return census->is_frontend || place->heard;
+}
+
 /* Whom to ask of one partition, in depot->seeds from `at` on. Returns behind the last one. */
 static unsigned name_cluster(struct depot *depot, uint32_t partition, unsigned at)
 {
@@ -15,7 +21,7 @@ static unsigned name_cluster(struct depot *depot, uint32_t partition, unsigned a
         if (!census->is_frontend)
             seeds[count++] = census->ask.name; /* which is known to answer */
         for (unsigned i = 0; i < census->count && count < FRONTEND_SEEDS_MAX; i++)
-            if (census->places[i].partition == number)
+            if (census->places[i].partition == number && is_named(census, &census->places[i]))
                 seeds[count++] = census->places[i].name;
     }
     depot->named[partition] = (struct frontend_cluster){seeds, count};

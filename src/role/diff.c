@@ -65,24 +65,14 @@ static void ask_digests(struct diff *diff, const char *target, void (*then)(stru
 
 /* From the whole to shards */
 
-/* The next line's digest of both: its second word. Returns false when there is none, or the two are not about the same. */
-static bool next_digests(struct slice *a, struct slice *b, struct slice *a_digest,
-                         struct slice *b_digest)
-{
-    struct slice a_line, b_line, a_name, b_name;
-    return slice_next(a, '\n', &a_line) && slice_next(b, '\n', &b_line) &&
-           slice_next(&a_line, ' ', &a_name) && slice_next(&b_line, ' ', &b_name) &&
-           slice_equal(a_name, b_name) && slice_next(&a_line, ' ', a_digest) &&
-           slice_next(&b_line, ' ', b_digest);
-}
-
 static void ask_group(struct diff *diff);
 
 static void on_group(struct diff *diff)
 {
     struct slice a = {diff->a.body, diff->a.len}, b = {diff->b.body, diff->b.len}, left, right;
     unsigned group = diff->groups[diff->group_at++];
-    for (unsigned i = 0; i < STORE_SHARDS / DIFF_GROUPS && next_digests(&a, &b, &left, &right); i++)
+    for (unsigned i = 0; i < STORE_SHARDS / DIFF_GROUPS && diff_next_digests(&a, &b, &left, &right);
+         i++)
         if (!slice_equal(left, right))
             diff->shards[diff->shard_count++] =
                 (uint16_t)(group * (STORE_SHARDS / DIFF_GROUPS) + i);
@@ -110,13 +100,13 @@ static void on_all(struct diff *diff)
 {
     struct slice a = {diff->a.body, diff->a.len}, b = {diff->b.body, diff->b.len}, left, right;
     read_records(diff);
-    if (!next_digests(&a, &b, &left, &right)) {
+    if (!diff_next_digests(&a, &b, &left, &right)) {
         command_fail(diff->command, COMMAND_UNREACHED,
                      "What %s or %s answers to GET /-/digest is not known here.", diff->a.ask.name,
                      diff->b.ask.name);
         return;
     }
-    for (unsigned i = 0; i < DIFF_GROUPS && next_digests(&a, &b, &left, &right); i++)
+    for (unsigned i = 0; i < DIFF_GROUPS && diff_next_digests(&a, &b, &left, &right); i++)
         if (!slice_equal(left, right))
             diff->groups[diff->group_count++] = (uint8_t)i;
     ask_group(diff);

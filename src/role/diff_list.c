@@ -80,3 +80,13 @@ bool diff_walk_next(struct diff_walk *walk, const struct diff_line **a, const st
     }
     return false;
 }
+
+bool diff_next_digests(struct slice *a, struct slice *b, struct slice *a_digest,
+                       struct slice *b_digest)
+{
+    struct slice a_line, b_line, a_name, b_name;
+    return slice_next(a, '\n', &a_line) && slice_next(b, '\n', &b_line) &&
+           slice_next(&a_line, ' ', &a_name) && slice_next(&b_line, ' ', &b_name) &&
+           slice_equal(a_name, b_name) && slice_next(&a_line, ' ', a_digest) &&
+           slice_next(&b_line, ' ', b_digest);
+}

@@ -48,21 +48,29 @@ void contact_closed(struct contact *contact, int error)
     contact->busy = false;
     contact->next_us = contact->haul->command->loop->now_us + (error ? HAUL_RETRY_US : 0);
     contact->turn++;
+    if (error)
+        contact->wanted = NULL;
+}
+
+static bool can_be_used(const struct partition *partition, const struct address *address)
+{
+    for (unsigned i = 0; i < partition->usable_count; i++)
+        if (address_equal(&partition->usable[i]->address, address))
+            return true;
+    return false;
 }
 
 static bool is_usable(const struct contact *contact)
 {
-    const struct partition *partition = contact->partition;
-    for (unsigned i = 0; i < partition->usable_count; i++)
-        if (address_equal(&partition->usable[i]->address, &contact->address))
-            return true;
-    return false;
+    return can_be_used(contact->partition, &contact->address);
 }
 
 static void contact_connect(struct contact *contact)
 {
     const struct partition *partition = contact->partition;
     contact->address = partition->usable[contact->turn % partition->usable_count]->address;
+    if (contact->wanted && can_be_used(partition, contact->wanted))
+        contact->address = *contact->wanted;
     contact->busy = upstream_connect(contact->upstream, &contact->address) == 0;
 }
 
@@ -119,7 +127,8 @@ bool contact_tend(struct contact *contact)
     return upstream_is_open(contact->upstream);
 }
 
-/* Is this the cluster that it should be? */
+/* Is this the cluster that it should be? Who was not named, but is listed by one that was, is passed over when it is of another one: the
+ * address of a member that is gone may have been given to somebody else. */
 static bool check_partition(struct contact *contact)
 {
     char address[ADDRESS_TEXT_BYTES];
@@ -136,7 +145,7 @@ static bool check_partition(struct contact *contact)
     }
     for (unsigned i = 0; i < partition->backend_count; i++) {
         const struct backend *backend = partition->backends[i];
-        if (!backend->wrong)
+        if (!backend->wrong || !backend->seed)
             continue;
         haul_fail(contact->haul,
                   "%s is named as partition %u of %u (%s), but says that it is %s. Each cluster "

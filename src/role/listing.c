@@ -123,14 +123,24 @@ static enum server_stream_result stream_result(enum listing_step step)
     return step == LISTING_BROKEN ? SERVER_STREAM_BROKEN : SERVER_STREAM_MORE;
 }
 
+/* Half of what there is looks like all of it. Returns whether the answer was given. */
+static bool listing_refuse(struct node *node, struct request *request)
+{
+    bool whole = cluster_has_everything(node->cluster);
+    if (!whole)
+        reply_text(request, 503, "This node has not gathered all keys yet; ask another member.");
+    return !whole;
+}
+
 /* /-/keys */
 
 void listing_reply_keys(struct node *node, struct request *request)
 {
     struct slice query;
     struct key_list list;
+    if (listing_refuse(node, request))
+        return;
     operation_path(request->head.target, &query);
-    (void)node;
     if (!key_list_read(query, &list)) {
         reply_text(request, 400,
                    "Only ?limit=N, ?prefix=P or ?limit=N&prefix=P can stand behind /-/keys.");
@@ -244,10 +254,8 @@ void listing_reply_records(struct node *node, struct request *request)
                        "missing. Records come in by /-/merge.");
         return;
     }
-    if (work_of(request)->sender && !cluster_has_everything(node->cluster)) {
-        reply_text(request, 503, "This node has not gathered all keys yet; ask another member.");
+    if (listing_refuse(node, request))
         return;
-    }
     operation_path(request->head.target, &query);
     if (query.len > 0 &&
         (!slice_starts(query, SLICE("from=")) ||

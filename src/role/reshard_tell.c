@@ -9,13 +9,16 @@ char *reshard_format(const struct reshard_told *told, bool terminal, char out[RE
 {
     struct text text = text_in(out, RESHARD_LINE_BYTES);
     text_add(&text, "pass %u: ", told->pass);
-    if (terminal)
+    if (terminal && !told->waiting) /* its line has to fit it */
         bar_put(&text, told->permille);
-    text_add(&text, "%u.%u %%, %llu records, %llu new, %.1f MB/s", told->permille / 10,
-             told->permille % 10, (unsigned long long)told->records,
-             (unsigned long long)told->fresh, (double)told->rate / 1e6);
+    text_add(&text, "%u.%u %%, ", told->permille / 10, told->permille % 10);
+    if (!terminal)
+        text_add(&text, "%llu records, ", (unsigned long long)told->records);
+    if (!terminal || !told->waiting)
+        text_add(&text, "%llu new, %.1f MB/s", (unsigned long long)told->fresh,
+                 (double)told->rate / 1e6);
     if (told->waiting)
-        text_add(&text, ", waits for %s", told->waiting);
+        text_add(&text, "%swaits for %s", terminal ? "" : ", ", told->waiting);
     else
         bar_put_left(&text, told->elapsed_us, 0, told->permille, 0);
     return out;

@@ -4,6 +4,9 @@
  *
  * DRAINING waits until everything that was given away is answered; then the place in the file is noted, so that a restore that is
  * stopped can go on there.
+ *
+ * A node that is lost takes with it what it was given and has not told its fellows yet. So when a connection was lost, its cluster is
+ * given all of the file once more.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -13,8 +16,10 @@
 #include "role/progress.h"
 
 enum {
-    CHECK_RECORDS = 20000, /* between two turns of the loop */
-    NOTE_US = 1000 * 1000, /* between two notes of how far it has come */
+    CHECK_RECORDS = 20000,  /* between two turns of the loop */
+    CHECK_BYTES = 16 << 20, /* the same, and one record more */
+    NOTE_US = 1000 * 1000,  /* between two notes of how far it has come */
+    PASSES_MAX = 10,        /* over the file, each after a node was lost in the one before */
 };
 
 enum restore_step {
@@ -40,6 +45,7 @@ struct restore {
     uint64_t records, fresh; /* given away by this run, and of these, new there */
     uint64_t elsewhere;      /* of partitions that a node is not of */
     uint64_t start_us, noted_us, start_offset;
+    unsigned passes; /* over the file, that are over */
 };
 
 /* Printing */
@@ -58,8 +64,9 @@ static void put_figures(const struct restore *restore, struct text *text)
         text_add(text, "%llu records, ", (unsigned long long)place->records);
     if (restore->step >= RESTORE_COPYING)
         text_add(text, "%llu new, ", (unsigned long long)restore->fresh);
-    text_add(text, "%.1f MB, %.1f MB/s", (double)place->offset / 1e6,
-             (double)restore->haul.bar.rate / 1e6);
+    if (!restore->haul.command->terminal)
+        text_add(text, "%.1f MB, ", (double)place->offset / 1e6);
+    text_add(text, "%.1f MB/s", (double)restore->haul.bar.rate / 1e6);
 }
 
 /* How long the rate has it wait until it may be at that place in the file. */
@@ -79,7 +86,7 @@ static void tell(struct restore *restore, const char *doing)
     if (!bar_is_due(&haul->bar, restore->reader.place.offset))
         return;
     text_add(&text, "%s: ", doing);
-    if (haul->command->terminal)
+    if (haul->command->terminal && !*haul->waiting)
         bar_put(&text, done);
     text_add(&text, "%u.%u %%, ", done / 10, done % 10);
     if (*haul->waiting)
@@ -144,7 +151,7 @@ static void give(struct restore *restore, const struct record *record)
         return;
     }
     restore->records++;
-    if (target_add(&restore->targets[to], record, false) != 0)
+    if (!restore->targets[to].sure && target_add(&restore->targets[to], record, false) != 0)
         haul_fail(&restore->haul, "Out of memory.");
 }
 
@@ -191,12 +198,61 @@ static void finish(struct restore *restore)
     command_end(haul->command, COMMAND_FINE);
 }
 
-/* That it cannot be noted is no reason to stop. */
+/* Whether a cluster may have lost what it was given in this pass. */
+static bool is_broken(const struct restore *restore)
+{
+    for (uint32_t i = restore->depot.first; i < restore->depot.end; i++)
+        if (restore->targets[i].broken && !restore->targets[i].sure)
+            return true;
+    return false;
+}
+
+static int restore_begin(struct restore *restore, const struct archive_place *place)
+{
+    restore->start_us = restore->noted_us = restore->haul.command->loop->now_us;
+    restore->start_offset = restore->haul.bar.told_bytes = place->offset;
+    restore->records = restore->fresh = restore->elsewhere = 0;
+    restore->read = false;
+    return archive_reader_seek(&restore->reader, place);
+}
+
+/* All once more, from the beginning, to those who may have lost what they were given. */
+static void give_again(struct restore *restore)
+{
+    const struct archive_place beginning = {0};
+    struct haul *haul = &restore->haul;
+    if (++restore->passes == PASSES_MAX) {
+        haul_fail(haul,
+                  "Nodes were lost each of the %u times that the file was given, and what "
+                  "they had been given may be lost with them: run this again when they are "
+                  "well.",
+                  restore->passes);
+        return;
+    }
+    bar_say(&haul->bar,
+            "A node was lost, and what it was given may be lost with it: its cluster is given all "
+            "of %s again; %llu records were new so far.\n",
+            restore->path, (unsigned long long)restore->fresh);
+    for (uint32_t i = restore->depot.first; i < restore->depot.end; i++) {
+        restore->targets[i].sure = restore->targets[i].sure || !restore->targets[i].broken;
+        restore->targets[i].broken = false;
+    }
+    int error = restore_begin(restore, &beginning);
+    restore->step = RESTORE_COPYING;
+    if (error)
+        haul_fail(haul, "Cannot read %s: %s.", restore->path, strerror(-error));
+}
+
+/* That it cannot be noted is no reason to stop. No place is noted behind which something may be lost. */
 static void note(struct restore *restore)
 {
     struct haul *haul = &restore->haul;
-    int error = progress_write(restore->path, &restore->of, &restore->reader.place);
     restore->noted_us = haul->command->loop->now_us;
+    if (is_broken(restore)) {
+        progress_remove(restore->path);
+        return;
+    }
+    int error = progress_write(restore->path, &restore->of, &restore->reader.place);
     if (error && !restore->unnoted)
         bar_say(&haul->bar, "Cannot write %s.progress: %s; --resume will not be possible.\n",
                 restore->path, strerror(-error));
@@ -211,7 +267,8 @@ static void copy(struct restore *restore)
         pump(restore);
     flush(restore);
     for (uint32_t i = restore->depot.first; i < restore->depot.end; i++)
-        target_tick(&restore->targets[i]);
+        if (!restore->targets[i].sure)
+            target_tick(&restore->targets[i]);
     if (haul_is_over(haul))
         return;
     tell(restore, "restore");
@@ -219,12 +276,13 @@ static void copy(struct restore *restore)
         restore->step = RESTORE_DRAINING;
     if (restore->step != RESTORE_DRAINING || !is_answered(restore))
         return;
-    if (restore->read) {
-        finish(restore);
-        return;
-    }
-    note(restore);
     restore->step = RESTORE_COPYING;
+    if (!restore->read)
+        note(restore);
+    else if (is_broken(restore))
+        give_again(restore);
+    else
+        finish(restore);
 }
 
 /* Beginning */
@@ -269,10 +327,8 @@ static void checked(struct restore *restore)
         resume(restore, &place);
     if (haul_is_over(&restore->haul))
         return;
-    restore->start_offset = place.offset;
-    restore->haul.bar.told_bytes = place.offset;
+    int error = restore_begin(restore, &place);
     restore->step = RESTORE_LOOKING;
-    int error = archive_reader_seek(&restore->reader, &place);
     if (error)
         haul_fail(&restore->haul, "Cannot read %s: %s.", restore->path, strerror(-error));
 }
@@ -280,8 +336,10 @@ static void checked(struct restore *restore)
 static void check_file(struct restore *restore)
 {
     struct record *record;
+    uint64_t from = restore->reader.place.offset;
     tell(restore, "check");
-    for (unsigned steps = CHECK_RECORDS; steps > 0; steps--) {
+    for (unsigned steps = CHECK_RECORDS;
+         steps > 0 && restore->reader.place.offset - from < CHECK_BYTES; steps--) {
         enum archive_result result = archive_next(&restore->reader, &record);
         if (result == ARCHIVE_RECORD) {
             record_release(restore->haul.heap, record);
@@ -299,7 +357,12 @@ static void begin(struct restore *restore)
 {
     int error = archive_reader_open(&restore->reader, restore->haul.heap, restore->path);
     restore->step = RESTORE_CHECKING;
-    if (error)
+    if (error == -ESPIPE)
+        haul_fail(&restore->haul,
+                  "%s is no file, and what is read only once cannot be checked before it is "
+                  "restored: save it to a file first.",
+                  restore->path);
+    else if (error)
         haul_fail(&restore->haul, "Cannot read %s: %s.", restore->path, strerror(-error));
 }
 

@@ -121,7 +121,8 @@ static bool is_same(const struct source *source, const struct backend *member)
 /* Whether it is not known yet if a member can be read. */
 static bool is_open(const struct backend *member)
 {
-    bool known = member->up ? !member->is_ready || member->foreign : member->backoff_us > 0;
+    bool elsewhere = member->wrong || member->foreign;
+    bool known = member->up ? !member->is_ready || elsewhere : member->backoff_us > 0;
     return (member->listed || member->seed) && !member->usable && !member->leaving && !known;
 }
 

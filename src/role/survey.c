@@ -129,6 +129,7 @@ static void survey_print(struct survey *survey)
 static void survey_end_round(struct survey *survey)
 {
     struct command *command = survey->command;
+    survey->told = true;
     survey_forget(survey);
     survey_print(survey);
     if (command->options.watch)
@@ -271,10 +272,12 @@ static void survey_destroy(void *state)
     free(survey);
 }
 
-/* Ctrl-C is how --watch ends. */
+/* Ctrl-C is how --watch ends. Who was stopped before there was anything to say does not say that all is well. */
 static void survey_stop(void *state)
 {
     struct survey *survey = state;
+    if (!survey->told)
+        command_fail(survey->command, COMMAND_WRONG, "Stopped before all had answered.");
     if (survey->command->terminal)
         command_print(survey->command, "\n"); /* the terminal has echoed ^C */
     command_end(survey->command, survey->problem_count ? COMMAND_WRONG : COMMAND_FINE);

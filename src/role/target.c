@@ -188,10 +188,12 @@ static void on_open(struct upstream *upstream)
     target_send(upstream_owner(upstream));
 }
 
+/* The connection of a process that is killed, too, comes to an orderly end when nothing was on its way to it. */
 static void on_closed(struct upstream *upstream, int error)
 {
     struct target *target = upstream_owner(upstream);
-    target->broken = target->broken || error;
+    target->broken = target->broken || !target->turning;
+    target->turning = false;
     contact_closed(&target->contact, error);
     if (error && target->queue)
         contact_failed(&target->contact);
@@ -218,6 +220,7 @@ bool target_is_empty(const struct target *target)
 
 void target_turn(struct target *target)
 {
+    target->turning = target->contact.busy;
     if (target->contact.busy)
         upstream_close(target->contact.upstream, 0);
     else

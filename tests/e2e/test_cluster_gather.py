@@ -85,6 +85,23 @@ def who_has_not_gathered_everything_says_so():
 
 
 @test
+def who_has_not_gathered_everything_lists_nothing():
+    """A part of it would look like all."""
+    _, proxy, _ = _donor()
+    proxy.pace = SLOW_PACE
+    newcomer = Node("--join", proxy.address)
+    _copies(newcomer, 100)
+    for target in ("/-/records", "/-/records?from=1", "/-/keys", "/-/keys?prefix=key&limit=1"):
+        for method in ("GET", "HEAD"):
+            equal(newcomer.call(method, target).status, 503, f"{method} {target}")
+    equal(newcomer.call("GET", "/-/records").body, b"This node has not gathered all keys yet; ask another member.\n", "why")
+    check(not is_ready(newcomer), f"the copy was too quick for this test ({newcomer.tail()})")
+    proxy.pace = None
+    until(lambda: is_ready(newcomer), UP_SECONDS, "it is ready at last")
+    equal([newcomer.call("GET", target).status for target in ("/-/records", "/-/keys")], [200, 200], "then")
+
+
+@test
 def who_loses_its_donor_goes_on_with_another():
     donor, proxy, wanted = _donor()
     proxy.pace = SLOW_PACE

@@ -3,19 +3,21 @@
 import http.server
 import json
 import os
+import pty
 import re
 import shutil
 import signal
 import subprocess
 import threading
+import time
 import urllib.request
 
 from backup import merge, records_of
 from cluster import agree, cluster, status
-from command import end, name, on_terminal, run, start
+from command import Running, end, name, on_terminal, run, start
 from frontend import Frontend, clusters
 from harness import BINARY, SLOW, Background, Skip, check, equal, scope, test, until
-from node import Node, free_port, run_binary
+from node import Node, environment, free_port, run_binary
 from proxy import Proxy
 from test_cluster_clocks import clock_environment
 
@@ -118,6 +120,63 @@ def status_says_who_hangs():
     finally:
         nodes[1].signal(signal.SIGCONT)
     check(f"* {name(nodes[1])} is down: it does not answer." in said, said)
+
+
+@test
+def status_that_is_stopped_before_it_knows_is_not_well():
+    node = Node()
+    node.signal(signal.SIGSTOP)
+    try:
+        for words in (["status", name(node)], ["status", name(node), "--watch"]):
+            running = start(*words)
+            until(lambda running=running: _watches_signals(running), 10, "it has begun")
+            running.process.terminate()
+            code, said = end(running)
+            equal((code, said), (1, "velour-fog: Stopped before all had answered.\n"), "the exit code, and what it says")
+    finally:
+        node.signal(signal.SIGCONT)
+
+
+def _watches_signals(running):
+    """Whether SIGTERM is blocked there, so that it is read in its turn."""
+    with open(f"/proc/{running.process.pid}/status", encoding="ascii") as file:
+        blocked = re.search(r"^SigBlk:\s*([0-9a-f]+)$", file.read(), re.M)
+    return int(blocked.group(1), 16) >> (signal.SIGTERM - 1) & 1
+
+
+def _on_closed_terminal(*words, **rest):
+    """A command whose terminal is closed once it has shown something."""
+    reading, writing = pty.openpty()
+    process = subprocess.Popen([BINARY, *words], stdin=writing, stdout=writing, stderr=subprocess.PIPE,
+                               env=environment(), **rest)
+    os.close(writing)
+    scope().nodes.insert(0, Running(process))
+    os.read(reading, 65536)
+    os.close(reading)
+    return process
+
+
+@test
+def watching_ends_with_its_terminal():
+    node = Node()
+    process = _on_closed_terminal("status", name(node), "--watch", "--interval", "100ms")
+    until(lambda: process.poll() is not None, 10, "it ends, as nobody can see it")
+    process = _on_closed_terminal("status", name(node), "--watch", "--interval", "1h")
+    process.send_signal(signal.SIGHUP)
+    until(lambda: process.poll() is not None, 10, "it ends, as it is told of that")
+
+
+@test
+def who_is_started_with_nohup_goes_on():
+    node = Node()
+    running = start("status", name(node), "--watch", "--interval", "1h",
+                    preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    running.process.stdout.readline()
+    running.process.send_signal(signal.SIGHUP)
+    time.sleep(0.3)
+    check(running.process.poll() is None, "it has ended")
+    running.process.terminate()
+    equal(end(running)[0], 0, "the exit code")
 
 
 @test

@@ -4,15 +4,17 @@ import os
 import random
 import re
 import signal
+import socket
 import stat
+import subprocess
 
 from backup import ODD_KEYS, digest_of, keys_of, merge, records_of
 from client import MIB, curl
-from cluster import status
+from cluster import UP_SECONDS, cluster, is_ready, members, settle, status
 from command import end, file_limit, name, on_terminal, run, size, start, watch_memory
 from frontend import Frontend, clusters, partition_of
-from harness import check, equal, scope, test, until
-from node import Node, free_port
+from harness import BINARY, check, equal, scope, test, until
+from node import Node, environment, free_port
 
 HEAD_BYTES = 36  # of a frame
 
@@ -230,6 +232,20 @@ def a_backup_that_is_stopped_says_how_to_go_on():
 
 
 @test
+def who_is_not_read_any_more_says_so():
+    node = Node()
+    _fill(node, 6_000_000)
+    process = subprocess.Popen([BINARY, "backup", name(node), _file(), "--rate", "2M"], stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, env=environment())
+    process.stdout.readline()
+    process.stdout.close()
+    complaint = process.stderr.read().decode()
+    process.stderr.close()
+    equal(process.wait(20), 1, "the exit code")
+    equal(complaint, f"velour-fog: Stopped. What was saved so far stays in {_file()}.part; --resume goes on.\n", "stderr")
+
+
+@test
 def a_backup_goes_on_with_another_node():
     groups = clusters(1, 2)
     frontend = Frontend(groups)
@@ -243,6 +259,73 @@ def a_backup_goes_on_with_another_node():
     other = Node()
     run("restore", name(other), _file())
     _check(other, wanted)
+
+
+def _put_many(node, count, at_once=1000):
+    """Small values, pipelined."""
+    with socket.create_connection(("127.0.0.1", node.port)) as connection, connection.makefile("rb") as answers:
+        for first in range(0, count, at_once):
+            connection.sendall(b"".join(b"PUT /many-%d HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx" % at
+                                        for at in range(first, first + at_once)))
+            ends = 0
+            while ends < at_once:
+                line = answers.readline()
+                check(line, "the connection has ended")
+                ends += line == b"\r\n"
+
+
+@test
+def a_node_that_stood_still_is_not_taken_for_all_there_is():
+    """It is ready at once, and lacks what was written meanwhile."""
+    nodes = cluster(2)
+    nodes[1].signal(signal.SIGSTOP)
+    _put_many(nodes[0], 150_000)
+    until(lambda: members(nodes[0]).get(name(nodes[1])) == "down", UP_SECONDS, "it is down")
+    nodes[1].signal(signal.SIGCONT)
+    said, _ = run("backup", name(nodes[1]), _file())
+    check("Done: 150000 records of 1 partition are in " in said, said)
+
+
+@test
+def who_cannot_agree_is_read_as_well():
+    """A member that has no memory for all lacks what came last; both are saved."""
+    ports = [free_port(), free_port()]
+    joins = [word for port in ports for word in ("--join", f"127.0.0.1:{port}")]
+    small, large = (Node(*joins, "--memory-max", limit, listen=f"127.0.0.1:{port}")
+                    for port, limit in zip(ports, ("16M", "64M")))
+    settle([small, large])
+    with large.connect() as connection:
+        for at in range(300):
+            equal(connection.ask("PUT", f"/k-{at}", random.randbytes(80_000)).status, 200, "a write")
+    check(len(keys_of(small)) < 300, "it has memory for all")
+    for node in (small, large):
+        run("backup", name(node), _file())
+        other = Node()
+        run("restore", name(other), _file())
+        equal(len(keys_of(other)), 300, "the keys of a backup")
+
+
+@test
+def an_address_that_others_have_now_is_passed_over():
+    """That of a member that has died."""
+    nodes, new = cluster(2), Node()
+    nodes[0].put("k", b"x")
+    lost = name(nodes[1])
+    nodes[1].kill()
+    nodes[1].process.wait()
+    until(lambda: members(nodes[0]).get(lost) == "down", UP_SECONDS, "it is down")
+    for options in (["--cluster-name", "other"], ["--partition", "1/3"]):
+        stranger = Node(*options, listen=lost)
+        until(lambda stranger=stranger: is_ready(stranger), UP_SECONDS, "the stranger is ready")
+        said, _ = run("backup", name(nodes[0]), _file())
+        check("Done: 1 records of 1 partition " in said, said)
+        run("restore", name(nodes[0]), _file())
+        said, _ = run("reshard", "--from", name(nodes[0]), "--to", name(new))
+        check("Done: every key of the 1 old cluster is in the 1 new one." in said, said)
+        _, complaint = run("reshard", "--from", f"{name(nodes[0])},{lost}", "--to", name(new), code=1)
+        check(" is named as " in complaint, complaint)
+        stranger.kill()
+        stranger.process.wait()
 
 
 @test
@@ -264,6 +347,34 @@ def a_restore_that_was_killed_goes_on():
     check(not os.path.exists(_file("backup.progress")), "FILE.progress is still there")
     _check(frontend, wanted)
     equal(sum(len(keys_of(group[0])) for group in frontend.clusters), len(keys_of(node)), "keys")
+
+
+@test
+def a_node_that_is_killed_takes_nothing_with_it():
+    """What it was given and has not told its fellow yet is given once more."""
+    source, nodes = Node(), cluster(2)
+    _fill(source, 8_000_000)
+    run("backup", name(source), _file())
+    nodes[1].signal(signal.SIGSTOP)
+    running = start("restore", name(nodes[0]), _file(), "--rate", "3M")
+    until(lambda: os.path.exists(_file("backup.progress")) or running.process.poll() is not None, 20, "it is noted")
+    nodes[0].kill()
+    nodes[1].signal(signal.SIGCONT)
+    code, said = end(running)
+    equal(code, 0, f"the exit code ({said})")
+    check(re.search(rf"\nA node was lost, and what it was given may be lost with it: its cluster is given all of {_file()} "
+                    r"again; \d+ records were new so far\.\n", said), said)
+    equal(sorted(keys_of(nodes[1])), sorted(keys_of(source)), "keys")
+    check(not os.path.exists(_file("backup.progress")), "FILE.progress is still there")
+
+
+@test
+def what_can_be_read_only_once_is_no_backup():
+    node = Node()
+    os.mkfifo(_file("pipe"))
+    for called in (_file("pipe"), "/dev/null"):
+        _, complaint = run("restore", name(node), called, code=1)
+        check(complaint.startswith(f"velour-fog: {called} is no file, and what is read only once cannot be checked "), complaint)
 
 
 @test
@@ -318,6 +429,12 @@ def files_that_are_not_there():
     node = Node()
     _, complaint = run("restore", name(node), _file("nothing"), code=1)
     equal(complaint, f"velour-fog: Cannot read {_file('nothing')}: No such file or directory.\n", "stderr")
+    far = os.path.join(scope().directory(), *["d" * 200] * 4)
+    os.makedirs(far)
+    said, _ = run("backup", name(node), far + "/file")
+    check(f" in {far}/file, " in said and said.endswith(" s\n"), said)
+    _, complaint = run("restore", name(node), far + "/nothing", code=1)
+    equal(complaint, f"velour-fog: Cannot read {far}/nothing: No such file or directory.\n", "stderr")
     _, complaint = run("backup", name(node), "/no/such/directory/file", code=1)
     check("Cannot write /no/such/directory/file.part: No such file or directory." in complaint, complaint)
     nobody = f"127.0.0.1:{free_port()}"
@@ -392,7 +509,7 @@ def a_bar_on_a_terminal():
     check(seen.count("\n") == 2 and "\nDone: 30 records" in seen, repr(seen))
     code, seen = on_terminal("restore", name(node), _file(), "--rate", "3M")
     equal(code, 0, "the exit code")
-    check(re.search(r"\rrestore: \[#+-+\] \d+\.\d %, 0 new, \d+\.\d MB, \d+\.\d MB/s, \d+ s left\x1b\[K", seen), repr(seen))
+    check(re.search(r"\rrestore: \[#+-+\] \d+\.\d %, 0 new, \d+\.\d MB/s, \d+ s left\x1b\[K", seen), repr(seen))
 
 
 @test

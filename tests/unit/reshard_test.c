@@ -76,19 +76,35 @@ static void test_lines(void **state)
                                  .rate = 12340000,
                                  .permille = 250};
     check_line(&told, false, "pass 2: 25.0 %, 500000 records, 7 new, 12.3 MB/s, 30 s left");
-    check_line(&told, true,
-               "pass 2: [#####---------------] 25.0 %, 500000 records, 7 new, 12.3 MB/s, 30 s "
-               "left");
+    check_line(&told, true, "pass 2: [#####---------------] 25.0 %, 7 new, 12.3 MB/s, 30 s left");
     told.permille = 1;
     check_line(&told, false, "pass 2: 0.1 %, 500000 records, 7 new, 12.3 MB/s, 166 min left");
     told.permille = 1000;
-    check_line(&told, true,
-               "pass 2: [####################] 100.0 %, 500000 records, 7 new, 12.3 MB/s, 0 s "
-               "left");
+    check_line(&told, true, "pass 2: [####################] 100.0 %, 7 new, 12.3 MB/s, 0 s left");
     told.waiting = "a node of --to number 1 that is ready";
     check_line(&told, false,
                "pass 2: 100.0 %, 500000 records, 7 new, 12.3 MB/s, waits for a node of --to number "
                "1 that is ready");
+    check_line(&told, true, "pass 2: 100.0 %, waits for a node of --to number 1 that is ready");
+}
+
+enum {
+    COLUMNS = 80
+}; /* of the smallest terminal; a line that is longer is not written over, but below it */
+
+static void test_fits_a_terminal(void **state)
+{
+    (void)state;
+    char out[RESHARD_LINE_BYTES];
+    struct reshard_told told = {.pass = RESHARD_PASSES_MAX,
+                                .records = 1000000000,
+                                .fresh = 1000000000,
+                                .elapsed_us = 9 * 1000 * 1000,
+                                .rate = 999900000,
+                                .permille = 999};
+    assert_in_range(strlen(reshard_format(&told, true, out)), 40, COLUMNS);
+    told.waiting = "a node of --from number 1023 that is ready";
+    assert_in_range(strlen(reshard_format(&told, true, out)), 40, COLUMNS);
 }
 
 /* The longest line that there may be is whole. */
@@ -102,7 +118,7 @@ static void test_longest_line(void **state)
                                       .rate = 100000000000,
                                       .permille = 1000,
                                       .waiting = "a node of --from number 1023 that is ready"};
-    reshard_format(&told, true, out);
+    reshard_format(&told, false, out);
     assert_non_null(strstr(out, "that is ready"));
 }
 
@@ -136,6 +152,7 @@ int main(void)
         cmocka_unit_test(test_a_name_that_is_asked_for),
         cmocka_unit_test(test_a_member_that_was_not_read),
         cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_fits_a_terminal),
         cmocka_unit_test(test_longest_line),
         cmocka_unit_test(test_time_left),
     };
