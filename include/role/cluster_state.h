@@ -284,6 +284,9 @@ void cluster_hurry(struct cluster *cluster);
 
 bool member_is_down(const struct cluster *cluster, const struct member *member);
 
+/* Wall clock: who went before is known no more. */
+uint64_t cluster_forgets_before_us(const struct cluster *cluster);
+
 /* The start of a request to a member, up to and with Content-Length. */
 struct slice request_head(const struct cluster *cluster, char room[REQUEST_HEAD_BYTES_MAX],
                           const char *method_and_target, size_t body_bytes);

@@ -130,6 +130,15 @@ void cluster_sync_peers(struct cluster *cluster)
     }
 }
 
+uint64_t cluster_forgets_before_us(const struct cluster *cluster)
+{
+    uint64_t keep_us = cluster->config->forget_us > KEEP_S_MIN * 1000000ULL
+                           ? cluster->config->forget_us
+                           : KEEP_S_MIN * 1000000ULL;
+    uint64_t wall_us = cluster->loop->wall_us;
+    return wall_us > keep_us ? wall_us - keep_us : 0;
+}
+
 /* After a member has gone: at a place where none of its callbacks is under way. */
 static void cluster_drop_peers(struct cluster *cluster)
 {
@@ -141,11 +150,7 @@ static void cluster_drop_peers(struct cluster *cluster)
         cluster->departed_us = cluster->loop->now_us;
         leave_look_again(cluster);
     }
-    uint64_t keep_us = cluster->config->forget_us > KEEP_S_MIN * 1000000ULL
-                           ? cluster->config->forget_us
-                           : KEEP_S_MIN * 1000000ULL;
-    uint64_t wall_us = cluster->loop->wall_us;
-    members_forget(&cluster->members, wall_us > keep_us ? wall_us - keep_us : 0);
+    members_forget(&cluster->members, cluster_forgets_before_us(cluster));
 }
 
 void cluster_hurry(struct cluster *cluster)

@@ -166,13 +166,20 @@ static uint64_t gone_us_of(const struct cluster *cluster, const struct member *s
     return gone_us < wall_us ? gone_us : wall_us;
 }
 
+/* Whether it went so long ago that it would be forgotten at the next tick. Others, whose clocks are behind or who remember for longer, tell
+ * of it in each hello, and each time it would be one more that has gone just now. */
+static bool is_forgotten(const struct cluster *cluster, const struct member *said)
+{
+    return said->state != MEMBER_HERE &&
+           (said->gone_us == 0 || said->gone_us < cluster_forgets_before_us(cluster));
+}
+
 /* Returns whether it was news. */
 static bool take_member(struct cluster *cluster, const struct member *said)
 {
     struct member *known = members_find(&cluster->members, said->id);
     char address[ADDRESS_TEXT_BYTES];
-    if (address_is_unspecified(&said->address) ||
-        (!known && said->state != MEMBER_HERE && said->gone_us == 0))
+    if (address_is_unspecified(&said->address) || (!known && is_forgotten(cluster, said)))
         return false;
     bool was_here = known && known->state == MEMBER_HERE;
     struct member taken = *said;

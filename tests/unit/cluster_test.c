@@ -977,6 +977,37 @@ static void test_a_newcomer_compares_anew_when_a_member_has_left(void **state)
     assert_true(cluster_is_ready(in.cluster));
 }
 
+/* Others tell of it in each hello, if their clocks are behind, or as they remember for longer: it has gone once. */
+static void test_who_has_long_gone_does_not_go_again_with_each_hello(void **state)
+{
+    (void)state;
+    uint64_t day_us = in.config.forget_us, id;
+    in.loop.wall_us = 10 * day_us;
+    for (unsigned days = 1; days <= 2; days++) {
+        char body[300];
+        const char *why;
+        int used = snprintf(body, sizeof body,
+                            "protocol 1\ncluster fog\npartition -\njoined 1\n"
+                            "member 10.0.0.9:8000 ready 0000000000000009 9 0 0\n"
+                            "member 10.0.0.8:8000 left 0000000000000008 8 %llu 0\n",
+                            (unsigned long long)(in.loop.wall_us - days * day_us));
+        for (unsigned i = 0; i < 3; i++) {
+            in.loop.now_us += SECOND;
+            assert_int_equal(hello_take(in.cluster, (struct slice){body, (size_t)used}, &id, &why),
+                             HELLO_FINE);
+            in.cluster->tick.on_time(&in.cluster->tick);
+        }
+        struct member *gone = members_find(&in.cluster->members, 8);
+        assert_int_equal(gone != NULL, days == 1);
+        assert_int_equal(in.cluster->departed_us, days == 1 ? in.loop.now_us - 2 * SECOND : 0);
+        if (gone) { /* forget it */
+            gone->gone_us = 1;
+            members_forget(&in.cluster->members, 2);
+            in.cluster->departed_us = 0;
+        }
+    }
+}
+
 /* A link may be cut between two alone: what the one has that is not reached, those have who reach it. */
 static void test_a_newcomer_does_not_wait_for_ever_for_who_is_reached_by_others_only(void **state)
 {
@@ -1508,6 +1539,8 @@ int main(void)
             test_a_newcomer_does_not_wait_for_ever_for_who_is_reached_by_others_only, begin, end),
         cmocka_unit_test_setup_teardown(
             test_who_is_new_as_others_tell_is_not_waited_for_as_if_it_had_something, begin, end),
+        cmocka_unit_test_setup_teardown(test_who_has_long_gone_does_not_go_again_with_each_hello,
+                                        begin, end),
         cmocka_unit_test_setup_teardown(test_a_newcomer_compares_anew_when_a_member_has_left, begin,
                                         end),
         cmocka_unit_test_setup_teardown(
