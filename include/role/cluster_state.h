@@ -99,6 +99,7 @@ struct repair {
     struct intake intake; /* of these */
     bool pulling, pushing, failed, full;
     bool last_try; /* of this shard, unless something comes of it */
+    unsigned told; /* records of the next shard that a repair of deletes has gone past */
     bool deletes;  /* only these are told: the last repair found no room for all */
     bool takes;    /* and gives nothing: a newcomer's, when the other one has no room */
     uint16_t pull_status;
