@@ -252,6 +252,8 @@ struct cluster {
     uint64_t news_us;        /* loop time before which it is not told */
     uint64_t departed_us;    /* loop time at which a member last was found to be gone */
     const char *refused;     /* NULL, or a sentence: why the others do not want us */
+    bool
+        torn; /* that is since it has met two parts of its cluster that have dropped each other; so it tells nobody of who was dropped */
     char sentence[512];
     char *scratch; /* HELLO_BYTES_MAX */
 

@@ -60,8 +60,10 @@ static void put_hello(struct cluster *cluster, const struct address *you, struct
     if (you)
         text_add(text, "you %s\n", address_format(you, address));
     for (unsigned i = 0; i < cluster->members.count; i++)
-        member_print(cluster->members.list[i], member_is_down(cluster, cluster->members.list[i]),
-                     cluster->loop->now_us, text);
+        if (!cluster->torn || cluster->members.list[i]->state != MEMBER_DROPPED)
+            member_print(cluster->members.list[i],
+                         member_is_down(cluster, cluster->members.list[i]), cluster->loop->now_us,
+                         text);
 }
 
 static struct slice hello_to(struct cluster *cluster, const struct address *you)
@@ -198,26 +200,31 @@ static bool take_member(struct cluster *cluster, const struct member *said)
     return true;
 }
 
-/* The others take this node for gone. */
-static void be_refused(struct cluster *cluster, enum member_state state)
+static void be_refused(struct cluster *cluster, const char *why, const char *advice)
 {
-    bool dropped = state == MEMBER_DROPPED;
     if (cluster->goodbye || cluster->refused)
         return;
-    cluster->refused = dropped ? "This node was dropped from its cluster while it was cut off, and "
-                                 "may have what was deleted since: restart it."
-                               : "Another node has this node's address (--advertise): stop one of "
-                                 "the two.";
-    log_event(cluster->log, LOG_ERROR_LEVEL, "refused", "msg=\"%s\" do=\"%s\"", cluster->refused,
-              dropped ? "restart this node: it starts empty and gathers"
-                      : "stop one of the two, or give it another --advertise");
+    cluster->refused = why;
+    log_event(cluster->log, LOG_ERROR_LEVEL, "refused", "msg=\"%s\" do=\"%s\"", why, advice);
+}
+
+static void be_dropped(struct cluster *cluster)
+{
+    be_refused(cluster,
+               "This node was dropped from its cluster while it was cut off, and may have what was "
+               "deleted since: restart it.",
+               "restart this node: it starts empty and gathers");
 }
 
 /* Somebody says of this node that it is gone. */
 static void take_own_end(struct cluster *cluster, const struct member *said)
 {
-    if (said->id == self_of(cluster)->id && said->state != MEMBER_HERE)
-        be_refused(cluster, said->state);
+    if (said->state == MEMBER_DROPPED)
+        be_dropped(cluster);
+    else if (said->state == MEMBER_LEFT)
+        be_refused(cluster,
+                   "Another node has this node's address (--advertise): stop one of the two.",
+                   "stop one of the two, or give it another --advertise");
 }
 
 static void take_line(struct cluster *cluster, const struct member *said)
@@ -266,8 +273,82 @@ static bool was_forgotten(const struct cluster *cluster, const struct hello *hel
 static const char was_dropped[] = "This member was dropped while it was cut off, and may have what "
                                   "was deleted since: restart it.";
 
+/* The same for one of a cluster whose members and this one's have dropped each other: none of them is to be told that it was dropped, as
+ * all would be. */
+static const char are_apart[] =
+    "Members of the clusters of the two nodes have dropped each other, and "
+    "may have what the others have deleted since: restart all nodes of "
+    "one of the two.";
+
+/* Whether a member is of another part of its cluster, by what a node tells of it whose own cluster may be the other part: that it was dropped,
+ * while it is here, or that it is ready, while it was dropped here. */
+static bool is_apart(const struct cluster *cluster, const struct member *said, bool as_ready)
+{
+    const struct member *known = members_find(&cluster->members, said->id);
+    if (!known)
+        return false;
+    if (said->state == MEMBER_DROPPED)
+        return known->state == MEMBER_HERE && !member_is_down(cluster, known);
+    return as_ready && said->state == MEMBER_HERE && said->phase == PHASE_READY &&
+           known->state == MEMBER_DROPPED;
+}
+
+/* Whether one of the two knows of somebody who was dropped: most do not, and lists may be long. */
+static bool someone_was_dropped(const struct cluster *cluster, struct slice body)
+{
+    static const char word[] = " dropped ";
+    for (unsigned i = 1; i < cluster->members.count; i++)
+        if (cluster->members.list[i]->state == MEMBER_DROPPED)
+            return true;
+    return memmem(body.data, body.len, word, sizeof word - 1) != NULL;
+}
+
+static bool tells_apart(const struct cluster *cluster, struct slice body, bool as_ready)
+{
+    struct slice line;
+    struct member said;
+    bool is_first = true, apart = false, may_be = someone_was_dropped(cluster, body);
+    while (may_be && !apart && slice_next(&body, '\n', &line)) {
+        if (!slice_starts(line, SLICE("member ")) ||
+            member_parse(line, cluster->loop->now_us, &said) != 0)
+            continue;
+        apart = !is_first && is_apart(cluster, &said, as_ready);
+        is_first = false;
+    }
+    return apart;
+}
+
+/* Who has nothing yet does not choose between two parts of its cluster: with either it would lack what only the other one has, and it would
+ * tell all of that one that they were dropped. */
+static void meet_both_parts(struct cluster *cluster)
+{
+    if (cluster->has_everything || cluster->refused)
+        return;
+    cluster->torn = true;
+    be_refused(cluster,
+               "Two parts of this node's cluster have dropped each other, and serve on, each for "
+               "itself: restart all nodes of the one that is to give way, and then this one.",
+               "restart all nodes of one part: they start empty and gather; then this one");
+}
+
+/* Whether it is of another part of this node's cluster: it was dropped here, or it has not been ready here yet, and tells of members that were
+ * dropped. */
+static bool is_of_other_part(struct cluster *cluster, const struct hello *hello, struct slice body)
+{
+    const struct member *known = members_find(&cluster->members, hello->who.id);
+    bool ready = hello->who.phase == PHASE_READY, dropped = known && known->state == MEMBER_DROPPED;
+    bool is_new = !known || (known->state == MEMBER_HERE && known->phase == PHASE_JOINING);
+    if (hello->who.state != MEMBER_HERE || (!dropped && !is_new))
+        return false;
+    bool apart = tells_apart(cluster, body, ready && is_new);
+    if (apart && ready)
+        meet_both_parts(cluster);
+    return dropped ? !cluster->has_everything : apart;
+}
+
 /* Says why the two are not to be one cluster, or NULL. */
-static const char *hello_refusal(struct cluster *cluster, const struct hello *hello)
+static const char *hello_refusal(struct cluster *cluster, const struct hello *hello,
+                                 struct slice body)
 {
     char partition[32], said[NODE_NAME_BYTES_MAX + 1];
     const struct member *known = members_find(&cluster->members, hello->who.id);
@@ -291,6 +372,8 @@ static const char *hello_refusal(struct cluster *cluster, const struct hello *he
                  log_quotable(hello->partition, said, sizeof partition), partition);
         return cluster->sentence;
     }
+    if (is_of_other_part(cluster, hello, body))
+        return are_apart;
     if (known && known->state != MEMBER_HERE && hello->who.state == MEMBER_HERE)
         return known->state == MEMBER_DROPPED
                    ? was_dropped
@@ -374,7 +457,7 @@ void cluster_reply_members(struct cluster *cluster, struct request *request, str
         return;
     }
     const char *refusal =
-        hello.who.id == self_of(cluster)->id ? NULL : hello_refusal(cluster, &hello);
+        hello.who.id == self_of(cluster)->id ? NULL : hello_refusal(cluster, &hello, body);
     if (refusal) {
         cluster->counters.refused++;
         if (hello.who.id == 0)
@@ -434,7 +517,7 @@ static enum hello_result take_answer(struct cluster *cluster, struct slice body,
     *why = "What answers there is no node of Velour Fog.";
     if (!hello_parse(cluster, body, answer, NULL) && !hello_is_foreign(answer))
         return HELLO_BROKEN;
-    *why = hello_refusal(cluster, answer);
+    *why = hello_refusal(cluster, answer, body);
     if (*why)
         return HELLO_BROKEN;
     if (answer->who.id == self_of(cluster)->id)
@@ -502,8 +585,10 @@ static void told_no(struct peer *peer, unsigned status, struct slice body)
 {
     struct cluster *cluster = peer->cluster;
     log_refusal(cluster, "hello-refused", &peer->member->address, status, body);
-    if (status == 409 && slice_starts(body, slice_of(was_dropped)))
-        be_refused(cluster, MEMBER_DROPPED);
+    /* Who has not been ready here may have chosen the other of two parts. */
+    if (status == 409 && slice_starts(body, slice_of(was_dropped)) &&
+        peer->member->phase != PHASE_JOINING)
+        be_dropped(cluster);
     peer_down(peer, "it wants nothing of us");
     peer->quiet_us = cluster->loop->now_us + JOIN_REFUSED_AGAIN_US;
 }

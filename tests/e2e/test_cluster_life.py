@@ -217,6 +217,33 @@ def a_dropped_member_that_comes_back_is_not_ready():
     check(is_ready(nodes[0]) and is_ready(nodes[1]), "the others serve")
 
 
+@test
+def who_has_nothing_yet_does_not_choose_between_two_parts_of_its_cluster():
+    """It would be of the part that has answered first, and tell all of the other one that they were dropped."""
+    short = ("--forget-after", "4s")
+    nodes = cluster(3, *short)
+    nodes[2].signal(signal.SIGSTOP)
+    try:
+        until(lambda: nodes[2].address not in members(nodes[1]), 15, "it is dropped")
+        nodes[1].put("meanwhile", b"1")
+    finally:
+        nodes[2].signal(signal.SIGCONT)
+    until(lambda: len(members(nodes[2])) == 1, UP_SECONDS, "it has dropped the others as well")
+    joins = [word for node in nodes for word in ("--join", node.address)]
+    nodes[0].terminate()
+    nodes[0] = Node(*joins, *short, listen=f"127.0.0.1:{nodes[0].port}")
+    until(lambda: b"have dropped each other" in nodes[0].call("GET", "/-/ready").body, UP_SECONDS, "it says why it is not ready")
+    equal(nodes[0].get("meanwhile").status, 503, "the status of what it has not got")
+    time.sleep(1)
+    check(is_ready(nodes[1]) and is_ready(nodes[2]), "the two parts serve on")
+    for i in (2, 0):
+        nodes[i].terminate()
+        nodes[i] = Node(*joins, *short, listen=f"127.0.0.1:{nodes[i].port}")
+        until(lambda i=i: is_ready(nodes[i]), UP_SECONDS, f"{nodes[i].address} is ready ({nodes[i].tail()})")
+    settle(nodes)
+    everywhere(nodes, "meanwhile", b"1")
+
+
 def _be_older_than(node, seconds):
     until(lambda: status(node)["uptime_seconds"] > seconds, 10 * SLOW, f"{node.address} is older than {seconds} s")
 

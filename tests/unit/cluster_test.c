@@ -928,6 +928,87 @@ static void test_who_was_forgotten_is_refused_by_those_who_can_have_forgotten_it
     assert_true(is_taken(day_us - SECOND)); /* it cannot have been forgotten yet */
 }
 
+/* A hello of the member of this number, which knows another one. Returns why it is not taken; NULL when it is. */
+static const char *hear_of_two(unsigned number, const char *phase, unsigned other,
+                               const char *other_phase)
+{
+    char body[300];
+    uint64_t id;
+    const char *why;
+    int used = snprintf(body, sizeof body,
+                        "protocol 1\ncluster fog\npartition -\njoined 1\n"
+                        "member 10.0.0.%u:8000 %s %016x 9 0 0\n"
+                        "member 10.0.0.%u:8000 %s %016x 9 %llu 0\n",
+                        number, phase, number, other, other_phase, other,
+                        (unsigned long long)in.loop.wall_us);
+    if (hello_take(in.cluster, (struct slice){body, (size_t)used}, &id, &why) == HELLO_FINE)
+        return NULL;
+    return why;
+}
+
+/* By one it has heard that the other one was dropped, and by that one the same of the first. Neither is to hear of it from this node. */
+static void test_a_newcomer_does_not_choose_between_two_that_have_dropped_each_other(void **state)
+{
+    (void)state;
+    char room[2000];
+    assert_null(hear_of_two(2, "ready", 3, "dropped"));
+    assert_null(in.cluster->refused);
+    assert_true(has_bytes(hello_print(in.cluster, room, sizeof room), " dropped "));
+    const char *why = hear_of_two(3, "ready", 2, "dropped");
+    assert_true(why && strstr(why, "have dropped each other"));
+    assert_true(in.cluster->refused && strstr(in.cluster->refused, "dropped each other"));
+    assert_false(has_bytes(hello_print(in.cluster, room, sizeof room), " dropped "));
+}
+
+/* One that was dropped alone, and comes back, is no other part: all that are ready tell it. */
+static void test_a_newcomer_goes_on_when_one_comes_back_that_was_dropped(void **state)
+{
+    (void)state;
+    assert_null(hear_of_two(2, "ready", 3, "dropped"));
+    assert_non_null(hear_of_two(3, "ready", 2, "ready"));
+    assert_null(in.cluster->refused);
+}
+
+/* It is of another part of the cluster: it was started since, so that nobody knows it. */
+static void test_a_stranger_from_another_part_of_the_cluster_is_not_taken(void **state)
+{
+    (void)state;
+    in.cluster->joined = in.cluster->has_everything = true;
+    self_of(in.cluster)->phase = PHASE_READY;
+    self_of(in.cluster)->id = 1;
+    in.cluster->since_us = in.loop.wall_us;
+    meet(2);
+    member_go(meet(3), MEMBER_DROPPED, in.loop.wall_us);
+    assert_non_null(hear_of_two(9, "joining", 1, "dropped")); /* this node was dropped there, */
+    assert_non_null(hear_of_two(9, "joining", 2, "dropped")); /* or a member of it was, */
+    assert_non_null(hear_of_two(9, "ready", 3, "ready"));     /* or one of theirs was here */
+    assert_null(members_find(&in.cluster->members, 9));
+    assert_null(in.cluster->refused);
+    assert_null(hear_of_two(9, "joining", 3, "ready")); /* it will hear of that */
+    assert_non_null(hear_of_two(9, "ready", 1, "dropped"));
+    assert_null(in.cluster->refused);
+    assert_null(hear_of_two(2, "ready", 1, "dropped")); /* of one's own part */
+    assert_non_null(in.cluster->refused);
+}
+
+/* It goes by the one that it has asked first, and that one may be of another part of the cluster. */
+static void test_a_newcomer_has_no_say_in_who_was_dropped(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        struct peer *peer = meet(2 + i)->peer;
+        peer->member->phase = i == 0 ? PHASE_JOINING : PHASE_READY;
+        connect_upstream(peer->control, peer);
+        fake_feed(in.io, ((struct conn *)peer->control)->fd,
+                  SLICE("HTTP/1.1 409 Conflict\r\nContent-Length: 94\r\n\r\nThis member was "
+                        "dropped while it was cut off, and may have what was deleted since: "
+                        "restart it."));
+        loop_turn(&in.loop, 0);
+        assert_true(peer->quiet_us > 0);
+        assert_int_equal(in.cluster->refused != NULL, i == 1);
+    }
+}
+
 /* A newcomer's cluster is as old as the one that it gathers from. */
 static void test_the_age_of_a_cluster_is_that_of_its_oldest_ready_member(void **state)
 {
@@ -1545,6 +1626,13 @@ int main(void)
                                         begin, end),
         cmocka_unit_test_setup_teardown(
             test_who_was_forgotten_is_refused_by_those_who_can_have_forgotten_it, begin, end),
+        cmocka_unit_test_setup_teardown(
+            test_a_newcomer_does_not_choose_between_two_that_have_dropped_each_other, begin, end),
+        cmocka_unit_test_setup_teardown(
+            test_a_newcomer_goes_on_when_one_comes_back_that_was_dropped, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_newcomer_has_no_say_in_who_was_dropped, begin, end),
+        cmocka_unit_test_setup_teardown(
+            test_a_stranger_from_another_part_of_the_cluster_is_not_taken, begin, end),
         cmocka_unit_test_setup_teardown(
             test_the_age_of_a_cluster_is_that_of_its_oldest_ready_member, begin, end),
         cmocka_unit_test_setup_teardown(
