@@ -40,14 +40,14 @@ static const char *cluster_name(const struct cluster *cluster)
     return cluster->config->cluster_name ? cluster->config->cluster_name : "fog";
 }
 
-static void put_hello(struct cluster *cluster, const struct address *you, struct text *text)
+static void put_hello(struct cluster *cluster, const struct address *you, bool joined,
+                      struct text *text)
 {
     char partition[32], address[ADDRESS_TEXT_BYTES];
     struct store_counts counts = store_counts(cluster->store);
     partition_text(cluster, partition);
     text_add(text, "protocol %d\ncluster %s\npartition %s\njoined %d\nclock %llu\n", HELLO_PROTOCOL,
-             cluster_name(cluster), partition, cluster->joined,
-             (unsigned long long)cluster->loop->wall_us);
+             cluster_name(cluster), partition, joined, (unsigned long long)cluster->loop->wall_us);
     text_add(text, "since %llu\nhorizon %llu\ndigest %016llx\nrecords %llu\n",
              (unsigned long long)cluster->since_us,
              (unsigned long long)(cluster->alone ? 0 : cluster->horizon_us),
@@ -69,14 +69,23 @@ static void put_hello(struct cluster *cluster, const struct address *you, struct
 static struct slice hello_to(struct cluster *cluster, const struct address *you)
 {
     struct text text = text_in(cluster->scratch, HELLO_BYTES_MAX);
-    put_hello(cluster, you, &text);
+    put_hello(cluster, you, cluster->joined, &text);
+    return text_slice(&text);
+}
+
+/* The same, for who is in no cluster yet. Versions that know no `since` refuse all who have been in one for longer than members are
+ * remembered, when they are new. */
+static struct slice hello_to_new(struct cluster *cluster, const struct address *you)
+{
+    struct text text = text_in(cluster->scratch, HELLO_BYTES_MAX);
+    put_hello(cluster, you, false, &text);
     return text_slice(&text);
 }
 
 struct slice hello_print(struct cluster *cluster, char *room, size_t room_bytes)
 {
     struct text text = text_in(room, room_bytes);
-    put_hello(cluster, NULL, &text);
+    put_hello(cluster, NULL, cluster->joined, &text);
     return text_slice(&text);
 }
 
@@ -427,7 +436,8 @@ static void greet(struct cluster *cluster, struct request *request, struct hello
             agreed_all(member->peer, told_before_us(cluster, CLUSTER_DEAD_US));
     }
     remote.port = hello->who.address.port;
-    reply_content(request, 200, SLICE("text/plain; charset=utf-8"), hello_to(cluster, &remote));
+    reply_content(request, 200, SLICE("text/plain; charset=utf-8"),
+                  hello->joined ? hello_to(cluster, &remote) : hello_to_new(cluster, &remote));
 }
 
 static void tell_refused(struct cluster *cluster, const struct address *address,
