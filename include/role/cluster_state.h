@@ -244,8 +244,10 @@ struct cluster {
     uint64_t started_us, leave_us;
     uint64_t
         waited_us; /* since it was started, by ticks: what it stood still itself counts as one */
-    uint64_t waited_at_us;   /* as of then */
-    uint64_t horizon_us;     /* see store_agreement */
+    uint64_t waited_at_us; /* as of then */
+    uint64_t ticked_us;    /* loop time of the last tick */
+    uint64_t woke_us;      /* loop time at which it last found that it had stood still; 0: never */
+    uint64_t horizon_us;   /* see store_agreement */
     uint64_t clock_ahead_us; /* wall clock less loop time: it changes when the clock is set */
     uint64_t stepped_us;     /* loop time at which it last changed */
     bool has_news;           /* that members have not been told */

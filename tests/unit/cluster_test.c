@@ -1009,6 +1009,23 @@ static void test_a_newcomer_has_no_say_in_who_was_dropped(void **state)
     }
 }
 
+/* They may have dropped it meanwhile, which it is to hear before it drops them as well. */
+static void test_who_has_stood_still_drops_nobody_at_once(void **state)
+{
+    (void)state;
+    const struct member *member = meet(2);
+    in.cluster->tick.on_time(&in.cluster->tick);
+    in.loop.now_us += in.config.forget_us + SECOND;
+    in.cluster->tick.on_time(&in.cluster->tick);
+    assert_int_equal(member->state, MEMBER_HERE);
+    for (unsigned seconds = 1; seconds <= 61; seconds++) {
+        assert_int_equal(member->state, MEMBER_HERE);
+        in.loop.now_us += SECOND;
+        in.cluster->tick.on_time(&in.cluster->tick);
+    }
+    assert_int_equal(member->state, MEMBER_DROPPED);
+}
+
 /* A newcomer's cluster is as old as the one that it gathers from. */
 static void test_the_age_of_a_cluster_is_that_of_its_oldest_ready_member(void **state)
 {
@@ -1630,6 +1647,7 @@ int main(void)
             test_a_newcomer_does_not_choose_between_two_that_have_dropped_each_other, begin, end),
         cmocka_unit_test_setup_teardown(
             test_a_newcomer_goes_on_when_one_comes_back_that_was_dropped, begin, end),
+        cmocka_unit_test_setup_teardown(test_who_has_stood_still_drops_nobody_at_once, begin, end),
         cmocka_unit_test_setup_teardown(test_a_newcomer_has_no_say_in_who_was_dropped, begin, end),
         cmocka_unit_test_setup_teardown(
             test_a_stranger_from_another_part_of_the_cluster_is_not_taken, begin, end),
