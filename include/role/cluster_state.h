@@ -99,6 +99,7 @@ struct repair {
     struct intake intake; /* of these */
     bool pulling, pushing, failed, full;
     bool last_try; /* of this shard, unless something comes of it */
+    unsigned told; /* records of the next shard that a repair of deletes has gone past */
     bool deletes;  /* only these are told: the last repair found no room for all */
     bool takes;    /* and gives nothing: a newcomer's, when the other one has no room */
     uint16_t pull_status;
@@ -243,14 +244,18 @@ struct cluster {
     uint64_t started_us, leave_us;
     uint64_t
         waited_us; /* since it was started, by ticks: what it stood still itself counts as one */
-    uint64_t waited_at_us;   /* as of then */
-    uint64_t horizon_us;     /* see store_agreement */
+    uint64_t waited_at_us; /* as of then */
+    uint64_t ticked_us;    /* loop time of the last tick */
+    uint64_t woke_us;      /* loop time at which it last found that it had stood still; 0: never */
+    uint64_t horizon_us;   /* see store_agreement */
     uint64_t clock_ahead_us; /* wall clock less loop time: it changes when the clock is set */
     uint64_t stepped_us;     /* loop time at which it last changed */
     bool has_news;           /* that members have not been told */
     uint64_t news_us;        /* loop time before which it is not told */
     uint64_t departed_us;    /* loop time at which a member last was found to be gone */
     const char *refused;     /* NULL, or a sentence: why the others do not want us */
+    bool
+        torn; /* that is since it has met two parts of its cluster that have dropped each other; so it tells nobody of who was dropped */
     char sentence[512];
     char *scratch; /* HELLO_BYTES_MAX */
 
@@ -283,6 +288,9 @@ void cluster_sync_peers(struct cluster *cluster);
 void cluster_hurry(struct cluster *cluster);
 
 bool member_is_down(const struct cluster *cluster, const struct member *member);
+
+/* Wall clock: who went before is known no more. */
+uint64_t cluster_forgets_before_us(const struct cluster *cluster);
 
 /* The start of a request to a member, up to and with Content-Length. */
 struct slice request_head(const struct cluster *cluster, char room[REQUEST_HEAD_BYTES_MAX],

@@ -20,6 +20,7 @@ enum {
     NODE_SWEEP_SMALL = 25600,   /* records of one that is not larger */
     NODE_EXPIRE_US = 1000,      /* the same, while more has expired than was looked at */
     NODE_SWEEP_RECORDS = 256,   /* at a time; also in each turn while memory is sparse */
+    NODE_EXPIRE_MAX = 4096,     /* the same of values that expire, when so many come as well */
     NODE_WAKES_PER_TURN = 1000, /* held requests answered in one turn */
     NODE_STREAM_RECORDS = 512,  /* records looked at in one step of a streamed reply */
     NODE_COPIES_SECONDS = 5,    /* "Prefer: copies" waits so long when it does not say how long */
@@ -73,6 +74,7 @@ struct node {
     struct loop_timer drain_timer;
     uint64_t started_us; /* loop time */
     uint64_t started_wall_us;
+    uint64_t values; /* that have come, as of the last tick, less those that were deleted */
     bool draining;
     struct {
         uint64_t merged, merge_stale, merge_refused; /* records; requests */

@@ -10,8 +10,10 @@ enum {
     HORIZON_STEP_US_MIN =
         2 *
         CLUSTER_ANSWER_US, /* what is revived must be heard of before the next one, and deletes go in its second half */
-    HORIZON_STEPS = 8, /* of a grace period */
-    KEEP_S_MIN = 3600, /* s: who is gone is remembered for so long at least */
+    HORIZON_STEPS = 8,           /* of a grace period */
+    KEEP_S_MIN = 3600,           /* s: who is gone is remembered for so long at least */
+    STILL_US = 1000 * 1000,      /* between two ticks: this node has stood still */
+    WOKEN_US = 60 * 1000 * 1000, /* so long after that it drops nobody, at most */
 };
 
 const struct members *cluster_list(const struct cluster *cluster)
@@ -103,6 +105,23 @@ static void member_gone(struct cluster *cluster, struct member *member, enum mem
     news_tell(cluster);
 }
 
+/* Not heard of for so long that it is dropped. Who has stood still itself has heard nobody, and was dropped by the others, maybe: so it
+ * asks them first, and is told. Else it would serve on alone, with what it had. */
+static bool is_lost(const struct cluster *cluster, const struct member *member)
+{
+    uint64_t now_us = cluster->loop->now_us, forget_us = cluster->config->forget_us;
+    uint64_t woken_us = forget_us < WOKEN_US ? forget_us : WOKEN_US;
+    return now_us > member->heard_us + forget_us && now_us > cluster->woke_us + woken_us;
+}
+
+static void note_still(struct cluster *cluster)
+{
+    uint64_t now_us = cluster->loop->now_us;
+    if (now_us > cluster->ticked_us + STILL_US)
+        cluster->woke_us = now_us;
+    cluster->ticked_us = now_us;
+}
+
 /* Who has lost its address to another one that answers there is gone; so is who was not heard of for long. */
 static void member_tick(struct cluster *cluster, struct member *member)
 {
@@ -117,7 +136,7 @@ static void member_tick(struct cluster *cluster, struct member *member)
                                                 other->peer->asked_us > member->replaced_us));
     if (answers && now_us > member->replaced_us + REPLACED_US)
         member_gone(cluster, member, MEMBER_LEFT);
-    else if (now_us > member->heard_us + cluster->config->forget_us)
+    else if (is_lost(cluster, member))
         member_gone(cluster, member, MEMBER_DROPPED);
 }
 
@@ -128,6 +147,15 @@ void cluster_sync_peers(struct cluster *cluster)
         if (member->state == MEMBER_HERE && !member->peer)
             member->peer = peer_new(cluster, member);
     }
+}
+
+uint64_t cluster_forgets_before_us(const struct cluster *cluster)
+{
+    uint64_t keep_us = cluster->config->forget_us > KEEP_S_MIN * 1000000ULL
+                           ? cluster->config->forget_us
+                           : KEEP_S_MIN * 1000000ULL;
+    uint64_t wall_us = cluster->loop->wall_us;
+    return wall_us > keep_us ? wall_us - keep_us : 0;
 }
 
 /* After a member has gone: at a place where none of its callbacks is under way. */
@@ -141,11 +169,7 @@ static void cluster_drop_peers(struct cluster *cluster)
         cluster->departed_us = cluster->loop->now_us;
         leave_look_again(cluster);
     }
-    uint64_t keep_us = cluster->config->forget_us > KEEP_S_MIN * 1000000ULL
-                           ? cluster->config->forget_us
-                           : KEEP_S_MIN * 1000000ULL;
-    uint64_t wall_us = cluster->loop->wall_us;
-    members_forget(&cluster->members, wall_us > keep_us ? wall_us - keep_us : 0);
+    members_forget(&cluster->members, cluster_forgets_before_us(cluster));
 }
 
 void cluster_hurry(struct cluster *cluster)
@@ -171,6 +195,7 @@ static void cluster_on_tick(struct loop_timer *timer)
 {
     struct cluster *cluster = (struct cluster *)((char *)timer - offsetof(struct cluster, tick));
     loop_timer_set(cluster->loop, timer, cluster->loop->now_us + CLUSTER_TICK_US);
+    note_still(cluster);
     if (cluster->members.count == 1)
         cluster->alone = true;
     else if (cluster->alone)
@@ -408,7 +433,7 @@ void cluster_start(struct cluster *cluster, const struct address *listening)
     struct member *self = self_of(cluster);
     cluster->listening = *listening;
     cluster->started = true;
-    cluster->started_us = cluster->waited_at_us = cluster->loop->now_us;
+    cluster->started_us = cluster->waited_at_us = cluster->ticked_us = cluster->loop->now_us;
     self->stamp = cluster->since_us = cluster->loop->wall_us;
     cluster_note_clock(cluster);
     self->address = *listening;

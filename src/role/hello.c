@@ -40,14 +40,14 @@ static const char *cluster_name(const struct cluster *cluster)
     return cluster->config->cluster_name ? cluster->config->cluster_name : "fog";
 }
 
-static void put_hello(struct cluster *cluster, const struct address *you, struct text *text)
+static void put_hello(struct cluster *cluster, const struct address *you, bool joined,
+                      struct text *text)
 {
     char partition[32], address[ADDRESS_TEXT_BYTES];
     struct store_counts counts = store_counts(cluster->store);
     partition_text(cluster, partition);
     text_add(text, "protocol %d\ncluster %s\npartition %s\njoined %d\nclock %llu\n", HELLO_PROTOCOL,
-             cluster_name(cluster), partition, cluster->joined,
-             (unsigned long long)cluster->loop->wall_us);
+             cluster_name(cluster), partition, joined, (unsigned long long)cluster->loop->wall_us);
     text_add(text, "since %llu\nhorizon %llu\ndigest %016llx\nrecords %llu\n",
              (unsigned long long)cluster->since_us,
              (unsigned long long)(cluster->alone ? 0 : cluster->horizon_us),
@@ -60,21 +60,32 @@ static void put_hello(struct cluster *cluster, const struct address *you, struct
     if (you)
         text_add(text, "you %s\n", address_format(you, address));
     for (unsigned i = 0; i < cluster->members.count; i++)
-        member_print(cluster->members.list[i], member_is_down(cluster, cluster->members.list[i]),
-                     cluster->loop->now_us, text);
+        if (!cluster->torn || cluster->members.list[i]->state != MEMBER_DROPPED)
+            member_print(cluster->members.list[i],
+                         member_is_down(cluster, cluster->members.list[i]), cluster->loop->now_us,
+                         text);
 }
 
 static struct slice hello_to(struct cluster *cluster, const struct address *you)
 {
     struct text text = text_in(cluster->scratch, HELLO_BYTES_MAX);
-    put_hello(cluster, you, &text);
+    put_hello(cluster, you, cluster->joined, &text);
+    return text_slice(&text);
+}
+
+/* The same, for who is in no cluster yet. Versions that know no `since` refuse all who have been in one for longer than members are
+ * remembered, when they are new. */
+static struct slice hello_to_new(struct cluster *cluster, const struct address *you)
+{
+    struct text text = text_in(cluster->scratch, HELLO_BYTES_MAX);
+    put_hello(cluster, you, false, &text);
     return text_slice(&text);
 }
 
 struct slice hello_print(struct cluster *cluster, char *room, size_t room_bytes)
 {
     struct text text = text_in(room, room_bytes);
-    put_hello(cluster, NULL, &text);
+    put_hello(cluster, NULL, cluster->joined, &text);
     return text_slice(&text);
 }
 
@@ -166,13 +177,20 @@ static uint64_t gone_us_of(const struct cluster *cluster, const struct member *s
     return gone_us < wall_us ? gone_us : wall_us;
 }
 
+/* Whether it went so long ago that it would be forgotten at the next tick. Others, whose clocks are behind or who remember for longer, tell
+ * of it in each hello, and each time it would be one more that has gone just now. */
+static bool is_forgotten(const struct cluster *cluster, const struct member *said)
+{
+    return said->state != MEMBER_HERE &&
+           (said->gone_us == 0 || said->gone_us < cluster_forgets_before_us(cluster));
+}
+
 /* Returns whether it was news. */
 static bool take_member(struct cluster *cluster, const struct member *said)
 {
     struct member *known = members_find(&cluster->members, said->id);
     char address[ADDRESS_TEXT_BYTES];
-    if (address_is_unspecified(&said->address) ||
-        (!known && said->state != MEMBER_HERE && said->gone_us == 0))
+    if (address_is_unspecified(&said->address) || (!known && is_forgotten(cluster, said)))
         return false;
     bool was_here = known && known->state == MEMBER_HERE;
     struct member taken = *said;
@@ -191,26 +209,31 @@ static bool take_member(struct cluster *cluster, const struct member *said)
     return true;
 }
 
-/* The others take this node for gone. */
-static void be_refused(struct cluster *cluster, enum member_state state)
+static void be_refused(struct cluster *cluster, const char *why, const char *advice)
 {
-    bool dropped = state == MEMBER_DROPPED;
     if (cluster->goodbye || cluster->refused)
         return;
-    cluster->refused = dropped ? "This node was dropped from its cluster while it was cut off, and "
-                                 "may have what was deleted since: restart it."
-                               : "Another node has this node's address (--advertise): stop one of "
-                                 "the two.";
-    log_event(cluster->log, LOG_ERROR_LEVEL, "refused", "msg=\"%s\" do=\"%s\"", cluster->refused,
-              dropped ? "restart this node: it starts empty and gathers"
-                      : "stop one of the two, or give it another --advertise");
+    cluster->refused = why;
+    log_event(cluster->log, LOG_ERROR_LEVEL, "refused", "msg=\"%s\" do=\"%s\"", why, advice);
+}
+
+static void be_dropped(struct cluster *cluster)
+{
+    be_refused(cluster,
+               "This node was dropped from its cluster while it was cut off, and may have what was "
+               "deleted since: restart it.",
+               "restart this node: it starts empty and gathers");
 }
 
 /* Somebody says of this node that it is gone. */
 static void take_own_end(struct cluster *cluster, const struct member *said)
 {
-    if (said->id == self_of(cluster)->id && said->state != MEMBER_HERE)
-        be_refused(cluster, said->state);
+    if (said->state == MEMBER_DROPPED)
+        be_dropped(cluster);
+    else if (said->state == MEMBER_LEFT)
+        be_refused(cluster,
+                   "Another node has this node's address (--advertise): stop one of the two.",
+                   "stop one of the two, or give it another --advertise");
 }
 
 static void take_line(struct cluster *cluster, const struct member *said)
@@ -259,8 +282,82 @@ static bool was_forgotten(const struct cluster *cluster, const struct hello *hel
 static const char was_dropped[] = "This member was dropped while it was cut off, and may have what "
                                   "was deleted since: restart it.";
 
+/* The same for one of a cluster whose members and this one's have dropped each other: none of them is to be told that it was dropped, as
+ * all would be. */
+static const char are_apart[] =
+    "Members of the clusters of the two nodes have dropped each other, and "
+    "may have what the others have deleted since: restart all nodes of "
+    "one of the two.";
+
+/* Whether a member is of another part of its cluster, by what a node tells of it whose own cluster may be the other part: that it was dropped,
+ * while it is here, or that it is ready, while it was dropped here. */
+static bool is_apart(const struct cluster *cluster, const struct member *said, bool as_ready)
+{
+    const struct member *known = members_find(&cluster->members, said->id);
+    if (!known)
+        return false;
+    if (said->state == MEMBER_DROPPED)
+        return known->state == MEMBER_HERE && !member_is_down(cluster, known);
+    return as_ready && said->state == MEMBER_HERE && said->phase == PHASE_READY &&
+           known->state == MEMBER_DROPPED;
+}
+
+/* Whether one of the two knows of somebody who was dropped: most do not, and lists may be long. */
+static bool someone_was_dropped(const struct cluster *cluster, struct slice body)
+{
+    static const char word[] = " dropped ";
+    for (unsigned i = 1; i < cluster->members.count; i++)
+        if (cluster->members.list[i]->state == MEMBER_DROPPED)
+            return true;
+    return memmem(body.data, body.len, word, sizeof word - 1) != NULL;
+}
+
+static bool tells_apart(const struct cluster *cluster, struct slice body, bool as_ready)
+{
+    struct slice line;
+    struct member said;
+    bool is_first = true, apart = false, may_be = someone_was_dropped(cluster, body);
+    while (may_be && !apart && slice_next(&body, '\n', &line)) {
+        if (!slice_starts(line, SLICE("member ")) ||
+            member_parse(line, cluster->loop->now_us, &said) != 0)
+            continue;
+        apart = !is_first && is_apart(cluster, &said, as_ready);
+        is_first = false;
+    }
+    return apart;
+}
+
+/* Who has nothing yet does not choose between two parts of its cluster: with either it would lack what only the other one has, and it would
+ * tell all of that one that they were dropped. */
+static void meet_both_parts(struct cluster *cluster)
+{
+    if (cluster->has_everything || cluster->refused)
+        return;
+    cluster->torn = true;
+    be_refused(cluster,
+               "Two parts of this node's cluster have dropped each other, and serve on, each for "
+               "itself: restart all nodes of the one that is to give way, and then this one.",
+               "restart all nodes of one part: they start empty and gather; then this one");
+}
+
+/* Whether it is of another part of this node's cluster: it was dropped here, or it has not been ready here yet, and tells of members that were
+ * dropped. */
+static bool is_of_other_part(struct cluster *cluster, const struct hello *hello, struct slice body)
+{
+    const struct member *known = members_find(&cluster->members, hello->who.id);
+    bool ready = hello->who.phase == PHASE_READY, dropped = known && known->state == MEMBER_DROPPED;
+    bool is_new = !known || (known->state == MEMBER_HERE && known->phase == PHASE_JOINING);
+    if (hello->who.state != MEMBER_HERE || (!dropped && !is_new))
+        return false;
+    bool apart = tells_apart(cluster, body, ready && is_new);
+    if (apart && ready)
+        meet_both_parts(cluster);
+    return dropped ? !cluster->has_everything : apart;
+}
+
 /* Says why the two are not to be one cluster, or NULL. */
-static const char *hello_refusal(struct cluster *cluster, const struct hello *hello)
+static const char *hello_refusal(struct cluster *cluster, const struct hello *hello,
+                                 struct slice body)
 {
     char partition[32], said[NODE_NAME_BYTES_MAX + 1];
     const struct member *known = members_find(&cluster->members, hello->who.id);
@@ -284,6 +381,8 @@ static const char *hello_refusal(struct cluster *cluster, const struct hello *he
                  log_quotable(hello->partition, said, sizeof partition), partition);
         return cluster->sentence;
     }
+    if (is_of_other_part(cluster, hello, body))
+        return are_apart;
     if (known && known->state != MEMBER_HERE && hello->who.state == MEMBER_HERE)
         return known->state == MEMBER_DROPPED
                    ? was_dropped
@@ -337,7 +436,8 @@ static void greet(struct cluster *cluster, struct request *request, struct hello
             agreed_all(member->peer, told_before_us(cluster, CLUSTER_DEAD_US));
     }
     remote.port = hello->who.address.port;
-    reply_content(request, 200, SLICE("text/plain; charset=utf-8"), hello_to(cluster, &remote));
+    reply_content(request, 200, SLICE("text/plain; charset=utf-8"),
+                  hello->joined ? hello_to(cluster, &remote) : hello_to_new(cluster, &remote));
 }
 
 static void tell_refused(struct cluster *cluster, const struct address *address,
@@ -367,7 +467,7 @@ void cluster_reply_members(struct cluster *cluster, struct request *request, str
         return;
     }
     const char *refusal =
-        hello.who.id == self_of(cluster)->id ? NULL : hello_refusal(cluster, &hello);
+        hello.who.id == self_of(cluster)->id ? NULL : hello_refusal(cluster, &hello, body);
     if (refusal) {
         cluster->counters.refused++;
         if (hello.who.id == 0)
@@ -427,7 +527,7 @@ static enum hello_result take_answer(struct cluster *cluster, struct slice body,
     *why = "What answers there is no node of Velour Fog.";
     if (!hello_parse(cluster, body, answer, NULL) && !hello_is_foreign(answer))
         return HELLO_BROKEN;
-    *why = hello_refusal(cluster, answer);
+    *why = hello_refusal(cluster, answer, body);
     if (*why)
         return HELLO_BROKEN;
     if (answer->who.id == self_of(cluster)->id)
@@ -495,8 +595,10 @@ static void told_no(struct peer *peer, unsigned status, struct slice body)
 {
     struct cluster *cluster = peer->cluster;
     log_refusal(cluster, "hello-refused", &peer->member->address, status, body);
-    if (status == 409 && slice_starts(body, slice_of(was_dropped)))
-        be_refused(cluster, MEMBER_DROPPED);
+    /* Who has not been ready here may have chosen the other of two parts. */
+    if (status == 409 && slice_starts(body, slice_of(was_dropped)) &&
+        peer->member->phase != PHASE_JOINING)
+        be_dropped(cluster);
     peer_down(peer, "it wants nothing of us");
     peer->quiet_us = cluster->loop->now_us + JOIN_REFUSED_AGAIN_US;
 }

@@ -304,7 +304,7 @@ void join_tick(struct cluster *cluster)
 {
     uint64_t now_us = cluster->loop->now_us;
     count_wait(cluster);
-    if (cluster->leaving)
+    if (cluster->leaving || cluster->refused)
         return;
     for (unsigned i = 0; i < cluster->target_count; i++)
         if (!cluster->targets[i].asking && now_us >= cluster->targets[i].next_us)

@@ -183,13 +183,25 @@ static uint64_t node_sweep(struct node *node)
     return counts.keys + counts.tombstones > NODE_SWEEP_SMALL ? NODE_SWEEP_US : NODE_TICK_US;
 }
 
+/* As little at a time, and as many more as have come since: else they would come faster than they go, until there is no room. Returns
+ * whether more may be due. */
+static bool node_expire(struct node *node)
+{
+    struct store_counts counts = store_counts(node->store);
+    uint64_t values = counts.keys + counts.expired, before = node->values;
+    uint64_t steps = NODE_SWEEP_RECORDS + (values > before ? values - before : 0);
+    node->values = values;
+    return store_expire(node->store, cluster_expiry_us(node->cluster),
+                        steps < NODE_EXPIRE_MAX ? (unsigned)steps : NODE_EXPIRE_MAX);
+}
+
 static void node_on_tick(struct loop_timer *timer)
 {
     struct node *node = (struct node *)((char *)timer - offsetof(struct node, tick));
     if (history_is_due(&node->history, node->loop->now_us - node->started_us))
         node_take_sample(node);
     uint64_t next_us = node_sweep(node);
-    if (store_expire(node->store, cluster_expiry_us(node->cluster), NODE_SWEEP_RECORDS))
+    if (node_expire(node))
         next_us = NODE_EXPIRE_US;
     loop_timer_set(node->loop, timer, node->loop->now_us + next_us);
 }

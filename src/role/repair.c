@@ -106,7 +106,13 @@ static void repair_drop_todo(struct repair *repair)
 {
     free(repair->todo);
     repair->todo = NULL;
-    repair->todo_count = repair->todo_at = repair->todo_next = 0;
+    repair->todo_count = repair->todo_at = repair->todo_next = repair->told = 0;
+}
+
+static void repair_next_shard(struct repair *repair)
+{
+    repair->todo_at++;
+    repair->told = 0;
 }
 
 static void repair_reset(struct repair *repair)
@@ -259,25 +265,35 @@ struct round {
     unsigned own_room;
     unsigned first; /* place of its first shard */
     bool full;      /* the rest is for the next round */
-    bool wanting;   /* since more is wanted than one may ask for at a time */
+    bool giving;    /* since more is to be given than one body has */
 };
+
+/* Of a repair of deletes, so many records of the shard were looked at, and what was given of them is not given again, whatever has become of
+ * it: the member may have no room for it, or something newer, for which there is no room here. */
+static bool was_told(const struct round *round, unsigned at)
+{
+    const struct repair *repair = &round->peer->repair;
+    return repair->deletes && repair->todo_at == round->first && at < repair->told;
+}
 
 static void round_give(struct round *round, uint32_t shard, const uint64_t *theirs, unsigned count)
 {
     struct store *store = round->peer->cluster->store;
-    bool deletes = round->peer->repair.deletes;
-    if (round->peer->repair.takes)
+    struct repair *repair = &round->peer->repair;
+    unsigned place = 0;
+    if (repair->takes)
         return;
-    for (struct record *at = store_first(store, shard); at; at = store_after(at)) {
+    for (struct record *at = store_first(store, shard); at; at = store_after(at), place++) {
         if (!store_lists(store, shard, at) || digests_have(theirs, count, record_digest(at)) ||
-            (deletes && !record_is_tombstone(at)))
+            (repair->deletes && !record_is_tombstone(at)) || was_told(round, place))
             continue;
         if (batch_is_full(round->batch)) {
-            round->full = true;
-            return;
+            round->full = round->giving = true;
+            break;
         }
         batch_add(round->batch, at);
     }
+    repair->told = place;
 }
 
 static void round_want(struct round *round, uint32_t shard, const uint64_t *theirs, unsigned count,
@@ -287,7 +303,7 @@ static void round_want(struct round *round, uint32_t shard, const uint64_t *thei
         if (digests_have(round->own, own_count, theirs[i]))
             continue;
         if (round->wanted_count == REPAIR_WANTED_MAX) {
-            round->full = round->wanting = true;
+            round->full = true;
             return;
         }
         char *at = round->wanted + (size_t)CLUSTER_WANTED_BYTES * round->wanted_count++;
@@ -338,7 +354,8 @@ static bool round_read(struct round *round, struct slice body)
         free(theirs);
         if (!fine)
             return false;
-        repair->todo_at += !round->full;
+        if (!round->full)
+            repair_next_shard(repair);
         body.data += 6 + 8 * count;
         body.len -= 6 + 8 * (size_t)count;
     }
@@ -353,7 +370,8 @@ static void repair_on_records_done(struct peer *peer)
     if (repair->pulling || repair->pushing)
         return;
     repair->pulled += repair->intake.applied;
-    repair->todo_at += repair->last_try && repair->intake.applied == 0;
+    if (repair->last_try && repair->intake.applied == 0)
+        repair_next_shard(repair);
     peer->cluster->counters.repair_pulled += repair->intake.applied;
     intake_free(&repair->intake);
     repair->intake.store = NULL;
@@ -411,9 +429,10 @@ static void round_send(struct round *round)
     char head[REQUEST_HEAD_BYTES_MAX];
     repair->step = REPAIR_RECORDS;
     repair->failed = false;
-    /* Where no delete comes or goes of so many in one shard, none is looked for behind them: it would be the same ones again. A
-     * shard that others have left no room for is the first one of the next round. */
-    repair->last_try = repair->deletes && round->full && repair->todo_at == round->first;
+    /* Where no delete comes of so many in one shard, none is looked for behind them: it would be the same ones again. A shard that
+     * others have left no room for is the first one of the next round. */
+    repair->last_try =
+        repair->deletes && round->full && !round->giving && repair->todo_at == round->first;
     intake_init(&repair->intake, cluster->store, RECORD_VALUE_BYTES_MAX, false);
     repair->intake.deletes = repair->deletes;
     if (round->wanted_count) {
@@ -522,7 +541,6 @@ static void on_pushed(struct peer *peer, unsigned status)
     repair->pushing = false;
     repair->takes |= full && !repair->deletes && peer->cluster->gather.step == GATHER_CHECKING;
     repair->failed |= status != 200 && !(full && (repair->deletes || repair->takes));
-    repair->last_try &= full;
     repair->full |= full;
     repair_on_records_done(peer);
 }

@@ -217,6 +217,52 @@ def a_dropped_member_that_comes_back_is_not_ready():
     check(is_ready(nodes[0]) and is_ready(nodes[1]), "the others serve")
 
 
+@test
+def who_has_nothing_yet_does_not_choose_between_two_parts_of_its_cluster():
+    """It would be of the part that has answered first, and tell all of the other one that they were dropped."""
+    short = ("--forget-after", "4s")
+    nodes = cluster(3, *short)
+    nodes[2].signal(signal.SIGSTOP)
+    try:
+        until(lambda: nodes[2].address not in members(nodes[1]), 15, "it is dropped")
+        nodes[1].put("meanwhile", b"1")
+        everywhere(nodes[:2], "meanwhile", b"1")
+        for node in nodes[:2]:
+            node.signal(signal.SIGSTOP)
+        nodes[2].signal(signal.SIGCONT)
+        until(lambda: len(members(nodes[2])) == 1, 15, "it has dropped the others as well")
+    finally:
+        for node in nodes:
+            node.signal(signal.SIGCONT)
+    settle(nodes[:2])
+    joins = [word for node in nodes for word in ("--join", node.address)]
+    nodes[0].terminate()
+    nodes[0] = Node(*joins, *short, listen=f"127.0.0.1:{nodes[0].port}")
+    until(lambda: b"have dropped each other" in nodes[0].call("GET", "/-/ready").body, UP_SECONDS, "it says why it is not ready")
+    equal(nodes[0].get("meanwhile").status, 503, "the status of what it has not got")
+    time.sleep(1)
+    check(is_ready(nodes[1]) and is_ready(nodes[2]), "the two parts serve on")
+    for i in (2, 0):
+        nodes[i].terminate()
+        nodes[i] = Node(*joins, *short, listen=f"127.0.0.1:{nodes[i].port}")
+        until(lambda i=i: is_ready(nodes[i]), UP_SECONDS, f"{nodes[i].address} is ready ({nodes[i].tail()})")
+    settle(nodes)
+    everywhere(nodes, "meanwhile", b"1")
+
+
+@test
+def who_has_stood_still_for_long_hears_that_it_was_dropped():
+    """Else it would serve on alone, with what it had."""
+    nodes = cluster(2, "--forget-after", "4s")
+    nodes[1].signal(signal.SIGSTOP)
+    try:
+        until(lambda: nodes[1].address not in members(nodes[0]), 15, "it is dropped")
+    finally:
+        nodes[1].signal(signal.SIGCONT)
+    until(lambda: not is_ready(nodes[1]), UP_SECONDS, f"it is not ready ({nodes[1].tail()})")
+    check(is_ready(nodes[0]), "the other one serves")
+
+
 def _be_older_than(node, seconds):
     until(lambda: status(node)["uptime_seconds"] > seconds, 10 * SLOW, f"{node.address} is older than {seconds} s")
 

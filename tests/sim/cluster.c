@@ -21,9 +21,15 @@ enum {
     MEMORY_BYTES_MAX = 448 * 1024,
 };
 
-bool cluster_forgets(const struct sim_cluster *cluster)
+static bool grace_is_short(const struct sim_cluster *cluster)
 {
     return cluster->limits.grace_us < 3600ULL * SECOND || cluster->all_ahead;
+}
+
+/* Where all clocks are set forward by more than it, a grace period of a day is over as well. */
+bool cluster_forgets(const struct sim_cluster *cluster)
+{
+    return grace_is_short(cluster) || cluster->far_clocks;
 }
 
 struct sim_write *cluster_write_new(struct sim_cluster *cluster, unsigned key)
@@ -90,8 +96,11 @@ static void limits_choose(struct sim_cluster *cluster, uint64_t seed)
         .grace_us = rng_chance(rng, 300000) && !cluster->gentle
                         ? rng_spread(rng, SECOND, 20 * SECOND)
                         : 86400ULL * SECOND,
-        .forget_us = (seed % 2 ? 86400ULL : 90) *
-                     SECOND, /* of half of them, nodes are older than others remember */
+        /* Of half of them, nodes are older than others remember; of a quarter, also the ways between them are cut for longer. */
+        .forget_us = (seed % 2   ? 86400ULL
+                      : seed % 4 ? 90
+                                 : 10) *
+                     SECOND,
         .value_max = SIM_VALUE_BYTES_MAX,
         .memory_max = cluster->tight ? rng_between(rng, MEMORY_BYTES_MIN, MEMORY_BYTES_MAX) : 0,
         .connections_max = rng_chance(rng, 100000) && !cluster->gentle
@@ -155,7 +164,7 @@ static void begin(struct sim_cluster *cluster, uint64_t seed, bool trace, enum m
                         : 1;
     cluster->world.events_max *= cluster->pace;
     cluster_troubles_pick(cluster);
-    if (cluster_forgets(
+    if (grace_is_short(
             cluster)) { /* nothing is on its way for longer than deletes are remembered */
         cluster->cables.give_up_us = cluster->limits.grace_us / 4;
         cluster->troubles.crash_ppm += cluster->troubles.slow_ppm;

@@ -63,13 +63,18 @@ static void tell_records(struct sim_cluster *cluster)
         }
 }
 
-/* Whether a node says that it is to be restarted, as it was dropped, or another one says so of it. */
+/* Whether a node says that it is to be restarted, as it was dropped. */
+static bool is_refused(struct sim_cluster *cluster, unsigned number)
+{
+    struct node *node = node_at(cluster, number);
+    return node && node->cluster->refused;
+}
+
+/* Whether another one says so of it. */
 static bool is_dropped(struct sim_cluster *cluster, unsigned number)
 {
     struct node *node = node_at(cluster, number);
-    if (!node || node->cluster->refused)
-        return node;
-    for (unsigned i = 0; i < cluster->node_count; i++) {
+    for (unsigned i = 0; node && i < cluster->node_count; i++) {
         const struct node *other = node_at(cluster, i);
         const struct member *member =
             other
@@ -81,12 +86,23 @@ static bool is_dropped(struct sim_cluster *cluster, unsigned number)
     return false;
 }
 
-/* Who was cut off for longer than members are remembered is stopped, one of two that have dropped each other. */
+/* Returns whether one was stopped. The last one is not. */
+static bool stop_those(struct sim_cluster *cluster,
+                       bool (*which)(struct sim_cluster *cluster, unsigned number))
+{
+    unsigned running = cluster_running(cluster);
+    for (unsigned i = 0; i < cluster->node_count && cluster_running(cluster) > 1; i++)
+        if (which(cluster, i))
+            cluster_node_end(cluster, &cluster->nodes[i], true);
+    return cluster_running(cluster) < running;
+}
+
+/* Who was cut off for longer than members are remembered is stopped: first those that say so themselves, then one of two that have dropped
+ * each other. */
 static void stop_dropped(struct sim_cluster *cluster)
 {
-    for (unsigned i = 0; i < cluster->node_count && cluster_running(cluster) > 1; i++)
-        if (is_dropped(cluster, i))
-            cluster_node_end(cluster, &cluster->nodes[i], true);
+    if (!stop_those(cluster, is_refused))
+        stop_those(cluster, is_dropped);
 }
 
 static void check_agreement(struct sim_cluster *cluster)

@@ -928,6 +928,104 @@ static void test_who_was_forgotten_is_refused_by_those_who_can_have_forgotten_it
     assert_true(is_taken(day_us - SECOND)); /* it cannot have been forgotten yet */
 }
 
+/* A hello of the member of this number, which knows another one. Returns why it is not taken; NULL when it is. */
+static const char *hear_of_two(unsigned number, const char *phase, unsigned other,
+                               const char *other_phase)
+{
+    char body[300];
+    uint64_t id;
+    const char *why;
+    int used = snprintf(body, sizeof body,
+                        "protocol 1\ncluster fog\npartition -\njoined 1\n"
+                        "member 10.0.0.%u:8000 %s %016x 9 0 0\n"
+                        "member 10.0.0.%u:8000 %s %016x 9 %llu 0\n",
+                        number, phase, number, other, other_phase, other,
+                        (unsigned long long)in.loop.wall_us);
+    if (hello_take(in.cluster, (struct slice){body, (size_t)used}, &id, &why) == HELLO_FINE)
+        return NULL;
+    return why;
+}
+
+/* By one it has heard that the other one was dropped, and by that one the same of the first. Neither is to hear of it from this node. */
+static void test_a_newcomer_does_not_choose_between_two_that_have_dropped_each_other(void **state)
+{
+    (void)state;
+    char room[2000];
+    assert_null(hear_of_two(2, "ready", 3, "dropped"));
+    assert_null(in.cluster->refused);
+    assert_true(has_bytes(hello_print(in.cluster, room, sizeof room), " dropped "));
+    const char *why = hear_of_two(3, "ready", 2, "dropped");
+    assert_true(why && strstr(why, "have dropped each other"));
+    assert_true(in.cluster->refused && strstr(in.cluster->refused, "dropped each other"));
+    assert_false(has_bytes(hello_print(in.cluster, room, sizeof room), " dropped "));
+}
+
+/* One that was dropped alone, and comes back, is no other part: all that are ready tell it. */
+static void test_a_newcomer_goes_on_when_one_comes_back_that_was_dropped(void **state)
+{
+    (void)state;
+    assert_null(hear_of_two(2, "ready", 3, "dropped"));
+    assert_non_null(hear_of_two(3, "ready", 2, "ready"));
+    assert_null(in.cluster->refused);
+}
+
+/* It is of another part of the cluster: it was started since, so that nobody knows it. */
+static void test_a_stranger_from_another_part_of_the_cluster_is_not_taken(void **state)
+{
+    (void)state;
+    in.cluster->joined = in.cluster->has_everything = true;
+    self_of(in.cluster)->phase = PHASE_READY;
+    self_of(in.cluster)->id = 1;
+    in.cluster->since_us = in.loop.wall_us;
+    meet(2);
+    member_go(meet(3), MEMBER_DROPPED, in.loop.wall_us);
+    assert_non_null(hear_of_two(9, "joining", 1, "dropped")); /* this node was dropped there, */
+    assert_non_null(hear_of_two(9, "joining", 2, "dropped")); /* or a member of it was, */
+    assert_non_null(hear_of_two(9, "ready", 3, "ready"));     /* or one of theirs was here */
+    assert_null(members_find(&in.cluster->members, 9));
+    assert_null(in.cluster->refused);
+    assert_null(hear_of_two(9, "joining", 3, "ready")); /* it will hear of that */
+    assert_non_null(hear_of_two(9, "ready", 1, "dropped"));
+    assert_null(in.cluster->refused);
+    assert_null(hear_of_two(2, "ready", 1, "dropped")); /* of one's own part */
+    assert_non_null(in.cluster->refused);
+}
+
+/* It goes by the one that it has asked first, and that one may be of another part of the cluster. */
+static void test_a_newcomer_has_no_say_in_who_was_dropped(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        struct peer *peer = meet(2 + i)->peer;
+        peer->member->phase = i == 0 ? PHASE_JOINING : PHASE_READY;
+        connect_upstream(peer->control, peer);
+        fake_feed(in.io, ((struct conn *)peer->control)->fd,
+                  SLICE("HTTP/1.1 409 Conflict\r\nContent-Length: 94\r\n\r\nThis member was "
+                        "dropped while it was cut off, and may have what was deleted since: "
+                        "restart it."));
+        loop_turn(&in.loop, 0);
+        assert_true(peer->quiet_us > 0);
+        assert_int_equal(in.cluster->refused != NULL, i == 1);
+    }
+}
+
+/* They may have dropped it meanwhile, which it is to hear before it drops them as well. */
+static void test_who_has_stood_still_drops_nobody_at_once(void **state)
+{
+    (void)state;
+    const struct member *member = meet(2);
+    in.cluster->tick.on_time(&in.cluster->tick);
+    in.loop.now_us += in.config.forget_us + SECOND;
+    in.cluster->tick.on_time(&in.cluster->tick);
+    assert_int_equal(member->state, MEMBER_HERE);
+    for (unsigned seconds = 1; seconds <= 61; seconds++) {
+        assert_int_equal(member->state, MEMBER_HERE);
+        in.loop.now_us += SECOND;
+        in.cluster->tick.on_time(&in.cluster->tick);
+    }
+    assert_int_equal(member->state, MEMBER_DROPPED);
+}
+
 /* A newcomer's cluster is as old as the one that it gathers from. */
 static void test_the_age_of_a_cluster_is_that_of_its_oldest_ready_member(void **state)
 {
@@ -975,6 +1073,37 @@ static void test_a_newcomer_compares_anew_when_a_member_has_left(void **state)
     gather_checked(stays, in.loop.now_us);
     gather_tick(in.cluster);
     assert_true(cluster_is_ready(in.cluster));
+}
+
+/* Others tell of it in each hello, if their clocks are behind, or as they remember for longer: it has gone once. */
+static void test_who_has_long_gone_does_not_go_again_with_each_hello(void **state)
+{
+    (void)state;
+    uint64_t day_us = in.config.forget_us, id;
+    in.loop.wall_us = 10 * day_us;
+    for (unsigned days = 1; days <= 2; days++) {
+        char body[300];
+        const char *why;
+        int used = snprintf(body, sizeof body,
+                            "protocol 1\ncluster fog\npartition -\njoined 1\n"
+                            "member 10.0.0.9:8000 ready 0000000000000009 9 0 0\n"
+                            "member 10.0.0.8:8000 left 0000000000000008 8 %llu 0\n",
+                            (unsigned long long)(in.loop.wall_us - days * day_us));
+        for (unsigned i = 0; i < 3; i++) {
+            in.loop.now_us += SECOND;
+            assert_int_equal(hello_take(in.cluster, (struct slice){body, (size_t)used}, &id, &why),
+                             HELLO_FINE);
+            in.cluster->tick.on_time(&in.cluster->tick);
+        }
+        struct member *gone = members_find(&in.cluster->members, 8);
+        assert_int_equal(gone != NULL, days == 1);
+        assert_int_equal(in.cluster->departed_us, days == 1 ? in.loop.now_us - 2 * SECOND : 0);
+        if (gone) { /* forget it */
+            gone->gone_us = 1;
+            members_forget(&in.cluster->members, 2);
+            in.cluster->departed_us = 0;
+        }
+    }
 }
 
 /* A link may be cut between two alone: what the one has that is not reached, those have who reach it. */
@@ -1165,12 +1294,15 @@ static void test_a_repair_of_deletes_goes_on_past_one_without_room(void **state)
     assert_false(peer->repair.deletes);
 }
 
-/* 512 deletes of one shard are as many as one body has; of those that found no room the same ones would be told for ever. */
-static void test_a_shard_of_many_deletes_without_room_is_told_once(void **state)
+/* 512 deletes of one shard are as many as one body has. Those that found no room would be told for ever, and so would those of what has newer
+ * values there, for which there is no room here. */
+static void test_many_deletes_of_a_shard_are_told_once_whatever_becomes_of_them(void **state)
 {
     (void)state;
+    static const char *const answers[] = {"HTTP/1.1 507 No\r\nContent-Length: 0\r\n\r\n",
+                                          "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"};
     struct peer *peer = meet(2)->peer;
-    peer->up = peer->repair.full = true;
+    peer->up = true;
     char name[16], shard[2], records[6] = {0}, group = 0;
     for (unsigned i = 0, found = 0; found <= PUSH_BATCH_RECORDS; i++) {
         snprintf(name, sizeof name, "key%u", i);
@@ -1180,14 +1312,23 @@ static void test_a_shard_of_many_deletes_without_room_is_told_once(void **state)
         found++;
     }
     put_number(shard, 0, 2);
-    repair_with(peer, (struct slice){&group, 1}, (struct slice){shard, sizeof shard},
-                (struct slice){records, sizeof records});
-    assert_int_equal(peer->repair.step, REPAIR_RECORDS);
-    assert_int_equal(peer->repair.todo_at, 0);
-    int fd = ((struct conn *)peer->bulk)->fd;
-    fake_feed(in.io, fd, SLICE("HTTP/1.1 507 No\r\nContent-Length: 0\r\n\r\n"));
-    loop_turn(&in.loop, 0);
-    assert_int_equal(peer->repair.step, REPAIR_IDLE);
+    for (unsigned i = 0; i < 2; i++) {
+        peer->repair.full = true;
+        peer->repair.deletes = false;
+        peer->repair.next_us = 0;
+        repair_with(peer, (struct slice){&group, 1}, (struct slice){shard, sizeof shard},
+                    (struct slice){records, sizeof records});
+        int fd = ((struct conn *)peer->bulk)->fd;
+        fake_feed(in.io, fd, slice_of(answers[i]));
+        loop_turn(&in.loop, 0);
+        assert_int_equal(peer->repair.step, REPAIR_DIGESTS_STEP); /* for the last of them */
+        answer_repair(peer, records, sizeof records);
+        assert_int_equal(peer->repair.step, REPAIR_RECORDS);
+        fake_feed(in.io, fd, slice_of(answers[i]));
+        loop_turn(&in.loop, 0);
+        assert_int_equal(peer->repair.step, REPAIR_IDLE);
+        assert_int_equal(peer->repair.pushed, PUSH_BATCH_RECORDS + 1);
+    }
 }
 
 static enum store_result delete_unknown(unsigned number)
@@ -1503,11 +1644,21 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             test_who_was_forgotten_is_refused_by_those_who_can_have_forgotten_it, begin, end),
         cmocka_unit_test_setup_teardown(
+            test_a_newcomer_does_not_choose_between_two_that_have_dropped_each_other, begin, end),
+        cmocka_unit_test_setup_teardown(
+            test_a_newcomer_goes_on_when_one_comes_back_that_was_dropped, begin, end),
+        cmocka_unit_test_setup_teardown(test_who_has_stood_still_drops_nobody_at_once, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_newcomer_has_no_say_in_who_was_dropped, begin, end),
+        cmocka_unit_test_setup_teardown(
+            test_a_stranger_from_another_part_of_the_cluster_is_not_taken, begin, end),
+        cmocka_unit_test_setup_teardown(
             test_the_age_of_a_cluster_is_that_of_its_oldest_ready_member, begin, end),
         cmocka_unit_test_setup_teardown(
             test_a_newcomer_does_not_wait_for_ever_for_who_is_reached_by_others_only, begin, end),
         cmocka_unit_test_setup_teardown(
             test_who_is_new_as_others_tell_is_not_waited_for_as_if_it_had_something, begin, end),
+        cmocka_unit_test_setup_teardown(test_who_has_long_gone_does_not_go_again_with_each_hello,
+                                        begin, end),
         cmocka_unit_test_setup_teardown(test_a_newcomer_compares_anew_when_a_member_has_left, begin,
                                         end),
         cmocka_unit_test_setup_teardown(
@@ -1533,8 +1684,8 @@ int main(void)
                                         end),
         cmocka_unit_test_setup_teardown(test_a_repair_of_deletes_goes_on_past_one_without_room,
                                         begin, end),
-        cmocka_unit_test_setup_teardown(test_a_shard_of_many_deletes_without_room_is_told_once,
-                                        begin, end),
+        cmocka_unit_test_setup_teardown(
+            test_many_deletes_of_a_shard_are_told_once_whatever_becomes_of_them, begin, end),
         cmocka_unit_test_setup_teardown(test_a_full_node_takes_the_deletes_that_make_room,
                                         begin_tight, end),
         cmocka_unit_test_setup_teardown(test_who_leaves_does_not_rest_from_a_repair_of_before,

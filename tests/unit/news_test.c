@@ -128,6 +128,25 @@ static void meet(unsigned first, unsigned count)
     }
 }
 
+/* Or those that are new, and have a version that knows nothing of how old a cluster is, would refuse it. */
+static void test_who_is_in_no_cluster_yet_is_told_of_none(void **state)
+{
+    (void)state;
+    meet(2, 1);
+    for (unsigned i = 0; i < 2; i++) {
+        char room[HELLO_ROOM];
+        struct slice hello = print_hello(room, 10 + i, false, 0);
+        *((char *)memmem(room, hello.len, "\njoined ", 8) + 8) = i == 0 ? '0' : '1';
+        int fd = fake_connect(in.io, "10.0.0.9:5000");
+        feed(fd, "POST /-/members HTTP/1.1\r\nHost: member", hello);
+        pass(0);
+        struct slice told = fake_output(in.io, fd);
+        assert_non_null(memmem(told.data, told.len, i == 0 ? "\njoined 0\n" : "\njoined 1\n", 10));
+        fake_end(in.io, fd);
+        pass(0);
+    }
+}
+
 /* As when many nodes start at once. The first is told of at once, and the others together. */
 static void test_so_many_newcomers_make_so_few_hellos(void **state)
 {
@@ -168,6 +187,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_so_many_newcomers_make_so_few_hellos, begin, end),
         cmocka_unit_test_setup_teardown(test_what_others_have_told_is_no_news, begin, end),
+        cmocka_unit_test_setup_teardown(test_who_is_in_no_cluster_yet_is_told_of_none, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
