@@ -21,15 +21,9 @@ enum {
     MEMORY_BYTES_MAX = 448 * 1024,
 };
 
-static bool grace_is_short(const struct sim_cluster *cluster)
-{
-    return cluster->limits.grace_us < 3600ULL * SECOND || cluster->all_ahead;
-}
-
-/* Where all clocks are set forward by more than it, a grace period of a day is over as well. */
 bool cluster_forgets(const struct sim_cluster *cluster)
 {
-    return grace_is_short(cluster) || cluster->far_clocks;
+    return cluster->limits.grace_us < 3600ULL * SECOND || cluster->all_ahead;
 }
 
 struct sim_write *cluster_write_new(struct sim_cluster *cluster, unsigned key)
@@ -164,7 +158,7 @@ static void begin(struct sim_cluster *cluster, uint64_t seed, bool trace, enum m
                         : 1;
     cluster->world.events_max *= cluster->pace;
     cluster_troubles_pick(cluster);
-    if (grace_is_short(
+    if (cluster_forgets(
             cluster)) { /* nothing is on its way for longer than deletes are remembered */
         cluster->cables.give_up_us = cluster->limits.grace_us / 4;
         cluster->troubles.crash_ppm += cluster->troubles.slow_ppm;
