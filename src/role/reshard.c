@@ -138,6 +138,13 @@ static bool pass_is_clean(const struct reshard *reshard)
     return reshard->counted == 0 && !broken;
 }
 
+/* Deletes that do not count are a matter of one member, too, when they were new: a second such pass gives them to another one. By then there
+ * may be others that have come of values that expired, which was told to both. */
+static bool passes_are_enough(const struct reshard *reshard)
+{
+    return reshard->fresh == 0 || reshard->pass > reshard->clean_from;
+}
+
 static bool all_covered(const struct reshard *reshard)
 {
     for (unsigned i = 0; i < reshard->config->from_count; i++)
@@ -169,7 +176,7 @@ static void reshard_end_pass(struct reshard *reshard)
     bar_say(&haul->bar, "pass %u: %llu records, %llu of them were new; %.1f s\n", reshard->pass,
             (unsigned long long)reshard->records, (unsigned long long)reshard->fresh,
             (double)(haul->command->loop->now_us - reshard->pass_us) / 1e6);
-    if (pass_is_clean(reshard) && all_covered(reshard)) {
+    if (pass_is_clean(reshard) && passes_are_enough(reshard) && all_covered(reshard)) {
         bar_say(&haul->bar,
                 "Done: every key of the %u old cluster%s is in the %u new one%s. Now restart "
                 "the front-ends without --previous-cluster, then stop the old nodes.\n",

@@ -272,6 +272,25 @@ def values_that_expire_all_the_time_do_not_keep_it_from_ending():
 
 
 @test
+def a_late_and_old_delete_is_given_to_two_members():
+    """It does not count, as what has expired looks like that; but who was given it alone may be lost with it."""
+    old, new = clusters(1, 1), clusters(2, 2)
+    node = old[0][0]
+    node.put("last", b"v")
+    process = subprocess.Popen([BINARY, "reshard", *_words("--from", old), *_words("--to", new)], stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment())
+    scope().nodes.append(Running(process))
+    lines = [process.stdout.readline()]
+    with node.connect() as connection:
+        connection.send(request("DELETE", "/late", b"", [f"Fog-Version: {int((time.time() - 60) * 1e6)}"]))
+        equal(connection.reply().status, 200, "the status of the delete")
+    lines += process.stdout.read().splitlines()
+    equal(process.wait(60), 0, "the exit code")
+    passes = [int(line.split()[4]) for line in lines if b"of them were new" in line]
+    equal(passes, [1, 1, 0], "what was new in each pass")
+
+
+@test
 def members_that_die_are_replaced_by_others():
     old, new = clusters(2, 2), clusters(3, 2)
     frontend = Frontend(old)
