@@ -23,7 +23,7 @@ static void config_init(struct config *config)
     config->node.server.request_us = 30 * 1000000;
     config->node.server.stall_us = 300 * 1000000;
     config->frontend.clusters = config->reshard.to = config->clusters;
-    config->frontend.previous = config->reshard.from = config->previous;
+    config->frontend.others = config->reshard.from = config->others;
 }
 
 /* The commands, and what they take beside options: the last words; what is left out of them is the default address. */
@@ -202,7 +202,7 @@ static int finish_reshard(struct config *config)
 {
     struct reshard_config *reshard = &config->reshard;
     reshard->to_count = config->frontend.cluster_count;
-    reshard->from_count = config->frontend.previous_count;
+    reshard->from_count = config->frontend.other_count;
     config->log_level = LOG_WARN_LEVEL; /* it says in sentences what it does */
     if (reshard->to_count > 0 && reshard->from_count > 0)
         return 0;

@@ -289,8 +289,8 @@ struct frontend {
     struct upstreams *upstreams;
     struct route *route;
     struct partition *partitions;
-    struct route *previous_route;
-    struct partition *previous; /* NULL unless keys are moving to another number of partitions */
+    struct route *other_route;
+    struct partition *others; /* NULL unless keys are moving to another number of partitions */
     struct relay_list settling,
         asking; /* those that wait: for the end of a first try; while keys move, for a change */
     struct pool relays, attempts;
@@ -319,7 +319,7 @@ static inline struct frontend *frontend_of(struct service *service)
 /* What is known of a request (in request->service_room). */
 struct frontend_work {
     uint64_t filled; /* bytes of a body that comes in parts */
-    uint32_t partition, previous_partition;
+    uint32_t partition, other_partition;
     uint32_t operation; /* index in the table of operations */
     uint64_t key_hash;
     struct key_options options;

@@ -249,13 +249,13 @@ static int figures_init(struct frontend_figures *figures, const struct frontend 
     figures->frontend = frontend;
     figures->count = config->cluster_count;
     figures->reached = figures->problem_count = 0;
-    figures->partition_count = config->cluster_count + config->previous_count;
+    figures->partition_count = config->cluster_count + config->other_count;
     figures->partitions = calloc(figures->partition_count, sizeof *figures->partitions);
     if (!figures->partitions)
         return -ENOMEM;
     for (unsigned i = 0; i < figures->partition_count; i++) {
         bool previous = i >= figures->count;
-        gather_partition(previous ? &frontend->previous[i - figures->count]
+        gather_partition(previous ? &frontend->others[i - figures->count]
                                   : &frontend->partitions[i],
                          &figures->partitions[i]);
         figures->reached += !previous && frontend->partitions[i].reached;

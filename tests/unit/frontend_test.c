@@ -156,8 +156,8 @@ static void begin(bool moving)
                    .stall_us = 60 * SECOND},
         .clusters = &cluster,
         .cluster_count = 1,
-        .previous = &other,
-        .previous_count = moving,
+        .others = &other,
+        .other_count = moving,
         .value_max = 1 << 20,
         .drain_us = 5 * SECOND,
     };
@@ -2087,14 +2087,14 @@ static void test_moving_failures(void **state)
     struct reader reader = reader_new();
     ask(&reader, GET("a"));
     lose(nodes.asked[0].fd);
-    assert_int_equal(frontend->previous[0].failures, 1);
+    assert_int_equal(frontend->others[0].failures, 1);
     answer_version(1, "HEAD /a ", true, 6);
     answer_version(2, "GET /a ", false, 7);
     expect(&reader, 200, "7");
     ask(&reader, GET("a"));
     lose(reader.fd);
     lose(nodes.asked[3].fd);
-    assert_int_equal(frontend->previous[0].failures, 1);
+    assert_int_equal(frontend->others[0].failures, 1);
     assert_int_equal(frontend->partitions[0].failures, 0);
 }
 
