@@ -195,6 +195,7 @@ static int finish_frontend(struct config *config)
     else if (config->previous_given && config->next_given)
         snprintf(config->error, sizeof config->error,
                  "Keys move from --previous-cluster, or to --next-cluster; not both at a time.");
+    frontend->other_side = config->next_given ? SIDE_NEXT : SIDE_PREVIOUS;
     return *config->error ? -EINVAL : 0;
 }
 

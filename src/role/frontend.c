@@ -1,5 +1,6 @@
 #include "role/frontend_state.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -350,7 +351,7 @@ static int frontend_reserve_timers(struct loop *loop, struct frontend *frontend)
 }
 
 /* Returns NULL when that fails, and then nothing is left of it. */
-static struct partition *partitions_new(struct frontend *frontend, const char *name,
+static struct partition *partitions_new(struct frontend *frontend, enum side side,
                                         const struct frontend_cluster *clusters, unsigned count)
 {
     struct partition *partitions = calloc(count, sizeof *partitions);
@@ -358,7 +359,7 @@ static struct partition *partitions_new(struct frontend *frontend, const char *n
         return NULL;
     for (unsigned i = 0; i < count; i++) {
         partitions[i].frontend = frontend;
-        partitions[i].name = name;
+        partitions[i].side = side;
         partitions[i].number = i;
         partitions[i].count = count;
         if (partition_init(&partitions[i], &clusters[i]) == 0)
@@ -375,13 +376,15 @@ static int frontend_init_partitions(struct frontend *frontend)
     const struct frontend_config *config = &frontend->config;
     frontend->route = route_new(config->cluster_count);
     frontend->partitions =
-        partitions_new(frontend, "partition", config->clusters, config->cluster_count);
+        partitions_new(frontend, SIDE_OWN, config->clusters, config->cluster_count);
     if (!frontend->route || !frontend->partitions)
         return -ENOMEM;
     if (config->other_count == 0)
         return 0;
+    assert(config->other_side != SIDE_OWN);
     frontend->other_route = route_new(config->other_count);
-    frontend->others = partitions_new(frontend, "previous", config->others, config->other_count);
+    frontend->others =
+        partitions_new(frontend, config->other_side, config->others, config->other_count);
     return frontend->other_route && frontend->others ? 0 : -ENOMEM;
 }
 

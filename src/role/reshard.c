@@ -244,6 +244,7 @@ static int reshard_init(struct reshard *reshard)
         .cluster_count = config->to_count,
         .others = config->from,
         .other_count = config->from_count,
+        .other_side = SIDE_PREVIOUS,
         .resolver = reshard->haul.command->resolver,
     };
     char name[HAUL_NAME_BYTES];

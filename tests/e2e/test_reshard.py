@@ -34,8 +34,9 @@ def _after(old, new, **rest):
 
 def _both(own, other, option, **rest):
     frontend = Frontend(own, *_words(option, other), **rest)
+    word = option.removeprefix("--").removesuffix("-cluster")
     for partition in range(len(other)):
-        until(lambda partition=partition: frontend.count_log(rf"event=node-usable previous={partition} "), 10,
+        until(lambda partition=partition: frontend.count_log(rf"event=node-usable {word}={partition} "), 10,
               f"the other partition {partition} can be asked")
     return frontend
 

@@ -920,10 +920,14 @@ static void test_clusters_of_a_move(void **state)
     assert_string_equal(frontend->clusters[1].seeds[0], "b:2");
     assert_string_equal(frontend->others[0].seeds[0], "c:3");
     assert_string_equal(frontend->others[2].seeds[0], "e:5");
+    assert_int_equal(frontend->other_side, SIDE_NEXT);
     set_environment("VELOUR_FOG_PREVIOUS_CLUSTER=a:1");
+    assert_int_equal(PARSE(&config, "frontend", "--cluster", "b:2"), 0);
+    assert_int_equal(frontend->other_side, SIDE_PREVIOUS);
     assert_int_equal(PARSE(&config, "frontend", "--cluster", "b:2", "--next-cluster", "c:3"), 0);
     assert_int_equal(frontend->other_count, 1);
     assert_string_equal(frontend->others[0].seeds[0], "c:3");
+    assert_int_equal(frontend->other_side, SIDE_NEXT);
     set_environment(NULL);
     assert_int_equal(PARSE(&config, "frontend", "--cluster", "b:2"), 0);
     assert_int_equal(frontend->other_count, 0);
