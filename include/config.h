@@ -45,7 +45,7 @@ struct config {
     char names[CONFIG_NAMES_BYTES_MAX];  /* what node.joins and seeds point into */
     const char *seeds[CONFIG_SEEDS_MAX]; /* what clusters point into */
     struct frontend_cluster clusters[FRONTEND_CLUSTERS_MAX]; /* what frontend.clusters points to */
-    struct frontend_cluster previous[FRONTEND_CLUSTERS_MAX]; /* frontend.previous */
+    struct frontend_cluster others[FRONTEND_CLUSTERS_MAX];   /* frontend.others */
     bool previous_given, next_given;                         /* which of the two names they have */
     char error[256]; /* a sentence, when config_parse failed */
 };

@@ -23,7 +23,7 @@ static void config_init(struct config *config)
     config->node.server.request_us = 30 * 1000000;
     config->node.server.stall_us = 300 * 1000000;
     config->frontend.clusters = config->reshard.to = config->clusters;
-    config->frontend.previous = config->reshard.from = config->previous;
+    config->frontend.others = config->reshard.from = config->others;
 }
 
 /* The commands, and what they take beside options: the last words; what is left out of them is the default address. */
@@ -195,6 +195,7 @@ static int finish_frontend(struct config *config)
     else if (config->previous_given && config->next_given)
         snprintf(config->error, sizeof config->error,
                  "Keys move from --previous-cluster, or to --next-cluster; not both at a time.");
+    frontend->other_side = config->next_given ? SIDE_NEXT : SIDE_PREVIOUS;
     return *config->error ? -EINVAL : 0;
 }
 
@@ -202,7 +203,7 @@ static int finish_reshard(struct config *config)
 {
     struct reshard_config *reshard = &config->reshard;
     reshard->to_count = config->frontend.cluster_count;
-    reshard->from_count = config->frontend.previous_count;
+    reshard->from_count = config->frontend.other_count;
     config->log_level = LOG_WARN_LEVEL; /* it says in sentences what it does */
     if (reshard->to_count > 0 && reshard->from_count > 0)
         return 0;

@@ -231,14 +231,14 @@ static int set_cluster(struct config *config, const char *value)
 
 static int set_previous(struct config *config, const char *value)
 {
-    int error = add_clusters(config, value, config->previous, &config->frontend.previous_count);
+    int error = add_clusters(config, value, config->others, &config->frontend.other_count);
     config->previous_given = true;
     return error;
 }
 
 static int set_next(struct config *config, const char *value)
 {
-    int error = add_clusters(config, value, config->previous, &config->frontend.previous_count);
+    int error = add_clusters(config, value, config->others, &config->frontend.other_count);
     config->next_given = true;
     return error;
 }

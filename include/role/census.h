@@ -3,10 +3,11 @@
 #define ROLE_CENSUS_H
 
 #include "role/ask.h"
+#include "role/side.h"
 
 enum {
     CENSUS_PLACES_MAX = 4096,              /* nodes, over all partitions */
-    CENSUS_PARTITIONS_MAX = 1024 + 1024,   /* of a front-end, previous ones too */
+    CENSUS_PARTITIONS_MAX = 1024 + 1024,   /* of a front-end, the others too */
     CENSUS_STATUS_BYTES_MAX = 1024 * 1024, /* an answer of /-/status */
     CENSUS_MEMBERS_BYTES_MAX = 512 * 1024, /* an answer of /-/members */
 };
@@ -14,7 +15,7 @@ enum {
 /* A node. */
 struct census_place {
     char name[ADDRESS_TEXT_BYTES]; /* HOST:PORT, as it is reached */
-    unsigned partition;            /* index; previous ones come after the others */
+    unsigned partition;            /* index; those of the other side come after its own */
     bool heard;                    /* of a node's fellow: it is not down, as the node says */
 };
 
@@ -26,7 +27,9 @@ struct census {
     char failure[384]; /* a sentence */
 
     bool is_frontend;
-    unsigned partitions, previous;    /* of a front-end; a node's cluster counts as one partition */
+    unsigned partitions;              /* a node's cluster counts as one */
+    unsigned others;                  /* of a front-end, while keys move; else 0 */
+    enum side other_side;             /* which of the two they are, then */
     char apart[ADDRESS_TEXT_BYTES];   /* a front-end's node of another cluster; empty for none */
     uint32_t partition, partition_of; /* of a node: I of N; 0 of 0 when it has none */
     char *status;                     /* the answer of /-/status, ended by a NUL */

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "net/loop.h"
 #include "net/server.h"
+#include "role/side.h"
 
 enum {
     FRONTEND_CLUSTERS_MAX = 1024, /* partitions of one front-end */
@@ -29,9 +30,10 @@ struct frontend_config {
     const struct frontend_cluster *clusters; /* in the order of partitions */
     unsigned cluster_count;                  /* 1 at least */
     const struct frontend_cluster
-        *previous;           /* the same, of the partitions that keys are moving from */
-    unsigned previous_count; /* 0 when they are not moving */
-    bool read_home;          /* reads go where the key's writes go, not to the less loaded of two */
+        *others;          /* the same, of the partitions that keys are moving from, or to */
+    unsigned other_count; /* 0 when they are not moving */
+    enum side other_side; /* which of the two; unless there are none */
+    bool read_home;       /* reads go where the key's writes go, not to the less loaded of two */
     struct resolver *resolver; /* for names; NULL: only IP addresses are taken */
     uint64_t value_max;        /* bytes of one value */
     uint64_t drain_us;         /* frontend_drain takes so long at most */

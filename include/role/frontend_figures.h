@@ -35,8 +35,8 @@ struct partition_figures {
 struct frontend_figures {
     struct figures common;
     const struct frontend *frontend;
-    unsigned reached, count;              /* partitions; the previous ones apart */
-    struct partition_figures *partitions; /* all of them, the previous ones behind the others */
+    unsigned reached, count;              /* partitions; the others apart */
+    struct partition_figures *partitions; /* all of them, the others behind its own */
     unsigned partition_count;
     char problems[FRONTEND_PROBLEMS_MAX][FRONTEND_PROBLEM_BYTES];
     unsigned problem_count; /* may be more than FRONTEND_PROBLEMS_MAX */
@@ -49,9 +49,6 @@ void frontend_figures_reply(struct frontend *frontend, struct request *request, 
 
 /* Of FRONTEND_…_MAX nodes in all, how many of each partition. */
 unsigned frontend_figures_share(const struct frontend_figures *figures, unsigned max);
-
-/* Whether it is one that keys are moving from. */
-bool partition_is_previous(const struct partition *partition);
 
 enum backend_state backend_state(const struct backend *backend);
 

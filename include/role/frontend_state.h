@@ -258,7 +258,7 @@ struct seed {
 struct partition {
     struct frontend *frontend;
     unsigned number, count; /* I of N */
-    const char *name;       /* "partition", or "previous" */
+    enum side side;
     char cluster[NODE_NAME_BYTES_MAX +
                  1]; /* as the first node that was ready calls it; empty before */
     struct seed *seeds;
@@ -289,8 +289,8 @@ struct frontend {
     struct upstreams *upstreams;
     struct route *route;
     struct partition *partitions;
-    struct route *previous_route;
-    struct partition *previous; /* NULL unless keys are moving to another number of partitions */
+    struct route *other_route;
+    struct partition *others; /* NULL unless keys are moving to another number of partitions */
     struct relay_list settling,
         asking; /* those that wait: for the end of a first try; while keys move, for a change */
     struct pool relays, attempts;
@@ -319,7 +319,7 @@ static inline struct frontend *frontend_of(struct service *service)
 /* What is known of a request (in request->service_room). */
 struct frontend_work {
     uint64_t filled; /* bytes of a body that comes in parts */
-    uint32_t partition, previous_partition;
+    uint32_t partition, other_partition;
     uint32_t operation; /* index in the table of operations */
     uint64_t key_hash;
     struct key_options options;
@@ -532,7 +532,7 @@ uint64_t backend_clock_us(const struct backend *backend);
 
 /* partition.c */
 
-/* `partition` has its frontend, name, number and count, and is zeroed else. Returns 0 or -errno; partition_free in either case. */
+/* `partition` has its frontend, side, number and count, and is zeroed else. Returns 0 or -errno; partition_free in either case. */
 int partition_init(struct partition *partition, const struct frontend_cluster *named);
 void partition_free(struct partition *partition);
 void partition_tick(struct partition *partition);
@@ -558,6 +558,12 @@ void partition_unpark(struct partition *partition, struct relay *relay);
 
 /* Whether one more retry may be made. */
 bool partition_may_retry(struct partition *partition);
+
+/* What it is called. */
+static inline const struct side_words *partition_words(const struct partition *partition)
+{
+    return side_words(partition->side);
+}
 
 /* What keeps it from being used, for a client; static. */
 struct http_error partition_trouble(const struct partition *partition);

@@ -82,7 +82,7 @@ bool survey_skew(const struct survey *survey, const struct survey_node *node, do
 
 void survey_judge(struct survey *survey);
 
-/* "partition 0", "previous partition 0", or "cluster" for a node's. Returns `out`. */
+/* "partition 0 of 2", "previous partition 0", "next partition 0", or "cluster" for a node's. Returns `out`. */
 char *survey_partition_name(const struct survey *survey, unsigned partition, char out[48]);
 
 void survey_print_table(struct survey *survey);

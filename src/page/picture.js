@@ -51,7 +51,8 @@ function groupOfPartition(name, partition) {
 function groupsOf(status) {
   if (status.role === 'node') return groupsOfNode(status);
   return [...status.partitions.map(p => groupOfPartition('Partition', p)),
-    ...status.previous_partitions.map(p => groupOfPartition('Previous', p))];
+    ...status.previous_partitions.map(p => groupOfPartition('Previous', p)),
+    ...status.next_partitions.map(p => groupOfPartition('Next', p))];
 }
 
 const readyIn = members => members.filter(m => m.state === 'ready').length;

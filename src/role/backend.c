@@ -17,7 +17,7 @@ static void log_backend(const struct backend *backend, enum log_level level, con
 {
     char text[ADDRESS_TEXT_BYTES];
     log_event(backend->partition->frontend->log, level, event, "%s=%u node=%s%s%s",
-              backend->partition->name, backend->partition->number,
+              partition_words(backend->partition)->name, backend->partition->number,
               address_format(&backend->address, text), *about ? " " : "", about);
 }
 
@@ -88,12 +88,12 @@ static bool is_ours(const struct partition *partition, struct slice said)
 static void log_wrong(const struct backend *backend)
 {
     char about[200];
-    unsigned count = backend->partition->count;
+    const struct partition *partition = backend->partition;
     snprintf(
         about, sizeof about,
         "says=%s wanted=%u/%u msg=\"this node is of another partition (--partition): is the order "
-        "and number of --cluster right?\"",
-        backend->says, backend->partition->number, count);
+        "and number of %s right?\"",
+        backend->says, partition->number, partition->count, partition_words(partition)->option);
     log_backend(backend, LOG_ERROR_LEVEL, "wrong-partition", about);
 }
 
@@ -115,17 +115,25 @@ static void take_partition(struct backend *backend, struct slice said)
     backend->wrong = wrong;
 }
 
+static void log_wrong_cluster(const struct backend *backend)
+{
+    char about[256];
+    snprintf(
+        about, sizeof about,
+        "msg=\"this node is of another cluster (--cluster-name) than the first one that was "
+        "ready here, and is not asked\" do=\"correct %s; where the cluster was renamed, restart "
+        "the front-ends\"",
+        partition_words(backend->partition)->option);
+    log_backend(backend, LOG_ERROR_LEVEL, "wrong-cluster", about);
+}
+
 /* The address of a member that is gone may be another cluster's now, whose nodes have other keys. */
 static void take_cluster(struct backend *backend, struct slice said)
 {
     struct partition *partition = backend->partition;
     bool foreign = partition->cluster[0] && !slice_equal(said, slice_of(partition->cluster));
     if (foreign && !backend->foreign)
-        log_backend(
-            backend, LOG_ERROR_LEVEL, "wrong-cluster",
-            "msg=\"this node is of another cluster (--cluster-name) than the first one that was "
-            "ready here, and is not asked\" do=\"correct --cluster; where the cluster was "
-            "renamed, restart the front-ends\"");
+        log_wrong_cluster(backend);
     backend->foreign = foreign;
     if (!partition->cluster[0] && backend->is_ready && !backend->wrong &&
         said.len < sizeof partition->cluster)
@@ -219,11 +227,12 @@ static bool take_hello(struct backend *backend, struct slice body)
 static void log_foreign(const struct backend *backend, unsigned status)
 {
     char text[ADDRESS_TEXT_BYTES];
+    const struct side_words *words = partition_words(backend->partition);
     log_condition(backend->partition->frontend->log, LOG_WARN_LEVEL, "node-foreign",
                   address_format(&backend->address, text),
                   "%s=%u node=%s status=%u msg=\"what answers there does not answer as a node "
-                  "does\" do=\"correct --cluster, or look at curl %s/-/members\"",
-                  backend->partition->name, backend->partition->number, text, status, text);
+                  "does\" do=\"correct %s, or look at curl %s/-/members\"",
+                  words->name, backend->partition->number, text, status, words->option, text);
 }
 
 static void on_hello(struct fetch *fetch, unsigned status, struct slice body)

@@ -80,10 +80,13 @@ static void read_frontend(struct census *census, struct slice status)
 {
     struct slice list;
     census->is_frontend = true;
-    if (json_find(status, "partitions", &list))
+    if (json_find(status, side_words(SIDE_OWN)->list, &list))
         census->partitions = read_partitions(census, list, 0);
-    if (json_find(status, "previous_partitions", &list))
-        census->previous = read_partitions(census, list, census->partitions);
+    for (enum side side = SIDE_PREVIOUS; side < SIDES && census->others == 0; side++)
+        if (json_find(status, side_words(side)->list, &list)) {
+            census->others = read_partitions(census, list, census->partitions);
+            census->other_side = side;
+        }
     if (census->partitions == 0)
         census_fail(census, "%s says that it is a front-end, but of no partitions.",
                     census->ask.name);
@@ -181,7 +184,7 @@ void census_take(struct census *census, void (*on_done)(struct census *census))
     census->on_done = on_done;
     census->failed = census->is_frontend = false;
     census->apart[0] = 0;
-    census->count = census->partitions = census->previous = 0;
+    census->count = census->partitions = census->others = 0;
     census->partition = census->partition_of = 0;
     ask_get(&census->ask, "/-/status", CENSUS_STATUS_BYTES_MAX, on_status);
 }

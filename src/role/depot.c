@@ -52,7 +52,7 @@ static bool depot_refuse(const struct depot *depot)
     const struct census *census = &depot->census;
     if (census->failed)
         command_fail(depot->command, COMMAND_UNREACHED, "%s", census->failure);
-    else if (census->previous)
+    else if (census->others)
         command_fail(
             depot->command, COMMAND_WRONG,
             "The keys behind %s are moving to another number of partitions: run this again "

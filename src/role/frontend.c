@@ -1,5 +1,6 @@
 #include "role/frontend_state.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -126,8 +127,8 @@ static void key_on_head(struct frontend *frontend, struct request *request)
     if (request->error.status == 413) /* it speaks of "this node" */
         request_refuse(request, 413, upload_too_large);
     work->partition = route_partition(frontend->route, key);
-    if (frontend->previous)
-        work->previous_partition = route_partition(frontend->previous_route, key);
+    if (frontend->others)
+        work->other_partition = route_partition(frontend->other_route, key);
     work->key_hash = hash_bytes(key.data, key.len);
     request->deferrable = request->head.method != HTTP_OTHER;
     request->exclusive = may_take_long(request, &work->options);
@@ -314,8 +315,8 @@ static void frontend_on_tick(struct loop_timer *timer)
     pool_trim(&frontend->attempts);
     for (unsigned i = 0; i < frontend->config.cluster_count; i++)
         partition_tick(&frontend->partitions[i]);
-    for (unsigned i = 0; i < frontend->config.previous_count; i++)
-        partition_tick(&frontend->previous[i]);
+    for (unsigned i = 0; i < frontend->config.other_count; i++)
+        partition_tick(&frontend->others[i]);
     relays_tick(frontend);
 }
 
@@ -350,7 +351,7 @@ static int frontend_reserve_timers(struct loop *loop, struct frontend *frontend)
 }
 
 /* Returns NULL when that fails, and then nothing is left of it. */
-static struct partition *partitions_new(struct frontend *frontend, const char *name,
+static struct partition *partitions_new(struct frontend *frontend, enum side side,
                                         const struct frontend_cluster *clusters, unsigned count)
 {
     struct partition *partitions = calloc(count, sizeof *partitions);
@@ -358,7 +359,7 @@ static struct partition *partitions_new(struct frontend *frontend, const char *n
         return NULL;
     for (unsigned i = 0; i < count; i++) {
         partitions[i].frontend = frontend;
-        partitions[i].name = name;
+        partitions[i].side = side;
         partitions[i].number = i;
         partitions[i].count = count;
         if (partition_init(&partitions[i], &clusters[i]) == 0)
@@ -375,15 +376,16 @@ static int frontend_init_partitions(struct frontend *frontend)
     const struct frontend_config *config = &frontend->config;
     frontend->route = route_new(config->cluster_count);
     frontend->partitions =
-        partitions_new(frontend, "partition", config->clusters, config->cluster_count);
+        partitions_new(frontend, SIDE_OWN, config->clusters, config->cluster_count);
     if (!frontend->route || !frontend->partitions)
         return -ENOMEM;
-    if (config->previous_count == 0)
+    if (config->other_count == 0)
         return 0;
-    frontend->previous_route = route_new(config->previous_count);
-    frontend->previous =
-        partitions_new(frontend, "previous", config->previous, config->previous_count);
-    return frontend->previous_route && frontend->previous ? 0 : -ENOMEM;
+    assert(config->other_side != SIDE_OWN);
+    frontend->other_route = route_new(config->other_count);
+    frontend->others =
+        partitions_new(frontend, config->other_side, config->others, config->other_count);
+    return frontend->other_route && frontend->others ? 0 : -ENOMEM;
 }
 
 struct frontend *frontend_new(struct loop *loop, struct log *log,
@@ -421,11 +423,11 @@ void frontend_destroy(struct frontend *frontend)
     if (frontend->server)
         server_destroy(frontend->server);
     partitions_destroy(frontend->partitions, frontend->config.cluster_count);
-    partitions_destroy(frontend->previous, frontend->config.previous_count);
+    partitions_destroy(frontend->others, frontend->config.other_count);
     if (frontend->upstreams)
         upstreams_destroy(frontend->upstreams);
     route_destroy(frontend->route);
-    route_destroy(frontend->previous_route);
+    route_destroy(frontend->other_route);
     pool_destroy(&frontend->relays);
     pool_destroy(&frontend->attempts);
     loop_hook_remove(frontend->loop, &frontend->hook);

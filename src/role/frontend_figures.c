@@ -28,11 +28,6 @@ void frontend_reply_ready(struct frontend *frontend, struct request *request)
 
 /* Members */
 
-bool partition_is_previous(const struct partition *partition)
-{
-    return partition->frontend->partitions != partition - partition->number;
-}
-
 /* Two addresses may lead to one node; one of them is used. */
 static bool is_used(const struct backend *backend)
 {
@@ -100,15 +95,15 @@ static struct text problem_add(struct frontend_figures *figures)
 static void tell_wrong(struct text *text, const struct backend *backend)
 {
     const struct partition *partition = backend->partition;
-    const char *option = partition_is_previous(partition) ? "--previous-cluster" : "--cluster";
+    const struct side_words *words = partition_words(partition);
     unsigned number = partition->number, count = partition->count;
     char address[ADDRESS_TEXT_BYTES];
     address_format(&backend->address, address);
     if (backend->foreign) {
         text_add(text,
                  "%s is of another cluster (--cluster-name) than those that were ready first in "
-                 "%spartition %u, and is not asked: correct %s, or restart this front-end.",
-                 address, partition_is_previous(partition) ? "the previous " : "", number, option);
+                 "%s %u, and is not asked: correct %s, or restart this front-end.",
+                 address, words->partition, number, words->option);
         return;
     }
     text_add(text, "%s was named for partition %u/%u, and ", address, number, count);
@@ -117,7 +112,7 @@ static void tell_wrong(struct text *text, const struct backend *backend)
     else
         text_add(text,
                  "says that it is of %s: the order or number of %s is wrong, or its --partition.",
-                 backend->says, option);
+                 backend->says, words->option);
 }
 
 static void find_wrong(struct frontend_figures *figures, const struct partition *partition)
@@ -133,6 +128,7 @@ static void find_wrong(struct frontend_figures *figures, const struct partition 
 
 static void find_apart(struct frontend_figures *figures, const struct partition *partition)
 {
+    const struct side_words *words = partition_words(partition);
     char address[ADDRESS_TEXT_BYTES], other[ADDRESS_TEXT_BYTES];
     for (unsigned i = 0; i < partition->backend_count; i++) {
         const struct backend *backend = partition->backends[i];
@@ -141,10 +137,10 @@ static void find_apart(struct frontend_figures *figures, const struct partition 
             continue;
         struct text text = problem_add(figures);
         text_add(&text,
-                 "%s and %s are asked for %spartition %u, and neither is a member of the other's "
-                 "cluster: correct --join or --cluster-name of one of the two, or --cluster.",
+                 "%s and %s are asked for %s %u, and neither is a member of the other's "
+                 "cluster: correct --join or --cluster-name of one of the two, or %s.",
                  address_format(&backend->address, address), address_format(&first->address, other),
-                 partition_is_previous(partition) ? "the previous " : "", partition->number);
+                 words->partition, partition->number, words->option);
     }
 }
 
@@ -153,8 +149,8 @@ static void find_lost(struct frontend_figures *figures, const struct partition *
     if (partition->reached)
         return;
     struct text text = problem_add(figures);
-    text_add(&text, "No node of %spartition %u is ready: requests for its keys get %u.",
-             partition_is_previous(partition) ? "the previous " : "", partition->number,
+    text_add(&text, "No node of %s %u is ready: requests for its keys get %u.",
+             partition_words(partition)->partition, partition->number,
              partition_trouble(partition).status);
 }
 
@@ -249,16 +245,15 @@ static int figures_init(struct frontend_figures *figures, const struct frontend 
     figures->frontend = frontend;
     figures->count = config->cluster_count;
     figures->reached = figures->problem_count = 0;
-    figures->partition_count = config->cluster_count + config->previous_count;
+    figures->partition_count = config->cluster_count + config->other_count;
     figures->partitions = calloc(figures->partition_count, sizeof *figures->partitions);
     if (!figures->partitions)
         return -ENOMEM;
     for (unsigned i = 0; i < figures->partition_count; i++) {
-        bool previous = i >= figures->count;
-        gather_partition(previous ? &frontend->previous[i - figures->count]
-                                  : &frontend->partitions[i],
+        bool other = i >= figures->count;
+        gather_partition(other ? &frontend->others[i - figures->count] : &frontend->partitions[i],
                          &figures->partitions[i]);
-        figures->reached += !previous && frontend->partitions[i].reached;
+        figures->reached += !other && frontend->partitions[i].reached;
     }
     figures->common.ready = figures->reached > 0 && !frontend->draining;
     figures_gather(&figures->common);

@@ -57,8 +57,8 @@ static void put_partition_lines(struct text *text, const struct partition *parti
 {
     struct backend_walk walk = {.partition = partition, .left = share};
     const struct backend *backend;
-    text_add(text, "%s %u: %s\n", partition_is_previous(partition) ? "previous" : "partition",
-             partition->number, partition->reached ? "reached" : "NOT REACHED");
+    text_add(text, "%s %u: %s\n", partition_words(partition)->name, partition->number,
+             partition->reached ? "reached" : "NOT REACHED");
     while ((backend = backend_walk_next(&walk))) {
         char address[ADDRESS_TEXT_BYTES];
         text_add(text, "  %s ", address_format(&backend->address, address));

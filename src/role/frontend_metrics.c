@@ -4,12 +4,11 @@
 
 enum { LABELS_BYTES = 128 };
 
-/* partition="0", or partition="previous-0", and what `more` says. */
+/* partition="0", or partition="previous-0" or "next-0", and what `more` says. */
 static void put_labels(struct text *labels, const struct partition *partition, const char *more,
                        const char *value)
 {
-    text_add(labels, "partition=\"%s%u\"", partition_is_previous(partition) ? "previous-" : "",
-             partition->number);
+    text_add(labels, "partition=\"%s%u\"", partition_words(partition)->label, partition->number);
     if (more)
         text_add(labels, ",%s=\"%s\"", more, value);
 }

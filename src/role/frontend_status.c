@@ -61,17 +61,17 @@ static void put_partition(struct json *json, const struct partition_figures *fig
     json_close(json);
 }
 
+/* Each list is there, also when it is empty. */
 static void put_partitions(struct json *json, const struct frontend_figures *figures)
 {
     unsigned share = frontend_figures_share(figures, FRONTEND_NODES_TOLD_MAX);
-    json_list_open(json, "partitions");
-    for (unsigned i = 0; i < figures->count; i++)
-        put_partition(json, &figures->partitions[i], share);
-    json_list_close(json);
-    json_list_open(json, "previous_partitions");
-    for (unsigned i = figures->count; i < figures->partition_count; i++)
-        put_partition(json, &figures->partitions[i], share);
-    json_list_close(json);
+    for (enum side side = 0; side < SIDES; side++) {
+        json_list_open(json, side_words(side)->list);
+        for (unsigned i = 0; i < figures->partition_count; i++)
+            if (figures->partitions[i].partition->side == side)
+                put_partition(json, &figures->partitions[i], share);
+        json_list_close(json);
+    }
 }
 
 static void put_problems(struct json *json, const struct frontend_figures *figures)

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "data/hash.h"
@@ -29,22 +30,28 @@ static void list_usable(struct partition *partition, bool listed)
     }
 }
 
+static void log_lost(const struct partition *partition)
+{
+    const struct side_words *words = partition_words(partition);
+    unsigned status = partition_trouble(partition).status;
+    char correct[64];
+    snprintf(correct, sizeof correct, "correct %s: see wrong-partition", words->option);
+    log_event(partition->frontend->log, LOG_ERROR_LEVEL, "partition-lost",
+              "%s=%u msg=\"no node of it is ready; requests for its keys get %u\" do=\"%s\"",
+              words->name, partition->number, status,
+              status == 502 ? correct : "start its nodes, or mend the network to them");
+}
+
 static void log_reached(struct partition *partition)
 {
-    struct log *log = partition->frontend->log;
-    unsigned status = partition_trouble(partition).status;
     if (partition->reached == partition->told)
         return;
     partition->told = partition->reached;
     if (partition->reached)
-        log_event(log, LOG_INFO_LEVEL, "partition-reached", "%s=%u", partition->name,
-                  partition->number);
+        log_event(partition->frontend->log, LOG_INFO_LEVEL, "partition-reached", "%s=%u",
+                  partition_words(partition)->name, partition->number);
     else
-        log_event(log, LOG_ERROR_LEVEL, "partition-lost",
-                  "%s=%u msg=\"no node of it is ready; requests for its keys get %u\" do=\"%s\"",
-                  partition->name, partition->number, status,
-                  status == 502 ? "correct --cluster: see wrong-partition"
-                                : "start its nodes, or mend the network to them");
+        log_lost(partition);
 }
 
 static void send_parked(struct partition *partition)
@@ -161,7 +168,7 @@ struct http_error partition_trouble(const struct partition *partition)
             return (struct http_error){
                 502,
                 "The nodes that were named for this key's partition hold another one: this "
-                "front-end's --cluster options are in the wrong order, or too few or too many."};
+                "front-end's clusters are named in the wrong order, or are too few or too many."};
     return (struct http_error){503, "No node of this key's partition is ready; try again."};
 }
 
@@ -280,14 +287,15 @@ const struct backend *partition_apart_from(const struct backend *backend)
 static void log_apart(const struct backend *backend, const struct backend *first)
 {
     const struct partition *partition = backend->partition;
+    const struct side_words *words = partition_words(partition);
     char text[ADDRESS_TEXT_BYTES], other[ADDRESS_TEXT_BYTES];
     log_event(
         partition->frontend->log, LOG_WARN_LEVEL, "nodes-apart",
         "%s=%u node=%s other=%s msg=\"neither is a member of the other's cluster, so they do "
         "not hold the same keys\" do=\"correct --join or --cluster-name of one of the two, or "
-        "--cluster\"",
-        partition->name, partition->number, address_format(&backend->address, text),
-        address_format(&first->address, other));
+        "%s\"",
+        words->name, partition->number, address_format(&backend->address, text),
+        address_format(&first->address, other), words->option);
 }
 
 /* It is enough that one of two knows the other: who has just come is not known everywhere, but knows. */
@@ -395,8 +403,8 @@ static void seed_on_answer(struct lookup *lookup, const struct address *addresse
         seed_name(seed, addresses, count);
     else /* the name servers may just be out of reach */
         log_condition(seed->partition->frontend->log, LOG_WARN_LEVEL, "name-unknown", seed->host,
-                      "name=%s do=\"correct --cluster, or the name server; it is asked again\"",
-                      seed->host);
+                      "name=%s do=\"correct %s, or the name server; it is asked again\"",
+                      seed->host, partition_words(seed->partition)->option);
 }
 
 /* A name is asked for again and again, since others may stand behind it later. */

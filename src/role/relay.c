@@ -52,7 +52,7 @@ struct relay *relay_new(struct frontend *frontend, struct request *request)
     memset(relay, 0, offsetof(struct relay, sent));
     relay->frontend = frontend;
     relay->partition = relay->own = &frontend->partitions[work->partition];
-    relay->other = frontend->previous ? &frontend->previous[work->previous_partition] : NULL;
+    relay->other = frontend->others ? &frontend->others[work->other_partition] : NULL;
     relay->request = request;
     relay->key_hash = work->key_hash;
     relay->state = RELAY_SENDING;

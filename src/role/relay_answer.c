@@ -401,10 +401,9 @@ static void answer_misrouted(struct relay *relay, struct backend *backend)
     relay->frontend->counters.misrouted++;
     backend->wrong = true;
     backend_update(backend);
-    relay_refuse(
-        relay, 502,
-        "The node that was asked holds another partition: this front-end's --cluster options "
-        "are in the wrong order, or too few or too many.");
+    relay_refuse(relay, 502,
+                 "The node that was asked holds another partition: this front-end's clusters are "
+                 "named in the wrong order, or are too few or too many.");
 }
 
 static void relay_done(struct relay *relay, struct backend *backend)

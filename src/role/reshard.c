@@ -242,8 +242,9 @@ static int reshard_init(struct reshard *reshard)
     const struct frontend_config clusters = {
         .clusters = config->to,
         .cluster_count = config->to_count,
-        .previous = config->from,
-        .previous_count = config->from_count,
+        .others = config->from,
+        .other_count = config->from_count,
+        .other_side = SIDE_PREVIOUS,
         .resolver = reshard->haul.command->resolver,
     };
     char name[HAUL_NAME_BYTES];
@@ -256,7 +257,7 @@ static int reshard_init(struct reshard *reshard)
         return -ENOMEM;
     for (unsigned i = 0; i < config->from_count; i++) {
         snprintf(name, sizeof name, "--from number %u", i);
-        if (source_init(&reshard->sources[i], &reshard->haul, &frontend->previous[i], name) != 0)
+        if (source_init(&reshard->sources[i], &reshard->haul, &frontend->others[i], name) != 0)
             return -ENOMEM;
     }
     for (unsigned i = 0; i < config->to_count; i++) {

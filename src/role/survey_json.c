@@ -69,6 +69,21 @@ static void put_partition(struct json *json, struct survey *survey, unsigned par
     json_close(json);
 }
 
+/* The list is there, also when it is empty. */
+static void put_side(struct json *json, struct survey *survey, enum side side)
+{
+    const struct census *census = &survey->census;
+    unsigned first = side == SIDE_OWN ? 0 : census->partitions, count = 0;
+    if (side == SIDE_OWN)
+        count = census->partitions;
+    else if (side == census->other_side)
+        count = census->others;
+    json_list_open(json, side_words(side)->list);
+    for (unsigned i = first; i < first + count; i++)
+        put_partition(json, survey, i);
+    json_list_close(json);
+}
+
 static void put_problems(struct json *json, const struct survey *survey)
 {
     json_bool(json, "well", survey->problem_count == 0);
@@ -93,14 +108,8 @@ void survey_print_json(struct survey *survey)
     put_problems(&json, survey);
     if (census->is_frontend && census->status)
         json_raw(&json, "frontend", slice_of(census->status));
-    json_list_open(&json, "partitions");
-    for (unsigned i = 0; i < census->partitions; i++)
-        put_partition(&json, survey, i);
-    json_list_close(&json);
-    json_list_open(&json, "previous_partitions");
-    for (unsigned i = 0; i < census->previous; i++)
-        put_partition(&json, survey, census->partitions + i);
-    json_list_close(&json);
+    for (enum side side = 0; side < SIDES; side++)
+        put_side(&json, survey, side);
     json_close(&json);
     text_add(&json.text, "\n");
     flush(survey, &json);

@@ -75,7 +75,8 @@ char *survey_partition_name(const struct survey *survey, unsigned partition, cha
 {
     const struct census *census = &survey->census;
     if (partition >= census->partitions)
-        snprintf(out, 48, "previous partition %u", partition - census->partitions);
+        snprintf(out, 48, "%s partition %u", side_words(census->other_side)->name,
+                 partition - census->partitions);
     else if (census->is_frontend)
         snprintf(out, 48, "partition %u of %u", partition, census->partitions);
     else if (census->partition_of)
@@ -158,7 +159,7 @@ void survey_judge(struct survey *survey)
         problem(survey, "%s", survey->census.failure);
     else if (survey->census.is_frontend)
         judge_frontend(survey);
-    for (unsigned i = 0; i < survey->census.partitions + survey->census.previous; i++)
+    for (unsigned i = 0; i < survey->census.partitions + survey->census.others; i++)
         judge_partition(survey, i);
     for (unsigned i = 0; i < survey->count; i++) {
         survey->states[survey_state_of(survey->nodes[i])]++;

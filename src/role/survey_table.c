@@ -175,7 +175,7 @@ static void put_partitions(struct table *table, const struct survey *survey)
     const struct census *census = &survey->census;
     char name[48];
     unsigned at = 0;
-    for (unsigned i = 0; i < census->partitions + census->previous; i++) {
+    for (unsigned i = 0; i < census->partitions + census->others; i++) {
         put_title(table, survey_partition_name(survey, i, name));
         for (; at < survey->count && survey->nodes[at]->partition == i; at++)
             put_node(table, survey, survey->nodes[at]);
@@ -251,8 +251,9 @@ static void print_sum(struct survey *survey)
                  census->partitions == 1 ? "" : "s");
     text_add(&text, ", ");
     add_states(&text, survey);
-    if (census->previous)
-        text_add(&text, "; keys are moving from %u partitions", census->previous);
+    if (census->others)
+        text_add(&text, "; keys %s %u partition%s", side_words(census->other_side)->move,
+                 census->others, census->others == 1 ? "" : "s");
     text_add(&text, ".");
     print_line(survey, room);
 }

@@ -355,18 +355,27 @@ test('partitions and their members are shown by a front-end', async () => {
   });
 });
 
-/* The page with a status that is made up from the node's own. */
-async function withStatus(change, use) {
-  const status = await node.status();
+/* The page with a status that is made up from a server's own. */
+async function withStatus(change, use, of = node) {
+  const status = await of.status();
   change(status);
   const page = await openPage('about:blank');
   await page.route('**/-/status', route => route.fulfill({json: status}));
-  await page.goto(node.url);
+  await page.goto(of.url);
   await page.waitForSelector('#picture svg');
   await use(page);
   checkQuiet(page);
   await page.context().close();
 }
+
+test('a front-end shows which way keys move', async () => {
+  for (const [list, title] of [['next_partitions', 'Next'], ['previous_partitions', 'Previous']])
+    await withStatus(status => {
+      status[list] = status.partitions.slice(0, 1);
+    }, async page => {
+      assert.deepEqual(await page.locator('.box .heading').allTextContents(), ['Partition 0', 'Partition 1', `${title} 0`]);
+    }, frontend);
+});
 
 test('gathering is shown with its progress, and a clock that is off', async () => {
   await withStatus(({cluster}) => {

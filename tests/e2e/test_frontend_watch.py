@@ -54,7 +54,7 @@ def status_tells_of_partitions_and_nodes():
     equal((status["role"], status["ready"], status["draining"], status["problems"]), ("frontend", True, False, []),
           "role, ready, draining, problems")
     equal([one["number"] for one in status["partitions"]], [0, 1], "the partitions")
-    equal(status["previous_partitions"], [], "the previous partitions")
+    equal((status["previous_partitions"], status["next_partitions"]), ([], []), "the previous partitions, and the next")
     for partition, members in enumerate(groups):
         one = status["partitions"][partition]
         equal((one["reached"], one["failures"], one["in_flight"], one["parked"]), (True, 0, 0, 0), f"partition {partition}")
@@ -195,17 +195,27 @@ def a_node_without_its_partition_is_told_of():
     until(lambda: _status(frontend)["ready"], SOON, "it is ready for what the others hold")
 
 
+def _other_cluster_is_wrong(word):
+    groups = clusters(2, 1)
+    frontend = Frontend(groups, f"--{word}-cluster", address(groups[0][0]), ready=False)
+    sentence = f"was named for partition 0/1, and says that it is of 0/2: the order or number of --{word}-cluster"
+    until(lambda: any(sentence in problem for problem in _status(frontend)["problems"]), SOON, "a problem")
+    equal(_status(frontend)[f"{word}_partitions"][0]["node_counts"]["wrong_partition"], 1, "how many are wrong")
+    equal(_metric(frontend, "velour_fog_frontend_nodes", partition=f"{word}-0", state="wrong_partition"), 1,
+          "how many are wrong, in the metrics")
+    check(sentence in _lines(frontend) and f"{word} 0: NOT REACHED" in _lines(frontend), _lines(frontend))
+    equal(frontend.count_log(f"event=wrong-partition {word}=0 .*the order and number of --{word}-cluster"), 1, "lines of the log")
+    pass_promtool(frontend)
+
+
 @test
 def a_previous_cluster_that_is_wrong_is_told_of():
-    groups = clusters(2, 1)
-    frontend = Frontend(groups, "--previous-cluster", address(groups[0][0]), ready=False)
-    sentence = "was named for partition 0/1, and says that it is of 0/2: the order or number of --previous-cluster"
-    until(lambda: any(sentence in problem for problem in _status(frontend)["problems"]), SOON, "a problem")
-    equal(_status(frontend)["previous_partitions"][0]["node_counts"]["wrong_partition"], 1, "how many are wrong")
-    equal(_metric(frontend, "velour_fog_frontend_nodes", partition="previous-0", state="wrong_partition"), 1,
-          "how many are wrong, in the metrics")
-    check(sentence in _lines(frontend) and "previous 0: NOT REACHED" in _lines(frontend), _lines(frontend))
-    pass_promtool(frontend)
+    _other_cluster_is_wrong("previous")
+
+
+@test
+def a_next_cluster_that_is_wrong_is_told_of():
+    _other_cluster_is_wrong("next")
 
 
 # --- nodes that say strange things

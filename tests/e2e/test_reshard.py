@@ -1,12 +1,14 @@
 """From N to M partitions: front-ends that know both, and `velour-fog reshard`."""
 
 import http.client
+import json
+import os
 import random
 import signal
 import subprocess
 import time
 
-from command import Running
+from command import Running, run
 from client import MIB, Connection, refusal, request
 from frontend import Frontend, address, clusters, key_of, partition_of
 from harness import BINARY, SLOW, Background, Failure, brief, check, equal, scope, test, until
@@ -34,8 +36,9 @@ def _after(old, new, **rest):
 
 def _both(own, other, option, **rest):
     frontend = Frontend(own, *_words(option, other), **rest)
+    word = option.removeprefix("--").removesuffix("-cluster")
     for partition in range(len(other)):
-        until(lambda partition=partition: frontend.count_log(rf"event=node-usable previous={partition} "), 10,
+        until(lambda partition=partition: frontend.count_log(rf"event=node-usable {word}={partition} "), 10,
               f"the other partition {partition} can be asked")
     return frontend
 
@@ -184,6 +187,27 @@ def options_of_front_ends_are_checked():
     done = run_binary("frontend", "--cluster", "a:1", "--previous-cluster", "b:1", "--next-cluster", "c:1")
     equal(done.returncode, 2, "the exit code")
     check(b"--previous-cluster" in done.stderr and b"--next-cluster" in done.stderr, done.stderr)
+
+
+@test
+def status_says_which_way_keys_move():
+    old, new = clusters(1, 1), clusters(2, 1)
+    for frontend, other, word, sentence in ((_before(old, new), new, "next", "keys are to move to 2 partitions"),
+                                            (_after(old, new), old, "previous", "keys are moving from 1 partition")):
+        said, _ = run("status", address(frontend))
+        wrong_way = {"next": "previous", "previous": "next"}[word]
+        check(said.splitlines()[0].endswith(f"; {sentence}."), said)
+        check(f"\n{word} partition 0\n  {address(other[0][0])} " in said and wrong_way not in said, said)
+        seen = json.loads(run("status", "--json", address(frontend))[0])
+        own = json.loads(frontend.call("GET", "/-/status").body)
+        equal(seen[f"{wrong_way}_partitions"] + own[f"{wrong_way}_partitions"], [], "the partitions of the wrong way")
+        equal([(part["name"], part["members"][0]["address"]) for part in seen[f"{word}_partitions"]],
+              [(f"{word} partition {number}", address(members[0])) for number, members in enumerate(other)],
+              "the others, in JSON")
+        equal([list(part["nodes"]) for part in own[f"{word}_partitions"]], [[address(node) for node in members] for members in other],
+              "the others, as the front-end tells of them")
+        complaint = run("backup", address(frontend), os.path.join(scope().directory(), "all"), code=1)[1]
+        check("are moving to another number of partitions" in complaint, complaint)
 
 
 # --- reshard

@@ -190,8 +190,8 @@ static void watch_frontend(struct fleet *fleet, const struct fleet_process *proc
     }
     for (unsigned p = 0; p < frontend->config.cluster_count; p++)
         parked += watch_partition(fleet, who, &frontend->partitions[p]);
-    for (unsigned p = 0; p < frontend->config.previous_count; p++)
-        parked += watch_partition(fleet, who, &frontend->previous[p]);
+    for (unsigned p = 0; p < frontend->config.other_count; p++)
+        parked += watch_partition(fleet, who, &frontend->others[p]);
     if (frontend->relays.used != requests || parked > requests)
         world_fail(&fleet->world, "%s has %u requests, %u of them parked, but %u are under way",
                    who, frontend->relays.used, parked, requests);

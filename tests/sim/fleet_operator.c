@@ -262,6 +262,7 @@ static void judge_json(struct fleet *fleet)
         wrong(fleet, "does not know how it is");
     judge_partitions(fleet, text, "partitions");
     judge_partitions(fleet, text, "previous_partitions");
+    judge_partitions(fleet, text, "next_partitions");
 }
 
 /* Of one that has ended by itself. */

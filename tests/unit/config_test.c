@@ -135,8 +135,8 @@ static uint64_t value_of(const struct config *config, const char *name)
         {"advertise", config->node.advertise ? strlen(config->node.advertise) : 0},
         {"cluster-name", config->node.cluster_name ? strlen(config->node.cluster_name) : 0},
         {"cluster", (uint64_t)config->frontend.cluster_count << 32 | config->seed_count},
-        {"next-cluster", (uint64_t)config->frontend.previous_count << 32 | config->seed_count},
-        {"previous-cluster", (uint64_t)config->frontend.previous_count << 32 | config->seed_count},
+        {"next-cluster", (uint64_t)config->frontend.other_count << 32 | config->seed_count},
+        {"previous-cluster", (uint64_t)config->frontend.other_count << 32 | config->seed_count},
         {"read-from", config->frontend.read_home},
         {"reuse-port", config->reuse_port},
     };
@@ -916,17 +916,21 @@ static void test_clusters_of_a_move(void **state)
     assert_int_equal(PARSE(&config, "frontend", "--next-cluster", "c:3;d:4", "--next-cluster=e:5"),
                      0);
     assert_int_equal(frontend->cluster_count, 2);
-    assert_int_equal(frontend->previous_count, 3);
+    assert_int_equal(frontend->other_count, 3);
     assert_string_equal(frontend->clusters[1].seeds[0], "b:2");
-    assert_string_equal(frontend->previous[0].seeds[0], "c:3");
-    assert_string_equal(frontend->previous[2].seeds[0], "e:5");
+    assert_string_equal(frontend->others[0].seeds[0], "c:3");
+    assert_string_equal(frontend->others[2].seeds[0], "e:5");
+    assert_int_equal(frontend->other_side, SIDE_NEXT);
     set_environment("VELOUR_FOG_PREVIOUS_CLUSTER=a:1");
+    assert_int_equal(PARSE(&config, "frontend", "--cluster", "b:2"), 0);
+    assert_int_equal(frontend->other_side, SIDE_PREVIOUS);
     assert_int_equal(PARSE(&config, "frontend", "--cluster", "b:2", "--next-cluster", "c:3"), 0);
-    assert_int_equal(frontend->previous_count, 1);
-    assert_string_equal(frontend->previous[0].seeds[0], "c:3");
+    assert_int_equal(frontend->other_count, 1);
+    assert_string_equal(frontend->others[0].seeds[0], "c:3");
+    assert_int_equal(frontend->other_side, SIDE_NEXT);
     set_environment(NULL);
     assert_int_equal(PARSE(&config, "frontend", "--cluster", "b:2"), 0);
-    assert_int_equal(frontend->previous_count, 0);
+    assert_int_equal(frontend->other_count, 0);
     assert_int_equal(PARSE(&config, "frontend", "--cluster", "b:2", "--next-cluster", "c:3",
                            "--previous-cluster", "d:4"),
                      -EINVAL);

@@ -1,5 +1,5 @@
 /* A front-end over a fake io, in virtual time; the test plays its clients and the two nodes of its one cluster, and those of another one
- * that keys move from. Linked with --wrap for malloc, calloc, realloc and pool_take: see failing.h. */
+ * that keys move from, or are to move to. Linked with --wrap for malloc, calloc, realloc and pool_take: see failing.h. */
 #include "role/frontend.h"
 
 #include <errno.h>
@@ -43,9 +43,14 @@ static struct {
     const char *partition;
 } nodes;
 
-static void log_nothing(void *sink, const char *line, unsigned len)
+static char logged[16 * 1024]; /* all of it, as far as there is room */
+
+static void log_keep(void *sink, const char *line, unsigned len)
 {
-    (void)sink, (void)line, (void)len;
+    size_t end = strlen(logged);
+    (void)sink;
+    if (end + len < sizeof logged)
+        memcpy(logged + end, line, len);
 }
 
 static uint64_t log_clock(void *clock)
@@ -144,7 +149,8 @@ static void pass(uint64_t us)
     }
 }
 
-static void begin(bool moving)
+/* SIDE_OWN: there are no others. */
+static void begin(enum side other_side)
 {
     static const char *const seeds[] = {"10.0.0.1:8000", "10.0.0.2:8000"};
     static const char *const others[] = {"10.0.0.3:8000", "10.0.0.4:8000"};
@@ -156,20 +162,22 @@ static void begin(bool moving)
                    .stall_us = 60 * SECOND},
         .clusters = &cluster,
         .cluster_count = 1,
-        .previous = &other,
-        .previous_count = moving,
+        .others = &other,
+        .other_count = other_side != SIDE_OWN,
+        .other_side = other_side,
         .value_max = 1 << 20,
         .drain_us = 5 * SECOND,
     };
     struct address address = {.port = 8000};
     allow_list_private(&config.server.allow);
     memset(&nodes, 0, sizeof nodes);
+    memset(logged, 0, sizeof logged);
     nodes.partition = "0/1";
     io = fake_io_new();
     io->may_connect = true;
     loop_init(&loop, &io->io);
     quiet = (struct log){
-        .level = LOG_WARN_LEVEL, .journald = false, .wall_us = log_clock, .write = log_nothing};
+        .level = LOG_WARN_LEVEL, .journald = false, .wall_us = log_clock, .write = log_keep};
     frontend = frontend_new(&loop, &quiet, &config);
     assert_non_null(frontend);
     assert_int_equal(frontend_listen(frontend, &address, -1), 0);
@@ -181,14 +189,14 @@ static void begin(bool moving)
 static int set_up(void **state)
 {
     (void)state;
-    begin(false);
+    begin(SIDE_OWN);
     return 0;
 }
 
 static int set_up_moving(void **state)
 {
     (void)state;
-    begin(true);
+    begin(SIDE_PREVIOUS);
     return 0;
 }
 
@@ -2038,7 +2046,7 @@ static void test_without_memory(void **state)
         check(frontend->searches == 0, "a list of keys is left, allocation %u", nth);
         if (io->count > FILES_MAX - 60) {
             tear_down(NULL);
-            begin(false);
+            begin(SIDE_OWN);
         }
     }
     assert_true(nth > 10); /* memory is kept from one round to the next, so few are left */
@@ -2087,14 +2095,14 @@ static void test_moving_failures(void **state)
     struct reader reader = reader_new();
     ask(&reader, GET("a"));
     lose(nodes.asked[0].fd);
-    assert_int_equal(frontend->previous[0].failures, 1);
+    assert_int_equal(frontend->others[0].failures, 1);
     answer_version(1, "HEAD /a ", true, 6);
     answer_version(2, "GET /a ", false, 7);
     expect(&reader, 200, "7");
     ask(&reader, GET("a"));
     lose(reader.fd);
     lose(nodes.asked[3].fd);
-    assert_int_equal(frontend->previous[0].failures, 1);
+    assert_int_equal(frontend->others[0].failures, 1);
     assert_int_equal(frontend->partitions[0].failures, 0);
 }
 
@@ -2113,6 +2121,83 @@ static void test_moving_read_from_who_lags(void **state)
         expect_nothing(&reader);
         answer_version(3, "GET /a ", false, 7);
         expect(&reader, 200, "7");
+    }
+}
+
+enum breaking { WELL, LOST, FOREIGN, APART, WRONG };
+
+/* What becomes of the others; or of all, which makes no difference to what is told of them. */
+static void break_others(enum breaking how)
+{
+    nodes.closed_for[2] = nodes.closed_for[3] = how == LOST;
+    nodes.foreign[3] = how == FOREIGN;
+    nodes.alone = how == APART;
+    if (how == WRONG)
+        nodes.partition = "1/2";
+    pass(15 * SECOND);
+}
+
+/* What is told, or logged when there is no request. */
+static const char *told(const char *request)
+{
+    static char said[64 * 1024];
+    struct reader reader = reader_new();
+    struct answer answer;
+    if (!request)
+        return logged;
+    ask(&reader, request);
+    assert_int_equal(next_answer(&reader, &answer), ANSWER_OK);
+    snprintf(said, sizeof said, "%.*s", (int)answer.body.len, answer.body.data);
+    return said;
+}
+
+#define STATUS GET("-/status")
+#define LINES GET("")
+#define METRICS GET("-/metrics")
+#define MOVE(word)                                                                                \
+    {                                                                                             \
+        {WELL, STATUS, "\"" word "_partitions\": [\n    {"}, {WELL, LINES, word " 0: reached"},   \
+            {WELL, METRICS, "velour_fog_frontend_partition_reached{partition=\"" word "-0\"} 1"}, \
+            {LOST, STATUS, "\"No node of the " word " partition 0 is ready"},                     \
+            {LOST, LINES, word " 0: NOT REACHED"},                                                \
+            {LOST, NULL, "event=partition-lost " word "=0 "},                                     \
+            {FOREIGN, STATUS,                                                                     \
+             "first in the " word " partition 0, and is not asked: correct --" word               \
+             "-cluster, or"},                                                                     \
+            {FOREIGN, NULL, "event=wrong-cluster " word "=0 "},                                   \
+            {FOREIGN, NULL, "do=\"correct --" word "-cluster; where"},                            \
+            {APART, STATUS, "are asked for the " word " partition 0"},                            \
+            {APART, STATUS, "of one of the two, or --" word "-cluster."},                         \
+            {APART, NULL, "of one of the two, or --" word "-cluster\""},                          \
+            {WRONG, STATUS, "the order or number of --" word "-cluster is wrong"},                \
+            {WRONG, NULL, "is the order and number of --" word "-cluster right?"},                \
+            {WRONG, NULL, "do=\"correct --" word "-cluster: see wrong-partition\""},              \
+    }
+
+/* Which way keys move is told right wherever it is told. */
+static void test_direction_of_a_move(void **state)
+{
+    static const struct {
+        enum breaking how;
+        const char *request, *wanted;
+    } rows[SIDES][15] = {[SIDE_PREVIOUS] = MOVE("previous"), [SIDE_NEXT] = MOVE("next")};
+    (void)state;
+    for (enum side side = SIDE_PREVIOUS; side < SIDES; side++) {
+        const char *empty =
+            side == SIDE_NEXT ? "\"previous_partitions\": []" : "\"next_partitions\": []";
+        tear_down(NULL);
+        begin(side);
+        for (size_t i = 0; i < COUNT(rows[side]); i++) {
+            if (i > 0 && rows[side][i].how != rows[side][i - 1].how)
+                break_others(rows[side][i].how);
+            const char *said = told(rows[side][i].request);
+            check(strstr(said, rows[side][i].wanted) != NULL, "no %s in %s", rows[side][i].wanted,
+                  said);
+            if (rows[side][i].request && strcmp(rows[side][i].request, STATUS) == 0)
+                assert_non_null(strstr(said, empty));
+            else
+                assert_null(strstr(said, side == SIDE_NEXT ? "previous" : "next"));
+        }
     }
 }
 
@@ -2199,6 +2284,7 @@ int main(void)
         TEST_MOVING(test_moving_read),
         TEST_MOVING(test_moving_failures),
         TEST_MOVING(test_moving_read_from_who_lags),
+        TEST_MOVING(test_direction_of_a_move),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

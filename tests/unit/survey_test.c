@@ -92,13 +92,34 @@ static void test_member_lines(void **state)
     check_slice(census_own_name(SLICE("10.0.0.1:8000"), "host:1"), SLICE("10.0.0.1:8000"), "one");
 }
 
+/* A front-end that keys are moved by has the others behind its own. */
+static void test_partition_names(void **state)
+{
+    (void)state;
+    static const struct {
+        unsigned partition;
+        enum side side;
+        const char *name;
+    } rows[] = {
+        {1, SIDE_PREVIOUS, "partition 1 of 2"},
+        {2, SIDE_PREVIOUS, "previous partition 0"},
+        {1, SIDE_NEXT, "partition 1 of 2"},
+        {4, SIDE_NEXT, "next partition 2"},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        char name[48];
+        struct survey survey = {.census = {.is_frontend = true, .partitions = 2, .others = 3}};
+        survey.census.other_side = rows[i].side;
+        assert_string_equal(survey_partition_name(&survey, rows[i].partition, name), rows[i].name);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_recent),
-        cmocka_unit_test(test_what_is_no_history),
-        cmocka_unit_test(test_states),
-        cmocka_unit_test(test_member_lines),
+        cmocka_unit_test(test_recent),          cmocka_unit_test(test_what_is_no_history),
+        cmocka_unit_test(test_states),          cmocka_unit_test(test_member_lines),
+        cmocka_unit_test(test_partition_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
