@@ -32,16 +32,28 @@ static int end(void **state)
     return 0;
 }
 
-static void put(unsigned number, uint64_t live_us)
+static void put_said(struct said said)
 {
-    char name[16];
-    struct said said = {.key = {name, (size_t)snprintf(name, sizeof name, "k%u", number)},
-                        .version = 1,
-                        .expires_us = loop.wall_us + live_us};
     struct store_key key = store_key(node->store, said.key);
     struct record *record = said_record(store_heap(node->store), &said);
     assert_non_null(record);
     assert_int_equal(store_merge(node->store, &key, record, loop.wall_us), STORE_APPLIED);
+}
+
+static void put(unsigned number, uint64_t live_us)
+{
+    char name[16];
+    put_said((struct said){.key = {name, (size_t)snprintf(name, sizeof name, "k%u", number)},
+                           .version = 1,
+                           .expires_us = loop.wall_us + live_us});
+}
+
+static void put_delete(unsigned number)
+{
+    char name[16];
+    put_said((struct said){.key = {name, (size_t)snprintf(name, sizeof name, "k%u", number)},
+                           .version = 1,
+                           .tombstone = true});
 }
 
 static void pass(uint64_t us)
@@ -67,10 +79,26 @@ static void test_values_expire_as_fast_as_others_come(void **state)
     assert_int_equal(store_counts(node->store).expired, MANY);
 }
 
+static void test_deletes_are_forgotten_as_fast_as_others_come(void **state)
+{
+    (void)state;
+    enum { ROUNDS = 1500, EACH = 64 };
+    unsigned count = 0;
+    pass(SECOND);
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        for (unsigned i = 0; i < EACH; i++)
+            put_delete(count++);
+        pass(MS);
+    }
+    assert_true(store_counts(node->store).tombstones < MANY);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_values_expire_as_fast_as_others_come, begin, end),
+        cmocka_unit_test_setup_teardown(test_deletes_are_forgotten_as_fast_as_others_come, begin,
+                                        end),
     };
     return cmocka_run_group_tests_name("node", tests, NULL, NULL);
 }
