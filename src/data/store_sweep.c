@@ -50,21 +50,32 @@ bool store_is_sparse(const struct store *store)
     return held > used + used / 8 + SPARSE_BYTES_MIN;
 }
 
+/* Whether it is a value that has expired within the grace period. */
+static bool expired_lately(const struct store *store, const struct record *tombstone,
+                           uint64_t now_us)
+{
+    uint64_t since_us = record_since_us(tombstone);
+    return since_us > tombstone->version &&
+           (since_us >= now_us || now_us - since_us <= store->grace_us);
+}
+
 enum swept { SWEPT_STAYS, SWEPT_BURIED, SWEPT_DROPPED };
 
-/* What a tombstone past the grace period may do now: go, or be buried when that is what must come first. */
-static enum swept sweep_tombstone(struct store *store, struct record *record)
+/* What a tombstone past the grace period may do now: go, or be buried when that is what must come first. Others do not know when a value
+ * has expired; who is alone can go by it, too. */
+static enum swept sweep_tombstone(struct store *store, struct record *record, uint64_t now_us)
 {
     struct store_agreement *agreement = store->agreement;
     uint32_t shard = store->sweep_shard;
     uint64_t agreed_us = agreement ? agreement->agreed_us(agreement, shard) : UINT64_MAX;
-    if (agreed_us == UINT64_MAX || store_is_buried(record)) {
-        if (agreed_us <= store->buried_us[shard])
-            return SWEPT_STAYS;
+    bool buried = store_is_buried(record), alone = agreed_us == UINT64_MAX;
+    bool may_go = alone ? !expired_lately(store, record, now_us)
+                        : buried && agreed_us > store->buried_us[shard];
+    if (may_go) {
         store_drop(store, shard, record);
         return SWEPT_DROPPED;
     }
-    if (store_lists(store, shard, record))
+    if (buried || store_lists(store, shard, record))
         return SWEPT_STAYS;
     store_bury(store, shard, record);
     return SWEPT_BURIED;
@@ -74,7 +85,7 @@ static enum swept sweep_record(struct store *store, struct record *record, uint6
 {
     enum swept swept = SWEPT_STAYS;
     if (store_is_past_grace(store, record, now_us))
-        swept = sweep_tombstone(store, record);
+        swept = sweep_tombstone(store, record, now_us);
     if (swept != SWEPT_DROPPED && record_should_move(store->heap, record))
         store_move(store, store->sweep_shard, record);
     return swept;
