@@ -135,8 +135,10 @@ bool store_is_sparse(const struct store *store);
  * buried: no part of the digest any more either. So nodes may bury it at different times and agree nevertheless. But it still wins
  * over older records of its key. If one comes, or the tombstone itself comes from elsewhere, somebody does not know it: it is
  * revived, that is counts again until the grace period's next step, so that all hear of it. Then, once all members were seen to
- * agree on its shard after that, none of them has an older record, and it is dropped. */
-void store_sweep(struct store *store, uint64_t now_us, unsigned records);
+ * agree on its shard after that, none of them has an older record, and it is dropped.
+ *
+ * Returns how many took one of these steps. */
+unsigned store_sweep(struct store *store, uint64_t now_us, unsigned records);
 
 /* How many records a shard has, buried ones too. */
 unsigned store_shard_count(const struct store *store, uint32_t shard);

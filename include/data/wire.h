@@ -59,6 +59,7 @@ struct wire_reader {
     struct record *record;      /* under construction */
     uint64_t check;             /* that it must have */
     size_t filled;              /* bytes of the head, or of what follows it */
+    size_t hashed;              /* of these, see record_hash_blocks */
     char head[WIRE_HEAD_BYTES]; /* of the frame that was completed last, or the next one */
     size_t note_bytes;          /* of a note under construction; 0 for none */
     struct slice note;

@@ -50,29 +50,45 @@ bool store_is_sparse(const struct store *store)
     return held > used + used / 8 + SPARSE_BYTES_MIN;
 }
 
-/* Whether a tombstone past the grace period may go now; buries it when that is what must come first. */
-static bool may_drop(struct store *store, struct record *record)
+/* Whether it is a value that has expired within the grace period. */
+static bool expired_lately(const struct store *store, const struct record *tombstone,
+                           uint64_t now_us)
+{
+    uint64_t since_us = record_since_us(tombstone);
+    return since_us > tombstone->version &&
+           (since_us >= now_us || now_us - since_us <= store->grace_us);
+}
+
+enum swept { SWEPT_STAYS, SWEPT_BURIED, SWEPT_DROPPED };
+
+/* What a tombstone past the grace period may do now: go, or be buried when that is what must come first. Others do not know when a value
+ * has expired; who is alone can go by it, too. */
+static enum swept sweep_tombstone(struct store *store, struct record *record, uint64_t now_us)
 {
     struct store_agreement *agreement = store->agreement;
     uint32_t shard = store->sweep_shard;
     uint64_t agreed_us = agreement ? agreement->agreed_us(agreement, shard) : UINT64_MAX;
-    if (agreed_us == UINT64_MAX || store_is_buried(record))
-        return agreed_us > store->buried_us[shard];
-    if (!store_lists(store, shard, record))
-        store_bury(store, shard, record);
-    return false;
+    bool buried = store_is_buried(record), alone = agreed_us == UINT64_MAX;
+    bool may_go = alone ? !expired_lately(store, record, now_us)
+                        : buried && agreed_us > store->buried_us[shard];
+    if (may_go) {
+        store_drop(store, shard, record);
+        return SWEPT_DROPPED;
+    }
+    if (buried || store_lists(store, shard, record))
+        return SWEPT_STAYS;
+    store_bury(store, shard, record);
+    return SWEPT_BURIED;
 }
 
-/* Returns whether the record is gone. */
-static bool sweep_record(struct store *store, struct record *record, uint64_t now_us)
+static enum swept sweep_record(struct store *store, struct record *record, uint64_t now_us)
 {
-    if (store_is_past_grace(store, record, now_us) && may_drop(store, record)) {
-        store_drop(store, store->sweep_shard, record);
-        return true;
-    }
-    if (record_should_move(store->heap, record))
+    enum swept swept = SWEPT_STAYS;
+    if (store_is_past_grace(store, record, now_us))
+        swept = sweep_tombstone(store, record, now_us);
+    if (swept != SWEPT_DROPPED && record_should_move(store->heap, record))
         store_move(store, store->sweep_shard, record);
-    return false;
+    return swept;
 }
 
 /* The record at which the sweep goes on; NULL at the end of its shard. */
@@ -84,13 +100,16 @@ static struct record *sweep_at(const struct store *store)
     return record;
 }
 
-void store_sweep(struct store *store, uint64_t now_us, unsigned records)
+unsigned store_sweep(struct store *store, uint64_t now_us, unsigned records)
 {
     struct record *record = sweep_at(store), *next;
+    unsigned went = 0;
     for (unsigned shards = 0; records > 0 && shards < SWEEP_SHARDS_MAX;) {
         if (record) {
             next = store_after(record);
-            store->sweep_seen += !sweep_record(store, record, now_us);
+            enum swept swept = sweep_record(store, record, now_us);
+            store->sweep_seen += swept != SWEPT_DROPPED;
+            went += swept != SWEPT_STAYS;
             records--;
         } else {
             store->sweep_shard = (store->sweep_shard + 1) % STORE_SHARDS;
@@ -100,4 +119,5 @@ void store_sweep(struct store *store, uint64_t now_us, unsigned records)
         }
         record = next;
     }
+    return went;
 }

@@ -183,14 +183,24 @@ static enum wire_result read_head(struct wire_reader *reader)
         return WIRE_NO_ROOM;
     reader->reason = NULL;
     reader->check = big_get(head + CHECK_AT, 8);
-    reader->filled = 0;
+    reader->filled = reader->hashed = 0;
     return WIRE_MORE;
+}
+
+/* As it comes, since all of a large value at once would take the time of many turns. */
+static void hash_some(struct wire_reader *reader)
+{
+    const struct record *record = reader->record;
+    size_t before_value = (size_t)record->key_bytes + record->type_bytes;
+    if (reader->filled > before_value)
+        reader->hashed =
+            record_hash_blocks(reader->record, reader->filled - before_value, reader->hashed);
 }
 
 static enum wire_result read_record(struct wire_reader *reader, struct record **out)
 {
     struct record *record = reader->record;
-    record_seal(record);
+    record_seal_rest(record, reader->hashed);
     if (record_digest(record) != reader->check)
         return broken(reader, "the record's check does not fit its bytes");
     reader->offset += WIRE_HEAD_BYTES + record_data_bytes(record);
@@ -214,5 +224,8 @@ enum wire_result wire_reader_filled(struct wire_reader *reader, size_t bytes,
     }
     size_t whole = record_data_bytes(reader->record);
     assert(reader->filled <= whole);
-    return reader->filled < whole ? WIRE_MORE : read_record(reader, record);
+    if (reader->filled == whole)
+        return read_record(reader, record);
+    hash_some(reader);
+    return WIRE_MORE;
 }

@@ -21,6 +21,7 @@ struct listing {
     struct record **records; /* of the shard in hands, each with a reference */
     unsigned count, at, room;
     uint32_t shard, end; /* the next one to take, and where to stop */
+    uint64_t taken_us;   /* wall clock; whose time was not over then is told */
     uint64_t told;
     uint64_t left; /* keys that may still be told */
     struct slice prefix;
@@ -54,6 +55,7 @@ static bool listing_take_shard(struct node *node, struct listing *listing)
         listing->room = count;
     }
     listing->at = 0;
+    listing->taken_us = node->loop->wall_us;
     listing->count =
         store_shard_records(node->store, listing->shard++, listing->all, listing->records, count);
     return true;
@@ -177,7 +179,7 @@ static enum server_stream_result stream_keys(struct node *node, struct request *
             return SERVER_STREAM_END;
         if (step != LISTING_RECORD)
             return stream_result(step);
-        if (record_is_live(record, node->loop->wall_us) &&
+        if (record_is_live(record, listing->taken_us) &&
             slice_starts(record_key(record), listing->prefix)) {
             put_key_line(request, record);
             listing->left--;

@@ -173,13 +173,15 @@ static void node_take_sample(struct node *node)
     cluster_tell_push(node->cluster, sample[HISTORY_PUSH_P50], sample[HISTORY_PUSH_P99]);
 }
 
-/* Little at a time, since somebody may wait meanwhile. Returns when to come again. */
+/* Little at a time, since somebody may wait meanwhile, and sooner again as long as that finds many deletes to forget: else they would
+ * come faster than they go, until there is no room. Returns when to come again. */
 static uint64_t node_sweep(struct node *node)
 {
     struct store_counts counts = store_counts(node->store);
     if (counts.tombstones == 0 && !store_is_sparse(node->store))
         return NODE_TICK_US;
-    store_sweep(node->store, node->loop->wall_us, NODE_SWEEP_RECORDS);
+    if (store_sweep(node->store, node->loop->wall_us, NODE_SWEEP_RECORDS) >= NODE_SWEEP_MANY)
+        return NODE_EXPIRE_US;
     return counts.keys + counts.tombstones > NODE_SWEEP_SMALL ? NODE_SWEEP_US : NODE_TICK_US;
 }
 

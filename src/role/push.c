@@ -189,8 +189,8 @@ void push_forget(struct peer *peer)
     peer->missed_us = peer->cluster->loop->now_us;
 }
 
-/* From here on the lag takes note of what is to be told. Without memory for that, repair must do. What stands in this turn's batch
- * already is not in the lag. */
+/* From here on the lag takes note of what is to be told. Without memory for that, repair must do. What was written in this turn already
+ * is not in the lag, whether it stands in the batch or nobody was there to be told of it. */
 static void push_lag(struct peer *peer)
 {
     struct cluster *cluster = peer->cluster;
@@ -198,7 +198,7 @@ static void push_lag(struct peer *peer)
     peer->lag_number++;
     if (!peer->lag || cluster->batch.records)
         push_forget(peer);
-    peer->lag_from = cluster->batch_number + (cluster->batch.records > 0);
+    peer->lag_from = cluster->batch_number + cluster->changed;
     peer->push_state = PUSH_LAGGING;
 }
 
@@ -277,9 +277,10 @@ static void push_lagging(struct peer *peer)
     }
 }
 
+/* The lag is told at the end of the turn, when what was written in it has its number. */
 static void push_on_open(struct upstream *upstream)
 {
-    push_lagging(upstream_owner(upstream));
+    (void)upstream;
 }
 
 /* What was on its way may be lost; from here on the lag takes note again. */

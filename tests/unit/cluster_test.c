@@ -633,6 +633,48 @@ static void test_a_batch_that_failed_is_not_confirmed_by_the_next_one(void **sta
     cluster_forget_copies(in.cluster, copies);
 }
 
+/* It was in nobody's batch and in no lag: that there is nothing to tell does not mean that the member has it. */
+static void test_a_write_made_just_before_a_member_is_up_is_not_confirmed_by_it(void **state)
+{
+    (void)state;
+    struct peer *peer = meet(2)->peer;
+    unsigned called = 0;
+    struct copies *copies =
+        cluster_await_copies(in.cluster, write_key(0, 100), 2, no_matter, &called);
+    peer->up = true;
+    push_start(peer); /* in the same turn */
+    push_turn_end(in.cluster);
+    loop_turn(&in.loop, 0);
+    loop_turn(&in.loop, 0);
+    assert_true(push_is_done(peer));
+    assert_int_equal(fake_output(in.io, ((struct conn *)peer->push)->fd).len, 0);
+    assert_int_equal(copies_have(copies), 1);
+    assert_int_equal(called, 0);
+    cluster_forget_copies(in.cluster, copies);
+}
+
+/* Else its client is told of too few copies, after all the time that it waits. */
+static void test_a_write_made_just_before_a_connection_opens_is_confirmed(void **state)
+{
+    (void)state;
+    struct peer *peer = meet(2)->peer;
+    unsigned called = 0;
+    peer->up = true;
+    push_start(peer);
+    struct copies *copies =
+        cluster_await_copies(in.cluster, write_key(0, 100), 2, no_matter, &called);
+    loop_turn(&in.loop, 0);
+    loop_turn(&in.loop, 0);
+    assert_int_equal(peer->sending_count, 1);
+    fake_feed(in.io, ((struct conn *)peer->push)->fd,
+              SLICE("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
+    loop_turn(&in.loop, 0);
+    assert_int_equal(peer->sending_count, 0);
+    assert_int_equal(copies_have(copies), 2);
+    assert_int_equal(called, 1);
+    cluster_forget_copies(in.cluster, copies);
+}
+
 /* Expiry */
 
 static const int64_t a_day = 86400LL * SECOND;
@@ -1625,6 +1667,10 @@ int main(void)
                                         end),
         cmocka_unit_test_setup_teardown(test_the_repair_of_a_member_that_fell_silent_is_over, begin,
                                         end),
+        cmocka_unit_test_setup_teardown(
+            test_a_write_made_just_before_a_member_is_up_is_not_confirmed_by_it, begin, end),
+        cmocka_unit_test_setup_teardown(
+            test_a_write_made_just_before_a_connection_opens_is_confirmed, begin, end),
         cmocka_unit_test_setup_teardown(test_a_newcomer_copies_and_checks_at_once, begin, end),
         cmocka_unit_test_setup_teardown(test_a_newcomer_that_is_full_asks_for_deletes, begin_tight,
                                         end),

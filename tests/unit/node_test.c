@@ -4,7 +4,7 @@
 #include "records.h"
 #include "stage.h"
 
-enum { SECOND = 1000 * 1000, MS = 1000, MANY = 20000, COME = 1000 };
+enum { SECOND = 1000 * 1000, MS = 1000, MANY = 20000, COME = 1000, IDLE_US = 60 * SECOND };
 
 static struct fake_io *io;
 static struct loop loop;
@@ -15,7 +15,12 @@ static int begin(void **state)
 {
     (void)state;
     struct address address;
-    struct node_config config = {.server = {.connections_max = 100}, .value_max = 1 << 20};
+    struct node_config config = {.server = {.connections_max = 100,
+                                            .idle_us = IDLE_US,
+                                            .request_us = IDLE_US,
+                                            .stall_us = IDLE_US},
+                                 .value_max = 1 << 20};
+    allow_list_private(&config.server.allow);
     io = stage_begin(&loop, &events);
     node = node_new(&loop, &events, &config);
     assert_non_null(node);
@@ -32,16 +37,28 @@ static int end(void **state)
     return 0;
 }
 
-static void put(unsigned number, uint64_t live_us)
+static void put_said(struct said said)
 {
-    char name[16];
-    struct said said = {.key = {name, (size_t)snprintf(name, sizeof name, "k%u", number)},
-                        .version = 1,
-                        .expires_us = loop.wall_us + live_us};
     struct store_key key = store_key(node->store, said.key);
     struct record *record = said_record(store_heap(node->store), &said);
     assert_non_null(record);
     assert_int_equal(store_merge(node->store, &key, record, loop.wall_us), STORE_APPLIED);
+}
+
+static void put(unsigned number, uint64_t live_us)
+{
+    char name[16];
+    put_said((struct said){.key = {name, (size_t)snprintf(name, sizeof name, "k%u", number)},
+                           .version = 1,
+                           .expires_us = loop.wall_us + live_us});
+}
+
+static void put_delete(unsigned number)
+{
+    char name[16];
+    put_said((struct said){.key = {name, (size_t)snprintf(name, sizeof name, "k%u", number)},
+                           .version = 1,
+                           .tombstone = true});
 }
 
 static void pass(uint64_t us)
@@ -67,10 +84,79 @@ static void test_values_expire_as_fast_as_others_come(void **state)
     assert_int_equal(store_counts(node->store).expired, MANY);
 }
 
+enum { LONG = 4000, NEIGHBOURS = 40 };
+
+/* Keys of one shard, so long that a list of them does not go out at once. */
+static void name_neighbours(char names[NEIGHBOURS][LONG])
+{
+    memset(names, 'k', (size_t)NEIGHBOURS * LONG);
+    for (unsigned number = 0, named = 0; named < NEIGHBOURS; number++) {
+        char digits[9];
+        snprintf(digits, sizeof digits, "%08u", number);
+        memcpy(names[named], digits, 8);
+        named += store_key(node->store, (struct slice){names[named], LONG}).shard ==
+                 store_key(node->store, (struct slice){names[0], LONG}).shard;
+    }
+}
+
+static unsigned count_of(struct slice text, struct slice part)
+{
+    unsigned count = 0;
+    const char *end = text.data + text.len, *at = text.data;
+    while ((at = memmem(at, (size_t)(end - at), part.data, part.len))) {
+        count++;
+        at += part.len;
+    }
+    return count;
+}
+
+/* A client reads its list slowly, and meanwhile the keys are set again, before the time of what they had is over. */
+static void test_a_key_that_always_has_a_value_is_listed(void **state)
+{
+    (void)state;
+    static char names[NEIGHBOURS][LONG];
+    name_neighbours(names);
+    for (unsigned i = 0; i < NEIGHBOURS; i++)
+        put_said((struct said){
+            .key = {names[i], LONG}, .version = 1, .expires_us = loop.wall_us + SECOND});
+    int fd = fake_connect(io, "10.0.0.2:5000");
+    fake_socket(io, fd)->space = LONG;
+    fake_feed(io, fd, SLICE("GET /-/keys HTTP/1.1\r\nHost: node\r\n\r\n"));
+    for (unsigned i = 0; i < 500; i++)
+        pass(MS);
+    assert_int_equal(fake_socket(io, fd)->space, 0);
+    for (unsigned i = 0; i < NEIGHBOURS; i++)
+        put_said((struct said){.key = {names[i], LONG}, .version = 2});
+    pass(2 * SECOND);
+    fake_socket(io, fd)->space = SIZE_MAX;
+    for (unsigned i = 0; i < 500; i++)
+        pass(MS);
+    struct slice list = fake_output(io, fd);
+    assert_int_equal(count_of(list, SLICE("\r\n0\r\n\r\n")), 1);
+    assert_int_equal(count_of(list, SLICE("kk\n")), NEIGHBOURS);
+}
+
+static void test_deletes_are_forgotten_as_fast_as_others_come(void **state)
+{
+    (void)state;
+    enum { ROUNDS = 1500, EACH = 64 };
+    unsigned count = 0;
+    pass(SECOND);
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        for (unsigned i = 0; i < EACH; i++)
+            put_delete(count++);
+        pass(MS);
+    }
+    assert_true(store_counts(node->store).tombstones < MANY);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_a_key_that_always_has_a_value_is_listed, begin, end),
         cmocka_unit_test_setup_teardown(test_values_expire_as_fast_as_others_come, begin, end),
+        cmocka_unit_test_setup_teardown(test_deletes_are_forgotten_as_fast_as_others_come, begin,
+                                        end),
     };
     return cmocka_run_group_tests_name("node", tests, NULL, NULL);
 }

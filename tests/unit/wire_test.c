@@ -306,6 +306,46 @@ static void test_pieces(void **state)
     }
 }
 
+/* Else who sends a large value holds all others up for as long as it takes to hash it, in the turn in which its last byte comes. */
+static void test_a_large_value_is_hashed_as_it_comes(void **state)
+{
+    (void)state;
+    enum {
+        VALUE_BYTES = 5 * RECORD_BLOCK_BYTES - 4
+    }; /* with its key whole blocks, and a bit more */
+    static char value[VALUE_BYTES];
+    for (size_t piece = 1; piece < 3 * RECORD_BLOCK_BYTES; piece = piece * 3 + 1) {
+        memset(value, (int)piece, sizeof value);
+        struct said said = {.key = SLICE("key"),
+                            .type = SLICE("t/x"),
+                            .value = {value, sizeof value},
+                            .version = 9};
+        struct record *record = said_record(heap, &said), *out = NULL;
+        struct wire_reader reader;
+        char head[WIRE_HEAD_BYTES];
+        size_t room, at = 0;
+        assert_non_null(record);
+        wire_head(record, head);
+        wire_reader_init(&reader, heap, VALUE_BYTES);
+        memcpy(wire_reader_room(&reader, &room), head, sizeof head);
+        assert_int_equal(wire_reader_filled(&reader, sizeof head, &out), WIRE_MORE);
+        for (struct slice data = wire_data(record); at < data.len && !out;) {
+            char *to = wire_reader_room(&reader, &room);
+            size_t take = piece < room ? piece : room;
+            memcpy(to, data.data + at, take);
+            at += take;
+            enum wire_result result = wire_reader_filled(&reader, take, &out);
+            assert_int_equal(result, at < data.len ? WIRE_MORE : WIRE_RECORD);
+            assert_true(out || at - reader.hashed < RECORD_BLOCK_BYTES);
+        }
+        assert_true(out && record_says(out, &said));
+        assert_true(record_digest(out) == record_digest(record));
+        record_release(heap, out);
+        record_release(heap, record);
+        wire_reader_free(&reader);
+    }
+}
+
 /* Bad streams */
 
 /* Cut anywhere, what came whole is out, and the rest is missed. */
@@ -636,6 +676,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_the_largest_of_everything, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_streams_follow_one_another, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_pieces, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_large_value_is_hashed_as_it_comes, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_every_truncation, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_every_flipped_bit, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_bad_heads, set_up, tear_down),
