@@ -86,6 +86,20 @@ static bool is_dropped(struct sim_cluster *cluster, unsigned number)
     return false;
 }
 
+/* Whether it and another one have not known each other for so long that neither remembers having dropped the other. */
+static bool is_forgotten(struct sim_cluster *cluster, unsigned number)
+{
+    const struct sim_node *node = &cluster->nodes[number];
+    uint64_t long_us = 3 * cluster->limits.forget_us, now_us = cluster->world.now_us;
+    for (unsigned i = 0; node_at(cluster, number) && i < cluster->node_count; i++) {
+        uint64_t own_us = node->strangers_us[i], other_us = cluster->nodes[i].strangers_us[number];
+        if (node_at(cluster, i) && own_us && other_us && now_us > own_us + long_us &&
+            now_us > other_us + long_us)
+            return true;
+    }
+    return false;
+}
+
 /* Returns whether one was stopped. The last one is not. */
 static bool stop_those(struct sim_cluster *cluster,
                        bool (*which)(struct sim_cluster *cluster, unsigned number))
@@ -98,11 +112,11 @@ static bool stop_those(struct sim_cluster *cluster,
 }
 
 /* Who was cut off for longer than members are remembered is stopped: first those that say so themselves, then one of two that have dropped
- * each other. */
+ * each other, or have done so long ago. */
 static void stop_dropped(struct sim_cluster *cluster)
 {
-    if (!stop_those(cluster, is_refused))
-        stop_those(cluster, is_dropped);
+    if (!stop_those(cluster, is_refused) && !stop_those(cluster, is_dropped))
+        stop_those(cluster, is_forgotten);
 }
 
 static void check_agreement(struct sim_cluster *cluster)

@@ -30,7 +30,7 @@ enum {
     SEEDS = 1000,
     REPLAY_EVERY = 20,
     MUTANT_SEEDS_MAX = 1000, /* within so many seeds a mutant must be caught */
-    SHOWN_MAX = 10,         /* failures that are told in full */
+    SHOWN_MAX = 10,          /* failures that are told in full */
 };
 
 struct options {
