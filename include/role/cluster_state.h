@@ -174,8 +174,9 @@ struct probe {
     bool busy;
     bool
         tried; /* it has told whether a member is there: who was there has answered, or refused the connection */
-    bool starved; /* the last try came to nothing for want of memory or descriptors here */
-    bool own;     /* it is this node's */
+    bool
+        starved; /* the last try came to nothing for want of memory or descriptors here, or of connections there */
+    bool own; /* it is this node's */
 };
 
 /* What --join names. */

@@ -599,8 +599,9 @@ static void told_no(struct peer *peer, unsigned status, struct slice body)
     if (status == 409 && slice_starts(body, slice_of(was_dropped)) &&
         peer->member->phase != PHASE_JOINING)
         be_dropped(cluster);
-    peer_down(peer, "it wants nothing of us");
-    peer->quiet_us = cluster->loop->now_us + JOIN_REFUSED_AGAIN_US;
+    bool busy = status == 503; /* all its connections are taken, or its memory: for the moment */
+    peer_down(peer, busy ? "it has no room for us" : "it wants nothing of us");
+    peer->quiet_us = cluster->loop->now_us + (busy ? CLUSTER_RETRY_US : JOIN_REFUSED_AGAIN_US);
 }
 
 static void hello_on_done(struct fetch *fetch, unsigned status, struct slice body)

@@ -83,18 +83,30 @@ static bool probe_take(struct probe *probe, struct slice body)
     return true;
 }
 
+/* No for good, or for now: who has no room for one more connection or request may be a member. What says that in other words is
+ * something in front of members, which may not be there. */
+static void probe_refused(struct probe *probe, unsigned status, struct slice body)
+{
+    struct cluster *cluster = probe->cluster;
+    log_refusal(cluster, "join-refused", &probe->address, status, body);
+    if (status == 503) {
+        probe->starved =
+            slice_starts(body, SLICE("This server ")) || slice_starts(body, SLICE("This node "));
+        return;
+    }
+    probe->tried = true;
+    probe->next_us = cluster->loop->now_us + JOIN_REFUSED_AGAIN_US;
+}
+
 static void probe_on_done(struct fetch *fetch, unsigned status, struct slice body)
 {
     struct probe *probe = probe_of(fetch);
-    struct cluster *cluster = probe->cluster;
     probe_result(probe);
     if (status == 200) {
         probe->starved = !probe_take(probe, body);
         probe->tried |= !probe->starved;
     } else if (status) {
-        log_refusal(cluster, "join-refused", &probe->address, status, body);
-        probe->tried = true;
-        probe->next_us = cluster->loop->now_us + JOIN_REFUSED_AGAIN_US;
+        probe_refused(probe, status, body);
     }
     upstream_close(probe->upstream, 0);
 }

@@ -174,3 +174,21 @@ def a_member_that_comes_back_empty_makes_nobody_lose_a_thing():
         nodes[victim] = Node("--join", other.address, listen=f"127.0.0.1:{nodes[victim].port}")
         settle(nodes)
         hold(nodes, wanted)
+
+
+@test
+def a_newcomer_waits_for_a_member_whose_clients_have_all_its_connections():
+    donor = Node("--connections-max", "12")
+    donor.put("k", b"value")
+    clients = [donor.connect() for _ in range(12)]
+    for client in clients:
+        equal(client.ask("GET", "/k").status, 200, "a read")
+    newcomer = Node("--join", donor.address)
+    time.sleep(3)
+    check(not is_ready(newcomer), f"ready though a member was there ({newcomer.tail()})")
+    equal(newcomer.call("GET", "/k").status, 503, "a key that it cannot know of")
+    for client in clients:
+        client.close()
+    until(lambda: is_ready(newcomer), UP_SECONDS, f"{newcomer.address} is ready ({newcomer.tail()})")
+    equal(newcomer.count_log("serving alone"), 0, "times that it served alone")
+    hold([donor, newcomer], {"k": b"value"})

@@ -455,6 +455,73 @@ static void test_a_newcomer_that_stood_still_waits_on(void **state)
     join_over();
 }
 
+/* Whoever is asked says this. */
+static void join_refused(const char *status, const char *sentence)
+{
+    char text[256];
+    int bytes = snprintf(text, sizeof text, "HTTP/1.1 %s\r\nContent-Length: %zu\r\n\r\n%s", status,
+                         strlen(sentence), sentence);
+    join_one("10.0.0.2:8000");
+    join_tick(in.cluster);
+    for (int turns = 0; turns < 2; turns++)
+        loop_turn(&in.loop, 0);
+    fake_feed(in.io, ((struct conn *)in.cluster->probes[0].upstream)->fd,
+              (struct slice){text, (size_t)bytes});
+    loop_turn(&in.loop, 0);
+    assert_false(in.cluster->probes[0].busy);
+}
+
+/* A member whose clients have all its connections is there all the same, with all that the newcomer has not. */
+static void test_a_newcomer_waits_for_a_member_that_has_no_room_for_it(void **state)
+{
+    (void)state;
+    join_refused("503 Service Unavailable",
+                 "This server has as many connections as it may (--connections-max).\n");
+    assert_false(join_is_settled(in.cluster));
+    join_ticks(JOIN_AGAIN_US);
+    assert_true(in.cluster->probes[0].busy);
+    join_ticks(JOIN_PATIENCE_US);
+    assert_false(join_is_settled(in.cluster));
+    join_over();
+}
+
+/* What stands before members says the same when there are none yet: so the first one cannot wait for ever. */
+static void test_a_newcomer_does_not_wait_for_ever_for_a_proxy(void **state)
+{
+    (void)state;
+    join_refused("503 Service Unavailable", "<h1>No server is available</h1>");
+    assert_false(join_is_settled(in.cluster));
+    join_ticks(JOIN_PATIENCE_US);
+    assert_true(join_is_settled(in.cluster));
+    join_over();
+}
+
+static void test_a_newcomer_that_is_refused_for_good_is_alone(void **state)
+{
+    (void)state;
+    join_refused("409 Conflict", "The two nodes belong to different clusters\n");
+    assert_true(join_is_settled(in.cluster));
+    join_over();
+}
+
+/* It may have room again at once, unlike one that wants nothing of this node. */
+static void test_a_member_that_has_no_room_is_soon_asked_again(void **state)
+{
+    static const char *const answers[] = {
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 409 Conflict\r\nContent-Length: 0\r\n\r\n"};
+    static const uint64_t quiet_us[] = {CLUSTER_RETRY_US, JOIN_REFUSED_AGAIN_US};
+    (void)state;
+    for (uint64_t i = 0; i < 2; i++) {
+        struct peer *peer = meet(2 + i)->peer;
+        connect_upstream(peer->control, peer);
+        fake_feed(in.io, ((struct conn *)peer->control)->fd, slice_of(answers[i]));
+        loop_turn(&in.loop, 0);
+        assert_false(peer->up);
+        assert_int_equal(peer->quiet_us, in.loop.now_us + quiet_us[i]);
+    }
+}
+
 /* A connection that broke may have been a member's: it is tried again, for a moment. */
 static void test_a_newcomer_whose_question_was_lost_asks_again(void **state)
 {
@@ -1600,6 +1667,14 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_name_that_could_not_be_asked_for_is_asked_for_again,
                                         begin, end),
+        cmocka_unit_test_setup_teardown(test_a_newcomer_waits_for_a_member_that_has_no_room_for_it,
+                                        begin, end),
+        cmocka_unit_test_setup_teardown(test_a_member_that_has_no_room_is_soon_asked_again, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(test_a_newcomer_does_not_wait_for_ever_for_a_proxy, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(test_a_newcomer_that_is_refused_for_good_is_alone, begin,
+                                        end),
         cmocka_unit_test_setup_teardown(test_what_was_agreed_before_somebody_went_counts_no_more,
                                         begin, end),
         cmocka_unit_test_setup_teardown(
