@@ -233,6 +233,7 @@ static void target_has(struct target *target, struct address address)
     }
 }
 
+/* Who joins is not alone before it was told who is behind the name, or that nobody is, or has waited for that. */
 static void target_on_answer(struct lookup *lookup, const struct address *addresses, unsigned count)
 {
     struct target *target = (struct target *)((char *)lookup - offsetof(struct target, lookup));
@@ -242,8 +243,9 @@ static void target_on_answer(struct lookup *lookup, const struct address *addres
                       "name=%s do=\"correct %s, or the name server; it is asked again every 10 s\"",
                       target->host, target->is_advertise ? "--advertise" : "--join");
     target->asking = false;
-    target->answered = true;
-    target->next_us = cluster->loop->now_us + JOIN_LOOKUP_AGAIN_US;
+    target->answered |= count > 0 || !lookup->failed;
+    bool soon = !target->answered && cluster->waited_us < JOIN_LOOKUP_PATIENCE_US;
+    target->next_us = cluster->loop->now_us + (soon ? JOIN_AGAIN_US : JOIN_LOOKUP_AGAIN_US);
     for (unsigned i = 0; i < count && !(target->is_advertise && i); i++)
         target_has(target, addresses[i]);
 }

@@ -208,6 +208,23 @@ def a_name_of_several_addresses_is_joined_and_asked_again():
 
 
 @test
+def a_newcomer_whose_name_server_fails_at_first_does_not_serve_alone():
+    network = Network(2)
+    first = network.node(0)
+    first.put("k", b"1")
+    names = Names(network.spaces[1])
+    names.addresses = [network.address(0)]
+    names.fails = True  # as one does that is started together with the machine
+    second = network.node(1, "--join", f"members.test:{PORT}", prefix=names.prefix)
+    time.sleep(1)
+    check(not is_ready(second), f"ready though nobody could tell who is there ({second.tail()})")
+    names.fails = False
+    until(lambda: is_ready(second), DOWN_SECONDS, f"it is ready ({second.tail()})")
+    equal(second.count_log("serving alone"), 0, f"times that it served alone ({second.tail()})")
+    equal(second.get("k").body, b"1", "what the first one has")
+
+
+@test
 def a_name_server_that_is_silent_keeps_no_client_waiting():
     network = Network(2)
     first = network.node(0)

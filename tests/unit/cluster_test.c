@@ -1647,6 +1647,35 @@ static void test_addresses_of_a_name_that_are_gone_make_room_for_new_ones(void *
     in.cluster->target_count = 0;
 }
 
+/* That servers cannot tell who is behind a name says nothing of who is: it is not as if nobody were. */
+static void test_a_newcomer_waits_for_name_servers_that_fail(void **state)
+{
+    (void)state;
+    struct name name = {.resolver = {.ops = &name_ops}};
+    in.config.resolver = &name.resolver;
+    join_one("pods:8000");
+    name.lookup->failed = true;
+    name.lookup->on_answer(name.lookup, NULL, 0);
+    assert_false(join_is_settled(in.cluster));
+    join_ticks(JOIN_AGAIN_US);
+    assert_true(in.cluster->targets[0].asking); /* soon, as it may be a matter of a moment */
+    name.lookup->on_answer(name.lookup, NULL, 0);
+    join_ticks(JOIN_LOOKUP_PATIENCE_US);
+    assert_true(join_is_settled(in.cluster));
+    join_over();
+}
+
+static void test_a_newcomer_does_not_wait_for_a_name_that_is_nobodys(void **state)
+{
+    (void)state;
+    struct name name = {.resolver = {.ops = &name_ops}};
+    in.config.resolver = &name.resolver;
+    join_one("pods:8000");
+    name.lookup->on_answer(name.lookup, NULL, 0);
+    assert_true(join_is_settled(in.cluster));
+    join_over();
+}
+
 static void test_a_name_that_could_not_be_asked_for_is_asked_for_again(void **state)
 {
     (void)state;
@@ -1665,6 +1694,10 @@ static void test_a_name_that_could_not_be_asked_for_is_asked_for_again(void **st
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_a_newcomer_waits_for_name_servers_that_fail, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(test_a_newcomer_does_not_wait_for_a_name_that_is_nobodys,
+                                        begin, end),
         cmocka_unit_test_setup_teardown(test_a_name_that_could_not_be_asked_for_is_asked_for_again,
                                         begin, end),
         cmocka_unit_test_setup_teardown(test_a_newcomer_waits_for_a_member_that_has_no_room_for_it,
