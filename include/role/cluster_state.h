@@ -219,9 +219,13 @@ struct copies {
     struct copies *next, **at;
     struct record *record;
     uint64_t batch; /* the number of the batch that it goes in */
-    unsigned have, wanted;
+    unsigned wanted;
     void (*on_enough)(void *owner);
     void *owner;
+    struct cluster *cluster;
+    unsigned count, room;
+    uint64_t by
+        []; /* the numbers of the members that have confirmed it; those that are gone or down since do not count */
 };
 
 struct cluster {
@@ -417,8 +421,10 @@ void gather_end(struct cluster *cluster);
 
 /* copies.c */
 
-/* This member has all batches of these numbers. */
-void copies_confirm(struct cluster *cluster, uint64_t from, uint64_t to);
+/* The member of this number has all batches of these numbers. */
+void copies_confirm(struct cluster *cluster, uint64_t id, uint64_t from, uint64_t to);
+/* A member is up again, and what it has confirmed counts again. */
+void copies_look_again(struct cluster *cluster);
 
 /* leave.c */
 

@@ -621,10 +621,11 @@ static void test_a_write_made_alone_is_not_confirmed_by_the_next_batch(void **st
     struct said said = {.key = SLICE("key"), .value = SLICE("value"), .version = 1};
     struct record *record = said_record(store_heap(in.store), &said);
     unsigned called = 0;
+    meet(2)->peer->up = true;
     struct copies *copies = cluster_await_copies(in.cluster, record, 2, no_matter, &called);
     assert_non_null(copies);
     push_turn_end(in.cluster);
-    copies_confirm(in.cluster, in.cluster->batch_number, in.cluster->batch_number + 1);
+    copies_confirm(in.cluster, 2, in.cluster->batch_number, in.cluster->batch_number + 1);
     assert_int_equal(copies_have(copies), 1);
     assert_int_equal(called, 0);
     cluster_forget_copies(in.cluster, copies);
@@ -697,6 +698,30 @@ static void test_a_batch_that_failed_is_not_confirmed_by_the_next_one(void **sta
     assert_true(peer->missed);
     assert_int_equal(copies_have(copies), 1);
     assert_int_equal(called, 0);
+    cluster_forget_copies(in.cluster, copies);
+}
+
+/* Who has confirmed a write and was killed since has no copy of it, however long others are waited for. One that was cut off has. */
+static void test_a_copy_counts_as_long_as_its_member_is_there(void **state)
+{
+    (void)state;
+    struct peer *second = meet(2)->peer, *third = meet(3)->peer;
+    unsigned called = 0;
+    second->up = third->up = true;
+    struct record *record = write_key(0, 100);
+    struct copies *copies = cluster_await_copies(in.cluster, record, 3, no_matter, &called);
+    uint64_t batch = in.cluster->batch_number;
+    copies_confirm(in.cluster, 2, batch, batch + 1);
+    assert_int_equal(copies_have(copies), 2);
+    peer_down(second, "it was killed");
+    assert_int_equal(copies_have(copies), 1);
+    copies_confirm(in.cluster, 3, batch, batch + 1);
+    assert_int_equal(copies_have(copies), 2);
+    assert_false(copies_are_enough(copies));
+    assert_int_equal(called, 0);
+    peer_up(second); /* it was not */
+    assert_int_equal(copies_have(copies), 3);
+    assert_int_equal(called, 1);
     cluster_forget_copies(in.cluster, copies);
 }
 
@@ -1694,6 +1719,8 @@ static void test_a_name_that_could_not_be_asked_for_is_asked_for_again(void **st
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_a_copy_counts_as_long_as_its_member_is_there, begin,
+                                        end),
         cmocka_unit_test_setup_teardown(test_a_newcomer_waits_for_name_servers_that_fail, begin,
                                         end),
         cmocka_unit_test_setup_teardown(test_a_newcomer_does_not_wait_for_a_name_that_is_nobodys,
