@@ -222,15 +222,33 @@ static void target_has(struct target *target, struct address address)
 {
     struct cluster *cluster = target->cluster;
     address.port = target->port;
-    if (!target->is_advertise)
-        probe_add(cluster, &address,
-                  target->next_us == UINT64_MAX ? UINT64_MAX : cluster->loop->now_us);
-    else if (!is_own_address(cluster, &address)) {
-        struct member *self = self_of(cluster);
-        self->address = address;
-        self->stamp++;
-        news_tell(cluster);
+    probe_add(cluster, &address,
+              target->next_us == UINT64_MAX ? UINT64_MAX : cluster->loop->now_us);
+}
+
+/* Of several addresses of this node itself, the one that the others know is kept, as they come in any order. */
+static void target_is_own(struct target *target, const struct address *addresses, unsigned count)
+{
+    struct cluster *cluster = target->cluster;
+    struct member *self = self_of(cluster);
+    for (unsigned i = 0; i < count; i++) {
+        struct address address = addresses[i];
+        address.port = target->port;
+        if (is_own_address(cluster, &address))
+            return;
     }
+    self->address = addresses[0];
+    self->address.port = target->port;
+    self->stamp++;
+    news_tell(cluster);
+}
+
+static void target_is(struct target *target, const struct address *addresses, unsigned count)
+{
+    if (target->is_advertise && count)
+        target_is_own(target, addresses, count);
+    for (unsigned i = 0; i < count && !target->is_advertise; i++)
+        target_has(target, addresses[i]);
 }
 
 /* Who joins is not alone before it was told who is behind the name, or that nobody is, or has waited for that. */
@@ -246,8 +264,7 @@ static void target_on_answer(struct lookup *lookup, const struct address *addres
     target->answered |= count > 0 || !lookup->failed;
     bool soon = !target->answered && cluster->waited_us < JOIN_LOOKUP_PATIENCE_US;
     target->next_us = cluster->loop->now_us + (soon ? JOIN_AGAIN_US : JOIN_LOOKUP_AGAIN_US);
-    for (unsigned i = 0; i < count && !(target->is_advertise && i); i++)
-        target_has(target, addresses[i]);
+    target_is(target, addresses, count);
 }
 
 static void target_ask(struct target *target)
@@ -262,7 +279,7 @@ static void target_ask(struct target *target)
     if (address_parse(slice_of(text), &address) == 0) {
         target->answered = true;
         target->next_us = UINT64_MAX;
-        target_has(target, address);
+        target_is(target, &address, 1);
         return;
     }
     target->lookup.on_answer = target_on_answer;

@@ -1672,6 +1672,31 @@ static void test_addresses_of_a_name_that_are_gone_make_room_for_new_ones(void *
     in.cluster->target_count = 0;
 }
 
+/* Name servers give the addresses of a name in any order. */
+static void test_a_node_keeps_its_address_while_its_name_has_it(void **state)
+{
+    (void)state;
+    struct name name = {.resolver = {.ops = &name_ops}};
+    struct address addresses[2] = {{{0}, 0}}, *own = &self_of(in.cluster)->address;
+    assert_int_equal(address_parse(SLICE("10.0.0.8:0"), &addresses[0]), 0);
+    assert_int_equal(address_parse(SLICE("10.0.0.9:0"), &addresses[1]), 0);
+    in.config.resolver = &name.resolver;
+    in.config.advertise = "node:8000";
+    join_start(in.cluster);
+    name.lookup->on_answer(name.lookup, addresses, 2);
+    assert_memory_equal(own->ip, addresses[0].ip, sizeof own->ip);
+    uint64_t stamp = self_of(in.cluster)->stamp;
+    struct address turned[2] = {addresses[1], addresses[0]};
+    name.lookup->on_answer(name.lookup, turned, 2);
+    assert_memory_equal(own->ip, addresses[0].ip, sizeof own->ip);
+    assert_int_equal(self_of(in.cluster)->stamp, stamp);
+    name.lookup->on_answer(name.lookup, turned, 1); /* it has moved */
+    assert_memory_equal(own->ip, addresses[1].ip, sizeof own->ip);
+    assert_int_equal(own->port, 8000);
+    assert_true(self_of(in.cluster)->stamp > stamp);
+    join_over();
+}
+
 /* That servers cannot tell who is behind a name says nothing of who is: it is not as if nobody were. */
 static void test_a_newcomer_waits_for_name_servers_that_fail(void **state)
 {
@@ -1720,6 +1745,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_copy_counts_as_long_as_its_member_is_there, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(test_a_node_keeps_its_address_while_its_name_has_it, begin,
                                         end),
         cmocka_unit_test_setup_teardown(test_a_newcomer_waits_for_name_servers_that_fail, begin,
                                         end),
