@@ -1697,6 +1697,21 @@ static void test_a_node_keeps_its_address_while_its_name_has_it(void **state)
     join_over();
 }
 
+/* Members connect from any port, and from where they are only as long as they are members. */
+static void test_a_members_machine_is_known_by_its_address(void **state)
+{
+    (void)state;
+    struct member *member = meet(2);
+    struct address from = member->address, own = self_of(in.cluster)->address;
+    from.port = 40000;
+    assert_true(cluster_has_member_at(in.cluster, &from));
+    assert_false(cluster_has_member_at(in.cluster, &own));
+    from.ip[15]++;
+    assert_false(cluster_has_member_at(in.cluster, &from));
+    member_go(member, MEMBER_LEFT, UINT64_MAX / 2);
+    assert_false(cluster_has_member_at(in.cluster, &member->address));
+}
+
 /* That servers cannot tell who is behind a name says nothing of who is: it is not as if nobody were. */
 static void test_a_newcomer_waits_for_name_servers_that_fail(void **state)
 {
@@ -1748,6 +1763,7 @@ int main(void)
                                         end),
         cmocka_unit_test_setup_teardown(test_a_node_keeps_its_address_while_its_name_has_it, begin,
                                         end),
+        cmocka_unit_test_setup_teardown(test_a_members_machine_is_known_by_its_address, begin, end),
         cmocka_unit_test_setup_teardown(test_a_newcomer_waits_for_name_servers_that_fail, begin,
                                         end),
         cmocka_unit_test_setup_teardown(test_a_newcomer_does_not_wait_for_a_name_that_is_nobodys,
