@@ -16,6 +16,8 @@ struct lookup {
      * the name has none or nobody answered in time. Each has port 0. */
     void (*on_answer)(struct lookup *lookup, const struct address *addresses, unsigned count);
     void *data; /* the resolver's; NULL while no question is under way */
+    bool
+        failed; /* as of on_answer with a count of 0: nobody has told, so the name may well have addresses */
 };
 
 struct resolver {

@@ -31,6 +31,7 @@ enum {
     SERVER_METHODS = HTTP_OTHER + 1, /* HTTP_OTHER also counts requests without a readable method */
     SERVER_STATUSES = 500,           /* 100 to 599 */
     SERVER_REFUSED_MAX = 128, /* connections past connections_max that are told so with a 503 */
+    SERVER_FELLOWS_MAX = 256, /* past these, for the service's fellows alone */
     SERVER_LINGER_US = 1000 * 1000, /* see CONN_LINGERING */
     SERVER_LAST_US = 250 * 1000,    /* a stop waits so long for one more request of a busy client */
     SERVER_ACCEPT_PAUSE_US = 100 * 1000, /* out of file descriptors: when to try again */
@@ -105,6 +106,10 @@ struct service {
 
     /* The request ends, answered or not: free what service_data holds. Called only when service_data is set. */
     void (*on_request_end)(struct service *service, struct request *request);
+
+    /* Whether who connects from there is let in though connections_max is reached: clients must not keep those apart that serve
+     * them together. NULL: nobody. */
+    bool (*is_fellow)(struct service *service, const struct address *address);
 
     const char *retry_after; /* that a 503 with a sentence says; NULL for nothing */
 };

@@ -70,6 +70,9 @@ const char *cluster_why_unready(const struct cluster *cluster);
 void cluster_leave(struct cluster *cluster);
 bool cluster_has_left(struct cluster *cluster);
 
+/* Whether another member's machine is known by this address, whatever its port. */
+bool cluster_has_member_at(const struct cluster *cluster, const struct address *address);
+
 /* Requests about members. */
 void cluster_reply_members(struct cluster *cluster, struct request *request, struct slice body);
 void cluster_reply_drop(struct cluster *cluster, struct request *request, struct slice text);

@@ -174,8 +174,9 @@ struct probe {
     bool busy;
     bool
         tried; /* it has told whether a member is there: who was there has answered, or refused the connection */
-    bool starved; /* the last try came to nothing for want of memory or descriptors here */
-    bool own;     /* it is this node's */
+    bool
+        starved; /* the last try came to nothing for want of memory or descriptors here, or of connections there */
+    bool own; /* it is this node's */
 };
 
 /* What --join names. */
@@ -218,9 +219,13 @@ struct copies {
     struct copies *next, **at;
     struct record *record;
     uint64_t batch; /* the number of the batch that it goes in */
-    unsigned have, wanted;
+    unsigned wanted;
     void (*on_enough)(void *owner);
     void *owner;
+    struct cluster *cluster;
+    unsigned count, room;
+    uint64_t by
+        []; /* the numbers of the members that have confirmed it; those that are gone or down since do not count */
 };
 
 struct cluster {
@@ -416,8 +421,10 @@ void gather_end(struct cluster *cluster);
 
 /* copies.c */
 
-/* This member has all batches of these numbers. */
-void copies_confirm(struct cluster *cluster, uint64_t from, uint64_t to);
+/* The member of this number has all batches of these numbers. */
+void copies_confirm(struct cluster *cluster, uint64_t id, uint64_t from, uint64_t to);
+/* A member is up again, and what it has confirmed counts again. */
+void copies_look_again(struct cluster *cluster);
 
 /* leave.c */
 

@@ -32,6 +32,7 @@ struct question {
     struct question *next, **place; /* in the list that it is in: asked or answered */
     uint64_t due_us;
     bool answered;
+    bool failed; /* see struct lookup */
     unsigned count;
     struct address addresses[RESOLVER_ADDRESSES_MAX];
 };
@@ -135,6 +136,13 @@ static void take_addresses(struct question *question, const struct ares_addrinfo
     }
 }
 
+/* Whether it was not told that there is nothing of this name: servers are silent, out of reach, or say that they cannot tell. */
+static bool is_failure(int status)
+{
+    return status != ARES_SUCCESS && status != ARES_ENOTFOUND && status != ARES_ENODATA &&
+           status != ARES_EBADNAME;
+}
+
 static void on_found(void *data, int status, int timeouts, struct ares_addrinfo *found)
 {
     struct question *question = data;
@@ -151,6 +159,7 @@ static void on_found(void *data, int status, int timeouts, struct ares_addrinfo 
         list_remove(&self->asked, question);
         list_add(&self->answered, question);
         question->answered = true;
+        question->failed = is_failure(status);
     }
     if (found)
         ares_freeaddrinfo(found);
@@ -172,8 +181,10 @@ static void tell_overdue(struct resolver_ares *self)
          (question = self->asked.first) && question->due_us <= self->loop->now_us;) {
         struct lookup *lookup = question_detach(question);
         list_remove(&self->asked, question);
-        if (lookup)
-            lookup->on_answer(lookup, NULL, 0);
+        if (!lookup)
+            continue;
+        lookup->failed = true;
+        lookup->on_answer(lookup, NULL, 0);
     }
 }
 
@@ -185,8 +196,10 @@ static void tell_answered(struct resolver_ares *self)
     for (; question; question = next) {
         struct lookup *lookup = question_detach(question);
         next = question->next;
-        if (lookup)
+        if (lookup) {
+            lookup->failed = question->failed;
             lookup->on_answer(lookup, question->addresses, question->count);
+        }
         free(question);
     }
 }
@@ -349,7 +362,7 @@ static struct question *question_new(struct resolver_ares *self, struct lookup *
     question->resolver = self;
     question->lookup = lookup;
     question->due_us = self->loop->now_us + RESOLVER_LIMIT_US;
-    question->answered = false;
+    question->answered = question->failed = false;
     question->count = 0;
     lookup->data = question;
     return question;

@@ -185,7 +185,18 @@ static void server_tell_stranger(struct server *server, const struct address *pe
                   address_format(peer, text));
 }
 
-static void server_admit(struct server *server, int fd)
+static bool server_is_full(const struct server *server)
+{
+    return server->connections >= server->config.connections_max;
+}
+
+static bool is_fellow(const struct server *server, const struct address *address)
+{
+    struct service *service = server->service;
+    return service->is_fellow && service->is_fellow(service, address);
+}
+
+static void server_admit(struct server *server, int fd, bool refused)
 {
     struct client *client = client_new(server, fd);
     if (!client) {
@@ -193,7 +204,7 @@ static void server_admit(struct server *server, int fd)
         return;
     }
     server_add(server, client);
-    if (server->connections <= server->config.connections_max)
+    if (!refused)
         return;
     server_tell_full(server);
     client_refuse(client, "This server has as many connections as it may (--connections-max).");
@@ -208,9 +219,11 @@ static int server_accept(struct server *server)
     if (fd < 0)
         return fd;
     bool allowed = allow_list_has(&server->config.allow, &peer);
-    bool full = server->connections >= server->config.connections_max + SERVER_REFUSED_MAX;
+    bool fellow = allowed && server_is_full(server) && is_fellow(server, &peer);
+    uint32_t most = SERVER_REFUSED_MAX + (fellow ? SERVER_FELLOWS_MAX : 0);
+    bool full = server->connections >= server->config.connections_max + most;
     if (allowed && !full) {
-        server_admit(server, fd);
+        server_admit(server, fd, server_is_full(server) && !fellow);
         return 0;
     }
     if (allowed)

@@ -1,6 +1,7 @@
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "role/cluster_state.h"
 
@@ -138,6 +139,17 @@ static void member_tick(struct cluster *cluster, struct member *member)
         member_gone(cluster, member, MEMBER_LEFT);
     else if (is_lost(cluster, member))
         member_gone(cluster, member, MEMBER_DROPPED);
+}
+
+bool cluster_has_member_at(const struct cluster *cluster, const struct address *address)
+{
+    for (unsigned i = 1; i < cluster->members.count; i++) {
+        const struct member *member = cluster->members.list[i];
+        if (member->state == MEMBER_HERE &&
+            memcmp(member->address.ip, address->ip, sizeof address->ip) == 0)
+            return true;
+    }
+    return false;
 }
 
 void cluster_sync_peers(struct cluster *cluster)

@@ -1,5 +1,5 @@
 /* Prefer: copies=K: who waits until so many members have a write. In order of their batches, so that a confirmation looks only at
- * those that it is about. */
+ * those that it is about. A member may be killed while others are waited for: so who has confirmed is noted, and counted as it is asked for. */
 #include <stdlib.h>
 
 #include "role/cluster_state.h"
@@ -7,16 +7,18 @@
 struct copies *cluster_await_copies(struct cluster *cluster, struct record *record, unsigned wanted,
                                     void (*on_enough)(void *owner), void *owner)
 {
-    struct copies *copies = malloc(sizeof *copies);
+    unsigned others = cluster->members.count - 1, room = wanted < others ? wanted : others;
+    struct copies *copies = malloc(sizeof *copies + room * sizeof *copies->by);
     if (!copies)
         return NULL;
     *copies = (struct copies){
         .record = record,
         .batch = cluster->batch_number,
-        .have = 1,
         .wanted = wanted,
         .on_enough = on_enough,
         .owner = owner,
+        .cluster = cluster,
+        .room = room,
         .at = cluster->copies_end,
     };
     record_retain(record);
@@ -27,14 +29,24 @@ struct copies *cluster_await_copies(struct cluster *cluster, struct record *reco
     return copies;
 }
 
+/* Of two lives of one node, the process that is there counts. */
+static bool is_there(const struct cluster *cluster, uint64_t id)
+{
+    const struct member *member = members_find(&cluster->members, id);
+    return member && member->peer && member->peer->up && members_counts(&cluster->members, member);
+}
+
 unsigned copies_have(const struct copies *copies)
 {
-    return copies->have;
+    unsigned have = 1;
+    for (unsigned i = 0; i < copies->count; i++)
+        have += is_there(copies->cluster, copies->by[i]);
+    return have;
 }
 
 bool copies_are_enough(const struct copies *copies)
 {
-    return copies->have >= copies->wanted;
+    return copies->count + 1 >= copies->wanted && copies_have(copies) >= copies->wanted;
 }
 
 struct record *copies_record(const struct copies *copies)
@@ -61,14 +73,30 @@ void cluster_forget_copies(struct cluster *cluster, struct copies *copies)
     free(copies);
 }
 
-void copies_confirm(struct cluster *cluster, uint64_t from, uint64_t to)
+static void copies_look(struct cluster *cluster, struct copies *copies)
+{
+    if (!copies_are_enough(copies))
+        return;
+    copies_unlink(cluster, copies);
+    copies->on_enough(copies->owner);
+}
+
+void copies_confirm(struct cluster *cluster, uint64_t id, uint64_t from, uint64_t to)
 {
     for (struct copies *copies = cluster->copies, *next; copies && copies->batch < to;
          copies = next) {
         next = copies->next;
-        if (copies->batch < from || ++copies->have < copies->wanted)
+        if (copies->batch < from || copies->count == copies->room)
             continue;
-        copies_unlink(cluster, copies);
-        copies->on_enough(copies->owner);
+        copies->by[copies->count++] = id;
+        copies_look(cluster, copies);
+    }
+}
+
+void copies_look_again(struct cluster *cluster)
+{
+    for (struct copies *copies = cluster->copies, *next; copies; copies = next) {
+        next = copies->next;
+        copies_look(cluster, copies);
     }
 }

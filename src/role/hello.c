@@ -417,6 +417,28 @@ static void take_common(struct cluster *cluster, const struct hello *hello)
 
 /* Requests */
 
+static void tell_refused(struct cluster *cluster, const struct address *address,
+                         const char *refusal)
+{
+    char text[ADDRESS_TEXT_BYTES], key[ADDRESS_TEXT_BYTES + sizeof cluster->sentence];
+    snprintf(key, sizeof key, "%s %s", address_format(address, text), refusal);
+    log_condition(cluster->log, LOG_WARN_LEVEL, "member-refused", key,
+                  "member=%s msg=\"%s\" do=\"do as it says on one of the two\"", text, refusal);
+}
+
+/* Who could not be taken note of would wait for it in vain, and nobody would know why. */
+static void reply_no_place(struct cluster *cluster, struct request *request,
+                           const struct hello *hello)
+{
+    const char *why = cluster->members.count < MEMBERS_MAX
+                          ? "This node is out of memory for requests; try again."
+                          : "This node knows as many members as it can, those that are gone too: "
+                            "wait until some are forgotten (--forget-after).";
+    cluster->counters.refused++;
+    tell_refused(cluster, &hello->who.address, why);
+    reply_text(request, 503, why);
+}
+
 static void greet(struct cluster *cluster, struct request *request, struct hello *hello)
 {
     struct address remote = {0};
@@ -430,6 +452,10 @@ static void greet(struct cluster *cluster, struct request *request, struct hello
         news_tell(cluster); /* it does not know whom we know, so it cannot tell them */
     take_common(cluster, hello);
     struct member *member = take_self(cluster, hello);
+    if (!member && hello->who.state == MEMBER_HERE) {
+        reply_no_place(cluster, request, hello);
+        return;
+    }
     if (member && member->peer) {
         member->peer->knows_us |= hello->knows_us;
         if (hello->digest == store_digest(cluster->store))
@@ -438,15 +464,6 @@ static void greet(struct cluster *cluster, struct request *request, struct hello
     remote.port = hello->who.address.port;
     reply_content(request, 200, SLICE("text/plain; charset=utf-8"),
                   hello->joined ? hello_to(cluster, &remote) : hello_to_new(cluster, &remote));
-}
-
-static void tell_refused(struct cluster *cluster, const struct address *address,
-                         const char *refusal)
-{
-    char text[ADDRESS_TEXT_BYTES], key[ADDRESS_TEXT_BYTES + sizeof cluster->sentence];
-    snprintf(key, sizeof key, "%s %s", address_format(address, text), refusal);
-    log_condition(cluster->log, LOG_WARN_LEVEL, "member-refused", key,
-                  "member=%s msg=\"%s\" do=\"do as it says on one of the two\"", text, refusal);
 }
 
 static void reply_hello_broken(struct cluster *cluster, struct request *request)
@@ -599,8 +616,9 @@ static void told_no(struct peer *peer, unsigned status, struct slice body)
     if (status == 409 && slice_starts(body, slice_of(was_dropped)) &&
         peer->member->phase != PHASE_JOINING)
         be_dropped(cluster);
-    peer_down(peer, "it wants nothing of us");
-    peer->quiet_us = cluster->loop->now_us + JOIN_REFUSED_AGAIN_US;
+    bool busy = status == 503; /* all its connections are taken, or its memory: for the moment */
+    peer_down(peer, busy ? "it has no room for us" : "it wants nothing of us");
+    peer->quiet_us = cluster->loop->now_us + (busy ? CLUSTER_RETRY_US : JOIN_REFUSED_AGAIN_US);
 }
 
 static void hello_on_done(struct fetch *fetch, unsigned status, struct slice body)

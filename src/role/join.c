@@ -83,18 +83,30 @@ static bool probe_take(struct probe *probe, struct slice body)
     return true;
 }
 
+/* No for good, or for now: who has no room for one more connection or request may be a member. What says that in other words is
+ * something in front of members, which may not be there. */
+static void probe_refused(struct probe *probe, unsigned status, struct slice body)
+{
+    struct cluster *cluster = probe->cluster;
+    log_refusal(cluster, "join-refused", &probe->address, status, body);
+    if (status == 503) {
+        probe->starved =
+            slice_starts(body, SLICE("This server ")) || slice_starts(body, SLICE("This node "));
+        return;
+    }
+    probe->tried = true;
+    probe->next_us = cluster->loop->now_us + JOIN_REFUSED_AGAIN_US;
+}
+
 static void probe_on_done(struct fetch *fetch, unsigned status, struct slice body)
 {
     struct probe *probe = probe_of(fetch);
-    struct cluster *cluster = probe->cluster;
     probe_result(probe);
     if (status == 200) {
         probe->starved = !probe_take(probe, body);
         probe->tried |= !probe->starved;
     } else if (status) {
-        log_refusal(cluster, "join-refused", &probe->address, status, body);
-        probe->tried = true;
-        probe->next_us = cluster->loop->now_us + JOIN_REFUSED_AGAIN_US;
+        probe_refused(probe, status, body);
     }
     upstream_close(probe->upstream, 0);
 }
@@ -210,17 +222,36 @@ static void target_has(struct target *target, struct address address)
 {
     struct cluster *cluster = target->cluster;
     address.port = target->port;
-    if (!target->is_advertise)
-        probe_add(cluster, &address,
-                  target->next_us == UINT64_MAX ? UINT64_MAX : cluster->loop->now_us);
-    else if (!is_own_address(cluster, &address)) {
-        struct member *self = self_of(cluster);
-        self->address = address;
-        self->stamp++;
-        news_tell(cluster);
-    }
+    probe_add(cluster, &address,
+              target->next_us == UINT64_MAX ? UINT64_MAX : cluster->loop->now_us);
 }
 
+/* Of several addresses of this node itself, the one that the others know is kept, as they come in any order. */
+static void target_is_own(struct target *target, const struct address *addresses, unsigned count)
+{
+    struct cluster *cluster = target->cluster;
+    struct member *self = self_of(cluster);
+    for (unsigned i = 0; i < count; i++) {
+        struct address address = addresses[i];
+        address.port = target->port;
+        if (is_own_address(cluster, &address))
+            return;
+    }
+    self->address = addresses[0];
+    self->address.port = target->port;
+    self->stamp++;
+    news_tell(cluster);
+}
+
+static void target_is(struct target *target, const struct address *addresses, unsigned count)
+{
+    if (target->is_advertise && count)
+        target_is_own(target, addresses, count);
+    for (unsigned i = 0; i < count && !target->is_advertise; i++)
+        target_has(target, addresses[i]);
+}
+
+/* Who joins is not alone before it was told who is behind the name, or that nobody is, or has waited for that. */
 static void target_on_answer(struct lookup *lookup, const struct address *addresses, unsigned count)
 {
     struct target *target = (struct target *)((char *)lookup - offsetof(struct target, lookup));
@@ -230,10 +261,10 @@ static void target_on_answer(struct lookup *lookup, const struct address *addres
                       "name=%s do=\"correct %s, or the name server; it is asked again every 10 s\"",
                       target->host, target->is_advertise ? "--advertise" : "--join");
     target->asking = false;
-    target->answered = true;
-    target->next_us = cluster->loop->now_us + JOIN_LOOKUP_AGAIN_US;
-    for (unsigned i = 0; i < count && !(target->is_advertise && i); i++)
-        target_has(target, addresses[i]);
+    target->answered |= count > 0 || !lookup->failed;
+    bool soon = !target->answered && cluster->waited_us < JOIN_LOOKUP_PATIENCE_US;
+    target->next_us = cluster->loop->now_us + (soon ? JOIN_AGAIN_US : JOIN_LOOKUP_AGAIN_US);
+    target_is(target, addresses, count);
 }
 
 static void target_ask(struct target *target)
@@ -248,7 +279,7 @@ static void target_ask(struct target *target)
     if (address_parse(slice_of(text), &address) == 0) {
         target->answered = true;
         target->next_us = UINT64_MAX;
-        target_has(target, address);
+        target_is(target, &address, 1);
         return;
     }
     target->lookup.on_answer = target_on_answer;

@@ -111,7 +111,13 @@ static void node_on_request_end(struct service *service, struct request *request
         value_on_request_end(node_of(service), request);
 }
 
+static bool node_is_fellow(struct service *service, const struct address *address)
+{
+    return cluster_has_member_at(node_of(service)->cluster, address);
+}
+
 static const struct service node_service = {
+    .is_fellow = node_is_fellow,
     .on_head = node_on_head,
     .on_body_start = node_on_body_start,
     .on_body_room = node_on_body_room,

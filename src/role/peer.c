@@ -15,6 +15,7 @@ void peer_up(struct peer *peer)
               address_format(&peer->member->address, address),
               (unsigned long long)peer->member->id);
     push_start(peer);
+    copies_look_again(peer->cluster);
     gather_peer_up(peer->cluster);
 }
 

@@ -129,7 +129,7 @@ static void push_confirm(struct peer *peer, uint64_t from, uint64_t to)
 {
     struct cluster *cluster = peer->cluster;
     if (cluster->copies && members_at(&cluster->members, &peer->member->address) == peer->member)
-        copies_confirm(cluster, from, to);
+        copies_confirm(cluster, peer->member->id, from, to);
 }
 
 /* The member has the batch, and says so. */

@@ -134,11 +134,13 @@ class Network:
 
 
 class Names(threading.Thread):
-    """A name server on 127.0.0.1 of one machine: `addresses` is what every name stands for; None for no answer at all."""
+    """A name server on 127.0.0.1 of one machine: `addresses` is what every name stands for; None for no answer at all. While `fails`, it
+    says that it cannot tell."""
 
     def __init__(self, space):
         super().__init__(daemon=True)
         self.addresses = []
+        self.fails = False
         self.asked = 0
         with space.inside():
             self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -162,6 +164,8 @@ class Names(threading.Thread):
         end = query.index(b"\0", 12) + 5  # of the question: a name, its type and class
         of_ipv4 = query[end - 4:end - 2] == b"\0\1"
         found = [socket.inet_aton(address) for address in self.addresses] if of_ipv4 else []
+        if self.fails:
+            return query[:2] + b"\x81\x82\0\1" + bytes(6) + query[12:end]  # SERVFAIL
         head = query[:2] + b"\x81\x80\0\1" + struct.pack(">HHH", len(found), 0, 0)
         records = b"".join(b"\xc0\x0c\0\1\0\1" + struct.pack(">IH", 0, 4) + address for address in found)
         return head + query[12:end] + records

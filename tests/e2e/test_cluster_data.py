@@ -69,6 +69,22 @@ def copies_that_come_late_are_counted():
 
 
 @test
+def copies_of_who_was_killed_since_do_not_count():
+    nodes = cluster(3)
+    nodes[2].signal(signal.SIGSTOP)
+    try:
+        writer = Background(lambda: nodes[0].call("PUT", "/a", b"1", ("Prefer: copies=3, wait=4",)))
+        until(lambda: nodes[1].get("a").status == 200, UP_SECONDS, "the second one has it")
+        nodes[1].kill()
+        nodes[1].process.wait()
+        time.sleep(0.5)
+    finally:
+        nodes[2].signal(signal.SIGCONT)
+    reply = writer.result()
+    equal((reply.status, reply.header("fog-copies")), (202, "2/3"), "two are left that have it")
+
+
+@test
 def copies_of_a_write_that_is_tried_again_are_counted():
     nodes = cluster(3)
     first = nodes[0].put("a", b"first").fog_version()

@@ -174,3 +174,35 @@ def a_member_that_comes_back_empty_makes_nobody_lose_a_thing():
         nodes[victim] = Node("--join", other.address, listen=f"127.0.0.1:{nodes[victim].port}")
         settle(nodes)
         hold(nodes, wanted)
+
+
+@test
+def a_newcomer_waits_for_a_member_whose_clients_have_all_its_connections():
+    donor = Node("--connections-max", "12")
+    donor.put("k", b"value")
+    clients = [donor.connect() for _ in range(12)]
+    for client in clients:
+        equal(client.ask("GET", "/k").status, 200, "a read")
+    newcomer = Node("--join", donor.address)
+    time.sleep(3)
+    check(not is_ready(newcomer), f"ready though a member was there ({newcomer.tail()})")
+    equal(newcomer.call("GET", "/k").status, 503, "a key that it cannot know of")
+    for client in clients:
+        client.close()
+    until(lambda: is_ready(newcomer), UP_SECONDS, f"{newcomer.address} is ready ({newcomer.tail()})")
+    equal(newcomer.count_log("serving alone"), 0, "times that it served alone")
+    hold([donor, newcomer], {"k": b"value"})
+
+
+@test
+def a_newcomer_for_whom_its_cluster_has_no_place_says_why():
+    donor = Node()
+    now = int(time.time() * 1e6)
+    hello = f"protocol 1\ncluster fog\npartition -\njoined 1\nclock {now}\nsince {now}\nhorizon 0\ndigest {0:016x}\nrecords 0\n"
+    hello += "".join(f"member 127.1.{at // 250}.{at % 250 + 1}:9 ready {at + 1:016x} {now} 0 0\n" for at in range(1100))
+    equal(donor.call("POST", "/-/members", hello.encode()).status, 503, "the last of those who say hello has no place")
+    newcomer = Node("--join", donor.address)
+    until(lambda: newcomer.count_log("knows as many members as it can"), UP_SECONDS, f"it says why ({newcomer.tail()})")
+    check(not is_ready(newcomer), "ready, though a member is there")
+    equal(newcomer.count_log("serving alone"), 0, "times that it served alone")
+    check(donor.count_log("member-refused"), f"nobody was refused ({donor.tail()})")

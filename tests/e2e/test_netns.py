@@ -1,7 +1,10 @@
 """Clusters on networks that fail: each node has an address of its own, and cables are pulled."""
 
+import contextlib
 import re
 import signal
+import socket
+import threading
 import time
 
 from cluster import AGREE_SECONDS, agree, hold, is_ready, members, metric, number, settle, shown_as
@@ -205,6 +208,66 @@ def a_name_of_several_addresses_is_joined_and_asked_again():
     names.addresses = ["10.213.0.99", network.address(3), network.address(0)]
     settle([first, second], 25)  # it asks again every 10 s
     hold([first, second], {"early": b"2", "other": b"1"})
+
+
+def _crowd(network, machine, target, over):
+    """Clients on one machine that take each connection that another one's node has to spare, and keep it."""
+    def one():
+        while not over.is_set():
+            with contextlib.suppress(OSError), network.spaces[machine].inside(), socket.create_connection((target, PORT), 5) as client:
+                client.settimeout(5)
+                answer = b" 200 "
+                while b" 200 " in answer and not over.is_set():
+                    client.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n")
+                    answer = client.recv(4096)
+                    over.wait(0.1)
+            over.wait(0.02)
+
+    return [Background(one) for _ in range(20)]
+
+
+@test
+def clients_that_take_all_connections_keep_no_members_apart():
+    network, nodes = _cluster(2, machines=3, options=("--connections-max", "12"))
+    asking = [node.connect() for node in nodes]
+    over = threading.Event()
+
+    def all_show(phase):
+        other = [re.escape(node.address) for node in reversed(nodes)]
+        texts = [connection.ask("GET", "/-/members").body.decode() for connection in asking]
+        return all(re.search(rf"^member {other[at]} {phase} ", texts[at], re.M) for at in (0, 1))
+
+    try:
+        crowd = _crowd(network, 2, network.address(0), over) + _crowd(network, 1, network.address(1), over)
+        network.cut(1)
+        until(lambda: all_show("down"), DOWN_SECONDS, "each misses the other")
+        network.mend(1)
+        until(lambda: all_show("ready"), DOWN_SECONDS, f"they have met again ({nodes[0].tail()} {nodes[1].tail()})")
+        time.sleep(1)
+        check(all_show("ready"), "they stay together")
+        equal(asking[1].ask("PUT", "/k", b"1").status, 200, "a write")
+        until(lambda: asking[0].ask("GET", "/k").body == b"1", AGREE_SECONDS, "it is on the other one")
+    finally:
+        over.set()
+    for client in crowd:
+        client.result()
+
+
+@test
+def a_newcomer_whose_name_server_fails_at_first_does_not_serve_alone():
+    network = Network(2)
+    first = network.node(0)
+    first.put("k", b"1")
+    names = Names(network.spaces[1])
+    names.addresses = [network.address(0)]
+    names.fails = True  # as one does that is started together with the machine
+    second = network.node(1, "--join", f"members.test:{PORT}", prefix=names.prefix)
+    time.sleep(1)
+    check(not is_ready(second), f"ready though nobody could tell who is there ({second.tail()})")
+    names.fails = False
+    until(lambda: is_ready(second), DOWN_SECONDS, f"it is ready ({second.tail()})")
+    equal(second.count_log("serving alone"), 0, f"times that it served alone ({second.tail()})")
+    equal(second.get("k").body, b"1", "what the first one has")
 
 
 @test

@@ -242,14 +242,14 @@ bool __wrap_cluster_has_left(struct cluster *own)
 
 /* Counting */
 
-void __real_copies_confirm(struct cluster *own, uint64_t from, uint64_t to);
-void __wrap_copies_confirm(struct cluster *own, uint64_t from, uint64_t to);
+void __real_copies_confirm(struct cluster *own, uint64_t id, uint64_t from, uint64_t to);
+void __wrap_copies_confirm(struct cluster *own, uint64_t id, uint64_t from, uint64_t to);
 
-void __wrap_copies_confirm(struct cluster *own, uint64_t from, uint64_t to)
+void __wrap_copies_confirm(struct cluster *own, uint64_t id, uint64_t from, uint64_t to)
 {
-    __real_copies_confirm(own, from, to);
+    __real_copies_confirm(own, id, from, to);
     if (is_mutant(MUTANT_MANY_COPIES))
-        __real_copies_confirm(own, from, to);
+        __real_copies_confirm(own, id, from, to);
 }
 
 struct store *__real_store_new(uint64_t memory_max, uint64_t grace_us, uint64_t seed);

@@ -62,7 +62,8 @@ const char *cluster_excess(const struct sim_cluster *cluster, const struct sim_n
     const struct node *own = node->process.node;
     const struct members *members = &own->cluster->members;
     const char *why = heap_excess(cluster, node->process.node, quiet);
-    if (server_connections(own->server) > cluster->limits.connections_max + SERVER_REFUSED_MAX)
+    if (server_connections(own->server) >
+        cluster->limits.connections_max + SERVER_REFUSED_MAX + SERVER_FELLOWS_MAX)
         return "it has more connections than it may have";
     if (members->count > cluster->boot_count)
         return "it has more members than ever lived";

@@ -11,6 +11,7 @@ struct resolver_question {
     struct resolver_question *next;
     struct address address;
     unsigned count; /* 0: it has none */
+    bool silent;    /* nobody tells */
 };
 
 static void question_free(struct resolver_question *question)
@@ -36,6 +37,7 @@ static void on_time(struct loop_timer *timer)
     struct lookup *lookup = question->lookup;
     struct address address = question->address;
     unsigned count = question->count;
+    lookup->failed = question->silent;
     question_end(question);
     lookup->on_answer(lookup, &address, count);
 }
@@ -66,8 +68,8 @@ static int ask(struct resolver *base, struct lookup *lookup, const char *name)
     bool lost = rng_chance(rng, faults->delay_ppm);
     question->resolver = resolver;
     question->lookup = lookup;
-    bool silent = lost && !resolver->sure && rng_chance(rng, 500000);
-    question->count = silent ? 0 : look_up(resolver, name, &question->address);
+    question->silent = lost && !resolver->sure && rng_chance(rng, 500000);
+    question->count = question->silent ? 0 : look_up(resolver, name, &question->address);
     if (!question->count)
         world_trace(resolver->cables->world, "names", "nobody knows %s", name);
     question->answer.on_time = on_time;

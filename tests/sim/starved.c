@@ -652,11 +652,13 @@ static void on_answer_time(struct loop_timer *timer)
     struct lookup *lookup = question->lookup;
     question->lookup = NULL;
     lookup->data = NULL;
+    lookup->failed = question->fails;
     lookup->on_answer(lookup, question->names->addresses,
                       question->unknown ? 0 : STARVED_ADDRESSES);
 }
 
-static int question_put(struct starved_names *names, struct lookup *lookup, bool unknown)
+static int question_put(struct starved_names *names, struct lookup *lookup, bool unknown,
+                        bool fails)
 {
     struct loop *loop = &names->process->loop;
     for (unsigned i = 0; i < STARVED_LOOKUPS_MAX; i++) {
@@ -669,6 +671,7 @@ static int question_put(struct starved_names *names, struct lookup *lookup, bool
                                               .lookup = lookup,
                                               .reserved = true,
                                               .unknown = unknown,
+                                              .fails = fails,
                                               .names = names};
         lookup->data = question;
         loop_timer_set(loop, &question->timer, loop->now_us + ANSWER_US);
@@ -683,7 +686,7 @@ static int names_ask(struct resolver *resolver, struct lookup *lookup, const cha
     int error = way && way->effect == FAILS_ONLY ? -way->error : 0;
     bool unknown = way || strcmp(name, "fog") != 0;
     if (!error)
-        OUTSIDE(error = question_put((struct starved_names *)resolver, lookup, unknown));
+        OUTSIDE(error = question_put((struct starved_names *)resolver, lookup, unknown, way));
     return error;
 }
 

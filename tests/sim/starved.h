@@ -52,7 +52,7 @@ struct starved_names {
     struct starved_question {
         struct loop_timer timer;
         struct lookup *lookup;
-        bool reserved, unknown;
+        bool reserved, unknown, fails;
         struct starved_names *names;
     } questions[STARVED_LOOKUPS_MAX];
 };

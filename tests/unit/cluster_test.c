@@ -455,6 +455,73 @@ static void test_a_newcomer_that_stood_still_waits_on(void **state)
     join_over();
 }
 
+/* Whoever is asked says this. */
+static void join_refused(const char *status, const char *sentence)
+{
+    char text[256];
+    int bytes = snprintf(text, sizeof text, "HTTP/1.1 %s\r\nContent-Length: %zu\r\n\r\n%s", status,
+                         strlen(sentence), sentence);
+    join_one("10.0.0.2:8000");
+    join_tick(in.cluster);
+    for (int turns = 0; turns < 2; turns++)
+        loop_turn(&in.loop, 0);
+    fake_feed(in.io, ((struct conn *)in.cluster->probes[0].upstream)->fd,
+              (struct slice){text, (size_t)bytes});
+    loop_turn(&in.loop, 0);
+    assert_false(in.cluster->probes[0].busy);
+}
+
+/* A member whose clients have all its connections is there all the same, with all that the newcomer has not. */
+static void test_a_newcomer_waits_for_a_member_that_has_no_room_for_it(void **state)
+{
+    (void)state;
+    join_refused("503 Service Unavailable",
+                 "This server has as many connections as it may (--connections-max).\n");
+    assert_false(join_is_settled(in.cluster));
+    join_ticks(JOIN_AGAIN_US);
+    assert_true(in.cluster->probes[0].busy);
+    join_ticks(JOIN_PATIENCE_US);
+    assert_false(join_is_settled(in.cluster));
+    join_over();
+}
+
+/* What stands before members says the same when there are none yet: so the first one cannot wait for ever. */
+static void test_a_newcomer_does_not_wait_for_ever_for_a_proxy(void **state)
+{
+    (void)state;
+    join_refused("503 Service Unavailable", "<h1>No server is available</h1>");
+    assert_false(join_is_settled(in.cluster));
+    join_ticks(JOIN_PATIENCE_US);
+    assert_true(join_is_settled(in.cluster));
+    join_over();
+}
+
+static void test_a_newcomer_that_is_refused_for_good_is_alone(void **state)
+{
+    (void)state;
+    join_refused("409 Conflict", "The two nodes belong to different clusters\n");
+    assert_true(join_is_settled(in.cluster));
+    join_over();
+}
+
+/* It may have room again at once, unlike one that wants nothing of this node. */
+static void test_a_member_that_has_no_room_is_soon_asked_again(void **state)
+{
+    static const char *const answers[] = {
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 409 Conflict\r\nContent-Length: 0\r\n\r\n"};
+    static const uint64_t quiet_us[] = {CLUSTER_RETRY_US, JOIN_REFUSED_AGAIN_US};
+    (void)state;
+    for (uint64_t i = 0; i < 2; i++) {
+        struct peer *peer = meet(2 + i)->peer;
+        connect_upstream(peer->control, peer);
+        fake_feed(in.io, ((struct conn *)peer->control)->fd, slice_of(answers[i]));
+        loop_turn(&in.loop, 0);
+        assert_false(peer->up);
+        assert_int_equal(peer->quiet_us, in.loop.now_us + quiet_us[i]);
+    }
+}
+
 /* A connection that broke may have been a member's: it is tried again, for a moment. */
 static void test_a_newcomer_whose_question_was_lost_asks_again(void **state)
 {
@@ -554,10 +621,11 @@ static void test_a_write_made_alone_is_not_confirmed_by_the_next_batch(void **st
     struct said said = {.key = SLICE("key"), .value = SLICE("value"), .version = 1};
     struct record *record = said_record(store_heap(in.store), &said);
     unsigned called = 0;
+    meet(2)->peer->up = true;
     struct copies *copies = cluster_await_copies(in.cluster, record, 2, no_matter, &called);
     assert_non_null(copies);
     push_turn_end(in.cluster);
-    copies_confirm(in.cluster, in.cluster->batch_number, in.cluster->batch_number + 1);
+    copies_confirm(in.cluster, 2, in.cluster->batch_number, in.cluster->batch_number + 1);
     assert_int_equal(copies_have(copies), 1);
     assert_int_equal(called, 0);
     cluster_forget_copies(in.cluster, copies);
@@ -671,6 +739,30 @@ static void test_a_write_made_just_before_a_connection_opens_is_confirmed(void *
     loop_turn(&in.loop, 0);
     assert_int_equal(peer->sending_count, 0);
     assert_int_equal(copies_have(copies), 2);
+    assert_int_equal(called, 1);
+    cluster_forget_copies(in.cluster, copies);
+}
+
+/* Who has confirmed a write and was killed since has no copy of it, however long others are waited for. One that was cut off has. */
+static void test_a_copy_counts_as_long_as_its_member_is_there(void **state)
+{
+    (void)state;
+    struct peer *second = meet(2)->peer, *third = meet(3)->peer;
+    unsigned called = 0;
+    second->up = third->up = true;
+    struct record *record = write_key(0, 100);
+    struct copies *copies = cluster_await_copies(in.cluster, record, 3, no_matter, &called);
+    uint64_t batch = in.cluster->batch_number;
+    copies_confirm(in.cluster, 2, batch, batch + 1);
+    assert_int_equal(copies_have(copies), 2);
+    peer_down(second, "it was killed");
+    assert_int_equal(copies_have(copies), 1);
+    copies_confirm(in.cluster, 3, batch, batch + 1);
+    assert_int_equal(copies_have(copies), 2);
+    assert_false(copies_are_enough(copies));
+    assert_int_equal(called, 0);
+    peer_up(second); /* it was not */
+    assert_int_equal(copies_have(copies), 3);
     assert_int_equal(called, 1);
     cluster_forget_copies(in.cluster, copies);
 }
@@ -1622,6 +1714,75 @@ static void test_addresses_of_a_name_that_are_gone_make_room_for_new_ones(void *
     in.cluster->target_count = 0;
 }
 
+/* Name servers give the addresses of a name in any order. */
+static void test_a_node_keeps_its_address_while_its_name_has_it(void **state)
+{
+    (void)state;
+    struct name name = {.resolver = {.ops = &name_ops}};
+    struct address addresses[2] = {{{0}, 0}}, *own = &self_of(in.cluster)->address;
+    assert_int_equal(address_parse(SLICE("10.0.0.8:0"), &addresses[0]), 0);
+    assert_int_equal(address_parse(SLICE("10.0.0.9:0"), &addresses[1]), 0);
+    in.config.resolver = &name.resolver;
+    in.config.advertise = "node:8000";
+    join_start(in.cluster);
+    name.lookup->on_answer(name.lookup, addresses, 2);
+    assert_memory_equal(own->ip, addresses[0].ip, sizeof own->ip);
+    uint64_t stamp = self_of(in.cluster)->stamp;
+    struct address turned[2] = {addresses[1], addresses[0]};
+    name.lookup->on_answer(name.lookup, turned, 2);
+    assert_memory_equal(own->ip, addresses[0].ip, sizeof own->ip);
+    assert_int_equal(self_of(in.cluster)->stamp, stamp);
+    name.lookup->on_answer(name.lookup, turned, 1); /* it has moved */
+    assert_memory_equal(own->ip, addresses[1].ip, sizeof own->ip);
+    assert_int_equal(own->port, 8000);
+    assert_true(self_of(in.cluster)->stamp > stamp);
+    join_over();
+}
+
+/* Members connect from any port, and from where they are only as long as they are members. */
+static void test_a_members_machine_is_known_by_its_address(void **state)
+{
+    (void)state;
+    struct member *member = meet(2);
+    struct address from = member->address, own = self_of(in.cluster)->address;
+    from.port = 40000;
+    assert_true(cluster_has_member_at(in.cluster, &from));
+    assert_false(cluster_has_member_at(in.cluster, &own));
+    from.ip[15]++;
+    assert_false(cluster_has_member_at(in.cluster, &from));
+    member_go(member, MEMBER_LEFT, UINT64_MAX / 2);
+    assert_false(cluster_has_member_at(in.cluster, &member->address));
+}
+
+/* That servers cannot tell who is behind a name says nothing of who is: it is not as if nobody were. */
+static void test_a_newcomer_waits_for_name_servers_that_fail(void **state)
+{
+    (void)state;
+    struct name name = {.resolver = {.ops = &name_ops}};
+    in.config.resolver = &name.resolver;
+    join_one("pods:8000");
+    name.lookup->failed = true;
+    name.lookup->on_answer(name.lookup, NULL, 0);
+    assert_false(join_is_settled(in.cluster));
+    join_ticks(JOIN_AGAIN_US);
+    assert_true(in.cluster->targets[0].asking); /* soon, as it may be a matter of a moment */
+    name.lookup->on_answer(name.lookup, NULL, 0);
+    join_ticks(JOIN_LOOKUP_PATIENCE_US);
+    assert_true(join_is_settled(in.cluster));
+    join_over();
+}
+
+static void test_a_newcomer_does_not_wait_for_a_name_that_is_nobodys(void **state)
+{
+    (void)state;
+    struct name name = {.resolver = {.ops = &name_ops}};
+    in.config.resolver = &name.resolver;
+    join_one("pods:8000");
+    name.lookup->on_answer(name.lookup, NULL, 0);
+    assert_true(join_is_settled(in.cluster));
+    join_over();
+}
+
 static void test_a_name_that_could_not_be_asked_for_is_asked_for_again(void **state)
 {
     (void)state;
@@ -1640,8 +1801,25 @@ static void test_a_name_that_could_not_be_asked_for_is_asked_for_again(void **st
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_a_copy_counts_as_long_as_its_member_is_there, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(test_a_node_keeps_its_address_while_its_name_has_it, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(test_a_members_machine_is_known_by_its_address, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_newcomer_waits_for_name_servers_that_fail, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(test_a_newcomer_does_not_wait_for_a_name_that_is_nobodys,
+                                        begin, end),
         cmocka_unit_test_setup_teardown(test_a_name_that_could_not_be_asked_for_is_asked_for_again,
                                         begin, end),
+        cmocka_unit_test_setup_teardown(test_a_newcomer_waits_for_a_member_that_has_no_room_for_it,
+                                        begin, end),
+        cmocka_unit_test_setup_teardown(test_a_member_that_has_no_room_is_soon_asked_again, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(test_a_newcomer_does_not_wait_for_ever_for_a_proxy, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(test_a_newcomer_that_is_refused_for_good_is_alone, begin,
+                                        end),
         cmocka_unit_test_setup_teardown(test_what_was_agreed_before_somebody_went_counts_no_more,
                                         begin, end),
         cmocka_unit_test_setup_teardown(

@@ -343,6 +343,22 @@ static void test_names(void **state)
     check_answer("failing.test", 0, NULL);
 }
 
+/* That a name has no address is one thing, that nobody can tell another. */
+static void test_no_address_and_no_answer_differ(void **state)
+{
+    static const struct {
+        const char *name;
+        bool failed;
+    } names[] = {{"failing.test", true}, {"none.test", false}, {"one.test", false}};
+    (void)state;
+    for (size_t i = 0; i < COUNT(names); i++) {
+        struct asker asker = {.lookup.failed = !names[i].failed};
+        check(ask(&asker, names[i].name) == 0, "%s", names[i].name);
+        wait_until_answered(&asker);
+        check(asker.lookup.failed == names[i].failed, "%s", names[i].name);
+    }
+}
+
 static void test_many_addresses(void **state)
 {
     (void)state;
@@ -448,6 +464,7 @@ static void check_overdue(const char *name)
     ahead_us += 1000000;
     loop_turn(&loop, 0);
     check(asker.answers == 1 && asker.count == 0, "%s: %u answers", name, asker.answers);
+    assert_true(asker.lookup.failed);
     assert_int_equal(watched, 0);
 }
 
@@ -740,6 +757,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
         TEST(test_names),
+        TEST(test_no_address_and_no_answer_differ),
         TEST(test_many_addresses),
         TEST(test_addresses_ask_nobody),
         TEST(test_file_of_hosts),
