@@ -15,13 +15,12 @@
 #include "role/node.h"
 
 enum {
-    NODE_TICK_US = 100 * 1000, /* how often is looked for what has expired, or is to be swept */
-    NODE_SWEEP_US = 10 * 1000, /* the same, while a larger table is swept */
-    NODE_SWEEP_SMALL = 25600,  /* records of one that is not larger */
-    NODE_EXPIRE_US = 1000,     /* the same, while more has expired than was looked at */
-    NODE_SWEEP_RECORDS = 256,  /* at a time; also in each turn while memory is sparse */
-    NODE_SWEEP_MANY =
-        32, /* of these that were to go: many more are likely to be, so look again as soon */
+    NODE_TICK_US = 100 * 1000,  /* how often is looked for what has expired, or is to be swept */
+    NODE_SWEEP_US = 10 * 1000,  /* the same, while a larger table is swept */
+    NODE_SWEEP_SMALL = 25600,   /* records of one that is not larger */
+    NODE_EXPIRE_US = 1000,      /* the same, while more has expired than was looked at */
+    NODE_SWEEP_RECORDS = 256,   /* at a time; also in each turn while memory is sparse */
+    NODE_SWEEP_MANY = 32,       /* of these that went: then many more are likely to be due */
     NODE_EXPIRE_MAX = 4096,     /* the same of values that expire, when so many come as well */
     NODE_WAKES_PER_TURN = 1000, /* held requests answered in one turn */
     NODE_STREAM_RECORDS = 512,  /* records looked at in one step of a streamed reply */
