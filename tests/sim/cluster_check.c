@@ -86,15 +86,19 @@ static bool is_dropped(struct sim_cluster *cluster, unsigned number)
     return false;
 }
 
-/* Whether it and another one have not known each other for so long that neither remembers having dropped the other. */
+/* Whether one has not known the other for so long that it does not remember having dropped it. */
+static bool is_stranger(const struct sim_cluster *cluster, unsigned to, unsigned number)
+{
+    uint64_t since_us = cluster->nodes[to].strangers_us[number];
+    return since_us && cluster->world.now_us > since_us + 3 * cluster->limits.forget_us;
+}
+
+/* Whether it and another one do not know each other any more; by a clock that is ahead one of them may have forgotten alone. */
 static bool is_forgotten(struct sim_cluster *cluster, unsigned number)
 {
-    const struct sim_node *node = &cluster->nodes[number];
-    uint64_t long_us = 3 * cluster->limits.forget_us, now_us = cluster->world.now_us;
     for (unsigned i = 0; node_at(cluster, number) && i < cluster->node_count; i++) {
-        uint64_t own_us = node->strangers_us[i], other_us = cluster->nodes[i].strangers_us[number];
-        if (node_at(cluster, i) && own_us && other_us && now_us > own_us + long_us &&
-            now_us > other_us + long_us)
+        bool own = is_stranger(cluster, number, i), other = is_stranger(cluster, i, number);
+        if (node_at(cluster, i) && (cluster->clocks_differ ? own || other : own && other))
             return true;
     }
     return false;
