@@ -84,7 +84,7 @@ static void check_taken(const struct config *is)
     require(is->seed_count <= CONFIG_SEEDS_MAX);
     check_node(&is->node);
     check_clusters(is, is->clusters, is->frontend.cluster_count);
-    check_clusters(is, is->previous, is->frontend.previous_count);
+    check_clusters(is, is->others, is->frontend.other_count);
     require(is->role != CONFIG_FRONTEND || is->frontend.cluster_count > 0);
     require(is->role != CONFIG_RESHARD || (is->reshard.to_count > 0 && is->reshard.from_count > 0));
     require(is->command.word_count <= COMMAND_WORDS_MAX);
