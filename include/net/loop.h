@@ -14,7 +14,7 @@ enum {
     LOOP_EVENTS_MAX = 512,       /* taken from the io in one turn */
     LOOP_TIMERS_PER_TURN = 1024, /* fired in one turn; the rest in the next */
     LOOP_SHARE_US = 100, /* of a turn, for each kind of work of which there may be any amount */
-    LOOP_LATE_US = 50 * 1000, /* back from a wait by so much too late: the process did not run */
+    LOOP_LATE_US = 50 * 1000,      /* so long not looked at what came: the process did not run */
     LOOP_CATCH_UP_US = 500 * 1000, /* after that timers are held back so long at most, see loop.c */
 };
 
@@ -61,6 +61,7 @@ struct loop {
     uint64_t turns;         /* begun so far */
     struct loop_share bulk; /* conn.c: for those who read slowly, or are wrong */
     struct loop_waiter *line, **line_end;
+    uint64_t looked_us; /* what came before this was looked at: timers up to it are due */
     uint64_t behind_us; /* until then at most it catches up; 0 while it does not */
     bool again;         /* work is left: the next turn does not wait */
     bool stopped;

@@ -113,7 +113,7 @@ uint64_t loop_deadline(const struct loop *loop)
 
 static void loop_fire_timers(struct loop *loop)
 {
-    for (int i = 0; i < LOOP_TIMERS_PER_TURN && loop_deadline(loop) <= loop->now_us; i++) {
+    for (int i = 0; i < LOOP_TIMERS_PER_TURN && loop_deadline(loop) <= loop->looked_us; i++) {
         struct loop_timer *timer = loop->heap[1];
         loop_timer_clear(loop, timer);
         timer->on_time(timer);
@@ -221,17 +221,20 @@ static int loop_wait(struct loop *loop, struct io_event *events, int64_t wait_us
     loop_update_time(loop);
     if (loop->now_us <= due_us || loop->now_us - due_us <= LOOP_LATE_US)
         return count;
-    if (!loop->behind_us)
-        loop->behind_us = loop->now_us + LOOP_CATCH_UP_US;
     return ops->wait(loop->io, events, LOOP_EVENTS_MAX, 0);
 }
 
-/* Timers wait until all that came meanwhile was looked at: who is idle or silent by the clock may have said something long ago. */
-static bool loop_is_behind(struct loop *loop, int count)
+/* Who is idle or silent by the clock may have said something long ago: after a time in which nothing was looked at, timers are held
+ * back until all that came meanwhile was. It makes no difference where in a turn the process stood still. */
+static void loop_look(struct loop *loop, int count)
 {
-    if (count < LOOP_EVENTS_MAX || loop->now_us >= loop->behind_us)
-        loop->behind_us = 0;
-    return loop->behind_us != 0;
+    bool is_late = loop->now_us - loop->looked_us > LOOP_LATE_US;
+    if (is_late && count == LOOP_EVENTS_MAX && !loop->behind_us)
+        loop->behind_us = loop->now_us + LOOP_CATCH_UP_US;
+    if (is_late && count == LOOP_EVENTS_MAX && loop->now_us < loop->behind_us)
+        return;
+    loop->looked_us = loop->now_us;
+    loop->behind_us = 0;
 }
 
 void loop_turn(struct loop *loop, int64_t wait_max_us)
@@ -241,14 +244,14 @@ void loop_turn(struct loop *loop, int64_t wait_max_us)
     loop->again = false;
     loop->turns++;
     int count = loop_wait(loop, events, wait_us);
+    loop_look(loop, count);
     uint64_t started_us = loop->now_us;
     for (int i = 0; i < count; i++) {
         struct loop_watcher *watcher = events[i].data;
         watcher->on_ready(watcher, events[i].ready);
     }
     loop_serve_line(loop);
-    if (!loop_is_behind(loop, count))
-        loop_fire_timers(loop);
+    loop_fire_timers(loop);
     for (struct loop_hook *hook = loop->hooks; hook; hook = hook->next)
         hook->on_turn_end(hook);
     loop_run_deferred(loop);

@@ -535,6 +535,40 @@ static void bulb_light_once(struct loop_watcher *watcher, unsigned ready)
     io->io.ops->rewatch(&io->io, bulb->fd, 0, bulb);
 }
 
+/* Stopped inside of a turn, it notices that no less than inside of a wait. */
+static void bulb_stop_once(struct loop_watcher *watcher, unsigned ready)
+{
+    bulb_light_once(watcher, ready);
+    io->now_us += 1000000;
+    loop_update_time(&loop);
+}
+
+static void test_much_came_while_a_turn_did_not_end(void **state)
+{
+    (void)state;
+    enum { BULBS = LOOP_EVENTS_MAX + 10 };
+    static struct bulb bulbs[1 + BULBS];
+    struct bell bell[1];
+    bells_init(bell, 1);
+    for (unsigned i = 0; i <= BULBS; i++) {
+        bulbs[i] = (struct bulb){.watcher.on_ready = bulb_light_once, .fd = fake_socket_new(io)};
+        assert_int_equal(io->io.ops->watch(&io->io, bulbs[i].fd, i ? 0 : IO_WRITE, &bulbs[i]), 0);
+    }
+    bulbs[0].watcher.on_ready = bulb_stop_once;
+    loop_timer_set(&loop, &bell->timer, loop.now_us + 1000);
+    loop_turn(&loop, 0);
+    assert_int_equal(story.count, 1);
+    for (unsigned i = 1; i <= BULBS; i++)
+        io->io.ops->rewatch(&io->io, bulbs[i].fd, IO_WRITE, &bulbs[i]);
+    loop_turn(&loop, 0);
+    assert_int_equal(story.count, 1 + LOOP_EVENTS_MAX);
+    loop_turn(&loop, 0);
+    assert_int_equal(story.count, 1 + BULBS + 1);
+    assert_int_equal(story.letters[1 + BULBS], 'a');
+    for (unsigned i = 0; i <= BULBS; i++)
+        io->io.ops->close(&io->io, bulbs[i].fd);
+}
+
 /* However much it is, before a timer rings; but if it never ends, though it is late all the time, the timer rings. */
 static void test_much_came_while_it_did_not_run(void **state)
 {
@@ -682,6 +716,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_order_of_a_turn, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_more_events_than_a_turn_takes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_came_while_it_did_not_run, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_much_came_while_a_turn_did_not_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_much_came_while_it_did_not_run, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_hooks_run_in_the_order_of_adding, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_removal_of_hooks, set_up, tear_down),
