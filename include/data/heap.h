@@ -72,9 +72,12 @@ bool heap_cool(struct heap *heap);
 /* Whether memory would be won if all such objects were moved, that is allocated anew, copied and
  * released. When the sizes asked for change over time, the objects that stay hold the slabs of old
  * sizes, and room in these is of no use to new ones. So whoever can move objects should go through
- * them, all the time or when resident is well above used, and move those that this is true of. It
+ * them, all the time or when heap_movable says that it pays, and move those that this is true of. It
  * takes no page. After a round all slabs but one of each size are 3/4 full. */
 bool heap_should_move(const struct heap *heap, void *object, size_t bytes);
+
+/* Bytes that would be won if all objects were moved that should be, but for those that have a larger object's place. */
+uint64_t heap_movable(const struct heap *heap);
 
 /* What an object of `bytes` (1 to HEAP_OBJECT_BYTES_MAX) really takes. */
 size_t heap_footprint(size_t bytes);

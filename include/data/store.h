@@ -124,7 +124,7 @@ void store_tell(struct store *store, const struct store_key *key, struct record 
 /* Turns values that have expired into tombstones, `steps` of them at most. Returns whether more may be due. */
 bool store_expire(struct store *store, uint64_t now_us, unsigned steps);
 
-/* Whether much memory is held by places that records have left, so that sweeping faster would pay. */
+/* Whether sweeping would win so much memory that doing it faster pays: not so after a round. */
 bool store_is_sparse(const struct store *store);
 
 /* Looks at `records` records, each call going on where the last one stopped: drops tombstones, and moves records whose place in

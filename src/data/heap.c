@@ -60,6 +60,7 @@ struct heap {
     struct spans spans;
     uint64_t limit;
     uint64_t used_bytes;
+    uint64_t movable_bytes; /* of slab_movable, of all slabs */
     size_t growing_max;
     struct chunk *slab_chunk, *large_chunk; /* where to carve next */
     struct shelf shelves[SHELVES];
@@ -185,11 +186,50 @@ static struct slab *slab_open(struct heap *heap, unsigned class_id, enum heap_us
     return slab;
 }
 
+/* The first slab of a shelf with room, or NULL. */
+static struct slab *shelf_first(const struct shelf *shelf)
+{
+    return link_alone(&shelf->slabs) ? NULL : slab_of_span(span_of_peers(shelf->slabs.next));
+}
+
+/* What leaves a sparse slab goes to the first one of its shelf, so that is not left. */
+static bool slab_is_left(const struct heap *heap, const struct slab *slab)
+{
+    const struct shelf *shelf = &heap->shelves[slab->shelf];
+    return shelf->slabs.next != &slab->span.peers && slab->used * 4 < shelf->objects * 3;
+}
+
+/* Bytes that are won when all of its objects have left: what they take elsewhere they leave here. */
+static uint64_t slab_movable(const struct heap *heap, const struct slab *slab)
+{
+    uint64_t bytes = heap->shelves[slab->shelf].object_bytes;
+    return slab_is_left(heap, slab) ? (uint64_t)(slab->fresh - slab->used) * bytes : 0;
+}
+
+/* Puts a slab that was full first, and takes the first one away; the sum follows, as it matters which is first. */
+static void shelf_push(struct heap *heap, struct shelf *shelf, struct slab *slab)
+{
+    struct slab *first = shelf_first(shelf);
+    link_after(&shelf->slabs, &slab->span.peers);
+    if (first)
+        heap->movable_bytes += slab_movable(heap, first);
+}
+
+static void shelf_remove(struct heap *heap, struct shelf *shelf, struct slab *slab)
+{
+    bool was_first = shelf->slabs.next == &slab->span.peers;
+    struct link *next = slab->span.peers.next;
+    heap->movable_bytes -= slab_movable(heap, slab);
+    if (was_first && next != &shelf->slabs)
+        heap->movable_bytes -= slab_movable(heap, slab_of_span(span_of_peers(next)));
+    link_remove(&slab->span.peers);
+}
+
 static void slab_close(struct heap *heap, struct slab *slab)
 {
     /* Not asserted on each release: the heads of all chunks fall into the same set of the cache. */
     assert(chunk_of(slab)->spans == &heap->spans);
-    link_remove(&slab->span.peers);
+    shelf_remove(heap, &heap->shelves[slab->shelf], slab);
     span_put(&heap->spans, &slab->span);
 }
 
@@ -228,8 +268,9 @@ static void *slab_extend(struct heap *heap, struct slab *slab, enum heap_use use
 static void *shelf_alloc(struct heap *heap, unsigned class_id, size_t bytes, enum heap_use use)
 {
     struct shelf *shelf = &heap->shelves[class_id];
-    struct slab *slab = link_alone(&shelf->slabs) ? slab_open(heap, class_id, use)
-                                                  : slab_of_span(span_of_peers(shelf->slabs.next));
+    struct slab *slab = shelf_first(shelf);
+    if (!slab)
+        slab = slab_open(heap, class_id, use);
     if (!slab)
         return NULL;
     void *object = slab->freed ? slab_pop(slab) : slab_extend(heap, slab, use);
@@ -238,9 +279,9 @@ static void *shelf_alloc(struct heap *heap, unsigned class_id, size_t bytes, enu
             slab_close(heap, slab);
         return NULL;
     }
+    if (slab->used + 1 == shelf->objects)
+        shelf_remove(heap, shelf, slab);
     slab->used++;
-    if (slab->used == shelf->objects)
-        link_remove(&slab->span.peers);
     poison(object, shelf->object_bytes);
     unpoison(object, bytes);
     return object;
@@ -249,7 +290,8 @@ static void *shelf_alloc(struct heap *heap, unsigned class_id, size_t bytes, enu
 /* Whether the shelf has an object that was given back, so that one can be had without a page. */
 static bool shelf_has_freed(const struct shelf *shelf)
 {
-    return !link_alone(&shelf->slabs) && slab_of_span(span_of_peers(shelf->slabs.next))->freed;
+    const struct slab *slab = shelf_first(shelf);
+    return slab && slab->freed;
 }
 
 /* A larger object that was given back. */
@@ -281,18 +323,14 @@ static void slab_release(struct heap *heap, void *object, size_t bytes)
     assert(slab->shelf >= small_class(bytes) && slab->used > 0);
     struct shelf *shelf = &heap->shelves[slab->shelf];
     if (slab->used == shelf->objects)
-        link_after(&shelf->slabs, &slab->span.peers);
+        shelf_push(heap, shelf, slab);
     unpoison(object, sizeof(void *));
     slab_push(slab, object, shelf->object_bytes);
-    if (--slab->used == 0)
+    heap->movable_bytes -= slab_movable(heap, slab);
+    slab->used--;
+    heap->movable_bytes += slab_movable(heap, slab);
+    if (slab->used == 0)
         slab_close(heap, slab);
-}
-
-/* What leaves a sparse slab goes to the first one of its shelf, so that is not left. */
-static bool slab_is_left(const struct heap *heap, struct slab *slab)
-{
-    const struct shelf *shelf = &heap->shelves[slab->shelf];
-    return shelf->slabs.next != &slab->span.peers && slab->used * 4 < shelf->objects * 3;
 }
 
 /* Large objects: of `bytes`, in the address space of one of `room` bytes. */
@@ -481,6 +519,11 @@ bool heap_should_move(const struct heap *heap, void *object, size_t bytes)
         return false;
     struct slab *slab = slab_of(object);
     return slab_is_left(heap, slab) || slab->shelf != small_class(bytes);
+}
+
+uint64_t heap_movable(const struct heap *heap)
+{
+    return heap->movable_bytes;
 }
 
 size_t heap_footprint(size_t bytes)

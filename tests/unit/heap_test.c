@@ -521,13 +521,39 @@ static void test_moves_free_what_sparse_slabs_hold(void **state)
             thing_release(heap, &things[i]);
     assert_true(heap_used(heap) < LIMIT / 8);
     assert_null(heap_alloc(heap, MIB, HEAP_NORMAL)); /* a tenth holds everything */
+    uint64_t held = heap_resident(heap) - heap_warm(heap), movable = heap_movable(heap);
     move_where_due(heap, things, filled);
+    assert_int_equal(heap_movable(heap), 0);
+    uint64_t won = held - (heap_resident(heap) - heap_warm(heap));
+    assert_in_range(won, movable - MIB, movable + MIB);
     move_where_due(heap, things, filled);
     assert_true(heap_resident(heap) < heap_used(heap) * 4 / 3 + 2 * MIB + LIMIT / 16);
     char *object = heap_alloc(heap, LIMIT * 3 / 4, HEAP_NORMAL);
     assert_non_null(object);
     assert_false(heap_should_move(heap, object, LIMIT * 3 / 4));
     things_release(heap, things, filled);
+    heap_destroy(heap);
+    free(things);
+}
+
+/* Where a fifth has gone from everywhere nothing can be won, however much room there is: slabs are more than 3/4 full. */
+static void test_little_room_everywhere_is_not_movable(void **state)
+{
+    (void)state;
+    enum { SLAB_OBJECTS = 64 * KIB / 104, COUNT = 80 * SLAB_OBJECTS };
+    struct heap *heap = heap_must(0);
+    struct thing *things = things_new(COUNT);
+    for (size_t i = 0; i < COUNT; i++)
+        assert_true(thing_alloc(heap, &things[i], 100, HEAP_NORMAL));
+    for (size_t i = 0; i < COUNT; i += 5)
+        thing_release(heap, &things[i]);
+    assert_int_equal(heap_movable(heap), 0);
+    for (size_t i = 1; i < COUNT; i += 10)
+        thing_release(heap, &things[i]);
+    uint64_t room = (uint64_t)COUNT * 3 / 10 * 104, first = (uint64_t)SLAB_OBJECTS * 104;
+    assert_in_range(heap_movable(heap), room - first, room);
+    things_release(heap, things, COUNT);
+    assert_int_equal(heap_movable(heap), 0);
     heap_destroy(heap);
     free(things);
 }
@@ -1058,6 +1084,7 @@ int main(void)
         TEST(test_large_in_turns_takes_no_more),
         TEST(test_same_class_smaller_object_gives_back_the_tail),
         TEST(test_moves_free_what_sparse_slabs_hold),
+        TEST(test_little_room_everywhere_is_not_movable),
         TEST(test_addresses),
         TEST(test_mmap_fails),
         TEST(test_release_without_books),

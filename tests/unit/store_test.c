@@ -1134,6 +1134,31 @@ static void test_what_was_swept_is_not_sparse(void **state)
     assert_false(sparse);
 }
 
+/* Nor is room that no moving would win, as when each fifth value has become shorter: else the sweep would never rest. */
+static void test_room_that_cannot_be_won_is_not_sparse(void **state)
+{
+    (void)state;
+    enum { RECORDS = 100000 };
+    uint64_t now = noon_us;
+    struct store *store = store_new(0, grace_us, 6);
+    assert_non_null(store);
+    for (unsigned round = 0; round < 2; round++)
+        for (unsigned i = 0; i < RECORDS; i += round ? 5 : 1) {
+            char name[KEY_BYTES], value[200] = {0};
+            snprintf(name, sizeof name, "n%u", i);
+            struct said said = {.key = slice_of(name), .value = {value, round ? 1 : 200}};
+            struct store_key key = store_key(store, said.key);
+            struct record *record = said_record(store_heap(store), &said);
+            assert_non_null(record);
+            assert_int_equal(store_write(store, &key, record, now), STORE_APPLIED);
+        }
+    for (unsigned i = 0; i < 2; i++)
+        sweep_around(store, now);
+    bool sparse = store_is_sparse(store);
+    store_destroy(store);
+    assert_false(sparse);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1161,6 +1186,7 @@ int main(void)
         cmocka_unit_test(test_deletes_of_nothing_leave_room_for_others),
         cmocka_unit_test(test_sweeping_moves_records),
         cmocka_unit_test(test_what_was_swept_is_not_sparse),
+        cmocka_unit_test(test_room_that_cannot_be_won_is_not_sparse),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
