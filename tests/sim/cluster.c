@@ -274,7 +274,7 @@ static void story(struct sim_cluster *cluster)
         return;
     calm(cluster);
     if (cluster->limits.memory_max)
-        cluster_make_room(cluster);
+        cluster_make_room(cluster, false);
     if (!world->failed)
         cluster_check_end(cluster);
     if (!world->failed)

@@ -229,8 +229,8 @@ void cluster_check_end(struct sim_cluster *cluster);
 /* cluster_finale.c: the same as a client sees it, by HTTP. */
 void cluster_finale(struct sim_cluster *cluster);
 
-/* Deletes keys until there is room. */
-void cluster_make_room(struct sim_cluster *cluster);
+/* Deletes two keys of three, or all, so that there is room. */
+void cluster_make_room(struct sim_cluster *cluster, bool all);
 
 /* cluster_mutants.c: the world whose functions go wrong from here on. */
 void cluster_mutants_begin(struct sim_cluster *begun);

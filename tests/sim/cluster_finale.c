@@ -287,10 +287,10 @@ static void delete_key(struct sim_cluster *cluster, unsigned key)
         world_fail(&cluster->world, "key %u cannot be deleted", key);
 }
 
-void cluster_make_room(struct sim_cluster *cluster)
+void cluster_make_room(struct sim_cluster *cluster, bool all)
 {
     for (unsigned key = 0; key < cluster->key_count && !cluster->world.failed; key++)
-        if (key % 3)
+        if (all || key % 3)
             delete_key(cluster, key);
     cluster->calm_us = cluster->world.now_us;
 }
