@@ -35,6 +35,7 @@ struct store_counts {
     uint64_t expired; /* so far */
     uint64_t dropped; /* tombstones, so far */
     uint64_t revived; /* of those that were past the grace period, so far */
+    uint64_t sweeps;  /* rounds of the sweep through all records, so far */
 };
 
 enum store_result {

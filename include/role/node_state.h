@@ -20,6 +20,7 @@ enum {
     NODE_SWEEP_SMALL = 25600,   /* records of one that is not larger */
     NODE_EXPIRE_US = 1000,      /* the same, while more has expired than was looked at */
     NODE_SWEEP_RECORDS = 256,   /* at a time; also in each turn while memory is sparse */
+    NODE_SWEEP_RESTS = 64,      /* after each round through all records, in a grace period */
     NODE_SWEEP_MANY = 32,       /* of these that went: then many more are likely to be due */
     NODE_EXPIRE_MAX = 4096,     /* the same of values that expire, when so many come as well */
     NODE_WAKES_PER_TURN = 1000, /* held requests answered in one turn */
@@ -75,7 +76,9 @@ struct node {
     struct loop_timer drain_timer;
     uint64_t started_us; /* loop time */
     uint64_t started_wall_us;
-    uint64_t values; /* that have come, as of the last tick, less those that were deleted */
+    uint64_t sweeps;   /* rounds, as of the last tick */
+    uint64_t rests_us; /* loop time until which no deletes are looked for */
+    uint64_t values;   /* that have come, as of the last tick, less those that were deleted */
     bool draining;
     struct {
         uint64_t merged, merge_stale, merge_refused; /* records; requests */

@@ -180,11 +180,16 @@ static void node_take_sample(struct node *node)
 }
 
 /* Little at a time, since somebody may wait meanwhile, and sooner again as long as that finds many deletes to forget: else they would
- * come faster than they go, until there is no room. Returns when to come again. */
+ * come faster than they go, until there is no room. But all day there are deletes that are not due yet: to look through all records for
+ * them without a rest would keep an idle node at work. Returns when to come again. */
 static uint64_t node_sweep(struct node *node)
 {
     struct store_counts counts = store_counts(node->store);
-    if (counts.tombstones == 0 && !store_is_sparse(node->store))
+    uint64_t now_us = node->loop->now_us;
+    if (counts.sweeps != node->sweeps)
+        node->rests_us = now_us + node->config.grace_us / NODE_SWEEP_RESTS;
+    node->sweeps = counts.sweeps;
+    if ((counts.tombstones == 0 || now_us < node->rests_us) && !store_is_sparse(node->store))
         return NODE_TICK_US;
     if (store_sweep(node->store, node->loop->wall_us, NODE_SWEEP_RECORDS) >= NODE_SWEEP_MANY)
         return NODE_EXPIRE_US;

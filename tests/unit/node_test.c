@@ -150,10 +150,28 @@ static void test_deletes_are_forgotten_as_fast_as_others_come(void **state)
     assert_true(store_counts(node->store).tombstones < MANY);
 }
 
+/* Deletes are kept for long: to look for those that are due is not what an idle node does all the time. But they go in the end. */
+static void test_the_sweep_rests(void **state)
+{
+    (void)state;
+    enum { GRACE = 3600, HOUR = 3600 * 10 }; /* in seconds, in ticks */
+    uint64_t start_us = loop.wall_us;
+    node->config.grace_us = GRACE * (uint64_t)SECOND;
+    put_said((struct said){.key = SLICE("k"), .version = start_us, .tombstone = true});
+    for (unsigned tick = 0; tick < HOUR; tick++)
+        pass(100 * MS);
+    assert_in_range(store_counts(node->store).sweeps, 32, NODE_SWEEP_RESTS);
+    for (unsigned tick = 0; store_counts(node->store).tombstones; tick++) {
+        assert_true(tick < HOUR / 2);
+        pass(100 * MS);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_key_that_always_has_a_value_is_listed, begin, end),
+        cmocka_unit_test_setup_teardown(test_the_sweep_rests, begin, end),
         cmocka_unit_test_setup_teardown(test_values_expire_as_fast_as_others_come, begin, end),
         cmocka_unit_test_setup_teardown(test_deletes_are_forgotten_as_fast_as_others_come, begin,
                                         end),
