@@ -77,6 +77,57 @@ def status_through_a_proxy_that_closes_after_each_answer():
     equal(said.splitlines()[0], "All is well: 1 member, 1 ready.", "the first line")
 
 
+def _status_of_a_stranger(answers, *words):
+    """What `status` says of a server with these answers, by path, in which PORT stands for its own."""
+
+    class Stranger(http.server.BaseHTTPRequestHandler):
+        """Says what it is told to."""
+
+        def do_GET(self):  # pylint: disable=invalid-name
+            """One of the answers."""
+            body = answers[self.path].replace("PORT", str(stranger.server_port)).encode("latin-1")
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):  # pylint: disable=arguments-differ
+            """Says nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stranger) as stranger:
+        threading.Thread(target=stranger.serve_forever, daemon=True).start()
+        said, complaint = run("status", *words, f"127.0.0.1:{stranger.server_port}", code=1)
+        stranger.shutdown()
+    equal(complaint, "", "stderr")
+    return said
+
+
+@test
+def status_of_who_says_what_nobody_can_believe():
+    huge = "1" + "0" * 38
+    node = f"""{{"role": "node", "ready": true, "uptime_seconds": {huge}, "keys": 1e300,
+        "memory": {{"table_bytes": 1e300, "table_limit_bytes": {huge}}},
+        "cluster": {{"phase": "ready", "gathered_permille": 1e300, "members": {{"127.0.0.1:PORT": "ready"}},
+        "clock_skew_seconds": {{"127.0.0.1:PORT": -1e300}}}}}}"""
+    history = '{"columns": ["requests_per_second", "push_p99_seconds"], "samples": [[1e300, 1e17]]}'
+    members = "member 127.0.0.1:PORT ready\nmember \x1b[2Jevil:1 ready\nmember \x9b2J:2 ready\nmember 127.0.0.1:1 ready\n"
+    answers = {"/-/status": node, "/-/history": history, "/-/members": members}
+    said = _status_of_a_stranger(answers)
+    lines = said.splitlines()
+    equal(lines[0], "1 problem: 2 members, 1 ready, 1 down.", "the first line")
+    check(said.isascii() and "evil" not in said and all(line.isprintable() for line in lines), repr(said))
+    check(max(map(len, lines)) < 160, said)
+    check(json.loads(_status_of_a_stranger(answers, "--json"))["problem_count"] == 1, "as JSON")
+
+
+@test
+def status_of_a_frontend_that_complains_in_other_characters():
+    frontend = """{"role": "frontend", "ready": true, "problems": ["one\\ntwo\\r\\b\\u001b[2J\x9b\x7f"],
+        "partitions": [{"nodes": {"127.0.0.1:1": {}, "\x9b2J:2": {}, "evil:3": {}}}]}"""
+    said = _status_of_a_stranger({"/-/status": frontend, "/-/history": "{}"})
+    check("* one?two???[2J??\n" in said and said.isascii() and "evil" not in said, repr(said))
+
+
 @test
 def status_says_who_is_down():
     nodes = cluster(3)
