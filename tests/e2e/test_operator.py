@@ -103,6 +103,15 @@ def _status_of_a_stranger(answers, *words):
 
 
 @test
+def status_of_as_many_partitions_as_there_may_be():
+    count = 1024
+    frontend = Frontend([["127.0.0.1:1"]] * count, *["--next-cluster", "127.0.0.1:1"] * count, ready=False)
+    said, complaint = run("status", name(frontend), code=1, seconds=60)
+    equal(complaint, "", "stderr")
+    check(f": {2 * count} members in {count} partitions, {2 * count} down; keys are to move to {count} partitions.\n" in said, said[:300])
+
+
+@test
 def status_of_who_says_what_nobody_can_believe():
     huge = "1" + "0" * 38
     node = f"""{{"role": "node", "ready": true, "uptime_seconds": {huge}, "keys": 1e300,
