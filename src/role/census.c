@@ -110,8 +110,8 @@ bool census_member_line(struct slice line, struct slice *address, struct slice *
     struct slice word;
     return slice_next(&line, ' ', &word) && slice_equal(word, SLICE("member")) &&
            slice_next(&line, ' ', address) && is_address(*address) &&
-           slice_next(&line, ' ', phase) &&
-           !slice_equal(*phase, SLICE("left")) && !slice_equal(*phase, SLICE("dropped"));
+           slice_next(&line, ' ', phase) && !slice_equal(*phase, SLICE("left")) &&
+           !slice_equal(*phase, SLICE("dropped"));
 }
 
 struct slice census_own_name(struct slice address, const char *asked)
