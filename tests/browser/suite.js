@@ -428,6 +428,7 @@ test('gathering is shown with its progress, and a clock that is off', async () =
     cluster.members['10.0.0.3:8000'] = 'leaving';
     cluster.members_gathered_permille['10.0.0.3:8000'] = 1000;
     cluster.clock_skew_seconds['10.0.0.3:8000'] = 0.2;
+    cluster.member_counts = {joining: 1, ready: 1, leaving: 1, down: 0};
   }, async page => {
     const tile = page.locator('.tile', {hasText: '10.0.0.2:8000'});
     assert.match(await tile.locator('title').textContent(), /gathering 37 % · clock −1 h 0 min/);
@@ -441,7 +442,10 @@ test('gathering is shown with its progress, and a clock that is off', async () =
 test('many members are small, and fit', async () => {
   await withStatus(({cluster}) => {
     for (let i = 0; i < 100; i++) cluster.members[`10.0.0.${i}:8000`] = i % 9 ? 'ready' : 'down';
+    cluster.member_counts = {joining: 1, ready: 489, leaving: 0, down: 12};
   }, async page => {
+    assert.equal(await page.locator('.box .count').textContent(), '489 of 502 ready, 101 shown');
+    assert.equal(await page.locator('#summary').textContent(), '489 of 502 members ready');
     assert.equal(await page.locator('.tile').count(), 101);
     assert.equal(await page.locator('.tile.down').count(), 12);
     assert.ok((await page.locator('#picture').boundingBox()).height < 300, 'the picture is not too high');
