@@ -244,7 +244,7 @@ static void test_events_are_told_apart(void **state)
 {
     (void)state;
     struct log log = log_make(LOG_INFO_LEVEL, true);
-    char name[16], wanted[64];
+    char name[24], wanted[64];
     for (int i = 0; i < LOG_EVENTS_MAX; i++) {
         snprintf(name, sizeof name, "event-%d", i);
         snprintf(wanted, sizeof wanted, "<6>level=info event=event-%d k=0\n", i);
