@@ -77,16 +77,16 @@ def status_through_a_proxy_that_closes_after_each_answer():
     equal(said.splitlines()[0], "All is well: 1 member, 1 ready.", "the first line")
 
 
-def _status_of_a_stranger(answers, *words):
-    """What `status` says of a server with these answers, by path, in which PORT stands for its own."""
+def _of_a_stranger(answers, code, *words):
+    """What a command says of a server with these answers, by path, in which PORT stands for its own. Others are 404."""
 
     class Stranger(http.server.BaseHTTPRequestHandler):
         """Says what it is told to."""
 
         def do_GET(self):  # pylint: disable=invalid-name
             """One of the answers."""
-            body = answers[self.path].replace("PORT", str(stranger.server_port)).encode("latin-1")
-            self.send_response(200)
+            body = answers.get(self.path, "\x1b[2JNot\x08\x7f\there.\n").replace("PORT", str(stranger.server_port)).encode("latin-1")
+            self.send_response(200 if self.path in answers else 404)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -96,8 +96,13 @@ def _status_of_a_stranger(answers, *words):
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stranger) as stranger:
         threading.Thread(target=stranger.serve_forever, daemon=True).start()
-        said, complaint = run("status", *words, f"127.0.0.1:{stranger.server_port}", code=1)
+        seen = run(*(word.replace("PORT", str(stranger.server_port)) for word in words), code=code)
         stranger.shutdown()
+    return seen
+
+
+def _status_of_a_stranger(answers, *words):
+    said, complaint = _of_a_stranger(answers, 1, "status", *words, "127.0.0.1:PORT")
     equal(complaint, "", "stderr")
     return said
 
@@ -476,6 +481,13 @@ def diff_with_who_does_not_answer():
     said, complaint = run("diff", name(left), name(right), code=3)
     right.signal(signal.SIGCONT)
     equal((said, complaint), ("", f"velour-fog: {name(right)} does not answer.\n"), "what it says")
+
+
+@test
+def diff_with_a_stranger_leaves_the_terminal_alone():
+    node = Node()
+    _, complaint = _of_a_stranger({}, 3, "diff", name(node), "127.0.0.1:PORT")
+    check(complaint.isascii() and complaint[:-1].isprintable() and "with 404: ?[2JNot???here." in complaint, repr(complaint))
 
 
 @test
