@@ -341,10 +341,14 @@ enum {
     RESTORE = CONFIG_RESTORE,
 };
 
+/* A front-end or a move has 4096 of them at most, over all. */
+#define MEMBERS \
+    "HOST:PORT of members of one cluster, commas between them, 64 at most, and of 1024 clusters"
+
 const struct config_option config_options[] = {
     {"listen", BOTH, set_listen, "ADDR:PORT, such as 127.0.0.1:8000 or [::]:8000"},
     {"allow", BOTH, set_allow,
-     "a network such as 10.0.0.0/8 or fd00::/8, its bits after the prefix 0"},
+     "a network such as 10.0.0.0/8 or fd00::/8, its bits after the prefix 0, 64 at most"},
     {"memory-max", NODE, set_memory_max,
      "a size such as 512M or 16G, 16M at least, or 0 for no limit"},
     {"value-max", BOTH, set_value_max, "a size such as 64M, 2147483647 bytes at most"},
@@ -353,20 +357,19 @@ const struct config_option config_options[] = {
     {"request-timeout", BOTH, set_request, "a time such as 30 or 30s"},
     {"drain-time", BOTH, set_drain, "a time such as 10 or 10s"},
     {"grace", NODE, set_grace, "a time such as 1d"},
-    {"join", NODE, set_join, "HOST:PORT of a member, such as 10.0.0.5:8000 or fog.example:8000"},
+    {"join", NODE, set_join,
+     "HOST:PORT of a member, such as 10.0.0.5:8000 or fog.example:8000, 64 at most"},
     {"advertise", NODE, set_advertise, "HOST:PORT at which the other members reach this node"},
     {"cluster-name", NODE, set_cluster_name,
      "a name of letters, digits, dots, _ and -, 63 at most"},
     {"partition", NODE, set_partition, "I/N, such as 0/3: the first of three"},
     {"forget-after", NODE, set_forget, "a time such as 1d"},
     {"log-level", BOTH, set_log_level, "error, warn, info or debug"},
-    {"cluster", FRONTEND, set_cluster, "HOST:PORT of members of one cluster, commas between them"},
-    {"previous-cluster", FRONTEND, set_previous,
-     "HOST:PORT of members of one cluster, commas between them"},
-    {"next-cluster", FRONTEND, set_next,
-     "HOST:PORT of members of one cluster, commas between them"},
-    {"from", RESHARD, set_previous, "HOST:PORT of members of one cluster, commas between them"},
-    {"to", RESHARD, set_cluster, "HOST:PORT of members of one cluster, commas between them"},
+    {"cluster", FRONTEND, set_cluster, MEMBERS},
+    {"previous-cluster", FRONTEND, set_previous, MEMBERS},
+    {"next-cluster", FRONTEND, set_next, MEMBERS},
+    {"from", RESHARD, set_previous, MEMBERS},
+    {"to", RESHARD, set_cluster, MEMBERS},
     {"rate", RESHARD | BACKUP | RESTORE, set_rate, "a size such as 50M: bytes in a second"},
     {"read-from", FRONTEND, set_read_from, "any or home"},
     {"reuse-port", FRONTEND, set_reuse_port, "yes or no"},

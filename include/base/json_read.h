@@ -20,13 +20,13 @@ struct slice json_inside(struct slice value);
 /* The next member in *rest, its name without the quotes (empty in a list). Returns false when there is no more. */
 bool json_next(struct slice *rest, struct slice *name, struct slice *value);
 
-/* A number, or `otherwise` for anything else. */
+/* A number, or `otherwise` for anything else, and for one beyond 10^18 either way: nobody counts that far. */
 double json_to_number(struct slice value, double otherwise);
 
 bool json_is_true(struct slice value);
 
-/* A string's bytes into `out`, ended by a NUL and cut to fit; escapes of what is not printable ASCII become '?', any other kind of
- * value the empty string. Returns `out`. */
+/* A string's bytes into `out`, ended by a NUL and cut to fit; what is not printable ASCII becomes '?', since it goes to a terminal, any
+ * other kind of value the empty string. Returns `out`. */
 char *json_to_string(struct slice value, char *out, size_t room);
 
 #endif

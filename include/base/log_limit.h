@@ -23,6 +23,7 @@ struct log_limit {
         uint64_t told_us, held;
     } conditions[LOG_CONDITIONS_MAX];
     struct log_rate {
+        uint64_t hash; /* 0: unused */
         uint64_t
             told_us; /* up to when lines that were told have been let off, LOG_PER_SECOND_MAX a second */
         uint32_t lines; /* told, and not let off yet */

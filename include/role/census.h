@@ -8,7 +8,7 @@
 enum {
     CENSUS_PLACES_MAX = 4096,              /* nodes, over all partitions */
     CENSUS_PARTITIONS_MAX = 1024 + 1024,   /* of a front-end, the others too */
-    CENSUS_STATUS_BYTES_MAX = 1024 * 1024, /* an answer of /-/status */
+    CENSUS_STATUS_BYTES_MAX = 4096 * 1024, /* an answer of /-/status */
     CENSUS_MEMBERS_BYTES_MAX = 512 * 1024, /* an answer of /-/members */
 };
 

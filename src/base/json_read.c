@@ -203,13 +203,15 @@ bool json_find(struct slice object, const char *path, struct slice *value)
 
 double json_to_number(struct slice value, double otherwise)
 {
+    const double most = 1e18;
     char text[NUMBER_BYTES + 1];
     size_t len = value.len < NUMBER_BYTES ? value.len : NUMBER_BYTES;
     if (len == 0 || (*value.data != '-' && !is_digit(*value.data)))
         return otherwise;
     memcpy(text, value.data, len);
     text[len] = 0;
-    return strtod(text, NULL);
+    double number = strtod(text, NULL);
+    return number >= -most && number <= most ? number : otherwise;
 }
 
 bool json_is_true(struct slice value)
@@ -231,7 +233,12 @@ static char string_byte(const char **at)
     char digits[5] = {escape[1], escape[2], escape[3], escape[4], 0};
     long code = strtol(digits, NULL, 16);
     *at += 6;
-    return code >= ' ' && code <= '~' ? (char)code : '?';
+    return code <= '~' ? (char)code : '?';
+}
+
+static char printable(char byte)
+{
+    return byte >= ' ' && byte <= '~' ? byte : '?';
 }
 
 char *json_to_string(struct slice value, char *out, size_t room)
@@ -239,7 +246,7 @@ char *json_to_string(struct slice value, char *out, size_t room)
     size_t len = 0;
     if (value.len >= 2 && *value.data == '"')
         for (const char *at = value.data + 1; at < value.data + value.len - 1 && len < room - 1;)
-            out[len++] = string_byte(&at);
+            out[len++] = printable(string_byte(&at));
     out[len] = 0;
     return out;
 }

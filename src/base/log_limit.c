@@ -50,10 +50,24 @@ bool log_limit_condition(struct log_limit *limit, const char *event, const char 
     return true;
 }
 
+/* The one of this event. When all are taken, one that it shares with another. */
+static struct log_rate *rate_find(struct log_limit *limit, const char *event)
+{
+    uint64_t hash = hash_of(event, "");
+    for (unsigned i = 0; i < LOG_EVENTS_MAX; i++) {
+        struct log_rate *at = &limit->rates[(hash + i) % LOG_EVENTS_MAX];
+        if (at->hash == hash || !at->hash) {
+            at->hash = hash;
+            return at;
+        }
+    }
+    return &limit->rates[hash % LOG_EVENTS_MAX];
+}
+
 bool log_limit_event(struct log_limit *limit, const char *event, uint64_t now_us, uint64_t *held)
 {
     enum { LINE_US = 1000000 / LOG_PER_SECOND_MAX };
-    struct log_rate *rate = &limit->rates[hash_of(event, "") % LOG_EVENTS_MAX];
+    struct log_rate *rate = rate_find(limit, event);
     uint64_t passed = now_us < rate->told_us ? UINT64_MAX : (now_us - rate->told_us) / LINE_US;
     rate->told_us = passed >= rate->lines ? now_us : rate->told_us + passed * LINE_US;
     rate->lines = passed >= rate->lines ? 0 : rate->lines - (uint32_t)passed;

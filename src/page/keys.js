@@ -76,13 +76,24 @@ async function showAnswer(method, path, response) {
   at('body').hidden = bytes.length === 0;
 }
 
+/* null when a type is none that a request can have. */
+function headersToSet() {
+  const headers = new Headers();
+  try {
+    if (at('type').value) headers.set('Content-Type', at('type').value);
+    if (at('ttl').value) headers.set('Fog-TTL', at('ttl').value);
+    return headers;
+  } catch {
+    return null;
+  }
+}
+
 /* "." and ".." are the only keys that a browser cannot ask for: it shortens such paths, escaped or not. */
 async function askKey(method, path) {
   if (/^\/(\.|%2e){1,2}$/i.test(path))
     return showOutcome('A browser cannot ask for this key; curl --path-as-is can.', true);
-  const headers = {}, value = at('value').value, isSet = method === 'PUT';
-  if (isSet && at('type').value) headers['Content-Type'] = at('type').value;
-  if (isSet && at('ttl').value) headers['Fog-TTL'] = at('ttl').value;
+  const value = at('value').value, isSet = method === 'PUT', headers = isSet ? headersToSet() : {};
+  if (!headers) return showOutcome('This content type cannot be sent.', true);
   /* As bytes: the type of a text would be the browser's choice. */
   const body = isSet ? new TextEncoder().encode(value) : undefined;
   at('answer').setAttribute('aria-busy', 'true');
@@ -104,7 +115,8 @@ at('try').addEventListener('submit', event => {
   }
 });
 
-/* The list: lines are keys as they stand in a path. */
+/* The list: lines are keys as they stand in a path. A slash is asked for escaped: of two, the first one would begin the name of a host, and
+   what stands between them might be shortened. */
 
 function decoded(line) {
   try {
@@ -118,18 +130,22 @@ function listItem(line) {
   const name = decoded(line), button = html('button', {type: 'button'}, name ?? line);
   button.addEventListener('click', () => {
     at('key').value = name ?? '';
-    askKey('GET', '/' + line);
+    askKey('GET', '/' + line.replaceAll('/', '%2F'));
   });
   return html('li', {}, button);
 }
 
+let lists = 0; /* asked for: an answer that comes after another one was is nobody's */
 async function listKeys(prefix) {
+  const number = ++lists;
   const response = await fetch(`/-/keys?limit=${LISTED_MAX + 1}&prefix=${encodeURIComponent(prefix)}`, {cache: 'no-store'});
+  const text = await response.text();
+  if (number !== lists) return;
   if (!response.ok) {
     at('found').replaceChildren();
-    return say('listed', `${response.status}: ${(await response.text()).trim()}`);
+    return say('listed', `${response.status}: ${text.trim()}`);
   }
-  const lines = (await response.text()).split('\n').slice(0, -1), more = lines.length > LISTED_MAX;
+  const lines = text.split('\n').slice(0, -1), more = lines.length > LISTED_MAX;
   at('found').replaceChildren(...lines.slice(0, LISTED_MAX).sort().map(listItem));
   say('listed', more ? `${LISTED_MAX} of them are shown; there are more.` : lines.length ? plural(lines.length, 'key') : 'No key begins so.');
 }

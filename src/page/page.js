@@ -63,20 +63,20 @@ function showFigures(status) {
 function show(status, history) {
   if (status.started !== started) forgetHistory();
   started = status.started;
-  answered = new Date();
-  document.querySelector('main').hidden = false;
-  document.body.classList.remove('stale');
-  say('lost', '');
   showHeader(status);
+  document.querySelector('main').hidden = false;
   showProblems(status.problems);
   showCluster(status);
   showFigures(status);
   takeHistory(history);
   drawPlots();
+  answered = new Date();
+  document.body.classList.remove('stale');
+  say('lost', '');
 }
 
-function showLost() {
-  say('lost', `There is no answer from ${location.host}. What stands here is of ${answered.toLocaleTimeString('en-GB')}.`);
+function showLost(what) {
+  say('lost', answered ? `${what} What stands here is of ${answered.toLocaleString('en-GB')}.` : what);
   say('state', 'no answer');
   at('state').className = 'bad';
   document.body.classList.add('stale');
@@ -92,13 +92,24 @@ async function ask(path) {
   }
 }
 
-let started = null, answered = new Date(), timer = 0;
+/* A page may be older than what answers it by now. */
+function showAnswers(status, history) {
+  if (!status || !history) return showLost(`There is no answer from ${location.host}.`);
+  try {
+    show(status, history);
+  } catch {
+    showLost(`The answer of ${location.host} makes no sense to this page; load it anew.`);
+  }
+}
+
+let started = null, answered = null, timer = 0, asking = false;
 async function renew() {
-  if (document.hidden) return;
+  if (document.hidden || asking) return;
   const began = performance.now();
-  const [status, history] = await Promise.all([ask('/-/status'), ask(`/-/history?since=${past.next}`)]);
-  if (status && history) show(status, history);
-  else showLost();
+  asking = true;
+  const answers = await Promise.all([ask('/-/status'), ask(`/-/history?since=${past.next}`)]);
+  asking = false;
+  showAnswers(...answers);
   renewIn(Math.max(RENEW_MS / 4, RENEW_MS - (performance.now() - began)));
 }
 

@@ -26,11 +26,15 @@ function memberOf(name, word, permille, skew, cells, own = false) {
     skew: state === 'down' ? '' : skewText(skew)};
 }
 
+const byName = (a, b) => a.name.localeCompare(b.name, 'en', {numeric: true});
+
 function groupsOfNode({cluster}) {
   const members = Object.entries(cluster.members).map(([name, word], i) => memberOf(
     name, word, cluster.members_gathered_permille[name], cluster.clock_skew_seconds[name], [], i === 0));
+  members.sort((a, b) => b.own - a.own || byName(a, b));
   const partition = cluster.partition === '-' ? 'Cluster' : `Partition ${cluster.partition}, cluster`;
-  return [{title: `${partition} ${cluster.name}`, bad: false, members, ready: readyIn(members), total: members.length}];
+  const counts = cluster.member_counts;
+  return [{title: `${partition} ${cluster.name}`, bad: false, members, ready: counts.ready, total: sumOf(counts)}];
 }
 
 function wordOf(node) {
@@ -43,9 +47,9 @@ function groupOfPartition(name, partition) {
   const members = Object.entries(partition.nodes).map(([address, node]) => memberOf(
     address, wordOf(node), node.gathered_permille, node.clock_skew_seconds,
     [node.in_flight, node.requests, node.failures].map(units.count)));
-  members.sort((a, b) => a.name.localeCompare(b.name, 'en', {numeric: true}));
-  const counts = partition.node_counts, total = Object.values(counts).reduce((sum, count) => sum + count, 0);
-  return {title: `${name} ${partition.number}`, bad: !partition.reached, members, ready: counts.ready + counts.alias, total};
+  members.sort(byName);
+  const counts = partition.node_counts;
+  return {title: `${name} ${partition.number}`, bad: !partition.reached, members, ready: counts.ready + counts.alias, total: sumOf(counts)};
 }
 
 function groupsOf(status) {
@@ -55,7 +59,7 @@ function groupsOf(status) {
     ...status.next_partitions.map(p => groupOfPartition('Next', p))];
 }
 
-const readyIn = members => members.filter(m => m.state === 'ready').length;
+const sumOf = counts => Object.values(counts).reduce((sum, count) => sum + count, 0);
 
 /* The picture */
 

@@ -49,11 +49,20 @@ int census_add(struct census *census, struct slice name, unsigned partition)
     return (int)census->count++;
 }
 
+/* Names of others are addresses: nothing else is looked up, or shown. */
+static bool is_address(struct slice name)
+{
+    struct address address;
+    return address_parse(name, &address) == 0;
+}
+
 /* Front-ends */
 
 static void read_node(struct census *census, struct slice name, struct slice node, unsigned number)
 {
     struct slice state, apart;
+    if (!is_address(name))
+        return;
     if (json_find(node, "apart", &apart) && json_is_true(apart))
         snprintf(census->apart, sizeof census->apart, "%.*s", (int)name.len, name.data);
     if (!json_find(node, "state", &state) || !slice_equal(state, SLICE("\"alias\"")))
@@ -100,8 +109,9 @@ bool census_member_line(struct slice line, struct slice *address, struct slice *
 {
     struct slice word;
     return slice_next(&line, ' ', &word) && slice_equal(word, SLICE("member")) &&
-           slice_next(&line, ' ', address) && slice_next(&line, ' ', phase) &&
-           !slice_equal(*phase, SLICE("left")) && !slice_equal(*phase, SLICE("dropped"));
+           slice_next(&line, ' ', address) && is_address(*address) &&
+           slice_next(&line, ' ', phase) && !slice_equal(*phase, SLICE("left")) &&
+           !slice_equal(*phase, SLICE("dropped"));
 }
 
 struct slice census_own_name(struct slice address, const char *asked)

@@ -20,6 +20,9 @@ void command_fail(struct command *command, enum command_exit exit, const char *f
     va_start(arguments, format);
     vsnprintf(command->failure, sizeof command->failure, format, arguments);
     va_end(arguments);
+    for (char *at = command->failure; *at; at++) /* it may repeat what a stranger has said */
+        if ((unsigned char)*at < ' ' || *at == 127)
+            *at = '?';
     command_end(command, exit);
 }
 

@@ -14,13 +14,22 @@ static int compare_lines(const void *a, const void *b)
     return compare_keys(((const struct diff_line *)a)->key, ((const struct diff_line *)b)->key);
 }
 
+/* As a key is that is percent-encoded. */
+static bool is_plain(struct slice key)
+{
+    for (size_t i = 0; i < key.len; i++)
+        if (key.data[i] <= ' ' || key.data[i] > '~')
+            return false;
+    return key.len > 0;
+}
+
 /* "DIGEST VERSION value|deleted KEY". */
 static bool read_line(struct slice text, struct diff_line *line)
 {
     struct slice digest, version, kind;
     unsigned long long number;
     if (!slice_next(&text, ' ', &digest) || !slice_next(&text, ' ', &version) ||
-        !slice_next(&text, ' ', &kind) || text.len == 0 || !slice_hex(digest, &line->digest) ||
+        !slice_next(&text, ' ', &kind) || !is_plain(text) || !slice_hex(digest, &line->digest) ||
         !slice_number(version, UINT64_MAX, &number))
         return false;
     line->version = number;

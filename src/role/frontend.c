@@ -324,6 +324,8 @@ static void frontend_on_drain_end(struct loop_timer *timer)
 {
     struct frontend *frontend =
         (struct frontend *)((char *)timer - offsetof(struct frontend, drain_timer));
+    if (frontend->loop->stopped) /* all is done, where there is no time at all */
+        return;
     log_event(frontend->log, LOG_WARN_LEVEL, "drain-time-over",
               "connections=%u msg=\"requests under way were cut off\" do=\"raise --drain-time and "
               "TimeoutStopSec, if this happens again\"",

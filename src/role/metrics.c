@@ -7,7 +7,7 @@
 /* /-/metrics: what figures.c says, the table and the cluster. */
 
 enum {
-    METRICS_MEMBERS_MAX = 32,        /* told one by one */
+    METRICS_MEMBERS_MAX = 32,        /* told one by one, this node apart */
     METRICS_MEMBER_BYTES = 4 * 1024, /* of one of them */
     METRICS_TEXT_BYTES = FIGURES_TEXT_BYTES + METRICS_MEMBERS_MAX * METRICS_MEMBER_BYTES,
     METRICS_MEMBER_BUCKETS = 3, /* every third bucket is told of each: 1, 8, 64, 512 µs, … */
@@ -42,31 +42,15 @@ static void put_table(struct text *text, const struct node *node,
                      "Memory that the process may take, 0 for no limit.", node->config.memory_max);
 }
 
-/* The other members that are told one by one. */
-struct told {
-    unsigned at, shown;
-};
-
-static const struct member *told_next(const struct node *node, struct told *told)
+/* One gauge for each other member that is told. */
+static void put_members(struct text *text, const struct node *node,
+                        const struct node_members *members, const char *name, const char *help,
+                        int64_t (*value)(const struct peer_figures *figures), bool is_us)
 {
-    const struct members *members = cluster_list(node->cluster);
-    while (++told->at < members->count && told->shown < METRICS_MEMBERS_MAX)
-        if (members_counts(members, members->list[told->at])) {
-            told->shown++;
-            return members->list[told->at];
-        }
-    return NULL;
-}
-
-/* One gauge for each of them. */
-static void put_members(struct text *text, const struct node *node, const char *name,
-                        const char *help, int64_t (*value)(const struct peer_figures *figures),
-                        bool is_us)
-{
-    const struct member *member;
     char address[ADDRESS_TEXT_BYTES];
     exposition_head(text, name, "gauge", help);
-    for (struct told told = {0}; (member = told_next(node, &told));) {
+    for (unsigned i = 1; i < members->told_count && i <= METRICS_MEMBERS_MAX; i++) {
+        const struct member *member = members->told[i];
         struct peer_figures figures = cluster_peer_figures(node->cluster, member);
         text_add(text, "%s{member=\"%s\"} ", name, address_format(&member->address, address));
         if (is_us)
@@ -106,14 +90,15 @@ static int64_t round_trip_of(const struct peer_figures *figures)
     return (int64_t)figures->round_trip_us;
 }
 
-static void put_members_push(struct text *text, const struct node *node)
+static void put_members_push(struct text *text, const struct node *node,
+                             const struct node_members *members)
 {
     static const char name[] = "velour_fog_member_push_duration_seconds";
-    const struct member *member;
     char address[ADDRESS_TEXT_BYTES], room[ADDRESS_TEXT_BYTES + 16];
     exposition_head(text, name, "histogram",
                     "Time from the sending of a batch of writes to the member's answer.");
-    for (struct told told = {0}; (member = told_next(node, &told));) {
+    for (unsigned i = 1; i < members->told_count && i <= METRICS_MEMBERS_MAX; i++) {
+        const struct member *member = members->told[i];
         struct peer_figures figures = cluster_peer_figures(node->cluster, member);
         struct text labels = text_in(room, sizeof room);
         text_add(&labels, "member=\"%s\"", address_format(&member->address, address));
@@ -123,24 +108,16 @@ static void put_members_push(struct text *text, const struct node *node)
     }
 }
 
-static void put_states(struct text *text, const struct node *node)
+static void put_states(struct text *text, const struct node_members *members)
 {
-    static const char *const names[] = {"joining", "ready", "leaving", "down"};
-    enum { STATES = sizeof names / sizeof *names };
-    uint64_t counts[STATES] = {0};
-    const struct members *members = cluster_list(node->cluster);
     char room[32];
-    for (unsigned i = 0; i < members->count; i++)
-        if (members_counts(members, members->list[i]))
-            counts[cluster_peer_figures(node->cluster, members->list[i]).is_up
-                       ? members->list[i]->phase
-                       : STATES - 1]++;
     exposition_head(text, "velour_fog_members", "gauge",
                     "Members of the cluster by state, this node too.");
-    for (unsigned i = 0; i < STATES; i++) {
+    for (unsigned state = 0; state < NODE_MEMBER_STATES; state++) {
         struct text labels = text_in(room, sizeof room);
-        text_add(&labels, "state=\"%s\"", names[i]);
-        exposition_sample(text, "velour_fog_members", text_slice(&labels), counts[i]);
+        text_add(&labels, "state=\"%s\"", node_member_state_name(state));
+        exposition_sample(text, "velour_fog_members", text_slice(&labels),
+                          members->by_state[state]);
     }
 }
 
@@ -177,20 +154,22 @@ static void put_pushes(struct text *text, const struct cluster_counters *counter
 
 static void put_cluster(struct text *text, const struct node *node)
 {
-    put_states(text, node);
-    put_members(text, node, "velour_fog_member_up", "Whether the member was heard of lately.",
-                up_of, false);
-    put_members(text, node, "velour_fog_member_agrees",
+    struct node_members members;
+    node_members_gather(node, &members);
+    put_states(text, &members);
+    put_members(text, node, &members, "velour_fog_member_up",
+                "Whether the member was heard of lately.", up_of, false);
+    put_members(text, node, &members, "velour_fog_member_agrees",
                 "Whether its table was the same as this one at the last hello.", agrees_of, false);
-    put_members(text, node, "velour_fog_member_batches_in_flight",
+    put_members(text, node, &members, "velour_fog_member_batches_in_flight",
                 "Batches that it has not answered yet.", in_flight_of, false);
-    put_members(text, node, "velour_fog_member_lagging_shards",
+    put_members(text, node, &members, "velour_fog_member_lagging_shards",
                 "Parts of the table with writes that it has yet to be sent.", lag_of, false);
-    put_members(text, node, "velour_fog_member_skew_seconds", "Its clock less this one.", skew_of,
-                true);
-    put_members(text, node, "velour_fog_member_round_trip_seconds", "How long a hello takes.",
-                round_trip_of, true);
-    put_members_push(text, node);
+    put_members(text, node, &members, "velour_fog_member_skew_seconds", "Its clock less this one.",
+                skew_of, true);
+    put_members(text, node, &members, "velour_fog_member_round_trip_seconds",
+                "How long a hello takes.", round_trip_of, true);
+    put_members_push(text, node, &members);
     put_pushes(text, cluster_counters(node->cluster));
 }
 

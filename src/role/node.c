@@ -222,6 +222,8 @@ static void node_on_tick(struct loop_timer *timer)
 static void node_on_drain_end(struct loop_timer *timer)
 {
     struct node *node = (struct node *)((char *)timer - offsetof(struct node, drain_timer));
+    if (node->loop->stopped) /* all is done, where there is no time at all */
+        return;
     log_event(node->log, LOG_WARN_LEVEL, "drain-time-over",
               "connections=%u msg=\"what no other node has is lost\" do=\"raise --drain-time and "
               "TimeoutStopSec, if this happens again\"",

@@ -5,8 +5,6 @@
 
 /* GET /: the page for those who ask for HTML, a few lines of text for all others. */
 
-enum { LINES_MEMBERS_MAX = 64 }; /* told one by one, as in /-/status */
-
 /* What it is doing, in a word or two. */
 static void put_state(struct text *text, const struct node *node,
                       const struct node_figures *figures)
@@ -25,14 +23,12 @@ static void put_state(struct text *text, const struct node *node,
 /* Who belongs to the cluster, what each is doing, and how far its clock is off when that is far. */
 static void put_members(struct text *text, const struct node *node)
 {
-    const struct members *members = cluster_list(node->cluster);
+    struct node_members members;
     char address[ADDRESS_TEXT_BYTES];
-    for (unsigned i = 0, shown = 0; i < members->count && shown < LINES_MEMBERS_MAX; i++) {
-        const struct member *member = members->list[i];
+    node_members_gather(node, &members);
+    for (unsigned i = 0; i < members.told_count; i++) {
+        const struct member *member = members.told[i];
         struct peer_figures figures = cluster_peer_figures(node->cluster, member);
-        if (!members_counts(members, member))
-            continue;
-        shown++;
         text_add(text, "member       %s %s", address_format(&member->address, address),
                  figures.is_up ? member_phase_name(member) : "down");
         if (figures.skew_us > CLUSTER_SKEW_US || figures.skew_us < -CLUSTER_SKEW_US)
@@ -40,6 +36,8 @@ static void put_members(struct text *text, const struct node *node)
                      (double)(figures.skew_us > 0 ? figures.skew_us : -figures.skew_us) / 1e6);
         text_add(text, "\n");
     }
+    if (members.all > members.told_count)
+        text_add(text, "             and %u more\n", members.all - members.told_count);
 }
 
 static const char usage[] =

@@ -217,19 +217,24 @@ static void reply_digest_shards(struct node *node, struct request *request, unsi
     reply_content(request, 200, text_plain, (struct slice){text, (size_t)used});
 }
 
-/* "GG" or "GG/SS" in hexadecimal, each below `limit`. Returns how many there were, 0 when they are not such. */
+/* Two hexadecimal digits and nothing else, such as a sign. */
+static bool digest_part(const char *at, unsigned limit, unsigned *out)
+{
+    const char digits[] = {at[0], at[1], 0};
+    *out = (unsigned)strtoul(digits, NULL, 16);
+    return strspn(digits, "0123456789abcdefABCDEF") == 2 && *out < limit;
+}
+
+/* "GG" or "GG/SS". Returns how many there were, 0 when they are not such. */
 static int digest_parts(struct slice path, unsigned parts[2])
 {
-    char text[8] = "", rest;
-    size_t skip = sizeof "/-/digest/" - 1;
-    if (path.len <= skip || path.len - skip >= sizeof text)
+    size_t skip = sizeof "/-/digest/" - 1, len = path.len - skip;
+    const char *at = path.data + skip;
+    if ((len != 2 && len != 5) || !digest_part(at, STORE_GROUPS, &parts[0]))
         return 0;
-    memcpy(text, path.data + skip, path.len - skip);
-    int found = sscanf(text, "%2x/%2x%c", &parts[0], &parts[1], &rest);
-    bool whole = (found == 1 && path.len - skip == 2) || (found == 2 && path.len - skip == 5);
-    if (!whole || parts[0] >= STORE_GROUPS || (found == 2 && parts[1] >= STORE_SHARDS_PER_GROUP))
-        return 0;
-    return found;
+    if (len == 2)
+        return 1;
+    return at[2] == '/' && digest_part(at + 3, STORE_SHARDS_PER_GROUP, &parts[1]) ? 2 : 0;
 }
 
 static void reply_digest(struct node *node, struct request *request)

@@ -2,25 +2,28 @@
 
 /* /-/status: one JSON object: what figures.c says, the cluster and the table. */
 
-enum { STATUS_MEMBERS_MAX = 64 }; /* told one by one */
-
-/* One object of a value for each member that is here, this node first. */
-static void put_members(struct json *json, const struct node *node, const char *name,
+/* One object of a value for each member that is told. */
+static void put_members(struct json *json, const struct node *node,
+                        const struct node_members *members, const char *name,
                         void (*put)(struct json *json, const char *address,
                                     const struct member *member,
                                     const struct peer_figures *figures))
 {
-    const struct members *members = cluster_list(node->cluster);
     char address[ADDRESS_TEXT_BYTES];
     json_open(json, name);
-    for (unsigned i = 0, shown = 0; i < members->count && shown < STATUS_MEMBERS_MAX; i++) {
-        const struct member *member = members->list[i];
+    for (unsigned i = 0; i < members->told_count; i++) {
+        const struct member *member = members->told[i];
         struct peer_figures figures = cluster_peer_figures(node->cluster, member);
-        if (!members_counts(members, member))
-            continue;
-        shown++;
         put(json, address_format(&member->address, address), member, &figures);
     }
+    json_close(json);
+}
+
+static void put_member_counts(struct json *json, const struct node_members *members)
+{
+    json_open(json, "member_counts");
+    for (unsigned state = 0; state < NODE_MEMBER_STATES; state++)
+        json_number(json, node_member_state_name(state), members->by_state[state]);
     json_close(json);
 }
 
@@ -56,18 +59,20 @@ static void put_partition(struct json *json, const struct node_config *config)
 
 static void put_cluster(struct json *json, const struct node *node)
 {
-    const struct members *members = cluster_list(node->cluster);
+    struct node_members members;
+    node_members_gather(node, &members);
     json_open(json, "cluster");
     json_string(json, "name",
                 slice_of(node->config.cluster_name ? node->config.cluster_name : "fog"));
     put_partition(json, &node->config);
-    json_string(json, "phase", slice_of(member_phase_name(members->list[0])));
+    json_string(json, "phase", slice_of(member_phase_name(members.told[0])));
     json_number(json, "gathered_permille", cluster_gathered_permille(node->cluster));
     json_number(json, "gathered_records", cluster_gathered_records(node->cluster));
     json_number(json, "gathered_bytes_per_second", cluster_gathered_bytes_per_s(node->cluster));
-    put_members(json, node, "members", put_phase);
-    put_members(json, node, "members_gathered_permille", put_gathered);
-    put_members(json, node, "clock_skew_seconds", put_skew);
+    put_member_counts(json, &members);
+    put_members(json, node, &members, "members", put_phase);
+    put_members(json, node, &members, "members_gathered_permille", put_gathered);
+    put_members(json, node, &members, "clock_skew_seconds", put_skew);
     json_close(json);
 }
 

@@ -15,6 +15,13 @@ static void flush(struct survey *survey, struct json *json)
     json->text.data[0] = 0;
 }
 
+/* In millionths; of what cannot be, the most or least that is told. */
+static int64_t millionths(double number)
+{
+    const double most = 1e12;
+    return (int64_t)((number > most ? most : number < -most ? -most : number) * 1e6);
+}
+
 /* What is not known is left out. */
 static void put_recent(struct json *json, const struct survey_recent *recent)
 {
@@ -29,7 +36,7 @@ static void put_recent(struct json *json, const struct survey_recent *recent)
     };
     for (unsigned i = 0; i < sizeof figures / sizeof *figures; i++)
         if (figures[i].value >= 0)
-            json_seconds(json, figures[i].name, (uint64_t)(figures[i].value * 1e6));
+            json_seconds(json, figures[i].name, (uint64_t)millionths(figures[i].value));
 }
 
 static void put_node(struct json *json, const struct survey *survey, const struct survey_node *node)
@@ -48,7 +55,7 @@ static void put_node(struct json *json, const struct survey *survey, const struc
     if (node->status)
         put_recent(json, &node->recent);
     if (survey_skew(survey, node, &seconds))
-        json_seconds_signed(json, "clock_skew_seconds", (int64_t)(seconds * 1e6));
+        json_seconds_signed(json, "clock_skew_seconds", millionths(seconds));
     if (node->status)
         json_raw(json, "status", slice_of(node->status));
     json_close(json);

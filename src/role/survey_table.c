@@ -129,8 +129,8 @@ static void put_state(struct table *table, const struct survey_node *node)
         table_put(table, STATE, green, "ready");
         break;
     case SURVEY_GATHERING:
-        table_put(table, STATE, yellow, "gathering %u%%",
-                  (unsigned)(survey_number(node, "cluster.gathered_permille", 0) / 10));
+        table_put(table, STATE, yellow, "gathering %" PRId64 "%%",
+                  (int64_t)(survey_number(node, "cluster.gathered_permille", 0) / 10));
         break;
     case SURVEY_STOPPING:
         table_put(table, STATE, yellow, "stopping");

@@ -161,6 +161,49 @@ test('keys that a browser cannot ask for are refused with a sentence', async () 
   });
 });
 
+test('keys that would be another path, or another host, are listed, and a click gets each', async () => {
+  const own = await startNode();
+  for (const key of ['/localhost/x', 'a/../b', 'a/./c', '/', 'b/..', './d', 'e//'])
+    curl('--path-as-is', '-d', `value of ${key}`, `${own.url}${key}`);
+  await withPage(own, {}, async page => {
+    await page.getByRole('button', {name: 'List'}).click();
+    await page.getByText('7 keys').waitFor();
+    for (const key of await page.locator('#found button').allTextContents()) {
+      await page.getByRole('button', {name: key, exact: true}).click();
+      await page.waitForFunction(text => document.getElementById('body').textContent === text, `value of ${key}`);
+    }
+  });
+});
+
+test('a list that comes late does not stand for the one that was asked for after it', async () => {
+  await node.fetch('early/1', {method: 'PUT', body: 'x'});
+  await withPage(node, {}, async page => {
+    let letGo;
+    const held = new Promise(done => { letGo = done; });
+    await page.route('**/-/keys?*prefix=late', route => held.then(() => route.continue()));
+    await page.getByLabel('Prefix empty').fill('late');
+    await page.getByRole('button', {name: 'List'}).click();
+    await page.getByLabel('Prefix empty').fill('early');
+    await page.getByRole('button', {name: 'List'}).click();
+    await page.getByText('1 key', {exact: true}).waitFor();
+    const late = page.waitForResponse(/prefix=late/);
+    letGo();
+    await (await late).finished();
+    await after(100);
+    assert.equal(await page.locator('#listed').textContent(), '1 key');
+    assert.equal(await page.locator('#found li').count(), 1);
+  });
+});
+
+test('a type that no request can have is refused with a sentence', async () => {
+  await withPage(node, {}, async page => {
+    await page.getByLabel('Key', {exact: true}).fill('typed');
+    await page.getByLabel('Content type').fill('текст');
+    await page.getByRole('button', {name: 'Set'}).click();
+    await outcomeIs(page, 'This content type cannot be sent.');
+  });
+});
+
 /* Without a mouse, without eyes */
 
 test('all can be done with the keyboard alone', async () => {
@@ -385,6 +428,7 @@ test('gathering is shown with its progress, and a clock that is off', async () =
     cluster.members['10.0.0.3:8000'] = 'leaving';
     cluster.members_gathered_permille['10.0.0.3:8000'] = 1000;
     cluster.clock_skew_seconds['10.0.0.3:8000'] = 0.2;
+    cluster.member_counts = {joining: 1, ready: 1, leaving: 1, down: 0};
   }, async page => {
     const tile = page.locator('.tile', {hasText: '10.0.0.2:8000'});
     assert.match(await tile.locator('title').textContent(), /gathering 37 % · clock −1 h 0 min/);
@@ -398,7 +442,10 @@ test('gathering is shown with its progress, and a clock that is off', async () =
 test('many members are small, and fit', async () => {
   await withStatus(({cluster}) => {
     for (let i = 0; i < 100; i++) cluster.members[`10.0.0.${i}:8000`] = i % 9 ? 'ready' : 'down';
+    cluster.member_counts = {joining: 1, ready: 489, leaving: 0, down: 12};
   }, async page => {
+    assert.equal(await page.locator('.box .count').textContent(), '489 of 502 ready, 101 shown');
+    assert.equal(await page.locator('#summary').textContent(), '489 of 502 members ready');
     assert.equal(await page.locator('.tile').count(), 101);
     assert.equal(await page.locator('.tile.down').count(), 12);
     assert.ok((await page.locator('#picture').boundingBox()).height < 300, 'the picture is not too high');
@@ -444,11 +491,47 @@ test('a node that does not answer any more is told of, and so is its return', as
   await page.waitForSelector('#picture svg');
   await page.route('**/-/*', route => route.abort());
   await page.getByText(`There is no answer from ${own.address}`).waitFor();
+  assert.match(await page.locator('#lost').textContent(), /What stands here is of \d\d\/\d\d\/\d{4}, \d\d:\d\d:\d\d\.$/);
   assert.equal(await page.locator('#state').textContent(), 'no answer');
   await page.unroute('**/-/*');
   await page.waitForFunction(() => document.getElementById('state').textContent === 'ready');
   assert.equal(await page.locator('#lost').textContent(), '');
   await page.context().close();
+});
+
+test('where nothing stands yet, nothing is said to', async () => {
+  const page = await openPage(node.url);
+  await page.route('**/-/*', route => route.abort());
+  await page.reload();
+  await page.getByText(`There is no answer from ${node.address}`).waitFor();
+  assert.doesNotMatch(await page.locator('#lost').textContent(), /stands here/);
+  await page.context().close();
+});
+
+test('an answer that makes no sense is told of, and the page goes on asking', async () => {
+  await withPage(node, {}, async page => {
+    await page.route('**/-/status', route => route.fulfill({json: {role: 'other', started: 'then'}}));
+    await page.getByText(`The answer of ${node.address} makes no sense to this page`).waitFor();
+    await page.unroute('**/-/status');
+    await page.waitForFunction(() => document.getElementById('state').textContent === 'ready');
+    assert.equal(await page.locator('#lost').textContent(), '');
+  });
+});
+
+test('who looks away and back while it asks loses none of the last minutes', async () => {
+  await until(async () => (await (await node.fetch('-/history')).json()).next > 5, 'there are some samples', 20000);
+  await withPage(node, {}, async page => {
+    const points = async () => (await page.locator('#memory-plot .line').getAttribute('d')).split(/[ML]/).length;
+    const before = await points();
+    await page.route('**/-/*', route => after(RENEW_MS / 2).then(() => route.continue()));
+    for (let i = 0; i < 10; i++) {
+      await page.evaluate(() => document.dispatchEvent(new Event('visibilitychange')));
+      await after(RENEW_MS / 4);
+    }
+    await page.unrouteAll({behavior: 'wait'});
+    await after(RENEW_MS);
+    assert.ok(await points() >= before, `${await points()} points, and ${before} before`);
+  });
 });
 
 async function main(word = '') {

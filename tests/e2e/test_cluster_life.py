@@ -1,6 +1,7 @@
 """Members that die, hang, leave and come back."""
 
 import signal
+import socket
 import time
 
 from client import Connection, curl, request
@@ -313,3 +314,23 @@ def who_is_down_for_long_is_dropped():
     nodes[1].kill()
     nodes[1].process.wait()
     until(lambda: nodes[1].address not in members(nodes[0]), 15, "it is dropped")
+
+
+@test
+def of_many_members_all_are_counted_and_those_in_trouble_told():
+    node = Node()
+    now = int(time.time() * 1e6)
+    with socket.create_server(("", 0), backlog=200) as silent:  # who connects is heard, and who says hello not answered
+        port = silent.getsockname()[1]
+        lines = [f"member 127.1.0.{at + 1}:{port} ready {at + 1:016x} {now} 0 {99999 if at == 98 else 0}\n" for at in range(99)]
+        hello = f"protocol 1\ncluster fog\npartition -\njoined 1\nclock {now}\nsince {now}\nhorizon 0\ndigest {0:016x}\nrecords 0\n"
+        equal(node.call("POST", "/-/members", (hello + "".join(lines)).encode()).status, 200, "the status of the hello")
+        seen, text, metrics = status(node)["cluster"], *(node.call("GET", path).body.decode() for path in ("/", "/-/metrics"))
+    last = f"127.1.0.99:{port}"
+    equal(sum(seen["member_counts"].values()), 100, "all members")
+    equal(seen["member_counts"]["down"], 1, "those that are down")
+    equal((len(seen["members"]), list(seen["members"])[0]), (64, node.address), "those that are told, and the first of them")
+    equal(seen["members"].get(last), "down", "the last one")
+    check(f'velour_fog_member_up{{member="{last}"}} 0' in metrics, "the last one is no metric")
+    equal(metrics.count("velour_fog_member_up{"), 32, "members as metrics")
+    check(f"\nmember       {last} down\n" in text and "\n             and 36 more\n" in text, text)

@@ -171,7 +171,7 @@ def a_node_of_another_cluster_is_not_asked():
     until(lambda: _status(frontend)["partitions"][0]["node_counts"]["ready"] == 2, 10, "both are asked")
     keys = [f"k{i}" for i in range(50)]
     for key in keys:
-        frontend.put(key, b"x")
+        frontend.put(key, b"x", "Prefer: copies=all")  # else the last one may have been on its way
     second.kill()
     second.process.wait()
     stranger = Node("--cluster-name", "other", listen=second.address)

@@ -3,7 +3,7 @@
 import urllib.parse
 
 from backup import ODD_KEYS, digest_of, keys_of, merge, records_of
-from client import curl, curl_reply, refusal, request
+from client import curl, curl_code, curl_reply, refusal, request
 from harness import Background, check, equal, test, until
 from node import Node
 
@@ -49,6 +49,16 @@ def digest_is_text():
 
 
 # --- the list of keys
+
+@test
+def parts_of_the_digest_are_two_digits():
+    node = Node()
+    for part in ("00", "7f", "7F", "0a/00", "7f/7f", "00?x"):
+        equal(curl_code(node.url(f"/-/digest/{part}")), 200, part)
+    for part in ("", "0", "80", "ff", "000", "+1", "-0", "0x", "0g", "00/", "00/0", "00/80", "00/+1", "+1/00", "00/0x", "00x00",
+                 "00/000", "00/00/", "%31%31", "/0"):
+        equal(curl_code("-g", node.url(f"/-/digest/{part}")), 404, repr(part))
+
 
 @test
 def keys_lists_each_key_once_and_encoded():

@@ -77,6 +77,71 @@ def status_through_a_proxy_that_closes_after_each_answer():
     equal(said.splitlines()[0], "All is well: 1 member, 1 ready.", "the first line")
 
 
+def _of_a_stranger(answers, code, *words):
+    """What a command says of a server with these answers, by path, in which PORT stands for its own. Others are 404."""
+
+    class Stranger(http.server.BaseHTTPRequestHandler):
+        """Says what it is told to."""
+
+        def do_GET(self):  # pylint: disable=invalid-name
+            """One of the answers."""
+            body = answers.get(self.path, "\x1b[2JNot\x08\x7f\there.\n").replace("PORT", str(stranger.server_port)).encode("latin-1")
+            self.send_response(200 if self.path in answers else 404)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):  # pylint: disable=arguments-differ
+            """Says nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stranger) as stranger:
+        threading.Thread(target=stranger.serve_forever, daemon=True).start()
+        seen = run(*(word.replace("PORT", str(stranger.server_port)) for word in words), code=code)
+        stranger.shutdown()
+    return seen
+
+
+def _status_of_a_stranger(answers, *words):
+    said, complaint = _of_a_stranger(answers, 1, "status", *words, "127.0.0.1:PORT")
+    equal(complaint, "", "stderr")
+    return said
+
+
+@test
+def status_of_as_many_partitions_as_there_may_be():
+    count = 1024
+    frontend = Frontend([["127.0.0.1:1"]] * count, *["--next-cluster", "127.0.0.1:1"] * count, ready=False)
+    said, complaint = run("status", name(frontend), code=1, seconds=60)
+    equal(complaint, "", "stderr")
+    check(f": {2 * count} members in {count} partitions, {2 * count} down; keys are to move to {count} partitions.\n" in said, said[:300])
+
+
+@test
+def status_of_who_says_what_nobody_can_believe():
+    huge = "1" + "0" * 38
+    node = f"""{{"role": "node", "ready": true, "uptime_seconds": {huge}, "keys": 1e300,
+        "memory": {{"table_bytes": 1e300, "table_limit_bytes": {huge}}},
+        "cluster": {{"phase": "ready", "gathered_permille": 1e300, "members": {{"127.0.0.1:PORT": "ready"}},
+        "clock_skew_seconds": {{"127.0.0.1:PORT": -1e300}}}}}}"""
+    history = '{"columns": ["requests_per_second", "push_p99_seconds"], "samples": [[1e300, 1e17]]}'
+    members = "member 127.0.0.1:PORT ready\nmember \x1b[2Jevil:1 ready\nmember \x9b2J:2 ready\nmember 127.0.0.1:1 ready\n"
+    answers = {"/-/status": node, "/-/history": history, "/-/members": members}
+    said = _status_of_a_stranger(answers)
+    lines = said.splitlines()
+    equal(lines[0], "1 problem: 2 members, 1 ready, 1 down.", "the first line")
+    check(said.isascii() and "evil" not in said and all(line.isprintable() for line in lines), repr(said))
+    check(max(map(len, lines)) < 160, said)
+    check(json.loads(_status_of_a_stranger(answers, "--json"))["problem_count"] == 1, "as JSON")
+
+
+@test
+def status_of_a_frontend_that_complains_in_other_characters():
+    frontend = """{"role": "frontend", "ready": true, "problems": ["one\\ntwo\\r\\b\\u001b[2J\x9b\x7f"],
+        "partitions": [{"nodes": {"127.0.0.1:1": {}, "\x9b2J:2": {}, "evil:3": {}}}]}"""
+    said = _status_of_a_stranger({"/-/status": frontend, "/-/history": "{}"})
+    check("* one?two???[2J??\n" in said and said.isascii() and "evil" not in said, repr(said))
+
+
 @test
 def status_says_who_is_down():
     nodes = cluster(3)
@@ -416,6 +481,13 @@ def diff_with_who_does_not_answer():
     said, complaint = run("diff", name(left), name(right), code=3)
     right.signal(signal.SIGCONT)
     equal((said, complaint), ("", f"velour-fog: {name(right)} does not answer.\n"), "what it says")
+
+
+@test
+def diff_with_a_stranger_leaves_the_terminal_alone():
+    node = Node()
+    _, complaint = _of_a_stranger({}, 3, "diff", name(node), "127.0.0.1:PORT")
+    check(complaint.isascii() and complaint[:-1].isprintable() and "with 404: ?[2JNot???here." in complaint, repr(complaint))
 
 
 @test

@@ -78,6 +78,10 @@ for _name, _arguments, _words in (
          ["--join", "an option of velour-fog node"]),
         ("partition_of_frontend", ["frontend", "--partition", "0/2"], ["--partition", "an option of velour-fog node"]),
         ("cluster_of_node", ["--cluster", "a:1"], ["--cluster", "an option of velour-fog frontend"]),
+        ("one_join_too_many", ["--join", "a:1"] * 65, ["--join", "64 at most"]),
+        ("one_network_too_many", ["--allow", "10.0.0.1"] * 65, ["--allow", "64 at most"]),
+        ("one_member_too_many", ["frontend", "--cluster", ",".join(["a:1"] * 65)], ["--cluster", "64 at most"]),
+        ("one_cluster_too_many", ["frontend", *["--cluster", "a:1"] * 1025], ["--cluster", "of 1024 clusters"]),
         ("frontend_after_options", ["--listen", "127.0.0.1:0", "frontend"], ["frontend"])):
     register("options", f"{_name}_is_refused", _refused, _arguments, *_words)
 

@@ -40,6 +40,19 @@ def idle_connections_are_closed_at_once():
     stopped(node, SOON)
 
 
+@test
+def who_does_not_wait_says_that_something_was_cut_off_only_if_it_was():
+    for busy in (False, True):
+        node = serve("--drain-time", "0")
+        if busy:
+            connection = node.connect()
+            connection.send(request("PUT", "/k", None, ["Content-Length: 2"]))
+            connection.silent(0.2)
+        node.signal(signal.SIGTERM)
+        stopped(node, SOON)
+        equal(node.count_log("event=drain-time-over"), busy, f"how often something was cut off ({node.tail()})")
+
+
 def _in_flight(first, second, method="PUT"):
     """A request is half sent when the signal comes: it is finished, answered, and the connection closed."""
     node = serve("--drain-time", "20")

@@ -219,7 +219,8 @@ static bool number_parse(const char *text, uint64_t least, uint64_t most, uint64
 static bool size_parse(const char *text, struct scale_options *options)
 {
     int used = 0;
-    if (!text || sscanf(text, "%5ux%5u%n", &options->partitions, &options->nodes, &used) != 2)
+    if (!text || text[strspn(text, "0123456789x")] || /* sscanf takes signs and blanks */
+        sscanf(text, "%5ux%5u%n", &options->partitions, &options->nodes, &used) != 2)
         return false;
     return text[used] == 0 && options->partitions >= 1 &&
            options->partitions <= FRONTEND_CLUSTERS_MAX && options->nodes >= 2;

@@ -55,6 +55,9 @@ static void test_what_is_no_list(void **state)
         LINE("1", "5", "value", ""),
         "1 5 value a\n",
         "0000000000000001 5 value a",
+        LINE("1", "5", "value", "\033[2J"),
+        LINE("1", "5", "value", "caf\xc3\xa9"),
+        LINE("1", "5", "value", "a b"),
         "\n",
     };
     for (size_t i = 0; i < COUNT(bad); i++) {

@@ -116,12 +116,18 @@ static void test_values(void **state)
     char out[8];
     assert_true(json_to_number(text_of("12"), -1) == 12);
     assert_true(json_to_number(text_of("1e3"), -1) == 1000);
+    assert_true(json_to_number(text_of("1e18"), -1) == 1e18);
+    assert_true(json_to_number(text_of("-1000000000000000000"), 0) == -1e18);
+    assert_true(json_to_number(text_of("1.1e18"), -1) == -1);
+    assert_true(json_to_number(text_of("-1e400"), 0) == 0);
     assert_true(json_to_number(text_of("null"), -1) == -1);
     assert_true(json_to_number(text_of("\"12\""), -1) == -1);
     assert_true(json_is_true(text_of("true")));
     assert_false(json_is_true(text_of("1")));
-    assert_string_equal(json_to_string(text_of("\"a\\n\\\"\""), out, sizeof out), "a\n\"");
+    assert_string_equal(json_to_string(text_of("\"a\\n\\\"\""), out, sizeof out), "a?\"");
     assert_string_equal(json_to_string(text_of("\"\\u0041\\u00e4b\""), out, sizeof out), "A?b");
+    assert_string_equal(json_to_string(text_of("\"\\b\\t\x7f\x9b\xc3z\""), out, sizeof out),
+                        "?????z");
     assert_string_equal(json_to_string(text_of("\"123456789\""), out, sizeof out), "1234567");
     assert_string_equal(json_to_string(text_of("12"), out, sizeof out), "");
 }

@@ -239,6 +239,25 @@ static void test_burst(void **state)
     assert_int_equal(sink.lines, 2 * LOG_BURST_MAX + 1 + LOG_PER_SECOND_MAX);
 }
 
+/* As many as are told apart, each after a burst of all before it; those that are more share the limits of these. */
+static void test_events_are_told_apart(void **state)
+{
+    (void)state;
+    struct log log = log_make(LOG_INFO_LEVEL, true);
+    char name[24], wanted[64];
+    for (int i = 0; i < LOG_EVENTS_MAX; i++) {
+        snprintf(name, sizeof name, "event-%d", i);
+        snprintf(wanted, sizeof wanted, "<6>level=info event=event-%d k=0\n", i);
+        log_event(&log, LOG_INFO_LEVEL, name, "k=%d", 0);
+        check_line(wanted);
+        for (int k = 1; k < LOG_BURST_MAX + 9; k++)
+            log_event(&log, LOG_INFO_LEVEL, name, "k=%d", k);
+    }
+    assert_int_equal(sink.lines, LOG_EVENTS_MAX * LOG_BURST_MAX);
+    log_event(&log, LOG_INFO_LEVEL, "one-more", "k=%d", 0);
+    assert_int_equal(sink.lines, LOG_EVENTS_MAX * LOG_BURST_MAX);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -247,7 +266,7 @@ int main(void)
         cmocka_unit_test(test_level_names), cmocka_unit_test(test_control_characters),
         cmocka_unit_test(test_quotable),    cmocka_unit_test(test_cut),
         cmocka_unit_test(test_condition),   cmocka_unit_test(test_many_conditions),
-        cmocka_unit_test(test_burst),
+        cmocka_unit_test(test_burst),       cmocka_unit_test(test_events_are_told_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

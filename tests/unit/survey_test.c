@@ -84,7 +84,9 @@ static void test_member_lines(void **state)
     check_slice(phase, SLICE("ready"), "the phase");
     assert_true(census_member_line(SLICE("member [::1]:8000 down 28 1 0 0"), &address, &phase));
     assert_false(census_member_line(SLICE("member 10.0.0.1:8000 left 28 1 0 0"), &address, &phase));
-    assert_false(census_member_line(SLICE("member a:1 dropped 28 1 0 0"), &address, &phase));
+    assert_false(census_member_line(SLICE("member [::1]:1 dropped 28 1 0 0"), &address, &phase));
+    assert_false(census_member_line(SLICE("member host:1 ready 28 1 0 0"), &address, &phase));
+    assert_false(census_member_line(SLICE("member \033[2J:1 ready 28 1 0 0"), &address, &phase));
     assert_false(census_member_line(SLICE("partition 0/2"), &address, &phase));
     assert_false(census_member_line(SLICE("member"), &address, &phase));
     check_slice(census_own_name(SLICE("0.0.0.0:8000"), "host:1"), SLICE("host:1"), "any of IPv4");
