@@ -70,6 +70,7 @@ enum {
 
 struct relay;
 struct lane;
+struct search;
 
 /* Bytes that the request or the answer is kept in. */
 struct relay_bytes {
@@ -307,6 +308,7 @@ struct frontend {
     struct histogram
         latency_us; /* from the read of a request to its answer; not of those that wait by wish */
     struct history history;
+    struct search *first_search;
     unsigned searches;     /* under way */
     char scrap[16 * 1024]; /* where bodies go that nobody wants */
 };
@@ -570,10 +572,12 @@ struct http_error partition_trouble(const struct partition *partition);
 
 /* search.c: /-/keys. Its head is looked at first, and refused when the query is wrong. */
 
-struct search;
 void search_on_head(struct request *request, struct slice query);
 void search_on_request(struct frontend *frontend, struct request *request, struct slice query);
 void search_free(struct search *search);
+
+/* This member is down: whoever asks it asks another one. */
+void searches_leave(const struct backend *backend);
 
 /* For /-/history. */
 void frontend_take_sample(struct frontend *frontend);

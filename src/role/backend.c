@@ -66,6 +66,7 @@ void backend_down(struct backend *backend, const char *why)
     upstream_close(backend->control, -ECONNRESET);
     backend_update(backend);
     lanes_close(backend);
+    searches_leave(backend);
 }
 
 /* What it says */

@@ -1946,13 +1946,54 @@ static void test_keys_are_lost(void **state)
     (void)state;
     struct reader reader = reader_new();
     ask(&reader, GET(KEYS));
-    lose(nodes.asked[asked_for(KEYS)].fd);
+    for (unsigned tries = 0; tries < RELAY_TRIES_MAX; tries++) {
+        assert_int_equal(nodes.count, tries + 1);
+        expect_nothing(&reader);
+        lose(nodes.asked[tries].fd);
+    }
     expect(&reader, 503, "A node did not answer, so not all keys can be listed; try again.\n");
-    ask(&reader, GET(KEYS));
-    say(nodes.asked[asked_for(KEYS)].fd, "HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n");
-    settle();
-    expect(&reader, 503, NULL);
+    assert_int_equal(nodes.count, RELAY_TRIES_MAX);
     assert_int_equal(frontend->searches, 0);
+}
+
+/* One that dies, that does not want to, or that hangs is as much as for a key: another one is asked. */
+static void test_keys_of_another_member(void **state)
+{
+    (void)state;
+    enum { DIES, REFUSES, HANGS, HOW };
+    for (int how = 0; how < HOW; how++) {
+        struct reader reader = reader_new();
+        nodes.count = 0;
+        ask(&reader, GET(KEYS) GET("b"));
+        int fd = nodes.asked[asked_for(KEYS)].fd;
+        answer_value("b", "value");
+        if (how == DIES)
+            lose(fd);
+        else if (how == REFUSES)
+            say(fd, "HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n");
+        else
+            nodes.closed_for[node_of(fd)] = true;
+        pass(BACKEND_HELLO_US + BACKEND_HANG_US + 2 * FRONTEND_TICK_US);
+        int again = nodes.asked[asked_for(KEYS)].fd;
+        assert_int_not_equal(node_of(again), node_of(fd));
+        assert_false(fake_socket(io, fd)->open);
+        say(again, KEYS_ANSWER);
+        settle();
+        expect(&reader, 200, "a1\na2\n");
+        expect(&reader, 200, "value");
+        assert_int_equal(frontend->searches, 0);
+    }
+}
+
+/* Who takes as long as a list may take is not followed by others that take as long. */
+static void test_keys_that_take_too_long(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, GET(KEYS));
+    pass(SEARCH_ANSWER_US + SECOND);
+    expect(&reader, 503, "A node did not answer, so not all keys can be listed; try again.\n");
+    assert_int_equal(nodes.count, 1);
 }
 
 static void test_keys_for_who_has_left(void **state)
@@ -2010,8 +2051,10 @@ static void try_all(struct reader *reader)
         answer_long(nodes.asked[i].fd, "v", 0, VALUE_BYTES);
     nodes.count = 0;
     ask(reader, GET(KEYS));
-    for (unsigned i = 0; i < nodes.count; i++)
+    for (unsigned i = 0; i < nodes.count; i++) { /* another one may be asked for it */
         say(nodes.asked[i].fd, KEYS_ANSWER);
+        settle();
+    }
     nodes.count = 0;
     upload_begin_by(reader, 100000);
     if (is_open(reader))
@@ -2278,6 +2321,8 @@ int main(void)
         TEST(test_upload_is_late),
         TEST(test_keys),
         TEST(test_keys_are_lost),
+        TEST(test_keys_of_another_member),
+        TEST(test_keys_that_take_too_long),
         TEST(test_keys_for_who_has_left),
         TEST(test_keys_are_not_hurried),
         TEST(test_without_memory),
