@@ -336,11 +336,10 @@ static void answer_head_first(struct relay *relay, const struct http_response *h
 {
     relay->status = head->status;
     remember_length(relay, head);
-    if (take_lines(relay, head) != 0 || head->chunked ||
-        (!head->has_length && head->status != 204 && head->status != 304)) {
-        relay->broken = true;
+    relay->broken = take_lines(relay, head) != 0 || head->chunked ||
+                    (!head->has_length && head->status != 204 && head->status != 304);
+    if (relay->broken)
         return;
-    }
     if (relay->head_only || head->content_length <= RELAY_WHOLE_BYTES_MAX || relay->upload)
         return;
     relay->streaming = true;

@@ -598,6 +598,19 @@ static void test_malformed_answers(void **state)
     }
 }
 
+/* What made no sense at one node, until that was lost, says nothing of what another one answers. */
+static void test_nonsense_and_then_sense(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, GET("a"));
+    say(nodes.asked[0].fd, "HTTP/1.1 200 OK\r\n\r\nno end");
+    settle();
+    lose(nodes.asked[0].fd);
+    answer_value("a", "value");
+    expect(&reader, 200, "value");
+}
+
 /* When all that are asked talk nonsense, the client is told so. */
 static void test_nothing_but_nonsense(void **state)
 {
@@ -2262,6 +2275,7 @@ int main(void)
         TEST(test_odd_statuses),
         TEST(test_interim_answers),
         TEST(test_malformed_answers),
+        TEST(test_nonsense_and_then_sense),
         TEST(test_nothing_but_nonsense),
         TEST(test_write_again),
         TEST(test_read_behind_write_again),
