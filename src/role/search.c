@@ -275,7 +275,8 @@ void search_on_request(struct frontend *frontend, struct request *request, struc
     if (!deferred) {
         if (search)
             search_free(search);
-        reply_text(request, 503, "This front-end has no room for one more request; try again.");
+        if (!server_postpone(request))
+            reply_text(request, 503, "This front-end has no room for one more request; try again.");
         return;
     }
     search->request = deferred;

@@ -2009,6 +2009,28 @@ static void test_keys_that_take_too_long(void **state)
     assert_int_equal(nodes.count, 1);
 }
 
+/* What there is no room for is not refused before those in front of it on the connection are answered, and by then there may be room. */
+static void test_keys_without_room(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new(), other = reader_new();
+    ask(&reader, GET("a"));
+    for (unsigned i = 0; i <= SEARCHES_MAX; i++)
+        ask(&reader, GET(KEYS));
+    assert_int_equal(frontend->searches, SEARCHES_MAX);
+    expect_nothing(&reader);
+    ask(&other, GET(KEYS));
+    expect(&other, 503, "This front-end has no room for one more request; try again.\n");
+    answer_value("a", "value");
+    expect(&reader, 200, "value");
+    for (unsigned i = 0; i <= SEARCHES_MAX; i++) {
+        say(nodes.asked[i + 1].fd, KEYS_ANSWER);
+        settle();
+        expect(&reader, 200, "a1\na2\n");
+    }
+    assert_int_equal(frontend->searches, 0);
+}
+
 static void test_keys_for_who_has_left(void **state)
 {
     (void)state;
@@ -2106,6 +2128,33 @@ static void test_without_memory(void **state)
         }
     }
     assert_true(nth > 10); /* memory is kept from one round to the next, so few are left */
+}
+
+/* What is refused for want of memory is so in its turn. */
+static void test_order_without_memory(void **state)
+{
+    static const char *const keys[] = {"a", "b", "c"};
+    (void)state;
+    unsigned nth = 1;
+    for (bool more = true; more; nth++) {
+        struct reader reader = reader_new();
+        struct answer answer;
+        nodes.count = 0;
+        failing_start(nth, false);
+        ask(&reader, GET("a") GET("b") GET("c"));
+        more = failing_stop();
+        for (unsigned i = 0; i < nodes.count; i++)
+            answer_value((char[]){nodes.asked[i].text[5], 0}, (char[]){nodes.asked[i].text[5], 0});
+        for (size_t i = 0; i < COUNT(keys) && next_answer(&reader, &answer) == ANSWER_OK; i++) {
+            check(answer.status == 200 || answer.status == 503, "%u", answer.status);
+            if (answer.status == 200)
+                check_slice(answer.body, slice_of(keys[i]), "body");
+        }
+        fake_break(io, reader.fd, -ECONNRESET);
+        pass(2 * SECOND);
+        check(frontend->relays.used == 0, "a request is left, allocation %u", nth);
+    }
+    assert_true(nth > 3);
 }
 
 /* Keys on the move */
@@ -2337,9 +2386,11 @@ int main(void)
         TEST(test_keys_are_lost),
         TEST(test_keys_of_another_member),
         TEST(test_keys_that_take_too_long),
+        TEST(test_keys_without_room),
         TEST(test_keys_for_who_has_left),
         TEST(test_keys_are_not_hurried),
         TEST(test_without_memory),
+        TEST(test_order_without_memory),
         TEST_MOVING(test_moving_read),
         TEST_MOVING(test_moving_failures),
         TEST_MOVING(test_moving_read_from_who_lags),
