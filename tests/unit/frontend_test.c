@@ -994,6 +994,25 @@ static void test_wait_again(void **state)
     expect(&reader, 200, "new");
 }
 
+/* In an hour more nodes may be lost than a request is tried at in a row. */
+static void test_wait_through_many_losses(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, "GET /a HTTP/1.1\r\nHost: h\r\nIf-None-Match: \"1\"\r\nPrefer: wait=3600\r\n\r\n");
+    for (unsigned i = 0; i < 2 * RELAY_TRIES_MAX; i++) {
+        pass(LANE_ANSWER_US + SECOND);
+        assert_int_equal(nodes.count, i + 1);
+        lose(nodes.asked[i].fd);
+    }
+    for (unsigned i = 1; i < RELAY_TRIES_MAX; i++) {
+        expect_nothing(&reader);
+        lose(nodes.asked[nodes.count - 1].fd);
+    }
+    lose(nodes.asked[nodes.count - 1].fd);
+    expect(&reader, 503, "No node of this key's partition has answered; try again.\n");
+}
+
 /* What is too large a number is cut, and not passed over. */
 static void test_wait_for_ever(void **state)
 {
@@ -2343,6 +2362,7 @@ int main(void)
         TEST(test_foreign_node),
         TEST(test_foreign_node_is_forgotten),
         TEST(test_wait_again),
+        TEST(test_wait_through_many_losses),
         TEST(test_wait_for_ever),
         TEST(test_order_with_long_bodies),
         TEST(test_order_with_copies),
