@@ -36,6 +36,9 @@ enum {
     LANE_COPIES_US =
         5 * 1000 *
         1000, /* the same, beyond that, when it waits for copies and nobody said how long */
+    LANES_APART_US =
+        1000 *
+        1000, /* the two that are for what is shared were not last used within one such time */
     LANES_IDLE_MAX =
         8, /* connections for one request at a time that are kept for later ones, of each member; of more, one goes each tick */
     LANES_MAX = 4096, /* of each member */

@@ -208,6 +208,16 @@ def a_node_that_hangs_is_left():
     check(load.longest < (HANG + 0.5) * SLOW, f"the longest request took {load.longest:.2f} s")
 
 
+@test(alone=True)
+def a_front_end_without_requests_stays_ready():
+    nodes = cluster(1, "--idle-timeout", "4")
+    frontend = Frontend([nodes])
+    end = time.monotonic() + 10
+    with frontend.connect() as connection:
+        while time.monotonic() < end:
+            equal(connection.ask("GET", "/-/ready").status, 200, "its readiness while nodes close what is idle")
+
+
 def _home(frontend, nodes, key):
     """The node that takes the writes of a key, and the others."""
     before = [_count(node, "PUT") for node in nodes]

@@ -873,6 +873,21 @@ static void test_spare_connection(void **state)
     expect(&reader, 200, "one");
 }
 
+/* A node closes what is idle for a while: not both of its connections at the same moment. */
+static void test_spare_connection_is_younger(void **state)
+{
+    (void)state;
+    pass(10 * SECOND);
+    for (unsigned i = 0; i < 2; i++) {
+        const struct backend *backend = frontend->partitions[0].backends[i];
+        uint64_t shared_us = upstream_heard_us(backend->shared->upstream);
+        uint64_t spare_us = upstream_heard_us(backend->spare->upstream);
+        check(spare_us >= shared_us + LANES_APART_US, "both are idle since the same moment");
+        check(spare_us < loop.now_us - 6 * SECOND, "it is opened again and again");
+    }
+    assert_int_equal(frontend->counters.parked, 0);
+}
+
 /* Nobody is there: a request waits a moment for somebody. */
 static void test_parked(void **state)
 {
@@ -2356,6 +2371,7 @@ int main(void)
         TEST(test_far_future),
         TEST(test_unsure),
         TEST(test_spare_connection),
+        TEST(test_spare_connection_is_younger),
         TEST(test_parked),
         TEST(test_nobody_overtakes_parked),
         TEST(test_misrouted),
