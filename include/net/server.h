@@ -135,6 +135,7 @@ struct request {
         exclusive; /* the service's, with deferrable, until it is deferred: it may be overtaken by what follows on the connection, or
                       overtake what came before. So the one waits for its answer, and it waits for writes */
     bool deferred;
+    bool postponed;     /* see server_postpone */
     bool chunked_reply; /* the streamed reply is in chunks, since the client speaks HTTP/1.1 */
     bool replied;
     struct http_head head;
@@ -191,6 +192,10 @@ void server_answer(struct request *held, void (*answer)(struct service *, struct
 /* In on_request, for a request that is deferrable: the answer comes later, while those behind it on the connection are looked at
  * already. Memory as server_hold. There is no time limit and no on_hold_end: the service answers in any case. */
 struct request *server_defer(struct request *request);
+
+/* In on_request, for a deferrable request that cannot be deferred: whether others before it on the connection still wait for their
+ * answers. Then it is not answered now, but comes again, from its head on, once some of them are. */
+bool server_postpone(struct request *request);
 
 /* Whether a write that came before on the same connection is deferred still: what is asked now has to see it. */
 bool request_follows_write(const struct request *request);

@@ -36,6 +36,9 @@ enum {
     LANE_COPIES_US =
         5 * 1000 *
         1000, /* the same, beyond that, when it waits for copies and nobody said how long */
+    LANES_APART_US =
+        1000 *
+        1000, /* the two that are for what is shared were not last used within one such time */
     LANES_IDLE_MAX =
         8, /* connections for one request at a time that are kept for later ones, of each member; of more, one goes each tick */
     LANES_MAX = 4096, /* of each member */
@@ -70,6 +73,7 @@ enum {
 
 struct relay;
 struct lane;
+struct search;
 
 /* Bytes that the request or the answer is kept in. */
 struct relay_bytes {
@@ -307,6 +311,7 @@ struct frontend {
     struct histogram
         latency_us; /* from the read of a request to its answer; not of those that wait by wish */
     struct history history;
+    struct search *first_search;
     unsigned searches;     /* under way */
     char scrap[16 * 1024]; /* where bodies go that nobody wants */
 };
@@ -570,10 +575,12 @@ struct http_error partition_trouble(const struct partition *partition);
 
 /* search.c: /-/keys. Its head is looked at first, and refused when the query is wrong. */
 
-struct search;
 void search_on_head(struct request *request, struct slice query);
 void search_on_request(struct frontend *frontend, struct request *request, struct slice query);
 void search_free(struct search *search);
+
+/* This member is down: whoever asks it asks another one. */
+void searches_leave(const struct backend *backend);
 
 /* For /-/history. */
 void frontend_take_sample(struct frontend *frontend);

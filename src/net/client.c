@@ -228,8 +228,8 @@ void client_settle(struct client *client, struct slice rest, enum run_stop stop)
 
 /* Answering */
 
-/* Returns whether the connection ends with this answer. */
-static bool request_answer(struct request *request)
+/* Returns whether the connection ends with this answer. *waits: it is to come again, see server_postpone. */
+static bool request_answer(struct request *request, bool *waits)
 {
     struct service *service = request->server->service;
     request->server->answering = request->client;
@@ -238,8 +238,9 @@ static bool request_answer(struct request *request)
     else
         service->on_request(service, request);
     request->server->answering = NULL;
+    *waits = request->postponed;
     bool later = request->client->state == CLIENT_HELD ||
-                 request->client->state == CLIENT_STREAMING || request->deferred;
+                 request->client->state == CLIENT_STREAMING || request->deferred || *waits;
     if (later)
         return false;
     bool closed = request->client->conn.state == CONN_CLOSED; /* while it was being answered */
@@ -300,13 +301,12 @@ static unsigned run_answer(struct server *server, const struct run *run, bool *c
 {
     struct client *client = run->client;
     unsigned answered = 0;
-    while (answered < run->count && run_goes_on(client, *closes)) {
+    while (answered < run->count && !*waits && run_goes_on(client, *closes)) {
         struct request *request = server->requests[run->first + answered];
         *waits = !client_may_defer(client, request);
-        if (*waits)
-            break;
-        *closes = request_answer(request);
-        answered++;
+        if (!*waits)
+            *closes = request_answer(request, waits);
+        answered += !*waits;
     }
     return answered;
 }

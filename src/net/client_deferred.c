@@ -64,6 +64,15 @@ struct request *server_defer(struct request *request)
     return &exchange->request;
 }
 
+bool server_postpone(struct request *request)
+{
+    assert(request->deferrable && !request->deferred);
+    request->postponed = request->client->pending != NULL;
+    assert(!request->postponed ||
+           !request->detached); /* a body in parts is not begun behind others */
+    return request->postponed;
+}
+
 static struct exchange *deferred_take(struct client *client)
 {
     struct exchange *exchange = client->pending;

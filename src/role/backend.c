@@ -66,6 +66,7 @@ void backend_down(struct backend *backend, const char *why)
     upstream_close(backend->control, -ECONNRESET);
     backend_update(backend);
     lanes_close(backend);
+    searches_leave(backend);
 }
 
 /* What it says */
@@ -303,6 +304,26 @@ static const struct upstream_ops control_ops = {
     .on_closed = control_on_closed,
 };
 
+/* Whether the node will close both connections at the same moment, if none is used: it does so with what is idle for a while. */
+static bool lanes_are_twins(const struct backend *backend)
+{
+    if (!lane_is_open(backend->shared) || !lane_is_open(backend->spare) || backend->shared->first ||
+        backend->spare->first)
+        return false;
+    uint64_t a_us = upstream_heard_us(backend->shared->upstream);
+    uint64_t b_us = upstream_heard_us(backend->spare->upstream);
+    return (a_us > b_us ? a_us - b_us : b_us - a_us) < LANES_APART_US;
+}
+
+/* A new spare one, later than the other, so that one of the two always stands. */
+static void lanes_part(struct backend *backend)
+{
+    if (lanes_are_twins(backend) &&
+        loop_of(backend)->now_us >=
+            upstream_heard_us(backend->shared->upstream) + 2 * LANES_APART_US)
+        upstream_close(backend->spare->upstream, 0);
+}
+
 void backend_tend_lanes(struct backend *backend)
 {
     if (!backend->up || backend->leaving)
@@ -324,6 +345,7 @@ void backend_tick(struct backend *backend)
         upstream_connect(backend->control, &backend->address);
     }
     backend_tend_lanes(backend);
+    lanes_part(backend);
     lanes_trim(backend);
 }
 

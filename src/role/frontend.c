@@ -155,7 +155,8 @@ static void key_on_request(struct frontend *frontend, struct request *request)
     if (!deferred) {
         if (relay && !uploaded)
             relay_free(relay);
-        reply_no_room(request);
+        if (!server_postpone(request))
+            reply_no_room(request);
         return;
     }
     deferred->service_data = relay;

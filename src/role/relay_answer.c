@@ -336,11 +336,10 @@ static void answer_head_first(struct relay *relay, const struct http_response *h
 {
     relay->status = head->status;
     remember_length(relay, head);
-    if (take_lines(relay, head) != 0 || head->chunked ||
-        (!head->has_length && head->status != 204 && head->status != 304)) {
-        relay->broken = true;
+    relay->broken = take_lines(relay, head) != 0 || head->chunked ||
+                    (!head->has_length && head->status != 204 && head->status != 304);
+    if (relay->broken)
         return;
-    }
     if (relay->head_only || head->content_length <= RELAY_WHOLE_BYTES_MAX || relay->upload)
         return;
     relay->streaming = true;
@@ -449,10 +448,20 @@ static void upload_answered(struct relay *relay)
                  said ? said : "The node has refused the value before it was whole.");
 }
 
+/* Tries that follow each other are counted: a node that has held the request for a while, as its client wants it, was well. */
+static void forgive_tries(struct relay *relay, const struct call *call)
+{
+    uint64_t now_us = relay->frontend->loop->now_us;
+    if (relay->waits && now_us < relay->held_until_us && now_us > call->sent_us + LANE_ANSWER_US)
+        relay->tries = 1; /* with less time left than the first one had, see put_wait */
+}
+
 static void relay_on_end(struct call *call, enum call_result result)
 {
     struct attempt *attempt = (struct attempt *)call;
     struct relay *relay = attempt->relay;
+    if (relay && result != CALL_DONE)
+        forgive_tries(relay, call);
     struct backend *backend = attempt->lane->backend;
     bool nonsense = result == CALL_LOST && upstream_error(attempt->lane->upstream) == -EPROTO;
     attempt_end(attempt, result == CALL_DONE);

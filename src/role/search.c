@@ -2,6 +2,8 @@
  * whole, so there is a limit of keys; who wants all asks a node of each partition.
  *
  *   connect ──► ask ──► answer ──► close ──► the next partition, until there are enough keys ──► reply
+ *      ▲                  │ none
+ *      └── another member ┘
  */
 #include <errno.h>
 #include <stdio.h>
@@ -11,10 +13,15 @@
 
 struct search {
     struct frontend *frontend;
-    struct request *request; /* deferred */
+    struct request *request;        /* deferred */
+    struct search *previous, *next; /* of its front-end */
     struct upstream *upstream;
     struct fetch fetch;
-    unsigned partition; /* that is asked */
+    unsigned partition;      /* that is asked */
+    unsigned tries;          /* at members of it */
+    struct backend *backend; /* that is asked; NULL for none, or when it is down by now */
+    uint64_t avoid;          /* the member that has just failed; 0 for none */
+    uint64_t until_us;       /* later this partition is not tried again */
     unsigned limit, found;
     bool answered; /* by this partition */
     bool ended;
@@ -68,26 +75,53 @@ static void search_end(struct search *search)
 
 /* Asking */
 
-static void search_next(struct search *search)
+/* One by chance, but not who has just failed unless there is nobody else; NULL when nobody is ready. */
+static struct backend *search_choose(const struct search *search)
 {
     struct frontend *frontend = search->frontend;
     const struct partition *partition = &frontend->partitions[search->partition];
-    if (search->status || search->found >= search->limit ||
-        search->partition == frontend->config.cluster_count) {
-        search_end(search);
-        return;
-    }
-    search->answered = false;
     unsigned count = partition->usable_count;
     if (count == 0)
+        return NULL;
+    unsigned chosen = frontend_chance(frontend, count);
+    if (partition->usable[chosen]->id == search->avoid)
+        chosen = (chosen + 1) % count;
+    return partition->usable[chosen];
+}
+
+static void search_try(struct search *search)
+{
+    search->answered = false;
+    search->tries++;
+    search->backend = search_choose(search);
+    if (!search->backend)
         search_refuse(
             search, 503,
             "A partition has no node that is ready, so not all keys can be listed; try again.");
-    else if (upstream_connect(search->upstream,
-                              &partition->usable[frontend_chance(frontend, count)]->address) != 0)
+    else if (upstream_connect(search->upstream, &search->backend->address) != 0)
         search_lost(search);
     if (search->status)
         search_end(search);
+    else
+        search->avoid = search->backend->id;
+}
+
+static void search_next(struct search *search)
+{
+    const struct frontend *frontend = search->frontend;
+    search->tries = 0;
+    search->avoid = 0;
+    search->until_us = frontend->loop->now_us + SEARCH_ANSWER_US;
+    if (search->status || search->found >= search->limit ||
+        search->partition == frontend->config.cluster_count)
+        search_end(search);
+    else
+        search_try(search);
+}
+
+static bool search_may_try_again(const struct search *search)
+{
+    return search->tries < RELAY_TRIES_MAX && search->frontend->loop->now_us < search->until_us;
 }
 
 static bool search_add(struct search *search, struct slice lines)
@@ -136,6 +170,11 @@ static void search_on_closed(struct upstream *upstream, int error)
 {
     struct search *search = upstream_owner(upstream);
     (void)error;
+    search->backend = NULL;
+    if (!search->answered && !search->status && search_may_try_again(search)) {
+        search_try(search);
+        return;
+    }
     if (!search->answered && !search->status)
         search_lost(search);
     search->partition++;
@@ -147,12 +186,43 @@ static const struct upstream_ops search_ops = {
     .on_closed = search_on_closed,
 };
 
+/* Who hangs is known long before its answer is overdue, which may take a while by itself. */
+void searches_leave(const struct backend *backend)
+{
+    for (struct search *search = backend->partition->frontend->first_search; search;
+         search = search->next) {
+        if (search->backend != backend)
+            continue;
+        search->backend = NULL;
+        upstream_close(search->upstream, -ECONNRESET);
+    }
+}
+
 /* Life */
+
+static void search_add_to_list(struct search *search)
+{
+    struct frontend *frontend = search->frontend;
+    search->next = frontend->first_search;
+    if (search->next)
+        search->next->previous = search;
+    frontend->first_search = search;
+    frontend->searches++;
+}
+
+static void search_remove(struct search *search)
+{
+    struct frontend *frontend = search->frontend;
+    *(search->previous ? &search->previous->next : &frontend->first_search) = search->next;
+    if (search->next)
+        search->next->previous = search->previous;
+    frontend->searches--;
+}
 
 void search_free(struct search *search)
 {
     search->ended = true;
-    search->frontend->searches--;
+    search_remove(search);
     if (search->upstream)
         upstream_destroy(search->upstream);
     free(search->keys);
@@ -167,8 +237,8 @@ static struct search *search_new(struct frontend *frontend, const struct key_lis
     struct search *search = calloc(1, sizeof *search + list->prefix.len);
     if (!search)
         return NULL;
-    frontend->searches++;
     search->frontend = frontend;
+    search_add_to_list(search);
     search->limit = (unsigned)list->limit;
     search->fetch = (struct fetch){.on_done = search_on_done, .body_max = SEARCH_BYTES_MAX};
     search->prefix_bytes = list->prefix.len;
@@ -205,7 +275,8 @@ void search_on_request(struct frontend *frontend, struct request *request, struc
     if (!deferred) {
         if (search)
             search_free(search);
-        reply_text(request, 503, "This front-end has no room for one more request; try again.");
+        if (!server_postpone(request))
+            reply_text(request, 503, "This front-end has no room for one more request; try again.");
         return;
     }
     search->request = deferred;

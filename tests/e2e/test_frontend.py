@@ -208,6 +208,16 @@ def a_node_that_hangs_is_left():
     check(load.longest < (HANG + 0.5) * SLOW, f"the longest request took {load.longest:.2f} s")
 
 
+@test(alone=True)
+def a_front_end_without_requests_stays_ready():
+    nodes = cluster(1, "--idle-timeout", "4")
+    frontend = Frontend([nodes])
+    end = time.monotonic() + 10
+    with frontend.connect() as connection:
+        while time.monotonic() < end:
+            equal(connection.ask("GET", "/-/ready").status, 200, "its readiness while nodes close what is idle")
+
+
 def _home(frontend, nodes, key):
     """The node that takes the writes of a key, and the others."""
     before = [_count(node, "PUT") for node in nodes]
@@ -592,6 +602,22 @@ def keys_are_not_listed_in_part():
     refusal(frontend.call("GET", "/-/keys?limit=5"), 503)
 
 
+@test(alone=True)
+def a_node_that_hangs_keeps_no_list():
+    nodes = cluster(2)
+    frontend = Frontend([nodes])
+    frontend.put("key", b"x", "Prefer: copies=all")
+    connections = [frontend.connect() for _ in range(8)]
+    nodes[1].signal(signal.SIGSTOP)
+    began = time.monotonic()
+    for connection in connections:
+        connection.send(request("GET", "/-/keys?limit=5"))
+    equal([connection.reply().body for connection in connections], [b"key\n"] * 8, "the lists")
+    took = time.monotonic() - began
+    nodes[1].signal(signal.SIGCONT)
+    check(took < (HANG + 0.5) * SLOW, f"the longest list took {took:.2f} s")
+
+
 @test
 def many_who_list_keys_have_room_or_are_told():
     at_a_time, more = 16, 4
@@ -599,8 +625,8 @@ def many_who_list_keys_have_room_or_are_told():
     frontend = Frontend(groups)
     frontend.put("key", b"x")
     node = groups[0][0]
-    node.signal(signal.SIGSTOP)
     connections = [frontend.connect() for _ in range(at_a_time + more)]
+    node.signal(signal.SIGSTOP)
     for connection in connections:
         connection.send(request("GET", "/-/keys?limit=5"))
     told = until(lambda: [one for one in connections if select.select([one.socket], [], [], 0)[0]][more - 1:] and [

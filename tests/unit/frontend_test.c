@@ -598,6 +598,19 @@ static void test_malformed_answers(void **state)
     }
 }
 
+/* What made no sense at one node, until that was lost, says nothing of what another one answers. */
+static void test_nonsense_and_then_sense(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, GET("a"));
+    say(nodes.asked[0].fd, "HTTP/1.1 200 OK\r\n\r\nno end");
+    settle();
+    lose(nodes.asked[0].fd);
+    answer_value("a", "value");
+    expect(&reader, 200, "value");
+}
+
 /* When all that are asked talk nonsense, the client is told so. */
 static void test_nothing_but_nonsense(void **state)
 {
@@ -860,6 +873,21 @@ static void test_spare_connection(void **state)
     expect(&reader, 200, "one");
 }
 
+/* A node closes what is idle for a while: not both of its connections at the same moment. */
+static void test_spare_connection_is_younger(void **state)
+{
+    (void)state;
+    pass(10 * SECOND);
+    for (unsigned i = 0; i < 2; i++) {
+        const struct backend *backend = frontend->partitions[0].backends[i];
+        uint64_t shared_us = upstream_heard_us(backend->shared->upstream);
+        uint64_t spare_us = upstream_heard_us(backend->spare->upstream);
+        check(spare_us >= shared_us + LANES_APART_US, "both are idle since the same moment");
+        check(spare_us < loop.now_us - 6 * SECOND, "it is opened again and again");
+    }
+    assert_int_equal(frontend->counters.parked, 0);
+}
+
 /* Nobody is there: a request waits a moment for somebody. */
 static void test_parked(void **state)
 {
@@ -979,6 +1007,25 @@ static void test_wait_again(void **state)
     assert_true(asked_has(1, "If-None-Match: \"1\"\r\n"));
     answer_value("a", "new");
     expect(&reader, 200, "new");
+}
+
+/* In an hour more nodes may be lost than a request is tried at in a row. */
+static void test_wait_through_many_losses(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, "GET /a HTTP/1.1\r\nHost: h\r\nIf-None-Match: \"1\"\r\nPrefer: wait=3600\r\n\r\n");
+    for (unsigned i = 0; i < 2 * RELAY_TRIES_MAX; i++) {
+        pass(LANE_ANSWER_US + SECOND);
+        assert_int_equal(nodes.count, i + 1);
+        lose(nodes.asked[i].fd);
+    }
+    for (unsigned i = 1; i < RELAY_TRIES_MAX; i++) {
+        expect_nothing(&reader);
+        lose(nodes.asked[nodes.count - 1].fd);
+    }
+    lose(nodes.asked[nodes.count - 1].fd);
+    expect(&reader, 503, "No node of this key's partition has answered; try again.\n");
 }
 
 /* What is too large a number is cut, and not passed over. */
@@ -1946,12 +1993,75 @@ static void test_keys_are_lost(void **state)
     (void)state;
     struct reader reader = reader_new();
     ask(&reader, GET(KEYS));
-    lose(nodes.asked[asked_for(KEYS)].fd);
+    for (unsigned tries = 0; tries < RELAY_TRIES_MAX; tries++) {
+        assert_int_equal(nodes.count, tries + 1);
+        expect_nothing(&reader);
+        lose(nodes.asked[tries].fd);
+    }
     expect(&reader, 503, "A node did not answer, so not all keys can be listed; try again.\n");
+    assert_int_equal(nodes.count, RELAY_TRIES_MAX);
+    assert_int_equal(frontend->searches, 0);
+}
+
+/* One that dies, that does not want to, or that hangs is as much as for a key: another one is asked. */
+static void test_keys_of_another_member(void **state)
+{
+    (void)state;
+    enum { DIES, REFUSES, HANGS, HOW };
+    for (int how = 0; how < HOW; how++) {
+        struct reader reader = reader_new();
+        nodes.count = 0;
+        ask(&reader, GET(KEYS) GET("b"));
+        int fd = nodes.asked[asked_for(KEYS)].fd;
+        answer_value("b", "value");
+        if (how == DIES)
+            lose(fd);
+        else if (how == REFUSES)
+            say(fd, "HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n");
+        else
+            nodes.closed_for[node_of(fd)] = true;
+        pass(BACKEND_HELLO_US + BACKEND_HANG_US + 2 * FRONTEND_TICK_US);
+        int again = nodes.asked[asked_for(KEYS)].fd;
+        assert_int_not_equal(node_of(again), node_of(fd));
+        assert_false(fake_socket(io, fd)->open);
+        say(again, KEYS_ANSWER);
+        settle();
+        expect(&reader, 200, "a1\na2\n");
+        expect(&reader, 200, "value");
+        assert_int_equal(frontend->searches, 0);
+    }
+}
+
+/* Who takes as long as a list may take is not followed by others that take as long. */
+static void test_keys_that_take_too_long(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
     ask(&reader, GET(KEYS));
-    say(nodes.asked[asked_for(KEYS)].fd, "HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n");
-    settle();
-    expect(&reader, 503, NULL);
+    pass(SEARCH_ANSWER_US + SECOND);
+    expect(&reader, 503, "A node did not answer, so not all keys can be listed; try again.\n");
+    assert_int_equal(nodes.count, 1);
+}
+
+/* What there is no room for is not refused before those in front of it on the connection are answered, and by then there may be room. */
+static void test_keys_without_room(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new(), other = reader_new();
+    ask(&reader, GET("a"));
+    for (unsigned i = 0; i <= SEARCHES_MAX; i++)
+        ask(&reader, GET(KEYS));
+    assert_int_equal(frontend->searches, SEARCHES_MAX);
+    expect_nothing(&reader);
+    ask(&other, GET(KEYS));
+    expect(&other, 503, "This front-end has no room for one more request; try again.\n");
+    answer_value("a", "value");
+    expect(&reader, 200, "value");
+    for (unsigned i = 0; i <= SEARCHES_MAX; i++) {
+        say(nodes.asked[i + 1].fd, KEYS_ANSWER);
+        settle();
+        expect(&reader, 200, "a1\na2\n");
+    }
     assert_int_equal(frontend->searches, 0);
 }
 
@@ -2010,8 +2120,10 @@ static void try_all(struct reader *reader)
         answer_long(nodes.asked[i].fd, "v", 0, VALUE_BYTES);
     nodes.count = 0;
     ask(reader, GET(KEYS));
-    for (unsigned i = 0; i < nodes.count; i++)
+    for (unsigned i = 0; i < nodes.count; i++) { /* another one may be asked for it */
         say(nodes.asked[i].fd, KEYS_ANSWER);
+        settle();
+    }
     nodes.count = 0;
     upload_begin_by(reader, 100000);
     if (is_open(reader))
@@ -2050,6 +2162,33 @@ static void test_without_memory(void **state)
         }
     }
     assert_true(nth > 10); /* memory is kept from one round to the next, so few are left */
+}
+
+/* What is refused for want of memory is so in its turn. */
+static void test_order_without_memory(void **state)
+{
+    static const char *const keys[] = {"a", "b", "c"};
+    (void)state;
+    unsigned nth = 1;
+    for (bool more = true; more; nth++) {
+        struct reader reader = reader_new();
+        struct answer answer;
+        nodes.count = 0;
+        failing_start(nth, false);
+        ask(&reader, GET("a") GET("b") GET("c"));
+        more = failing_stop();
+        for (unsigned i = 0; i < nodes.count; i++)
+            answer_value((char[]){nodes.asked[i].text[5], 0}, (char[]){nodes.asked[i].text[5], 0});
+        for (size_t i = 0; i < COUNT(keys) && next_answer(&reader, &answer) == ANSWER_OK; i++) {
+            check(answer.status == 200 || answer.status == 503, "%u", answer.status);
+            if (answer.status == 200)
+                check_slice(answer.body, slice_of(keys[i]), "body");
+        }
+        fake_break(io, reader.fd, -ECONNRESET);
+        pass(2 * SECOND);
+        check(frontend->relays.used == 0, "a request is left, allocation %u", nth);
+    }
+    assert_true(nth > 3);
 }
 
 /* Keys on the move */
@@ -2219,6 +2358,7 @@ int main(void)
         TEST(test_odd_statuses),
         TEST(test_interim_answers),
         TEST(test_malformed_answers),
+        TEST(test_nonsense_and_then_sense),
         TEST(test_nothing_but_nonsense),
         TEST(test_write_again),
         TEST(test_read_behind_write_again),
@@ -2231,12 +2371,14 @@ int main(void)
         TEST(test_far_future),
         TEST(test_unsure),
         TEST(test_spare_connection),
+        TEST(test_spare_connection_is_younger),
         TEST(test_parked),
         TEST(test_nobody_overtakes_parked),
         TEST(test_misrouted),
         TEST(test_foreign_node),
         TEST(test_foreign_node_is_forgotten),
         TEST(test_wait_again),
+        TEST(test_wait_through_many_losses),
         TEST(test_wait_for_ever),
         TEST(test_order_with_long_bodies),
         TEST(test_order_with_copies),
@@ -2278,9 +2420,13 @@ int main(void)
         TEST(test_upload_is_late),
         TEST(test_keys),
         TEST(test_keys_are_lost),
+        TEST(test_keys_of_another_member),
+        TEST(test_keys_that_take_too_long),
+        TEST(test_keys_without_room),
         TEST(test_keys_for_who_has_left),
         TEST(test_keys_are_not_hurried),
         TEST(test_without_memory),
+        TEST(test_order_without_memory),
         TEST_MOVING(test_moving_read),
         TEST_MOVING(test_moving_failures),
         TEST_MOVING(test_moving_read_from_who_lags),
