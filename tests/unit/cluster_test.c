@@ -767,6 +767,26 @@ static void test_a_copy_counts_as_long_as_its_member_is_there(void **state)
     cluster_forget_copies(in.cluster, copies);
 }
 
+/* However many of those that had confirmed are gone, the others that do so later count. */
+static void test_copies_of_all_that_have_it_count_after_some_are_gone(void **state)
+{
+    (void)state;
+    unsigned called = 0;
+    for (uint64_t id = 2; id <= 5; id++)
+        meet(id)->peer->up = true;
+    struct record *record = write_key(0, 100);
+    struct copies *copies = cluster_await_copies(in.cluster, record, 3, no_matter, &called);
+    uint64_t batch = in.cluster->batch_number;
+    for (uint64_t id = 2; id <= 5; id++) {
+        copies_confirm(in.cluster, id, batch, batch + 1);
+        if (id < 4)
+            peer_down(members_find(&in.cluster->members, id)->peer, "it was killed");
+    }
+    assert_int_equal(copies_have(copies), 3);
+    assert_int_equal(called, 1);
+    cluster_forget_copies(in.cluster, copies);
+}
+
 /* Expiry */
 
 static const int64_t a_day = 86400LL * SECOND;
@@ -1803,6 +1823,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_copy_counts_as_long_as_its_member_is_there, begin,
                                         end),
+        cmocka_unit_test_setup_teardown(test_copies_of_all_that_have_it_count_after_some_are_gone,
+                                        begin, end),
         cmocka_unit_test_setup_teardown(test_a_node_keeps_its_address_while_its_name_has_it, begin,
                                         end),
         cmocka_unit_test_setup_teardown(test_a_members_machine_is_known_by_its_address, begin, end),
