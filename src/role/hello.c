@@ -50,7 +50,7 @@ static void put_hello(struct cluster *cluster, const struct address *you, bool j
              cluster_name(cluster), partition, joined, (unsigned long long)cluster->loop->wall_us);
     text_add(text, "since %llu\nhorizon %llu\ndigest %016llx\nrecords %llu\n",
              (unsigned long long)cluster->since_us,
-             (unsigned long long)(cluster->alone ? 0 : cluster->horizon_us),
+             (unsigned long long)(cluster->agreement.alone ? 0 : cluster->horizon_us),
              (unsigned long long)store_digest(cluster->store),
              (unsigned long long)(counts.keys + counts.tombstones - counts.buried));
     text_add(text, "gathered %u\n", cluster_gathered_permille(cluster));
