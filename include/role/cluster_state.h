@@ -268,6 +268,7 @@ struct cluster {
     uint64_t batch_number;
     uint64_t push_p50_us, push_p99_us; /* see cluster_tell_push */
     bool changed;                      /* something was written in this turn */
+    unsigned lagging; /* members that are: mostly none, of many on the list that may have left */
 
     uint64_t repairing_with, repairing_until_us; /* a member's number, see REPAIR_LEASE_US */
     struct gather gather;
