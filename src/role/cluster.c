@@ -282,6 +282,11 @@ static uint64_t agreement_horizon_us(struct store_agreement *agreement)
     return cluster_of_agreement(agreement)->horizon_us;
 }
 
+uint64_t cluster_horizon_us(const struct cluster *cluster)
+{
+    return cluster->agreement.alone ? 0 : cluster->horizon_us;
+}
+
 void cluster_take_horizon(struct cluster *cluster, uint64_t horizon_us)
 {
     if (horizon_us <= cluster->horizon_us)

@@ -216,11 +216,34 @@ static void test_a_member_is_told_of_as_many_records_as_it_can_ask_for(void **st
     assert_true(bytes < (size_t)REPAIR_WANTED_MAX * 8 * 5 / 4);
 }
 
+/* Others take it out of their digests then, and would differ from who rests. */
+static void test_the_sweep_does_not_rest_when_the_horizon_steps(void **state)
+{
+    (void)state;
+    char hello[200];
+    uint64_t version = loop.wall_us;
+    node->config.grace_us = 86400ULL * SECOND;
+    put_said((struct said){.key = SLICE("k"), .version = version, .tombstone = true});
+    int fd = fake_connect(io, "10.0.0.2:5000");
+    for (unsigned i = 0; i < 2; i++) {
+        snprintf(hello, sizeof hello,
+                 "protocol 1\ncluster fog\npartition -\njoined 1\nhorizon %llu\n"
+                 "member 10.0.0.2:8000 ready 0000000000000009 9 0 0\n",
+                 i ? (unsigned long long)version + 1 : 0ULL);
+        post(fd, "/-/members", slice_of(hello));
+        for (unsigned tick = 0; tick < 100; tick++)
+            pass(100 * MS);
+        assert_int_equal(store_counts(node->store).buried, i);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_key_that_always_has_a_value_is_listed, begin, end),
         cmocka_unit_test_setup_teardown(test_the_sweep_rests, begin, end),
+        cmocka_unit_test_setup_teardown(test_the_sweep_does_not_rest_when_the_horizon_steps, begin,
+                                        end),
         cmocka_unit_test_setup_teardown(test_a_member_is_told_of_as_many_records_as_it_can_ask_for,
                                         begin, end),
         cmocka_unit_test_setup_teardown(test_values_expire_as_fast_as_others_come, begin, end),
