@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,8 +15,12 @@ enum {
     STATUS_US = 1000 * 1000, /* how often systemd is told how it goes, when that has changed */
     FILES_RESERVED = 64,     /* file descriptors that are not for clients */
     FILES_PART_UPSTREAM = 8, /* the same of a front-end, as a part of all */
+    FILES_PART_FELLOWS = 4,  /* the same of a node, but no more than */
+    FILES_FELLOWS_MAX = 704,
     CONNECTIONS_MAX_DEFAULT = 65000,
 };
+static_assert(FILES_FELLOWS_MAX == FILES_RESERVED + SERVER_REFUSED_MAX + 2 * SERVER_FELLOWS_MAX,
+              "there is room for who is told no, and for fellows both ways");
 
 enum { EXIT_USAGE = 2 };
 
@@ -198,6 +203,15 @@ static uint32_t connections_max(uint64_t files, uint64_t reserved)
     return (uint32_t)(most < CONNECTIONS_MAX_DEFAULT ? most : CONNECTIONS_MAX_DEFAULT);
 }
 
+/* Those of a node that are not for clients: for who is told no, and for fellows, both ways. */
+static uint64_t files_for_fellows(uint64_t files)
+{
+    uint64_t part = files / FILES_PART_FELLOWS;
+    if (part > FILES_FELLOWS_MAX)
+        return FILES_FELLOWS_MAX;
+    return part > FILES_RESERVED ? part : FILES_RESERVED;
+}
+
 /* Limits that follow from the machine, unless they were given. The table gets what is left of the memory beside the
  * program itself; a front-end needs files for its connections to nodes. */
 static void fill_in_limits(struct config *config)
@@ -209,7 +223,7 @@ static void fill_in_limits(struct config *config)
         node->memory_max = io_epoll_memory_bytes() / 4 * 3;
     node->memory_own = io_epoll_resident_bytes() + NODE_FIXED_BYTES;
     if (!config->connections_max_given) {
-        node->server.connections_max = connections_max(files, FILES_RESERVED);
+        node->server.connections_max = connections_max(files, files_for_fellows(files));
         frontend->server.connections_max =
             connections_max(files, part > FILES_RESERVED ? part : FILES_RESERVED);
     }

@@ -70,6 +70,9 @@ struct store_agreement {
 
     /* Tombstones from before this time (wall clock µs) are past the grace period: the same on all nodes, whatever their clocks. */
     uint64_t (*horizon_us)(struct store_agreement *agreement);
+
+    /* There is no other member: of a value that has expired it counts since when. Others are not told that, so to them its version alone does. */
+    bool alone;
 };
 
 /* `memory_max` in bytes, 0 for no limit; `grace_us` is how long a tombstone stays. Returns NULL when out of memory. */

@@ -109,6 +109,9 @@ void cluster_forget_copies(struct cluster *cluster, struct copies *copies);
  * then by that one. So of two clocks the slower one decides, and of three no single one. */
 uint64_t cluster_expiry_us(struct cluster *cluster);
 
+/* Deletes with smaller versions are past the grace period, wall clock µs: it is told to all, and takes steps. 0 for who is alone. */
+uint64_t cluster_horizon_us(const struct cluster *cluster);
+
 const struct members *cluster_list(const struct cluster *cluster);
 const struct cluster_counters *cluster_counters(const struct cluster *cluster);
 

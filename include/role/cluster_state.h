@@ -235,14 +235,13 @@ struct cluster {
     const struct node_config *config;
     struct upstreams *upstreams;
     struct members members;
-    struct store_agreement agreement;
+    struct store_agreement agreement; /* alone as of the last tick: then its horizon is not told */
     struct loop_hook hook;
     struct loop_timer tick;
     struct address listening;
     bool started, leaving, goodbye, left;
     bool has_everything;
     bool joined; /* it knows other members, or has known some that are forgotten since */
-    bool alone;  /* it knew nobody else at the last tick: its horizon is not told */
     uint64_t
         since_us; /* wall clock: since when its cluster has been there, by any ready member; who went before is not known */
     bool own_found; /* the own address was found, not given */
@@ -269,6 +268,7 @@ struct cluster {
     uint64_t batch_number;
     uint64_t push_p50_us, push_p99_us; /* see cluster_tell_push */
     bool changed;                      /* something was written in this turn */
+    unsigned lagging; /* members that are: mostly none, of many on the list that may have left */
 
     uint64_t repairing_with, repairing_until_us; /* a member's number, see REPAIR_LEASE_US */
     struct gather gather;

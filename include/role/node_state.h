@@ -76,9 +76,11 @@ struct node {
     struct loop_timer drain_timer;
     uint64_t started_us; /* loop time */
     uint64_t started_wall_us;
-    uint64_t sweeps;   /* rounds, as of the last tick */
-    uint64_t rests_us; /* loop time until which no deletes are looked for */
-    uint64_t values;   /* that have come, as of the last tick, less those that were deleted */
+    uint64_t sweeps;     /* rounds, as of the last tick */
+    uint64_t rests_us;   /* loop time until which no deletes are looked for */
+    uint64_t horizon_us; /* cluster_horizon_us as of the last tick; */
+    bool stepped;        /* the round that goes on was begun before its last step */
+    uint64_t values;     /* that have come, as of the last tick, less those that were deleted */
     bool draining;
     struct {
         uint64_t merged, merge_stale, merge_refused; /* records; requests */

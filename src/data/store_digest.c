@@ -43,10 +43,11 @@ bool store_is_past_grace(const struct store *store, const struct record *record,
     uint64_t since_us = record_since_us(record);
     if (!record_is_tombstone(record))
         return false;
+    if (!store->agreement)
+        return since_us < now_us && now_us - since_us > store->grace_us;
     /* By the version alone: when a value expired is not told to others with its tombstone. */
-    if (store->agreement)
-        return record->version < store->agreement->horizon_us(store->agreement);
-    return since_us < now_us && now_us - since_us > store->grace_us;
+    uint64_t counts_us = store->agreement->alone ? since_us : record->version;
+    return counts_us < store->agreement->horizon_us(store->agreement);
 }
 
 bool store_lists(const struct store *store, uint32_t shard, const struct record *record)

@@ -195,7 +195,7 @@ static void horizon_tick(struct cluster *cluster);
  * who asks it first is still told that it was alone, and so has not been forgotten by anybody, or has nothing to tell of a horizon. */
 static void end_alone(struct cluster *cluster)
 {
-    cluster->alone = false;
+    cluster->agreement.alone = false;
     cluster->horizon_us = 0;
     if (cluster->joined)
         return;
@@ -209,8 +209,8 @@ static void cluster_on_tick(struct loop_timer *timer)
     loop_timer_set(cluster->loop, timer, cluster->loop->now_us + CLUSTER_TICK_US);
     note_still(cluster);
     if (cluster->members.count == 1)
-        cluster->alone = true;
-    else if (cluster->alone)
+        cluster->agreement.alone = true;
+    else if (cluster->agreement.alone)
         end_alone(cluster);
     news_tick(cluster);
     for (unsigned i = 1; i < cluster->members.count; i++)
@@ -280,6 +280,11 @@ static uint64_t agreement_agreed_us(struct store_agreement *agreement, uint32_t 
 static uint64_t agreement_horizon_us(struct store_agreement *agreement)
 {
     return cluster_of_agreement(agreement)->horizon_us;
+}
+
+uint64_t cluster_horizon_us(const struct cluster *cluster)
+{
+    return cluster->agreement.alone ? 0 : cluster->horizon_us;
 }
 
 void cluster_take_horizon(struct cluster *cluster, uint64_t horizon_us)
@@ -400,7 +405,7 @@ struct cluster *cluster_new(struct loop *loop, struct log *log, struct store *st
     cluster->config = config;
     cluster->copies_end = &cluster->copies;
     cluster->started_us = loop->now_us;
-    cluster->alone = true;
+    cluster->agreement.alone = true;
     cluster->tick.on_time = cluster_on_tick;
     cluster->hook.on_turn_end = cluster_on_turn_end;
     cluster->agreement.clock_us = agreement_clock_us;

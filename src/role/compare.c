@@ -144,12 +144,13 @@ static size_t put_digests(const struct store *store, uint32_t shard, uint64_t *d
 void cluster_reply_digests(struct cluster *cluster, struct request *request, uint64_t sender,
                            struct slice body)
 {
-    size_t shards = body.len / 2, records = 0, most = 0, used = 0;
+    size_t shards = body.len / 2, told = 0, records = 0, most = 0, used = 0;
     if (!admitted(cluster, request, sender))
         return;
     bool fine = body.len % 2 == 0 && shards <= REPAIR_SHARDS_MAX;
-    for (size_t i = 0; fine && i < shards; i++) {
-        uint64_t shard = big_get(body.data + 2 * i, 2);
+    /* It asks for no more records at a time than that, and for the shards that are missing in the answer again. */
+    for (; fine && told < shards && records < REPAIR_WANTED_MAX; told++) {
+        uint64_t shard = big_get(body.data + 2 * told, 2);
         fine = shard < STORE_SHARDS;
         size_t count = fine ? store_shard_count(cluster->store, (uint32_t)shard) : 0;
         records += count;
@@ -159,7 +160,7 @@ void cluster_reply_digests(struct cluster *cluster, struct request *request, uin
         reply_malformed(cluster, request);
         return;
     }
-    char *out = malloc(shards * 6 + records * 8 + 1);
+    char *out = malloc(told * 6 + records * 8 + 1);
     uint64_t *digests = malloc((most + 1) * sizeof *digests);
     if (!out || !digests) {
         free(out);
@@ -167,7 +168,7 @@ void cluster_reply_digests(struct cluster *cluster, struct request *request, uin
         reply_text(request, 503, "This node is out of memory for requests; try again.");
         return;
     }
-    for (size_t i = 0; i < shards; i++)
+    for (size_t i = 0; i < told; i++)
         used += put_digests(cluster->store, (uint32_t)big_get(body.data + 2 * i, 2), digests,
                             out + used);
     free(digests);

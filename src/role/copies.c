@@ -7,7 +7,7 @@
 struct copies *cluster_await_copies(struct cluster *cluster, struct record *record, unsigned wanted,
                                     void (*on_enough)(void *owner), void *owner)
 {
-    unsigned others = cluster->members.count - 1, room = wanted < others ? wanted : others;
+    unsigned room = cluster->members.count - 1;
     struct copies *copies = malloc(sizeof *copies + room * sizeof *copies->by);
     if (!copies)
         return NULL;

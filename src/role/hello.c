@@ -49,8 +49,7 @@ static void put_hello(struct cluster *cluster, const struct address *you, bool j
     text_add(text, "protocol %d\ncluster %s\npartition %s\njoined %d\nclock %llu\n", HELLO_PROTOCOL,
              cluster_name(cluster), partition, joined, (unsigned long long)cluster->loop->wall_us);
     text_add(text, "since %llu\nhorizon %llu\ndigest %016llx\nrecords %llu\n",
-             (unsigned long long)cluster->since_us,
-             (unsigned long long)(cluster->alone ? 0 : cluster->horizon_us),
+             (unsigned long long)cluster->since_us, (unsigned long long)cluster_horizon_us(cluster),
              (unsigned long long)store_digest(cluster->store),
              (unsigned long long)(counts.keys + counts.tombstones - counts.buried));
     text_add(text, "gathered %u\n", cluster_gathered_permille(cluster));

@@ -179,17 +179,30 @@ static void node_take_sample(struct node *node)
     cluster_tell_push(node->cluster, sample[HISTORY_PUSH_P50], sample[HISTORY_PUSH_P99]);
 }
 
+/* After a round through all records, until the next one. But what the horizon has just passed goes on all members at about the same time, or
+ * they would differ: so it rests only after a round that was begun since. */
+static void node_rest(struct node *node, uint64_t sweeps)
+{
+    uint64_t horizon_us = cluster_horizon_us(node->cluster);
+    bool ended = sweeps != node->sweeps, steps = horizon_us != node->horizon_us;
+    if (steps)
+        node->rests_us = 0;
+    else if (ended && !node->stepped)
+        node->rests_us = node->loop->now_us + node->config.grace_us / NODE_SWEEP_RESTS;
+    node->stepped = steps || (node->stepped && !ended);
+    node->horizon_us = horizon_us;
+    node->sweeps = sweeps;
+}
+
 /* Little at a time, since somebody may wait meanwhile, and sooner again as long as that finds many deletes to forget: else they would
  * come faster than they go, until there is no room. But all day there are deletes that are not due yet: to look through all records for
  * them without a rest would keep an idle node at work. Returns when to come again. */
 static uint64_t node_sweep(struct node *node)
 {
     struct store_counts counts = store_counts(node->store);
-    uint64_t now_us = node->loop->now_us;
-    if (counts.sweeps != node->sweeps)
-        node->rests_us = now_us + node->config.grace_us / NODE_SWEEP_RESTS;
-    node->sweeps = counts.sweeps;
-    if ((counts.tombstones == 0 || now_us < node->rests_us) && !store_is_sparse(node->store))
+    node_rest(node, counts.sweeps);
+    bool rests = counts.tombstones == 0 || node->loop->now_us < node->rests_us;
+    if (rests && !store_is_sparse(node->store))
         return NODE_TICK_US;
     if (store_sweep(node->store, node->loop->wall_us, NODE_SWEEP_RECORDS) >= NODE_SWEEP_MANY)
         return NODE_EXPIRE_US;

@@ -200,13 +200,15 @@ static void push_lag(struct peer *peer)
         push_forget(peer);
     peer->lag_from = cluster->batch_number + cluster->changed;
     peer->push_state = PUSH_LAGGING;
+    cluster->lagging++;
 }
 
-static void push_live(struct peer *peer)
+static void push_end_lag(struct peer *peer, enum push_state state)
 {
     free(peer->lag);
     peer->lag = NULL;
-    peer->push_state = PUSH_LIVE;
+    peer->cluster->lagging -= peer->push_state == PUSH_LAGGING;
+    peer->push_state = state;
 }
 
 void push_tick(struct peer *peer)
@@ -230,9 +232,7 @@ void push_start(struct peer *peer)
 
 void push_stop(struct peer *peer)
 {
-    free(peer->lag);
-    peer->lag = NULL;
-    peer->push_state = PUSH_DOWN;
+    push_end_lag(peer, PUSH_DOWN);
     push_forget(peer);
     if (peer->push)
         upstream_close(peer->push, 0);
@@ -264,7 +264,7 @@ static void push_catch_up(struct peer *peer)
         push_confirm(peer, from, to);
     }
     if (all && (sent || peer->sending_count == 0))
-        push_live(peer);
+        push_end_lag(peer, PUSH_LIVE);
     cluster->loop->again |= !all;
 }
 
@@ -341,7 +341,7 @@ void cluster_on_change(struct cluster *cluster, uint32_t shard, struct record *o
     if (local && batch_is_full(&cluster->batch))
         push_flush(cluster);
     bool live = local && (cluster->batch.records || push_begin(cluster));
-    for (unsigned i = 1; i < cluster->members.count; i++) {
+    for (unsigned i = 1; cluster->lagging && i < cluster->members.count; i++) {
         struct peer *peer = cluster->members.list[i]->peer;
         if (peer && peer->lag)
             lag_on_change(peer->lag, shard, old, record);
@@ -354,14 +354,14 @@ void cluster_on_change(struct cluster *cluster, uint32_t shard, struct record *o
 void cluster_on_move(struct cluster *cluster, uint32_t shard, struct record *from,
                      struct record *to)
 {
-    for (unsigned i = 1; i < cluster->members.count; i++)
+    for (unsigned i = 1; cluster->lagging && i < cluster->members.count; i++)
         if (cluster->members.list[i]->peer && cluster->members.list[i]->peer->lag)
             lag_on_move(cluster->members.list[i]->peer->lag, shard, from, to);
 }
 
 void cluster_on_drop(struct cluster *cluster, uint32_t shard, struct record *record)
 {
-    for (unsigned i = 1; i < cluster->members.count; i++)
+    for (unsigned i = 1; cluster->lagging && i < cluster->members.count; i++)
         if (cluster->members.list[i]->peer && cluster->members.list[i]->peer->lag)
             lag_on_drop(cluster->members.list[i]->peer->lag, shard, record);
 }
@@ -382,7 +382,7 @@ void push_turn_end(struct cluster *cluster)
 {
     if (cluster->changed)
         push_flush(cluster);
-    for (unsigned i = 1; i < cluster->members.count; i++) {
+    for (unsigned i = 1; cluster->lagging && i < cluster->members.count; i++) {
         struct peer *peer = cluster->members.list[i]->peer;
         if (peer && peer->push_state == PUSH_LAGGING)
             push_lagging(peer);

@@ -9,6 +9,7 @@ import time
 
 from client import MIB, curl, curl_code, request
 from harness import GUARDED, SLOW, Failure, Skip, check, equal, register, test, until
+from node import Node
 from served import serve
 
 
@@ -69,6 +70,20 @@ def connections_max_of_one():
     node = serve("--connections-max", "1")
     for number in range(20):
         until(lambda: _served(node), 5, f"client {number} is served after the one before has left")
+
+
+@test
+def connections_max_by_itself_leaves_descriptors_for_members():
+    node = Node(prefix=("sh", "-c", 'ulimit -n 1024; exec "$@"', "sh"))
+    crowd = []
+    for _ in range(1100):  # those past the limit are told so, and stay as long as they are let
+        crowd.append(socket.socket())
+        crowd[-1].connect(("127.0.0.1", node.port))
+    until(lambda: node.count_log("event=connections-full"), 5, "no client more has a place")
+    time.sleep(0.5)
+    equal(node.count_log("event=accept-paused"), 0, "times that it had no descriptors left")
+    for client in crowd:
+        client.close()
 
 
 @test

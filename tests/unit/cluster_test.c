@@ -767,6 +767,26 @@ static void test_a_copy_counts_as_long_as_its_member_is_there(void **state)
     cluster_forget_copies(in.cluster, copies);
 }
 
+/* However many of those that had confirmed are gone, the others that do so later count. */
+static void test_copies_of_all_that_have_it_count_after_some_are_gone(void **state)
+{
+    (void)state;
+    unsigned called = 0;
+    for (uint64_t id = 2; id <= 5; id++)
+        meet(id)->peer->up = true;
+    struct record *record = write_key(0, 100);
+    struct copies *copies = cluster_await_copies(in.cluster, record, 3, no_matter, &called);
+    uint64_t batch = in.cluster->batch_number;
+    for (uint64_t id = 2; id <= 5; id++) {
+        copies_confirm(in.cluster, id, batch, batch + 1);
+        if (id < 4)
+            peer_down(members_find(&in.cluster->members, id)->peer, "it was killed");
+    }
+    assert_int_equal(copies_have(copies), 3);
+    assert_int_equal(called, 1);
+    cluster_forget_copies(in.cluster, copies);
+}
+
 /* Expiry */
 
 static const int64_t a_day = 86400LL * SECOND;
@@ -965,6 +985,36 @@ static void test_the_horizon_of_who_was_alone_does_not_count(void **state)
     assert_int_equal(in.cluster->since_us, 4000);
 }
 
+/* It has yet to remember what expired of late; and by the horizon that counts from then on, that may not be old. */
+static void test_who_was_alone_tells_of_what_has_just_expired(void **state)
+{
+    (void)state;
+    const uint64_t hour_us = 3600ULL * SECOND, written_us = 100 * hour_us;
+    struct said said = {.key = SLICE("key"),
+                        .value = SLICE("value"),
+                        .version = written_us,
+                        .expires_us = written_us + 2 * hour_us};
+    struct store_key key = store_key(in.store, said.key);
+    self_of(in.cluster)->phase = PHASE_READY;
+    in.loop.wall_us = written_us + 25 * hour_us;
+    assert_int_equal(
+        store_merge(in.store, &key, said_record(store_heap(in.store), &said), written_us),
+        STORE_APPLIED);
+    assert_false(store_expire(in.store, in.loop.wall_us, 1000000));
+    const struct record *deleted = store_find(in.store, &key);
+    assert_true(record_is_tombstone(deleted));
+    in.cluster->tick.on_time(&in.cluster->tick);
+    assert_true(in.cluster->horizon_us > written_us);
+    for (uint32_t shard = 0; shard < STORE_SHARDS; shard++)
+        store_sweep(in.store, in.loop.wall_us, 1);
+    assert_int_equal(store_digest(in.store), record_digest(deleted));
+    assert_true(store_lists(in.store, key.shard, deleted));
+    (void)meet(2);
+    in.cluster->tick.on_time(&in.cluster->tick);
+    assert_int_equal(store_digest(in.store), record_digest(deleted));
+    assert_true(store_lists(in.store, key.shard, deleted));
+}
+
 /* The same when it was not alone before, and those that were there are forgotten. */
 static void test_the_horizon_of_who_is_alone_again_does_not_count(void **state)
 {
@@ -972,7 +1022,7 @@ static void test_the_horizon_of_who_is_alone_again_does_not_count(void **state)
     char room[2000];
     in.loop.wall_us = 9000;
     in.cluster->joined = true;
-    in.cluster->alone = false;
+    in.cluster->agreement.alone = false;
     in.cluster->horizon_us = 7000;
     in.cluster->since_us = 5000;
     assert_true(has_bytes(hello_print(in.cluster, room, sizeof room), "\nhorizon 7000\n"));
@@ -1803,6 +1853,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_copy_counts_as_long_as_its_member_is_there, begin,
                                         end),
+        cmocka_unit_test_setup_teardown(test_copies_of_all_that_have_it_count_after_some_are_gone,
+                                        begin, end),
         cmocka_unit_test_setup_teardown(test_a_node_keeps_its_address_while_its_name_has_it, begin,
                                         end),
         cmocka_unit_test_setup_teardown(test_a_members_machine_is_known_by_its_address, begin, end),
@@ -1858,6 +1910,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_clock_that_is_set_does_not_move_the_horizon, begin,
                                         end),
         cmocka_unit_test_setup_teardown(test_the_horizon_waits_for_clocks_that_are_not_known, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(test_who_was_alone_tells_of_what_has_just_expired, begin,
                                         end),
         cmocka_unit_test_setup_teardown(test_the_horizon_of_who_was_alone_does_not_count, begin,
                                         end),

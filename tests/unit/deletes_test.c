@@ -33,7 +33,7 @@ static uint64_t horizon_us(struct store_agreement *agreement)
 static int begin(void **state)
 {
     (void)state;
-    in = (struct in){.agreement = {clock_us, agreed_us, horizon_us},
+    in = (struct in){.agreement = {clock_us, agreed_us, horizon_us, false},
                      .clock_us = 100,
                      .horizon_us = HORIZON_US,
                      .key = SLICE("key")};

@@ -1,7 +1,9 @@
 /* What a node sees to at each tick. */
 #include "role/node_state.h"
 
+#include "base/big.h"
 #include "records.h"
+#include "role/cluster_state.h"
 #include "stage.h"
 
 enum { SECOND = 1000 * 1000, MS = 1000, MANY = 20000, COME = 1000, IDLE_US = 60 * SECOND };
@@ -19,7 +21,8 @@ static int begin(void **state)
                                             .idle_us = IDLE_US,
                                             .request_us = IDLE_US,
                                             .stall_us = IDLE_US},
-                                 .value_max = 1 << 20};
+                                 .value_max = 1 << 20,
+                                 .forget_us = 86400ULL * SECOND};
     allow_list_private(&config.server.allow);
     io = stage_begin(&loop, &events);
     node = node_new(&loop, &events, &config);
@@ -167,11 +170,82 @@ static void test_the_sweep_rests(void **state)
     }
 }
 
+enum { SHARDS = REPAIR_SHARDS_MAX, RECORDS = 2 * REPAIR_WANTED_MAX };
+
+/* Keys of the first shards. */
+static void fill_shards(void)
+{
+    for (unsigned number = 0; store_counts(node->store).keys < RECORDS; number++) {
+        char name[16];
+        struct slice key = {name, (size_t)snprintf(name, sizeof name, "k%u", number)};
+        if (store_key(node->store, key).shard < SHARDS)
+            put_said((struct said){.key = key, .version = 1});
+    }
+}
+
+static void post(int fd, const char *target, struct slice body)
+{
+    char head[200];
+    snprintf(head, sizeof head,
+             "POST %s HTTP/1.1\r\nHost: member\r\nFog-From: 0000000000000009\r\n"
+             "Content-Length: %zu\r\n\r\n",
+             target, body.len);
+    fake_feed(io, fd, slice_of(head));
+    fake_feed(io, fd, body);
+    for (unsigned i = 0; i < 100; i++)
+        pass(MS);
+}
+
+/* Who compares may have next to nothing, and asks for many shards: it would ask for no more of what it is told of them than that, and a
+ * node that has many records would be busy with telling it. */
+static void test_a_member_is_told_of_as_many_records_as_it_can_ask_for(void **state)
+{
+    (void)state;
+    char shards[2 * SHARDS];
+    for (unsigned i = 0; i < SHARDS; i++)
+        big_put(shards + (size_t)2 * i, i, 2);
+    fill_shards();
+    int fd = fake_connect(io, "10.0.0.2:5000");
+    post(fd, "/-/members",
+         SLICE("protocol 1\ncluster fog\npartition -\njoined 0\n"
+               "member 10.0.0.2:8000 ready 0000000000000009 9 0 0\n"));
+    size_t before = fake_output(io, fd).len;
+    post(fd, "/-/digest/records", (struct slice){shards, sizeof shards});
+    size_t bytes = fake_output(io, fd).len - before;
+    assert_true(bytes > (size_t)REPAIR_WANTED_MAX * 8);
+    assert_true(bytes < (size_t)REPAIR_WANTED_MAX * 8 * 5 / 4);
+}
+
+/* Others take it out of their digests then, and would differ from who rests. */
+static void test_the_sweep_does_not_rest_when_the_horizon_steps(void **state)
+{
+    (void)state;
+    char hello[200];
+    uint64_t version = loop.wall_us;
+    node->config.grace_us = 86400ULL * SECOND;
+    put_said((struct said){.key = SLICE("k"), .version = version, .tombstone = true});
+    int fd = fake_connect(io, "10.0.0.2:5000");
+    for (unsigned i = 0; i < 2; i++) {
+        snprintf(hello, sizeof hello,
+                 "protocol 1\ncluster fog\npartition -\njoined 1\nhorizon %llu\n"
+                 "member 10.0.0.2:8000 ready 0000000000000009 9 0 0\n",
+                 i ? (unsigned long long)version + 1 : 0ULL);
+        post(fd, "/-/members", slice_of(hello));
+        for (unsigned tick = 0; tick < 100; tick++)
+            pass(100 * MS);
+        assert_int_equal(store_counts(node->store).buried, i);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_key_that_always_has_a_value_is_listed, begin, end),
         cmocka_unit_test_setup_teardown(test_the_sweep_rests, begin, end),
+        cmocka_unit_test_setup_teardown(test_the_sweep_does_not_rest_when_the_horizon_steps, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(test_a_member_is_told_of_as_many_records_as_it_can_ask_for,
+                                        begin, end),
         cmocka_unit_test_setup_teardown(test_values_expire_as_fast_as_others_come, begin, end),
         cmocka_unit_test_setup_teardown(test_deletes_are_forgotten_as_fast_as_others_come, begin,
                                         end),
