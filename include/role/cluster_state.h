@@ -1,5 +1,5 @@
 /* The inside of the cluster room, shared by cluster.c (life, and what is looked after again and again), peer.c (one member that is
- * talked to), hello.c (who is who), news.c (what is told at once), join.c (whom to ask at first), push.c, repair.c, compare.c (the
+ * talked to), hello.c, hello_text.c and admission.c (who is who), news.c (what is told at once), join.c (whom to ask at first), push.c, repair.c, compare.c (the
  * answers to another's repair), gather.c, copies.c and leave.c. Nobody else includes this. */
 #ifndef ROLE_CLUSTER_STATE_H
 #define ROLE_CLUSTER_STATE_H

@@ -1,166 +1,11 @@
 /* Hello: who one is, whom one knows, what one's table is like. The request and the answer are the same text, so each tells the
  * other; GET /-/members gives it to whoever asks. */
-#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "role/cluster_state.h"
+#include "role/hello.h"
 
 enum { SENTENCE_BYTES_MAX = 300 }; /* of another node's, in the log */
-
-struct hello {
-    uint64_t protocol, clock, since, digest, records, horizon, gathered;
-    struct slice cluster, partition;
-    struct address you;
-    bool has_you, joined, knows_us;
-    struct member who;
-};
-
-/* Writing */
-
-static bool address_is_loopback(const struct address *address)
-{
-    static const uint8_t six[16] = {[15] = 1};
-    return (address_is_ipv4(address) && address->ip[12] == 127) ||
-           memcmp(address->ip, six, 16) == 0;
-}
-
-static void partition_text(const struct cluster *cluster, char out[32])
-{
-    const struct node_config *config = cluster->config;
-    if (config->partitions)
-        snprintf(out, 32, "%u/%u", config->partition, config->partitions);
-    else
-        snprintf(out, 32, "-");
-}
-
-static const char *cluster_name(const struct cluster *cluster)
-{
-    return cluster->config->cluster_name ? cluster->config->cluster_name : "fog";
-}
-
-static void put_hello(struct cluster *cluster, const struct address *you, bool joined,
-                      struct text *text)
-{
-    char partition[32], address[ADDRESS_TEXT_BYTES];
-    struct store_counts counts = store_counts(cluster->store);
-    partition_text(cluster, partition);
-    text_add(text, "protocol %d\ncluster %s\npartition %s\njoined %d\nclock %llu\n", HELLO_PROTOCOL,
-             cluster_name(cluster), partition, joined, (unsigned long long)cluster->loop->wall_us);
-    text_add(text, "since %llu\nhorizon %llu\ndigest %016llx\nrecords %llu\n",
-             (unsigned long long)cluster->since_us, (unsigned long long)cluster_horizon_us(cluster),
-             (unsigned long long)store_digest(cluster->store),
-             (unsigned long long)(counts.keys + counts.tombstones - counts.buried));
-    text_add(text, "gathered %u\n", cluster_gathered_permille(cluster));
-    if (cluster->push_p50_us != UINT64_MAX)
-        text_add(text, "push %llu %llu\n", (unsigned long long)cluster->push_p50_us,
-                 (unsigned long long)cluster->push_p99_us);
-    if (you)
-        text_add(text, "you %s\n", address_format(you, address));
-    for (unsigned i = 0; i < cluster->members.count; i++)
-        if (!cluster->torn || cluster->members.list[i]->state != MEMBER_DROPPED)
-            member_print(cluster->members.list[i],
-                         member_is_down(cluster, cluster->members.list[i]), cluster->loop->now_us,
-                         text);
-}
-
-static struct slice hello_to(struct cluster *cluster, const struct address *you)
-{
-    struct text text = text_in(cluster->scratch, HELLO_BYTES_MAX);
-    put_hello(cluster, you, cluster->joined, &text);
-    return text_slice(&text);
-}
-
-/* The same, for who is in no cluster yet. Versions that know no `since` refuse all who have been in one for longer than members are
- * remembered, when they are new. */
-static struct slice hello_to_new(struct cluster *cluster, const struct address *you)
-{
-    struct text text = text_in(cluster->scratch, HELLO_BYTES_MAX);
-    put_hello(cluster, you, false, &text);
-    return text_slice(&text);
-}
-
-struct slice hello_print(struct cluster *cluster, char *room, size_t room_bytes)
-{
-    struct text text = text_in(room, room_bytes);
-    put_hello(cluster, NULL, cluster->joined, &text);
-    return text_slice(&text);
-}
-
-/* Reading */
-
-static bool read_number(struct slice value, uint64_t *out)
-{
-    unsigned long long number;
-    if (!slice_number(value, UINT64_MAX, &number))
-        return false;
-    *out = number;
-    return true;
-}
-
-/* Returns false when a line that is known makes no sense. Lines that are not known are for later protocols. */
-static bool read_line(struct slice name, struct slice value, struct hello *hello)
-{
-    uint64_t joined;
-    if (slice_equal(name, SLICE("protocol")))
-        return read_number(value, &hello->protocol);
-    if (slice_equal(name, SLICE("cluster")))
-        hello->cluster = value;
-    else if (slice_equal(name, SLICE("partition")))
-        hello->partition = value;
-    else if (slice_equal(name, SLICE("joined"))) {
-        if (!read_number(value, &joined))
-            return false;
-        hello->joined = joined;
-    } else if (slice_equal(name, SLICE("clock")))
-        return read_number(value, &hello->clock);
-    else if (slice_equal(name, SLICE("digest")))
-        return slice_hex(value, &hello->digest);
-    else if (slice_equal(name, SLICE("since")))
-        return read_number(value, &hello->since);
-    else if (slice_equal(name, SLICE("horizon")))
-        return read_number(value, &hello->horizon);
-    else if (slice_equal(name, SLICE("records")))
-        return read_number(value, &hello->records);
-    else if (slice_equal(name, SLICE("gathered")))
-        return read_number(value, &hello->gathered);
-    else if (slice_equal(name, SLICE("you")))
-        return hello->has_you = address_parse(value, &hello->you) == 0;
-    return true;
-}
-
-/* Calls `take` for each line of a member, in order, but the first, which is who speaks; without `take` it reads no further than that.
- * Fills *hello. Lines before one that makes no sense count, as each is a whole by itself. */
-static bool hello_parse(struct cluster *cluster, struct slice body, struct hello *hello,
-                        void (*take)(struct cluster *, const struct member *))
-{
-    struct slice line;
-    uint64_t now_us = cluster->loop->now_us;
-    *hello = (struct hello){0};
-    while (slice_next(&body, '\n', &line)) {
-        struct slice rest = line, name;
-        struct member member;
-        if (!slice_next(&rest, ' ', &name) || line.len == 0)
-            continue;
-        if (!slice_equal(name, SLICE("member"))) {
-            if (!read_line(name, rest, hello))
-                return false;
-            continue;
-        }
-        if (member_parse(line, now_us, &member) != 0)
-            return false;
-        if (member.id == self_of(cluster)->id)
-            hello->knows_us = member.state == MEMBER_HERE;
-        if (hello->who.id != 0)
-            take(cluster, &member);
-        else
-            hello->who = member;
-        if (!take)
-            break;
-    }
-    return hello->who.id != 0 && hello->protocol != 0;
-}
 
 /* Taking in */
 
@@ -208,31 +53,15 @@ static bool take_member(struct cluster *cluster, const struct member *said)
     return true;
 }
 
-static void be_refused(struct cluster *cluster, const char *why, const char *advice)
-{
-    if (cluster->goodbye || cluster->refused)
-        return;
-    cluster->refused = why;
-    log_event(cluster->log, LOG_ERROR_LEVEL, "refused", "msg=\"%s\" do=\"%s\"", why, advice);
-}
-
-static void be_dropped(struct cluster *cluster)
-{
-    be_refused(cluster,
-               "This node was dropped from its cluster while it was cut off, and may have what was "
-               "deleted since: restart it.",
-               "restart this node: it starts empty and gathers");
-}
-
 /* Somebody says of this node that it is gone. */
 static void take_own_end(struct cluster *cluster, const struct member *said)
 {
     if (said->state == MEMBER_DROPPED)
-        be_dropped(cluster);
+        hello_be_dropped(cluster);
     else if (said->state == MEMBER_LEFT)
-        be_refused(cluster,
-                   "Another node has this node's address (--advertise): stop one of the two.",
-                   "stop one of the two, or give it another --advertise");
+        hello_be_refused(cluster,
+                         "Another node has this node's address (--advertise): stop one of the two.",
+                         "stop one of the two, or give it another --advertise");
 }
 
 static void take_line(struct cluster *cluster, const struct member *said)
@@ -241,6 +70,13 @@ static void take_line(struct cluster *cluster, const struct member *said)
         take_own_end(cluster, said);
     else
         take_member(cluster, said);
+}
+
+static bool address_is_loopback(const struct address *address)
+{
+    static const uint8_t six[16] = {[15] = 1};
+    return (address_is_ipv4(address) && address->ip[12] == 127) ||
+           memcmp(address->ip, six, 16) == 0;
 }
 
 /* What others call this node, when nobody has told it. A loopback address is taken for want of a better one. */
@@ -258,138 +94,6 @@ static void take_own_address(struct cluster *cluster, const struct address *said
     cluster->own_found = true;
     log_event(cluster->log, LOG_INFO_LEVEL, "address-found", "address=%s",
               address_format(&self->address, text));
-}
-
-/* Of another protocol only this much must be understood, so that each can say that it is another one. */
-static bool hello_is_foreign(const struct hello *hello)
-{
-    return hello->protocol != 0 && hello->protocol != HELLO_PROTOCOL;
-}
-
-/* Whether it is from a cluster that may have forgotten it. Who has nothing yet, or has never been in a cluster, or in one that is younger than
- * members are remembered, has forgotten nobody: all that it does not know are new to it, however long they have been there. */
-static bool was_forgotten(const struct cluster *cluster, const struct hello *hello)
-{
-    uint64_t wall_us = cluster->loop->wall_us, keep_us = cluster->config->forget_us;
-    uint64_t begin_us = wall_us > keep_us ? wall_us - keep_us : 0;
-    return cluster->joined && cluster->has_everything && cluster->since_us < begin_us &&
-           hello->joined && hello->who.stamp < begin_us &&
-           !members_find(&cluster->members, hello->who.id);
-}
-
-/* The sentence for one that was dropped, by which it knows that it was. */
-static const char was_dropped[] = "This member was dropped while it was cut off, and may have what "
-                                  "was deleted since: restart it.";
-
-/* The same for one of a cluster whose members and this one's have dropped each other: none of them is to be told that it was dropped, as
- * all would be. */
-static const char are_apart[] =
-    "Members of the clusters of the two nodes have dropped each other, and "
-    "may have what the others have deleted since: restart all nodes of "
-    "one of the two.";
-
-/* Whether a member is of another part of its cluster, by what a node tells of it whose own cluster may be the other part: that it was dropped,
- * while it is here, or that it is ready, while it was dropped here. */
-static bool is_apart(const struct cluster *cluster, const struct member *said, bool as_ready)
-{
-    const struct member *known = members_find(&cluster->members, said->id);
-    if (!known)
-        return false;
-    if (said->state == MEMBER_DROPPED)
-        return known->state == MEMBER_HERE && !member_is_down(cluster, known);
-    return as_ready && said->state == MEMBER_HERE && said->phase == PHASE_READY &&
-           known->state == MEMBER_DROPPED;
-}
-
-/* Whether one of the two knows of somebody who was dropped: most do not, and lists may be long. */
-static bool someone_was_dropped(const struct cluster *cluster, struct slice body)
-{
-    static const char word[] = " dropped ";
-    for (unsigned i = 1; i < cluster->members.count; i++)
-        if (cluster->members.list[i]->state == MEMBER_DROPPED)
-            return true;
-    return memmem(body.data, body.len, word, sizeof word - 1) != NULL;
-}
-
-static bool tells_apart(const struct cluster *cluster, struct slice body, bool as_ready)
-{
-    struct slice line;
-    struct member said;
-    bool is_first = true, apart = false, may_be = someone_was_dropped(cluster, body);
-    while (may_be && !apart && slice_next(&body, '\n', &line)) {
-        if (!slice_starts(line, SLICE("member ")) ||
-            member_parse(line, cluster->loop->now_us, &said) != 0)
-            continue;
-        apart = !is_first && is_apart(cluster, &said, as_ready);
-        is_first = false;
-    }
-    return apart;
-}
-
-/* Who has nothing yet does not choose between two parts of its cluster: with either it would lack what only the other one has, and it would
- * tell all of that one that they were dropped. */
-static void meet_both_parts(struct cluster *cluster)
-{
-    if (cluster->has_everything || cluster->refused)
-        return;
-    cluster->torn = true;
-    be_refused(cluster,
-               "Two parts of this node's cluster have dropped each other, and serve on, each for "
-               "itself: restart all nodes of the one that is to give way, and then this one.",
-               "restart all nodes of one part: they start empty and gather; then this one");
-}
-
-/* Whether it is of another part of this node's cluster: it was dropped here, or it has not been ready here yet, and tells of members that were
- * dropped. */
-static bool is_of_other_part(struct cluster *cluster, const struct hello *hello, struct slice body)
-{
-    const struct member *known = members_find(&cluster->members, hello->who.id);
-    bool ready = hello->who.phase == PHASE_READY, dropped = known && known->state == MEMBER_DROPPED;
-    bool is_new = !known || (known->state == MEMBER_HERE && known->phase == PHASE_JOINING);
-    if (hello->who.state != MEMBER_HERE || (!dropped && !is_new))
-        return false;
-    bool apart = tells_apart(cluster, body, ready && is_new);
-    if (apart && ready)
-        meet_both_parts(cluster);
-    return dropped ? !cluster->has_everything : apart;
-}
-
-/* Says why the two are not to be one cluster, or NULL. */
-static const char *hello_refusal(struct cluster *cluster, const struct hello *hello,
-                                 struct slice body)
-{
-    char partition[32], said[NODE_NAME_BYTES_MAX + 1];
-    const struct member *known = members_find(&cluster->members, hello->who.id);
-    partition_text(cluster, partition);
-    if (hello_is_foreign(hello)) {
-        snprintf(cluster->sentence, sizeof cluster->sentence,
-                 "The two nodes speak different protocols (%llu and %d): run one version of "
-                 "Velour Fog.",
-                 (unsigned long long)hello->protocol, HELLO_PROTOCOL);
-        return cluster->sentence;
-    }
-    if (!slice_equal(hello->cluster, slice_of(cluster_name(cluster)))) {
-        snprintf(cluster->sentence, sizeof cluster->sentence,
-                 "The two nodes belong to different clusters, '%s' and '%s' (--cluster-name).",
-                 log_quotable(hello->cluster, said, sizeof said), cluster_name(cluster));
-        return cluster->sentence;
-    }
-    if (!slice_equal(hello->partition, slice_of(partition))) {
-        snprintf(cluster->sentence, sizeof cluster->sentence,
-                 "The two nodes hold different partitions, '%s' and '%s' (--partition).",
-                 log_quotable(hello->partition, said, sizeof partition), partition);
-        return cluster->sentence;
-    }
-    if (is_of_other_part(cluster, hello, body))
-        return are_apart;
-    if (known && known->state != MEMBER_HERE && hello->who.state == MEMBER_HERE)
-        return known->state == MEMBER_DROPPED
-                   ? was_dropped
-                   : "Another node has this member's address (--advertise): stop one of the two.";
-    if (was_forgotten(cluster, hello))
-        return "This node was in a cluster that forgot it long ago, and may have what was deleted "
-               "since: restart it.";
-    return NULL;
 }
 
 /* What a member says of itself alone. Returns it; NULL when it is not known. */
@@ -612,9 +316,8 @@ static void told_no(struct peer *peer, unsigned status, struct slice body)
     struct cluster *cluster = peer->cluster;
     log_refusal(cluster, "hello-refused", &peer->member->address, status, body);
     /* Who has not been ready here may have chosen the other of two parts. */
-    if (status == 409 && slice_starts(body, slice_of(was_dropped)) &&
-        peer->member->phase != PHASE_JOINING)
-        be_dropped(cluster);
+    if (status == 409 && hello_says_dropped(body) && peer->member->phase != PHASE_JOINING)
+        hello_be_dropped(cluster);
     bool busy = status == 503; /* all its connections are taken, or its memory: for the moment */
     peer_down(peer, busy ? "it has no room for us" : "it wants nothing of us");
     peer->quiet_us = cluster->loop->now_us + (busy ? CLUSTER_RETRY_US : JOIN_REFUSED_AGAIN_US);
