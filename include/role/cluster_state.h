@@ -1,6 +1,7 @@
 /* The inside of the cluster room, shared by cluster.c (life, and what is looked after again and again), peer.c (one member that is
- * talked to), hello.c, hello_text.c and admission.c (who is who), news.c (what is told at once), join.c (whom to ask at first), push.c, repair.c, compare.c (the
- * answers to another's repair), gather.c, copies.c and leave.c. Nobody else includes this. */
+ * talked to), hello.c, hello_text.c and admission.c (who is who), news.c (what is told at once), join.c (whom to ask at first), push.c,
+ * repair.c, compare.c (the answers to another's repair), agreed.c (what all have), gather.c, copies.c and leave.c. Nobody else includes
+ * this. */
 #ifndef ROLE_CLUSTER_STATE_H
 #define ROLE_CLUSTER_STATE_H
 
@@ -400,10 +401,14 @@ void repair_unlease(struct cluster *cluster, uint64_t with); /* it asks nothing 
 /* A hello has shown whether the tables are the same. */
 void repair_on_hello(struct peer *peer, bool same);
 
+/* agreed.c */
+
 /* All of this member's table, a group, a shard were the same as ours at this time. */
 void agreed_all(struct peer *peer, uint64_t at_us);
 void agreed_group(struct peer *peer, uint32_t group, uint64_t at_us);
 void agreed_shard(struct peer *peer, uint32_t shard, uint64_t at_us);
+
+/* When all members were last seen to have what this one has of a shard, loop time; 0 when that is not known. UINT64_MAX for who is alone. */
 uint64_t cluster_agreed_us(const struct cluster *cluster, uint32_t shard);
 
 /* compare.c */
