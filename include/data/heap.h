@@ -76,7 +76,7 @@ bool heap_cool(struct heap *heap);
  * takes no page. After a round all slabs but one of each size are 3/4 full. */
 bool heap_should_move(const struct heap *heap, void *object, size_t bytes);
 
-/* Bytes that would be won if all objects were moved that should be, but for those that have a larger object's place. */
+/* Bytes that would be won if all objects were moved that should be. */
 uint64_t heap_movable(const struct heap *heap);
 
 /* What an object of `bytes` (1 to HEAP_OBJECT_BYTES_MAX) really takes. */

@@ -60,7 +60,7 @@ struct heap {
     struct spans spans;
     uint64_t limit;
     uint64_t used_bytes;
-    uint64_t movable_bytes; /* of slab_movable, of all slabs */
+    uint64_t movable_bytes; /* of slab_movable and slab_excess, of all that there is */
     size_t growing_max;
     struct chunk *slab_chunk, *large_chunk; /* where to carve next */
     struct shelf shelves[SHELVES];
@@ -294,13 +294,22 @@ static bool shelf_has_freed(const struct shelf *shelf)
     return slab && slab->freed;
 }
 
-/* A larger object that was given back. */
+/* What an object has in its slab beyond what it needs: nothing, unless it is a larger one that was given back. */
+static uint64_t slab_excess(const struct heap *heap, void *object, size_t bytes)
+{
+    return heap->shelves[slab_of(object)->shelf].object_bytes - small_bytes(bytes);
+}
+
+/* A larger object that was given back. What it has too much is won when it is moved. */
 static void *slab_borrow(struct heap *heap, size_t bytes)
 {
-    for (unsigned class_id = small_class(bytes) + 1; class_id < SHELVES; class_id++)
-        if (shelf_has_freed(&heap->shelves[class_id]))
-            return shelf_alloc(heap, class_id, bytes, HEAP_RESERVE);
-    return NULL;
+    unsigned class_id = small_class(bytes) + 1;
+    while (class_id < SHELVES && !shelf_has_freed(&heap->shelves[class_id]))
+        class_id++;
+    void *object = class_id < SHELVES ? shelf_alloc(heap, class_id, bytes, HEAP_RESERVE) : NULL;
+    if (object)
+        heap->movable_bytes += slab_excess(heap, object, bytes);
+    return object;
 }
 
 /* At the limit, what makes room may take a larger object that was given back: otherwise the room that it makes, in
@@ -324,6 +333,7 @@ static void slab_release(struct heap *heap, void *object, size_t bytes)
     struct shelf *shelf = &heap->shelves[slab->shelf];
     if (slab->used == shelf->objects)
         shelf_push(heap, shelf, slab);
+    heap->movable_bytes -= slab_excess(heap, object, bytes);
     unpoison(object, sizeof(void *));
     slab_push(slab, object, shelf->object_bytes);
     heap->movable_bytes -= slab_movable(heap, slab);

@@ -1,7 +1,7 @@
 #include "data/store_parts.h"
 
 enum {
-    SPARSE_BYTES_MIN = 1024 * 1024,
+    SPARSE_BYTES_MIN = 512 * 1024,
     SWEEP_SHARDS_MAX = 512, /* looked at in one call, however empty they are */
 };
 
@@ -45,7 +45,7 @@ bool store_expire(struct store *store, uint64_t now_us, unsigned steps)
 
 bool store_is_sparse(const struct store *store)
 {
-    return heap_movable(store->heap) > heap_used(store->heap) / 16 + SPARSE_BYTES_MIN;
+    return heap_movable(store->heap) > heap_used(store->heap) / 32 + SPARSE_BYTES_MIN;
 }
 
 /* Whether it is a value that has expired within the grace period. */

@@ -558,6 +558,31 @@ static void test_little_room_everywhere_is_not_movable(void **state)
     free(things);
 }
 
+/* At the limit what makes room stands in larger places; moving it wins the rest of these. */
+static void test_larger_places_are_movable(void **state)
+{
+    (void)state;
+    enum { COUNT = 200000, LIMIT = 16 * MIB, LARGE = 160, SMALL = 64 };
+    struct heap *heap = heap_must(LIMIT);
+    struct thing *things = things_new(COUNT);
+    size_t filled = 0, borrowed = 0;
+    while (thing_alloc(heap, &things[filled], LARGE, HEAP_NORMAL))
+        filled++;
+    while (thing_alloc(heap, &things[filled + borrowed], SMALL,
+                       HEAP_NORMAL)) /* no page is left for these */
+        borrowed++;
+    size_t first = filled + borrowed;
+    for (borrowed = 0; borrowed < 1000; borrowed++) {
+        thing_release(heap, &things[borrowed]);
+        assert_true(thing_alloc(heap, &things[first + borrowed], SMALL, HEAP_RESERVE));
+    }
+    assert_int_equal(heap_movable(heap), 1000 * (LARGE - SMALL));
+    things_release(heap, things, first + borrowed);
+    assert_int_equal(heap_movable(heap), 0);
+    heap_destroy(heap);
+    free(things);
+}
+
 /* Addresses. */
 
 static size_t kernel_mapped(void)
@@ -1085,6 +1110,7 @@ int main(void)
         TEST(test_same_class_smaller_object_gives_back_the_tail),
         TEST(test_moves_free_what_sparse_slabs_hold),
         TEST(test_little_room_everywhere_is_not_movable),
+        TEST(test_larger_places_are_movable),
         TEST(test_addresses),
         TEST(test_mmap_fails),
         TEST(test_release_without_books),
