@@ -62,6 +62,10 @@ enum store_result store_replace(struct store *store, const struct store_key *key
 /* Copies a record that nobody else refers to into another place in memory, and releases it; does nothing when there is none. */
 void store_move(struct store *store, uint32_t shard, struct record *record);
 
+/* The same for what a shard's table has beside its records: else the room between those of shards that are empty again, or have grown,
+ * would never be won. */
+void store_move_table(struct store *store, uint32_t shard);
+
 /* Takes a record out, and nothing comes in its place. */
 void store_drop(struct store *store, uint32_t shard, struct record *record);
 

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "data/hash.h"
 #include "data/store_parts.h"
@@ -24,6 +25,7 @@ enum {
     /* At most, so 2 to 4 on average. Twice the buckets would cost 6 bytes a record, and save 40 ns
      * a look-up at a million keys. */
     ENTRIES_PER_BUCKET = 4,
+    TABLE_MOVED_MAX = 256, /* records that tell of their table; with more, tables are little memory */
     PREFETCH_HOPS = 3, /* of a chain; few are longer */
     LINE_BYTES = 64,
     HEAD_LINES = 2,  /* of a record: its links, and what a look-up compares */
@@ -429,6 +431,45 @@ void store_move(struct store *store, uint32_t shard, struct record *record)
     if (store->observer)
         store->observer->on_move(store->observer, shard, record, copy);
     record_release(store->heap, record);
+}
+
+/* A copy of what uthash has taken, in a better place; NULL when it is to stay where it is. */
+static void *moved_copy(struct store *store, void *memory, size_t bytes)
+{
+    void *copy = heap_should_move(store->heap, memory, bytes)
+                     ? heap_alloc(store->heap, bytes, HEAP_MOVE)
+                     : NULL;
+    if (!copy)
+        return NULL;
+    memcpy(copy, memory, bytes);
+    heap_release(store->heap, memory, bytes);
+    return copy;
+}
+
+static void buckets_move(struct store *store, struct UT_hash_table *table)
+{
+    void *copy =
+        moved_copy(store, table->buckets, table->num_buckets * sizeof(struct UT_hash_bucket));
+    if (copy)
+        table->buckets = copy;
+}
+
+static void table_move(struct store *store, const struct shard *shard)
+{
+    struct UT_hash_table *copy = moved_copy(store, shard->head->hh.tbl, sizeof *copy);
+    for (struct entry *entry = shard->head; copy && entry; entry = entry->hh.next)
+        entry->hh.tbl = copy;
+}
+
+void store_move_table(struct store *store, uint32_t number)
+{
+    struct shard *shard = &store->shards[number];
+    if (shard->count == 0)
+        return;
+    buckets_move(store, shard->head->hh.tbl);
+    if (shard->count <= TABLE_MOVED_MAX)
+        table_move(store, shard);
+    shard_update(shard);
 }
 
 void store_drop(struct store *store, uint32_t shard, struct record *record)

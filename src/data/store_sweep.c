@@ -113,6 +113,7 @@ unsigned store_sweep(struct store *store, uint64_t now_us, unsigned records)
             store->sweep_shard = (store->sweep_shard + 1) % STORE_SHARDS;
             store->counts.sweeps += store->sweep_shard == 0;
             store->sweep_seen = 0;
+            store_move_table(store, store->sweep_shard);
             next = store_first(store, store->sweep_shard);
             shards++;
         }

@@ -1159,6 +1159,29 @@ static void test_room_that_cannot_be_won_is_not_sparse(void **state)
     assert_false(sparse);
 }
 
+/* Nor is the room between the tables of shards that have few keys now, since these move, too. */
+static void test_a_table_that_has_shrunk_is_not_sparse(void **state)
+{
+    (void)state;
+    enum { RECORDS = 1000000, LEFT = 16000 };
+    uint64_t now = noon_us;
+    struct store *store = store_new(0, grace_us, 6);
+    assert_non_null(store);
+    for (unsigned i = 0; i < RECORDS; i++)
+        assert_int_equal(put(store, i, 100, false, now), STORE_APPLIED);
+    for (unsigned i = LEFT; i < RECORDS; i++)
+        assert_int_equal(put(store, i, 0, true, now), STORE_APPLIED);
+    now += 2 * grace_us;
+    for (unsigned i = 0; i < 3; i++)
+        sweep_around(store, now);
+    assert_int_equal(store_counts(store).tombstones, 0);
+    bool sparse = store_is_sparse(store);
+    for (unsigned i = 0; i < LEFT; i++)
+        check(has(store, i, now), "%u is lost", i);
+    store_destroy(store);
+    assert_false(sparse);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1187,6 +1210,7 @@ int main(void)
         cmocka_unit_test(test_sweeping_moves_records),
         cmocka_unit_test(test_what_was_swept_is_not_sparse),
         cmocka_unit_test(test_room_that_cannot_be_won_is_not_sparse),
+        cmocka_unit_test(test_a_table_that_has_shrunk_is_not_sparse),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
