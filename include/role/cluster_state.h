@@ -38,8 +38,9 @@ enum {
         1000, /* another member's repair with us is over when it was silent for so long */
     REPAIR_PAUSE_US = 1000 * 1000, /* between two repairs with one member */
     REPAIR_FULL_PAUSE_US =
-        10 * 1000 * 1000,    /* when one of the two was out of memory; not of who leaves */
-    REPAIR_FULL_REST_US = 8, /* the same for each record that was compared, if that is longer */
+        10 * 1000 * 1000, /* when one of the two was out of memory; not of who leaves */
+    REPAIR_FULL_REST_US =
+        8, /* the same for each record that was compared, if that is longer; so too when nothing came of that */
     REPAIR_PATIENCE =
         3, /* hellos that show a difference before the member with the larger number sees to it */
 

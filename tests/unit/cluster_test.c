@@ -1627,6 +1627,32 @@ static void test_a_repair_without_room_rests_by_what_it_compared(void **state)
     }
 }
 
+/* Nor are two that differ in nothing that one could tell the other: some have buried what is past the grace period, and others have not yet. */
+static void test_a_repair_in_vain_rests_by_what_it_compared(void **state)
+{
+    (void)state;
+    struct peer *peer = meet(2)->peer;
+    const struct record *record = write_key(0, 100);
+    struct store_key key = store_key(in.store, record_key(record));
+    char group = (char)(key.shard / STORE_SHARDS_PER_GROUP), shard[2], records[14];
+    peer->up = true;
+    put_number(shard, key.shard, 2);
+    put_number(records, key.shard, 2);
+    put_number(records + 2, 1, 4);
+    put_number(records + 6, record_digest(record), 8);
+    for (unsigned i = 0; i < 2; i++) {
+        in.cluster->gather.step =
+            i == 0 ? GATHER_DONE : GATHER_CHECKING; /* who waits for it to be ready */
+        repair_with(peer, (struct slice){&group, 1}, (struct slice){shard, sizeof shard},
+                    (struct slice){records, sizeof records});
+        assert_int_equal(peer->repair.step, REPAIR_IDLE);
+        assert_int_equal(peer->repair.compared, 2);
+        assert_int_equal(peer->repair.next_us - in.loop.now_us,
+                         i == 0 ? 2 * REPAIR_FULL_REST_US : 0);
+        peer->repair.next_us = 0;
+    }
+}
+
 /* It has its drain time only. The next repair tells deletes alone, and the one after it all. */
 static void test_who_leaves_tells_a_member_again_soon_that_was_full(void **state)
 {
@@ -1958,6 +1984,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_the_lower_median_of_many_clocks_ends_values, begin,
                                         end),
         cmocka_unit_test_setup_teardown(test_a_full_member_is_told_deletes_alone, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_repair_in_vain_rests_by_what_it_compared, begin,
+                                        end),
         cmocka_unit_test_setup_teardown(test_a_repair_without_room_rests_by_what_it_compared, begin,
                                         end),
         cmocka_unit_test_setup_teardown(test_a_repair_of_deletes_goes_on_past_one_without_room,
