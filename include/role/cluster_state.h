@@ -53,6 +53,8 @@ enum {
     JOIN_REFUSED_AGAIN_US = 10 * 1000 * 1000,  /* the same, after a refusal */
     JOIN_LOOKUP_AGAIN_US = 10 * 1000 * 1000,   /* between two look-ups of a name */
     JOIN_TARGET_BYTES_MAX = RESOLVER_NAME_BYTES_MAX + 8,
+
+    COPIES_LISTS = 1024,
 };
 
 /* Records on their way out: frames, the small ones copied into one text. */
@@ -277,7 +279,8 @@ struct cluster {
     struct probe probes[JOIN_ADDRESSES_MAX];
     struct target targets[NODE_JOINS_MAX + 1];
     unsigned target_count;
-    struct copies *copies, **copies_end;
+    struct copies *copies[COPIES_LISTS]; /* by the number of their batch */
+    unsigned copies_count;
     struct cluster_counters counters;
 };
 

@@ -403,7 +403,6 @@ struct cluster *cluster_new(struct loop *loop, struct log *log, struct store *st
     cluster->log = log;
     cluster->store = store;
     cluster->config = config;
-    cluster->copies_end = &cluster->copies;
     cluster->started_us = loop->now_us;
     cluster->agreement.alone = true;
     cluster->tick.on_time = cluster_on_tick;

@@ -632,6 +632,44 @@ static void test_a_write_made_alone_is_not_confirmed_by_the_next_batch(void **st
     record_release(store_heap(in.store), record);
 }
 
+/* With thousands that wait for a member that is down, a confirmation by another one looks through a list of few; and each is found, of
+ * however many batches it tells. */
+static void test_a_confirmation_finds_those_that_it_is_about(void **state)
+{
+    (void)state;
+    enum { WAIT = 2 * COPIES_LISTS + 10 };
+    static struct copies *waits[WAIT];
+    struct said said = {.key = SLICE("key"), .value = SLICE("value"), .version = 1};
+    struct record *record = said_record(store_heap(in.store), &said);
+    uint64_t first = in.cluster->batch_number;
+    unsigned called = 0;
+    meet(2)->peer->up = true;
+    for (unsigned i = 0; i < WAIT; i++) {
+        waits[i] = cluster_await_copies(in.cluster, record, 2, no_matter, &called);
+        assert_non_null(waits[i]);
+        push_turn_end(in.cluster);
+    }
+    assert_int_equal(in.cluster->copies_count, WAIT);
+    for (unsigned i = 0; i < COPIES_LISTS; i++) {
+        unsigned listed = 0;
+        for (const struct copies *at = in.cluster->copies[i]; at; at = at->next)
+            listed++;
+        assert_in_range(listed, 2, 3);
+    }
+    copies_confirm(in.cluster, 2, first + 7, first + 8);
+    assert_int_equal(called, 1);
+    assert_int_equal(copies_have(waits[7]), 2);
+    copies_confirm(in.cluster, 2, first + 9, first + 9);
+    copies_confirm(in.cluster, 2, first + 9, first + 8);
+    assert_int_equal(called, 1);
+    copies_confirm(in.cluster, 2, first, first + WAIT);
+    assert_int_equal(called, WAIT);
+    assert_int_equal(in.cluster->copies_count, 0);
+    for (unsigned i = 0; i < WAIT; i++)
+        cluster_forget_copies(in.cluster, waits[i]);
+    record_release(store_heap(in.store), record);
+}
+
 static struct record *write_key(unsigned number, size_t bytes)
 {
     char name[16];
@@ -1998,6 +2036,8 @@ int main(void)
                                         begin, end),
         cmocka_unit_test_setup_teardown(test_who_leaves_tells_a_member_again_soon_that_was_full,
                                         begin, end),
+        cmocka_unit_test_setup_teardown(test_a_confirmation_finds_those_that_it_is_about, begin,
+                                        end),
         cmocka_unit_test_setup_teardown(test_a_write_made_alone_is_not_confirmed_by_the_next_batch,
                                         begin, end),
         cmocka_unit_test_setup_teardown(
