@@ -25,9 +25,8 @@ enum {
     /* At most, so 2 to 4 on average. Twice the buckets would cost 6 bytes a record, and save 40 ns
      * a look-up at a million keys. */
     ENTRIES_PER_BUCKET = 4,
-    TABLE_MOVED_MAX =
-        256,           /* records that tell of their table; with more, tables are little memory */
-    PREFETCH_HOPS = 3, /* of a chain; few are longer */
+    TABLE_MOVED_MAX = 256, /* records of a shard whose table moves */
+    PREFETCH_HOPS = 3,     /* of a chain; few are longer */
     LINE_BYTES = 64,
     HEAD_LINES = 2,  /* of a record: its links, and what a look-up compares */
     VALUE_LINES = 2, /* and more of it */
