@@ -24,8 +24,9 @@ struct store {
     struct store_counts counts;
     struct wheel wheel;
     bool wheel_started;
-    uint32_t sweep_shard; /* where store_sweep goes on */
-    uint32_t sweep_seen;  /* records of it that were looked at */
+    uint32_t sweep_shard;      /* where store_sweep goes on, */
+    struct record *sweep_next; /* with this one, NULL at the end of the shard */
+    uint32_t sweep_seen;       /* records of it that were looked at */
     struct shard shards[STORE_SHARDS];
     uint64_t buried_us[STORE_SHARDS];  /* when a tombstone was last buried there */
     uint64_t revived_at[STORE_SHARDS]; /* the horizon at which tombstones there were revived */
@@ -35,6 +36,13 @@ struct store {
 static inline bool store_is_buried(const struct record *record)
 {
     return record->flags & RECORD_BURIED;
+}
+
+/* A record that is not the last one leaves its place in its shard's order, and it is not the sweep that has it go. */
+static inline void store_sweep_passes(struct store *store, const struct record *record)
+{
+    if (store->sweep_next == record)
+        store->sweep_next = store_after(record);
 }
 
 /* store_digest.c */

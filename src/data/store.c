@@ -345,6 +345,7 @@ enum store_result store_replace(struct store *store, const struct store_key *key
     schedule(store, record, now_us);
     tell_change(store, key, old, record);
     if (old) {
+        store_sweep_passes(store, old);
         order_leave(shard, &entry_of(old)->hh);
         forget(store, old);
     }
@@ -399,6 +400,7 @@ void store_tell(struct store *store, const struct store_key *key, struct record 
     if (store->observer)
         store->observer->on_drop(store->observer, key->shard, record);
     if (handle->next) {
+        store_sweep_passes(store, record);
         order_leave(&store->shards[key->shard], handle);
         order_join(handle->tbl, handle);
     }
