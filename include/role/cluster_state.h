@@ -256,6 +256,7 @@ struct cluster {
     uint64_t ticked_us;    /* loop time of the last tick */
     uint64_t woke_us;      /* loop time at which it last found that it had stood still; 0: never */
     uint64_t horizon_us;   /* see store_agreement */
+    uint64_t expiry_us;    /* see cluster_expiry_us: as last told */
     uint64_t clock_ahead_us; /* wall clock less loop time: it changes when the clock is set */
     uint64_t stepped_us;     /* loop time at which it last changed */
     bool has_news;           /* that members have not been told */

@@ -892,6 +892,26 @@ static void test_the_lower_median_of_many_clocks_ends_values(void **state)
     assert_int_equal(cluster_expiry_us(in.cluster), 0);
 }
 
+/* What is known of another clock is as exact as the way there is quick: that makes no time go back, unless a clock was set. */
+static void test_the_time_by_which_values_end_does_not_tremble(void **state)
+{
+    (void)state;
+    in.loop.wall_us = (uint64_t)(20000 * a_day);
+    (void)cluster_expiry_us(in.cluster);
+    struct peer *two = measure(2, -a_day);
+    uint64_t last_us = cluster_expiry_us(in.cluster);
+    for (int i = 0; i < 20; i++) {
+        two->skew_us = -a_day + (i % 2 ? 300000 : -300000);
+        in.loop.now_us = in.io->now_us += 1000;
+        in.loop.wall_us += 1000;
+        uint64_t us = cluster_expiry_us(in.cluster);
+        assert_true(us >= last_us);
+        last_us = us;
+    }
+    two->skew_us = -a_day - 3 * (int64_t)CLUSTER_SKEW_US;
+    assert_int_equal(cluster_expiry_us(in.cluster), in.loop.wall_us + (uint64_t)two->skew_us);
+}
+
 /* Repair */
 
 static void put_number(char *at, uint64_t number, unsigned bytes)
@@ -2022,6 +2042,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_the_lower_median_of_many_clocks_ends_values, begin,
                                         end),
         cmocka_unit_test_setup_teardown(test_a_full_member_is_told_deletes_alone, begin, end),
+        cmocka_unit_test_setup_teardown(test_the_time_by_which_values_end_does_not_tremble, begin,
+                                        end),
         cmocka_unit_test_setup_teardown(test_a_repair_in_vain_rests_by_what_it_compared, begin,
                                         end),
         cmocka_unit_test_setup_teardown(test_a_repair_without_room_rests_by_what_it_compared, begin,
