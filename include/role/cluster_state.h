@@ -54,7 +54,7 @@ enum {
     JOIN_LOOKUP_AGAIN_US = 10 * 1000 * 1000,   /* between two look-ups of a name */
     JOIN_TARGET_BYTES_MAX = RESOLVER_NAME_BYTES_MAX + 8,
 
-    COPIES_LISTS = 1024,
+    COPIES_LISTS = 1024, /* of who waits for copies */
 };
 
 /* Records on their way out: frames, the small ones copied into one text. */
