@@ -463,15 +463,15 @@ static void table_move(struct store *store, const struct shard *shard)
         entry->hh.tbl = copy;
 }
 
-void store_move_table(struct store *store, uint32_t number)
+void store_move_table(struct store *store, uint32_t shard)
 {
-    struct shard *shard = &store->shards[number];
-    if (shard->count == 0)
+    struct shard *moved = &store->shards[shard];
+    if (moved->count == 0)
         return;
-    buckets_move(store, shard->head->hh.tbl);
-    if (shard->count <= TABLE_MOVED_MAX)
-        table_move(store, shard);
-    shard_update(shard);
+    buckets_move(store, moved->head->hh.tbl);
+    if (moved->count <= TABLE_MOVED_MAX)
+        table_move(store, moved);
+    shard_update(moved);
 }
 
 void store_drop(struct store *store, uint32_t shard, struct record *record)
