@@ -24,8 +24,9 @@ struct store {
     struct store_counts counts;
     struct wheel wheel;
     bool wheel_started;
-    uint32_t sweep_shard; /* where store_sweep goes on */
-    uint32_t sweep_seen;  /* records of it that were looked at */
+    uint32_t sweep_shard;      /* where store_sweep goes on, */
+    struct record *sweep_next; /* with this one, NULL at the end of the shard */
+    uint32_t sweep_seen;       /* records of it that were looked at */
     struct shard shards[STORE_SHARDS];
     uint64_t buried_us[STORE_SHARDS];  /* when a tombstone was last buried there */
     uint64_t revived_at[STORE_SHARDS]; /* the horizon at which tombstones there were revived */
@@ -35,6 +36,13 @@ struct store {
 static inline bool store_is_buried(const struct record *record)
 {
     return record->flags & RECORD_BURIED;
+}
+
+/* A record that is not the last one leaves its place in its shard's order, and it is not the sweep that has it go. */
+static inline void store_sweep_passes(struct store *store, const struct record *record)
+{
+    if (store->sweep_next == record)
+        store->sweep_next = store_after(record);
 }
 
 /* store_digest.c */
@@ -61,6 +69,10 @@ enum store_result store_replace(struct store *store, const struct store_key *key
 
 /* Copies a record that nobody else refers to into another place in memory, and releases it; does nothing when there is none. */
 void store_move(struct store *store, uint32_t shard, struct record *record);
+
+/* The same for what a shard's table has beside its records: else the room between those of shards that are empty again, or have grown,
+ * would never be won. */
+void store_move_table(struct store *store, uint32_t shard);
 
 /* Takes a record out, and nothing comes in its place. */
 void store_drop(struct store *store, uint32_t shard, struct record *record);

@@ -106,7 +106,8 @@ void cluster_forget_copies(struct cluster *cluster, struct copies *copies);
 
 /* The time by which values become tombstones, wall clock µs. That cannot be undone and spreads to all members, so it goes by no clock that may be
  * wrong alone: this node's own, or when that is more than a second ahead of the lower median of all clocks that are known in the cluster,
- * then by that one. So of two clocks the slower one decides, and of three no single one. */
+ * then by that one. So of two clocks the slower one decides, and of three no single one. It
+ * does not step back by less than two seconds. */
 uint64_t cluster_expiry_us(struct cluster *cluster);
 
 /* Deletes with smaller versions are past the grace period, wall clock µs: it is told to all, and takes steps. 0 for who is alone. */

@@ -38,8 +38,9 @@ enum {
         1000, /* another member's repair with us is over when it was silent for so long */
     REPAIR_PAUSE_US = 1000 * 1000, /* between two repairs with one member */
     REPAIR_FULL_PAUSE_US =
-        10 * 1000 * 1000,    /* when one of the two was out of memory; not of who leaves */
-    REPAIR_FULL_REST_US = 8, /* the same for each record that was compared, if that is longer */
+        10 * 1000 * 1000, /* when one of the two was out of memory; not of who leaves */
+    REPAIR_FULL_REST_US =
+        8, /* the same for each record that was compared, if that is longer; so too when nothing came of that */
     REPAIR_PATIENCE =
         3, /* hellos that show a difference before the member with the larger number sees to it */
 
@@ -52,6 +53,8 @@ enum {
     JOIN_REFUSED_AGAIN_US = 10 * 1000 * 1000,  /* the same, after a refusal */
     JOIN_LOOKUP_AGAIN_US = 10 * 1000 * 1000,   /* between two look-ups of a name */
     JOIN_TARGET_BYTES_MAX = RESOLVER_NAME_BYTES_MAX + 8,
+
+    COPIES_LISTS = 1024, /* of who waits for copies */
 };
 
 /* Records on their way out: frames, the small ones copied into one text. */
@@ -253,6 +256,7 @@ struct cluster {
     uint64_t ticked_us;    /* loop time of the last tick */
     uint64_t woke_us;      /* loop time at which it last found that it had stood still; 0: never */
     uint64_t horizon_us;   /* see store_agreement */
+    uint64_t expiry_us;    /* see cluster_expiry_us: as last told */
     uint64_t clock_ahead_us; /* wall clock less loop time: it changes when the clock is set */
     uint64_t stepped_us;     /* loop time at which it last changed */
     bool has_news;           /* that members have not been told */
@@ -276,7 +280,8 @@ struct cluster {
     struct probe probes[JOIN_ADDRESSES_MAX];
     struct target targets[NODE_JOINS_MAX + 1];
     unsigned target_count;
-    struct copies *copies, **copies_end;
+    struct copies *copies[COPIES_LISTS]; /* by the number of their batch */
+    unsigned copies_count;
     struct cluster_counters counters;
 };
 

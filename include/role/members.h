@@ -52,6 +52,7 @@ struct member {
 struct members {
     struct member **list; /* this node itself is the first */
     unsigned count, room;
+    unsigned near; /* where members_seek found the last one */
 };
 
 /* Sets up the list with this node in it. Returns 0 or -ENOMEM. */
@@ -62,6 +63,10 @@ struct member *members_self(const struct members *members);
 
 /* NULL when there is none. */
 struct member *members_find(const struct members *members, uint64_t id);
+
+/* The same. Lists are told in about the same order by all, so each one is found next to the one before: there may be a thousand of lives that
+ * are over, and each member tells of all of them twice a second. */
+struct member *members_seek(struct members *members, uint64_t id);
 
 /* The member that counts at an address, of those that are here; NULL when there is none. */
 struct member *members_at(const struct members *members, const struct address *address);

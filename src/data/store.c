@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "data/hash.h"
 #include "data/store_parts.h"
@@ -24,7 +25,8 @@ enum {
     /* At most, so 2 to 4 on average. Twice the buckets would cost 6 bytes a record, and save 40 ns
      * a look-up at a million keys. */
     ENTRIES_PER_BUCKET = 4,
-    PREFETCH_HOPS = 3, /* of a chain; few are longer */
+    TABLE_MOVED_MAX = 256, /* records of a shard whose table moves */
+    PREFETCH_HOPS = 3,     /* of a chain; few are longer */
     LINE_BYTES = 64,
     HEAD_LINES = 2,  /* of a record: its links, and what a look-up compares */
     VALUE_LINES = 2, /* and more of it */
@@ -343,6 +345,7 @@ enum store_result store_replace(struct store *store, const struct store_key *key
     schedule(store, record, now_us);
     tell_change(store, key, old, record);
     if (old) {
+        store_sweep_passes(store, old);
         order_leave(shard, &entry_of(old)->hh);
         forget(store, old);
     }
@@ -397,6 +400,7 @@ void store_tell(struct store *store, const struct store_key *key, struct record 
     if (store->observer)
         store->observer->on_drop(store->observer, key->shard, record);
     if (handle->next) {
+        store_sweep_passes(store, record);
         order_leave(&store->shards[key->shard], handle);
         order_join(handle->tbl, handle);
     }
@@ -429,6 +433,45 @@ void store_move(struct store *store, uint32_t shard, struct record *record)
     if (store->observer)
         store->observer->on_move(store->observer, shard, record, copy);
     record_release(store->heap, record);
+}
+
+/* A copy of what uthash has taken, in a better place; NULL when it is to stay where it is. */
+static void *moved_copy(struct store *store, void *memory, size_t bytes)
+{
+    void *copy = heap_should_move(store->heap, memory, bytes)
+                     ? heap_alloc(store->heap, bytes, HEAP_MOVE)
+                     : NULL;
+    if (!copy)
+        return NULL;
+    memcpy(copy, memory, bytes);
+    heap_release(store->heap, memory, bytes);
+    return copy;
+}
+
+static void buckets_move(struct store *store, struct UT_hash_table *table)
+{
+    void *copy =
+        moved_copy(store, table->buckets, table->num_buckets * sizeof(struct UT_hash_bucket));
+    if (copy)
+        table->buckets = copy;
+}
+
+static void table_move(struct store *store, const struct shard *shard)
+{
+    struct UT_hash_table *copy = moved_copy(store, shard->head->hh.tbl, sizeof *copy);
+    for (struct entry *entry = shard->head; copy && entry; entry = entry->hh.next)
+        entry->hh.tbl = copy;
+}
+
+void store_move_table(struct store *store, uint32_t shard)
+{
+    struct shard *moved = &store->shards[shard];
+    if (moved->count == 0)
+        return;
+    buckets_move(store, moved->head->hh.tbl);
+    if (moved->count <= TABLE_MOVED_MAX)
+        table_move(store, moved);
+    shard_update(moved);
 }
 
 void store_drop(struct store *store, uint32_t shard, struct record *record)

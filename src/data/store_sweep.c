@@ -89,34 +89,37 @@ static enum swept sweep_record(struct store *store, struct record *record, uint6
     return swept;
 }
 
-/* The record at which the sweep goes on; NULL at the end of its shard. */
+/* The record at which the sweep goes on; NULL when it has seen as many as its shard has, as those that are overwritten come last again. */
 static struct record *sweep_at(const struct store *store)
 {
-    struct record *record = store_first(store, store->sweep_shard);
-    for (uint32_t i = 0; record && i < store->sweep_seen; i++)
-        record = store_after(record);
-    return record;
+    bool over = store->sweep_seen >= store_shard_count(store, store->sweep_shard);
+    return over ? NULL : store->sweep_next;
+}
+
+static void sweep_shard_begin(struct store *store)
+{
+    store->sweep_shard = (store->sweep_shard + 1) % STORE_SHARDS;
+    store->counts.sweeps += store->sweep_shard == 0;
+    store->sweep_seen = 0;
+    store->sweep_next = store_first(store, store->sweep_shard);
+    store_move_table(store, store->sweep_shard);
 }
 
 unsigned store_sweep(struct store *store, uint64_t now_us, unsigned records)
 {
-    struct record *record = sweep_at(store), *next;
     unsigned went = 0;
     for (unsigned shards = 0; records > 0 && shards < SWEEP_SHARDS_MAX;) {
-        if (record) {
-            next = store_after(record);
-            enum swept swept = sweep_record(store, record, now_us);
-            store->sweep_seen += swept != SWEPT_DROPPED;
-            went += swept != SWEPT_STAYS;
-            records--;
-        } else {
-            store->sweep_shard = (store->sweep_shard + 1) % STORE_SHARDS;
-            store->counts.sweeps += store->sweep_shard == 0;
-            store->sweep_seen = 0;
-            next = store_first(store, store->sweep_shard);
+        struct record *record = sweep_at(store);
+        if (!record) {
+            sweep_shard_begin(store);
             shards++;
+            continue;
         }
-        record = next;
+        store->sweep_next = store_after(record);
+        enum swept swept = sweep_record(store, record, now_us);
+        store->sweep_seen += swept != SWEPT_DROPPED;
+        went += swept != SWEPT_STAYS;
+        records--;
     }
     return went;
 }

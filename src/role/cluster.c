@@ -359,7 +359,7 @@ static unsigned clocks_behind(const struct cluster *cluster, int64_t skew_us, un
     return behind;
 }
 
-uint64_t cluster_expiry_us(struct cluster *cluster)
+static uint64_t expiry_by_clocks(struct cluster *cluster)
 {
     int64_t median_us = INT64_MIN;
     unsigned known;
@@ -374,6 +374,14 @@ uint64_t cluster_expiry_us(struct cluster *cluster)
     }
     uint64_t behind_us = -(uint64_t)median_us;
     return behind_us < cluster->loop->wall_us ? cluster->loop->wall_us - behind_us : 0;
+}
+
+/* What is measured of others' clocks trembles. A step back makes the wheel look at all that has a time to live. */
+uint64_t cluster_expiry_us(struct cluster *cluster)
+{
+    uint64_t us = expiry_by_clocks(cluster), last_us = cluster->expiry_us;
+    cluster->expiry_us = us < last_us && last_us - us < 2 * CLUSTER_SKEW_US ? last_us : us;
+    return cluster->expiry_us;
 }
 
 /* Life */
@@ -403,7 +411,6 @@ struct cluster *cluster_new(struct loop *loop, struct log *log, struct store *st
     cluster->log = log;
     cluster->store = store;
     cluster->config = config;
-    cluster->copies_end = &cluster->copies;
     cluster->started_us = loop->now_us;
     cluster->agreement.alone = true;
     cluster->tick.on_time = cluster_on_tick;

@@ -1,8 +1,24 @@
-/* Prefer: copies=K: who waits until so many members have a write. In order of their batches, so that a confirmation looks only at
- * those that it is about. A member may be killed while others are waited for: so who has confirmed is noted, and counted as it is asked for. */
+/* Prefer: copies=K: who waits until so many members have a write. In lists by their batches, so that a confirmation looks only at those that
+ * it is about, though thousands wait for a member that is down. A member may be killed while others are waited for: so who has confirmed is noted, and counted as it is asked for. */
 #include <stdlib.h>
 
 #include "role/cluster_state.h"
+
+static struct copies **list_of(struct cluster *cluster, uint64_t batch)
+{
+    return &cluster->copies[batch % COPIES_LISTS];
+}
+
+static void copies_link(struct cluster *cluster, struct copies *copies)
+{
+    struct copies **first = list_of(cluster, copies->batch);
+    copies->next = *first;
+    copies->at = first;
+    if (copies->next)
+        copies->next->at = &copies->next;
+    *first = copies;
+    cluster->copies_count++;
+}
 
 struct copies *cluster_await_copies(struct cluster *cluster, struct record *record, unsigned wanted,
                                     void (*on_enough)(void *owner), void *owner)
@@ -19,13 +35,11 @@ struct copies *cluster_await_copies(struct cluster *cluster, struct record *reco
         .owner = owner,
         .cluster = cluster,
         .room = room,
-        .at = cluster->copies_end,
     };
     record_retain(record);
     cluster->changed =
         true; /* so that the next turn's batch has another number, also while nobody is told */
-    *cluster->copies_end = copies;
-    cluster->copies_end = &copies->next;
+    copies_link(cluster, copies);
     return copies;
 }
 
@@ -61,9 +75,8 @@ static void copies_unlink(struct cluster *cluster, struct copies *copies)
     *copies->at = copies->next;
     if (copies->next)
         copies->next->at = copies->at;
-    else
-        cluster->copies_end = copies->at;
     copies->at = NULL;
+    cluster->copies_count--;
 }
 
 void cluster_forget_copies(struct cluster *cluster, struct copies *copies)
@@ -81,22 +94,30 @@ static void copies_look(struct cluster *cluster, struct copies *copies)
     copies->on_enough(copies->owner);
 }
 
-void copies_confirm(struct cluster *cluster, uint64_t id, uint64_t from, uint64_t to)
+/* Those of one list whose batch is one of these. */
+static void list_confirm(struct cluster *cluster, struct copies *first, uint64_t id, uint64_t from,
+                         uint64_t to)
 {
-    for (struct copies *copies = cluster->copies, *next; copies && copies->batch < to;
-         copies = next) {
+    for (struct copies *copies = first, *next; copies; copies = next) {
         next = copies->next;
-        if (copies->batch < from || copies->count == copies->room)
+        if (copies->batch < from || copies->batch >= to || copies->count == copies->room)
             continue;
         copies->by[copies->count++] = id;
         copies_look(cluster, copies);
     }
 }
 
+void copies_confirm(struct cluster *cluster, uint64_t id, uint64_t from, uint64_t to)
+{
+    for (uint64_t batch = from; batch < to && batch < from + COPIES_LISTS; batch++)
+        list_confirm(cluster, *list_of(cluster, batch), id, from, to);
+}
+
 void copies_look_again(struct cluster *cluster)
 {
-    for (struct copies *copies = cluster->copies, *next; copies; copies = next) {
-        next = copies->next;
-        copies_look(cluster, copies);
-    }
+    for (unsigned i = 0; i < COPIES_LISTS; i++)
+        for (struct copies *copies = cluster->copies[i], *next; copies; copies = next) {
+            next = copies->next;
+            copies_look(cluster, copies);
+        }
 }

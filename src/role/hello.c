@@ -32,7 +32,7 @@ static bool is_forgotten(const struct cluster *cluster, const struct member *sai
 /* Returns whether it was news. */
 static bool take_member(struct cluster *cluster, const struct member *said)
 {
-    struct member *known = members_find(&cluster->members, said->id);
+    struct member *known = members_seek(&cluster->members, said->id);
     char address[ADDRESS_TEXT_BYTES];
     if (address_is_unspecified(&said->address) || (!known && is_forgotten(cluster, said)))
         return false;

@@ -45,6 +45,20 @@ struct member *members_find(const struct members *members, uint64_t id)
     return NULL;
 }
 
+struct member *members_seek(struct members *members, uint64_t id)
+{
+    unsigned at = members->near;
+    for (unsigned i = 0; i < members->count; i++, at++) {
+        if (at >= members->count)
+            at = 0;
+        if (members->list[at]->id != id)
+            continue;
+        members->near = at;
+        return members->list[at];
+    }
+    return NULL;
+}
+
 /* Whether `a` counts rather than `b`, which has the same address. */
 static bool member_wins(const struct member *a, const struct member *b)
 {
@@ -142,7 +156,7 @@ static bool members_add(struct members *members, const struct member *said)
 
 bool members_merge(struct members *members, const struct member *said)
 {
-    struct member *member = members_find(members, said->id);
+    struct member *member = members_seek(members, said->id);
     if (!member)
         return members_add(members, said);
     if (member->is_self)

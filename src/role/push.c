@@ -128,7 +128,8 @@ static void push_missed(struct peer *peer, const struct sending *failed)
 static void push_confirm(struct peer *peer, uint64_t from, uint64_t to)
 {
     struct cluster *cluster = peer->cluster;
-    if (cluster->copies && members_at(&cluster->members, &peer->member->address) == peer->member)
+    if (cluster->copies_count &&
+        members_at(&cluster->members, &peer->member->address) == peer->member)
         copies_confirm(cluster, peer->member->id, from, to);
 }
 

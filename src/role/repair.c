@@ -64,13 +64,22 @@ static void repair_reset(struct repair *repair)
     repair->step = REPAIR_IDLE;
 }
 
+/* Whether they differ, though neither had anything to tell the other: in what is past the grace period and only one of them has buried yet. */
+static bool was_in_vain(const struct peer *peer, bool whole)
+{
+    const struct repair *repair = &peer->repair;
+    return whole && !repair->pulled && !repair->pushed &&
+           peer->cluster->gather.step != GATHER_CHECKING;
+}
+
 /* As long as one of the two is full, they differ, and comparing all of two large tables is dear. Who leaves has no time for more
  * than one, though. */
 static uint64_t pause_after(const struct peer *peer, bool whole)
 {
     const struct repair *repair = &peer->repair;
+    bool rests = repair->full || repair->deletes || was_in_vain(peer, whole);
     uint64_t pause_us = whole && !repair->full ? 0 : REPAIR_PAUSE_US;
-    if ((!repair->full && !repair->deletes) || repair->takes || peer->cluster->leaving)
+    if (!rests || repair->takes || peer->cluster->leaving)
         return pause_us;
     uint64_t rest_us = repair->compared * REPAIR_FULL_REST_US;
     if (repair->full)

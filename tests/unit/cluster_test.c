@@ -632,6 +632,44 @@ static void test_a_write_made_alone_is_not_confirmed_by_the_next_batch(void **st
     record_release(store_heap(in.store), record);
 }
 
+/* With thousands that wait for a member that is down, a confirmation by another one looks through a list of few; and each is found, of
+ * however many batches it tells. */
+static void test_a_confirmation_finds_those_that_it_is_about(void **state)
+{
+    (void)state;
+    enum { WAIT = 2 * COPIES_LISTS + 10 };
+    static struct copies *waits[WAIT];
+    struct said said = {.key = SLICE("key"), .value = SLICE("value"), .version = 1};
+    struct record *record = said_record(store_heap(in.store), &said);
+    uint64_t first = in.cluster->batch_number;
+    unsigned called = 0;
+    meet(2)->peer->up = true;
+    for (unsigned i = 0; i < WAIT; i++) {
+        waits[i] = cluster_await_copies(in.cluster, record, 2, no_matter, &called);
+        assert_non_null(waits[i]);
+        push_turn_end(in.cluster);
+    }
+    assert_int_equal(in.cluster->copies_count, WAIT);
+    for (unsigned i = 0; i < COPIES_LISTS; i++) {
+        unsigned listed = 0;
+        for (const struct copies *at = in.cluster->copies[i]; at; at = at->next)
+            listed++;
+        assert_in_range(listed, 2, 3);
+    }
+    copies_confirm(in.cluster, 2, first + 7, first + 8);
+    assert_int_equal(called, 1);
+    assert_int_equal(copies_have(waits[7]), 2);
+    copies_confirm(in.cluster, 2, first + 9, first + 9);
+    copies_confirm(in.cluster, 2, first + 9, first + 8);
+    assert_int_equal(called, 1);
+    copies_confirm(in.cluster, 2, first, first + WAIT);
+    assert_int_equal(called, WAIT);
+    assert_int_equal(in.cluster->copies_count, 0);
+    for (unsigned i = 0; i < WAIT; i++)
+        cluster_forget_copies(in.cluster, waits[i]);
+    record_release(store_heap(in.store), record);
+}
+
 static struct record *write_key(unsigned number, size_t bytes)
 {
     char name[16];
@@ -852,6 +890,26 @@ static void test_the_lower_median_of_many_clocks_ends_values(void **state)
     for (unsigned i = 0; i < 4; i++)
         (void)measure(11 + i, INT64_MIN);
     assert_int_equal(cluster_expiry_us(in.cluster), 0);
+}
+
+/* What is known of another clock is as exact as the way there is quick: that makes no time go back, unless a clock was set. */
+static void test_the_time_by_which_values_end_does_not_tremble(void **state)
+{
+    (void)state;
+    in.loop.wall_us = (uint64_t)(20000 * a_day);
+    (void)cluster_expiry_us(in.cluster);
+    struct peer *two = measure(2, -a_day);
+    uint64_t last_us = cluster_expiry_us(in.cluster);
+    for (int i = 0; i < 20; i++) {
+        two->skew_us = -a_day + (i % 2 ? 300000 : -300000);
+        in.loop.now_us = in.io->now_us += 1000;
+        in.loop.wall_us += 1000;
+        uint64_t us = cluster_expiry_us(in.cluster);
+        assert_true(us >= last_us);
+        last_us = us;
+    }
+    two->skew_us = -a_day - 3 * (int64_t)CLUSTER_SKEW_US;
+    assert_int_equal(cluster_expiry_us(in.cluster), in.loop.wall_us + (uint64_t)two->skew_us);
 }
 
 /* Repair */
@@ -1627,6 +1685,32 @@ static void test_a_repair_without_room_rests_by_what_it_compared(void **state)
     }
 }
 
+/* Nor are two that differ in nothing that one could tell the other: some have buried what is past the grace period, and others have not yet. */
+static void test_a_repair_in_vain_rests_by_what_it_compared(void **state)
+{
+    (void)state;
+    struct peer *peer = meet(2)->peer;
+    const struct record *record = write_key(0, 100);
+    struct store_key key = store_key(in.store, record_key(record));
+    char group = (char)(key.shard / STORE_SHARDS_PER_GROUP), shard[2], records[14];
+    peer->up = true;
+    put_number(shard, key.shard, 2);
+    put_number(records, key.shard, 2);
+    put_number(records + 2, 1, 4);
+    put_number(records + 6, record_digest(record), 8);
+    for (unsigned i = 0; i < 2; i++) {
+        in.cluster->gather.step =
+            i == 0 ? GATHER_DONE : GATHER_CHECKING; /* who waits for it to be ready */
+        repair_with(peer, (struct slice){&group, 1}, (struct slice){shard, sizeof shard},
+                    (struct slice){records, sizeof records});
+        assert_int_equal(peer->repair.step, REPAIR_IDLE);
+        assert_int_equal(peer->repair.compared, 2);
+        assert_int_equal(peer->repair.next_us - in.loop.now_us,
+                         i == 0 ? 2 * REPAIR_FULL_REST_US : 0);
+        peer->repair.next_us = 0;
+    }
+}
+
 /* It has its drain time only. The next repair tells deletes alone, and the one after it all. */
 static void test_who_leaves_tells_a_member_again_soon_that_was_full(void **state)
 {
@@ -1958,6 +2042,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_the_lower_median_of_many_clocks_ends_values, begin,
                                         end),
         cmocka_unit_test_setup_teardown(test_a_full_member_is_told_deletes_alone, begin, end),
+        cmocka_unit_test_setup_teardown(test_the_time_by_which_values_end_does_not_tremble, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(test_a_repair_in_vain_rests_by_what_it_compared, begin,
+                                        end),
         cmocka_unit_test_setup_teardown(test_a_repair_without_room_rests_by_what_it_compared, begin,
                                         end),
         cmocka_unit_test_setup_teardown(test_a_repair_of_deletes_goes_on_past_one_without_room,
@@ -1970,6 +2058,8 @@ int main(void)
                                         begin, end),
         cmocka_unit_test_setup_teardown(test_who_leaves_tells_a_member_again_soon_that_was_full,
                                         begin, end),
+        cmocka_unit_test_setup_teardown(test_a_confirmation_finds_those_that_it_is_about, begin,
+                                        end),
         cmocka_unit_test_setup_teardown(test_a_write_made_alone_is_not_confirmed_by_the_next_batch,
                                         begin, end),
         cmocka_unit_test_setup_teardown(

@@ -111,6 +111,26 @@ static void test_there_is_a_limit(void **state)
     assert_int_equal(own.count, MEMBERS_MAX);
 }
 
+/* From where the last one was found on, as lists are told in about the same order; and from the beginning again, wherever that was. */
+static void test_the_next_one_is_found_next_to_the_last_one(void **state)
+{
+    (void)state;
+    for (uint64_t id = 2; id <= 9; id++) {
+        struct member one = said(id, (uint16_t)id, 20, id % 2 ? MEMBER_LEFT : MEMBER_HERE);
+        assert_true(members_merge(&own, &one));
+    }
+    for (uint64_t id = 1; id <= 9; id++) {
+        assert_ptr_equal(members_seek(&own, id), members_find(&own, id));
+        assert_int_equal(own.near, id - 1);
+    }
+    assert_null(members_seek(&own, 10));
+    assert_int_equal(own.near, 8);
+    members_forget(&own, 101);
+    assert_int_equal(own.count, 5);
+    for (uint64_t id = 9; id > 0; id--)
+        assert_ptr_equal(members_seek(&own, id), members_find(&own, id));
+}
+
 static void fill_with(enum member_state state)
 {
     for (uint64_t id = 2; id <= MEMBERS_MAX; id++) {
@@ -205,6 +225,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_of_two_at_one_address_the_later_counts, begin, end),
         cmocka_unit_test_setup_teardown(test_hearsay_only_makes_later, begin, end),
         cmocka_unit_test_setup_teardown(test_the_gone_are_forgotten, begin, end),
+        cmocka_unit_test_setup_teardown(test_the_next_one_is_found_next_to_the_last_one, begin,
+                                        end),
         cmocka_unit_test_setup_teardown(test_there_is_a_limit, begin, end),
         cmocka_unit_test_setup_teardown(test_who_left_makes_room, begin, end),
         cmocka_unit_test_setup_teardown(test_who_was_dropped_stays, begin, end),

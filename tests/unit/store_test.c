@@ -1159,6 +1159,76 @@ static void test_room_that_cannot_be_won_is_not_sparse(void **state)
     assert_false(sparse);
 }
 
+/* Nor is the room between the tables of shards that have few keys now, since these move, too. */
+static void test_a_table_that_has_shrunk_is_not_sparse(void **state)
+{
+    (void)state;
+    enum { RECORDS = 1000000, LEFT = 16000 };
+    uint64_t now = noon_us;
+    struct store *store = store_new(0, grace_us, 6);
+    assert_non_null(store);
+    for (unsigned i = 0; i < RECORDS; i++)
+        assert_int_equal(put(store, i, 100, false, now), STORE_APPLIED);
+    for (unsigned i = LEFT; i < RECORDS; i++)
+        assert_int_equal(put(store, i, 0, true, now), STORE_APPLIED);
+    now += 2 * grace_us;
+    for (unsigned i = 0; i < 3; i++)
+        sweep_around(store, now);
+    assert_int_equal(store_counts(store).tombstones, 0);
+    bool sparse = store_is_sparse(store);
+    for (unsigned i = 0; i < LEFT; i++)
+        check(has(store, i, now), "%u is lost", i);
+    store_destroy(store);
+    assert_false(sparse);
+}
+
+/* The first keys of one shard. */
+static void name_one_shard(struct store *store, unsigned *numbers, unsigned count)
+{
+    uint32_t shard = 0;
+    for (unsigned i = 0, found = 0; found < count; i++) {
+        char name[KEY_BYTES];
+        snprintf(name, sizeof name, "n%u", i);
+        struct store_key key = store_key(store, slice_of(name));
+        if (i == 0)
+            shard = key.shard;
+        if (key.shard == shard)
+            numbers[found++] = i;
+    }
+}
+
+/* It stands in the middle of a shard, whose records go and come meanwhile: the very one that is next, too, which comes last then. */
+static void test_a_sweep_goes_on_where_it_stopped(void **state)
+{
+    (void)state;
+    enum { ALL = 12 };
+    unsigned numbers[ALL];
+    for (unsigned next = 0; next < ALL; next++) {
+        uint64_t now = noon_us;
+        struct store *store = store_new(0, grace_us, 6);
+        assert_non_null(store);
+        name_one_shard(store, numbers, ALL);
+        for (unsigned i = 0; i < ALL; i++)
+            assert_int_equal(put(store, numbers[i], 0, true, now), STORE_APPLIED);
+        for (unsigned i = 0; i < STORE_SHARDS; i++)
+            store_sweep(store, now, 1);
+        now += 2 * grace_us;
+        assert_int_equal(put(store, numbers[next], 9, false, now), STORE_APPLIED);
+        for (unsigned i = 0; i < 2 * STORE_SHARDS && store_counts(store).tombstones; i++) {
+            store_sweep(store, now, 1);
+            assert_int_equal(put(store, numbers[next], 9 + i % 5, false, now), STORE_APPLIED);
+            char name[KEY_BYTES];
+            snprintf(name, sizeof name, "n%u", numbers[next]);
+            struct store_key key = store_key(store, slice_of(name));
+            store_tell(store, &key, store_find(store, &key));
+        }
+        assert_int_equal(store_counts(store).tombstones, 0);
+        assert_int_equal(store_counts(store).dropped, ALL - 1);
+        assert_true(has(store, numbers[next], now));
+        store_destroy(store);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1187,6 +1257,8 @@ int main(void)
         cmocka_unit_test(test_sweeping_moves_records),
         cmocka_unit_test(test_what_was_swept_is_not_sparse),
         cmocka_unit_test(test_room_that_cannot_be_won_is_not_sparse),
+        cmocka_unit_test(test_a_table_that_has_shrunk_is_not_sparse),
+        cmocka_unit_test(test_a_sweep_goes_on_where_it_stopped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
