@@ -2083,6 +2083,30 @@ static void test_keys_without_room(void **state)
     assert_int_equal(frontend->searches, 0);
 }
 
+/* What was written on the same connection stands in the list. */
+static void test_keys_behind_a_write(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, GET("b") PUT("a1") PUT("a2") GET(KEYS) GET("c"));
+    assert_int_equal(nodes.count, 3);
+    answer_value("b", "value");
+    say(nodes.asked[asked_for("a1")].fd, OK);
+    settle();
+    assert_int_equal(nodes.count, 3);
+    say(nodes.asked[asked_for("a2")].fd, OK);
+    settle();
+    assert_int_equal(nodes.count, 5);
+    answer_value("c", "last");
+    say(nodes.asked[asked_for(KEYS)].fd, KEYS_ANSWER);
+    settle();
+    expect(&reader, 200, "value");
+    expect(&reader, 200, "");
+    expect(&reader, 200, "");
+    expect(&reader, 200, "a1\na2\n");
+    expect(&reader, 200, "last");
+}
+
 static void test_keys_for_who_has_left(void **state)
 {
     (void)state;
@@ -2442,6 +2466,7 @@ int main(void)
         TEST(test_keys_of_another_member),
         TEST(test_keys_that_take_too_long),
         TEST(test_keys_without_room),
+        TEST(test_keys_behind_a_write),
         TEST(test_keys_for_who_has_left),
         TEST(test_keys_are_not_hurried),
         TEST(test_without_memory),
