@@ -22,7 +22,6 @@ static void relay_give_back(struct relay *relay)
 {
     struct frontend *frontend = relay->frontend;
     frontend->waiting -= relay->waits;
-    frontend->retried -= relay->retried;
     pool_give(&frontend->relays, relay);
 }
 
@@ -244,15 +243,24 @@ static void reads_follow(const struct relay *relay)
     }
 }
 
+/* Its try is on a connection that has ended, or is about to, and it has not been told yet. */
+static bool is_being_lost(const struct relay *relay)
+{
+    return relay->attempt && !lane_is_open(relay->attempt->lane);
+}
+
 /* When it may be sent; 0 for now. A write whose first try may still be carried out waits for the end of that; a read behind such a write
  * waits with it, since it shall see it. */
 static uint64_t settled_us(const struct relay *relay, const struct relay *before)
 {
-    const struct relay *last = relay->frontend->settling.last;
+    const struct frontend *frontend = relay->frontend;
+    const struct relay *last = frontend->settling.last;
     if (relay->write)
         return relay->lost && !relay->versioned ? relay->settled_us : 0;
     if (before && before->state == RELAY_WAITING)
         return before->again_us;
+    if (before && is_being_lost(before))
+        return frontend->loop->now_us + FRONTEND_TICK_US;
     return last && relay->again_us == 0 && request_follows_write(relay->request) ? last->again_us
                                                                                  : 0;
 }
@@ -288,17 +296,13 @@ static void write_begin_try(struct relay *relay, const struct backend *backend)
     relay->first = !relay->version || (relay->late && !has_write_behind(relay));
     if (relay->first)
         relay_stamp(relay, backend);
-    if (relay->tries > 0 && !relay->retried) {
-        relay->retried = true;
-        relay->frontend->retried++;
-    }
     relay->late = false;
 }
 
 void relay_send(struct relay *relay)
 {
     const struct relay *before = NULL;
-    if (relay->frontend->retried > 0 && !relay->write && request_follows_write(relay->request))
+    if (!relay->write && request_follows_write(relay->request))
         before = write_before(relay);
     if (before)
         relay->avoid = before->avoid; /* so that it goes where that has gone */
