@@ -253,14 +253,14 @@ static bool is_being_lost(const struct relay *relay)
  * waits with it, since it shall see it. */
 static uint64_t settled_us(const struct relay *relay, const struct relay *before)
 {
-    const struct frontend *frontend = relay->frontend;
-    const struct relay *last = frontend->settling.last;
+    const struct relay *last = relay->frontend->settling.last;
+    uint64_t now_us = relay->frontend->loop->now_us;
     if (relay->write)
         return relay->lost && !relay->versioned ? relay->settled_us : 0;
-    if (before && before->state == RELAY_WAITING)
+    if (before && before->state == RELAY_WAITING && before->again_us > now_us)
         return before->again_us;
-    if (before && is_being_lost(before))
-        return frontend->loop->now_us + FRONTEND_TICK_US;
+    if (before && (before->state == RELAY_WAITING || is_being_lost(before)))
+        return now_us + FRONTEND_TICK_US;
     return last && relay->again_us == 0 && request_follows_write(relay->request) ? last->again_us
                                                                                  : 0;
 }

@@ -704,6 +704,23 @@ static void test_read_behind_a_write_that_is_being_lost(void **state)
     expect_both_again(&reader, 1);
 }
 
+/* The same behind somebody who waits already: both are due in one turn then, the read being the first in the line. */
+static void test_read_in_line_before_its_write(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new(), other = reader_new();
+    ask(&other, PUT("b"));
+    lose(nodes.asked[0].fd);
+    ask(&reader, PUT("a"));
+    fake_break(io, nodes.asked[1].fd, -ECONNRESET);
+    ask(&reader, GET("a"));
+    pass(SECOND);
+    assert_int_equal(nodes.count, 5);
+    unsigned read = asked_for("a");
+    assert_true(asked_has(read, "GET /a ") && asked_has(read - 1, "PUT /a "));
+    assert_int_equal(nodes.asked[read - 1].fd, nodes.asked[read].fd);
+}
+
 /* The node has said that the connection ends with an answer to somebody else, and that takes long. */
 static void test_read_behind_a_write_that_will_be_lost(void **state)
 {
@@ -2450,6 +2467,7 @@ int main(void)
         TEST(test_write_again),
         TEST(test_read_behind_write_again),
         TEST(test_read_behind_a_write_that_is_being_lost),
+        TEST(test_read_in_line_before_its_write),
         TEST(test_read_behind_a_write_that_will_be_lost),
         TEST(test_late_write),
         TEST(test_late_write_before_another),
