@@ -1153,6 +1153,26 @@ static void test_order_with_long_bodies(void **state)
     expect(&reader, 200, "new");
 }
 
+/* By then the write is answered, but another node may not have it yet. */
+static void test_read_behind_a_long_body_goes_where_it_went(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    for (unsigned i = 0; i < 16; i++) {
+        nodes.count = 0;
+        say(reader.fd, "PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n");
+        fake_feed(io, reader.fd, (struct slice){value, 100000});
+        ask(&reader, GET("a"));
+        say(nodes.asked[0].fd, OK);
+        settle();
+        assert_int_equal(nodes.count, 2);
+        assert_int_equal(node_of(nodes.asked[1].fd), node_of(nodes.asked[0].fd));
+        answer_value("a", "new");
+        expect(&reader, 200, "");
+        expect(&reader, 200, "new");
+    }
+}
+
 static void test_order_with_copies(void **state)
 {
     (void)state;
@@ -2501,6 +2521,7 @@ int main(void)
         TEST(test_wait_through_many_losses),
         TEST(test_wait_for_ever),
         TEST(test_order_with_long_bodies),
+        TEST(test_read_behind_a_long_body_goes_where_it_went),
         TEST(test_order_with_copies),
         TEST(test_wait_without_answer),
         TEST(test_fields_of_connections),
