@@ -197,7 +197,8 @@ struct request *server_defer(struct request *request);
  * answers. Then it is not answered now, but comes again, from its head on, once some of them are. */
 bool server_postpone(struct request *request);
 
-/* Whether a write that came before on the same connection is deferred still: what is asked now has to see it. */
+/* Whether a write that came before on the same connection is deferred still, or was when this request came and had to wait: what is
+ * asked now has to see it. */
 bool request_follows_write(const struct request *request);
 
 /* All that are deferred on its connection, in order: the first one, and who follows a deferred one; NULL when there is none. */

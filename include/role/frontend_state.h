@@ -170,7 +170,6 @@ struct relay {
     bool lost;         /* a try has ended that may have been carried out */
     bool first;        /* of a write: the try under way is the first one with its version */
     bool late; /* its last try was that, and was refused as too late: as if it had not been sent */
-    bool retried;          /* a write that was sent again; counted in its front-end's */
     bool nonsense;         /* the last try has ended with an answer that made none */
     struct upload *upload; /* NULL when the body came whole */
 
@@ -305,7 +304,6 @@ struct frontend {
     uint64_t long_keys[LONG_KEYS_MAX]; /* their hashes, each in its place; 0 for none */
     uint64_t started_us, started_wall_us;
     unsigned waiting; /* relays whose clients want to hear of a change */
-    unsigned retried; /* writes that were sent again, and are still there */
     bool draining;
     struct frontend_counters counters;
     struct histogram

@@ -23,7 +23,7 @@ static bool is_write(const struct request *request)
 
 bool request_follows_write(const struct request *request)
 {
-    return request->client->pending_writes > 0;
+    return request->client->pending_writes > 0 || request->client->follows;
 }
 
 static struct request *request_of(struct exchange *exchange)

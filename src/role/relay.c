@@ -22,7 +22,6 @@ static void relay_give_back(struct relay *relay)
 {
     struct frontend *frontend = relay->frontend;
     frontend->waiting -= relay->waits;
-    frontend->retried -= relay->retried;
     pool_give(&frontend->relays, relay);
 }
 
@@ -152,23 +151,6 @@ void relay_start(struct relay *relay, struct request *deferred)
     relay_begin(relay);
 }
 
-/* By the node's clock, not by this machine's: what the node gives it on the first try is not less, so that what comes after that is
- * newer than another try, and what came before is older, however wrong the clock here is. */
-static void relay_stamp(struct relay *relay, const struct backend *backend)
-{
-    struct frontend *frontend = relay->frontend;
-    uint64_t clock_us = backend_clock_us(backend);
-    if (relay->after <= relay->other_version && relay->other)
-        relay->after = relay->other_version + 1;
-    frontend_learn_version(frontend, relay->after, clock_us);
-    relay->version = frontend_version(frontend, clock_us);
-    if (relay->version < relay->after)
-        relay->version = relay->after;
-    relay->ahead = relay->version > clock_us || relay->other;
-    relay->late_us = clock_us + RELAY_LATE_US;
-    relay->settled_us = frontend->loop->now_us + RELAY_LATE_US;
-}
-
 /* Those that stand with it on its client's connection, of its key */
 
 /* A deferred request on a key has its relay. */
@@ -190,6 +172,37 @@ static const struct relay *write_before(const struct relay *relay)
             found = other;
     }
     return found;
+}
+
+/* The largest version that the write before it may have been given unseen: when the first tries of both are lost, that one may have been
+ * carried out and this one not, and this one has to win all the same. 0 when it is known. */
+static uint64_t version_before(const struct relay *relay)
+{
+    const struct relay *before = write_before(relay);
+    if (!before || !before->version || (before->state == RELAY_ANSWERED && !before->lost))
+        return 0;
+    return before->version > before->late_us ? before->version : before->late_us;
+}
+
+/* By the node's clock, not by this machine's: what the node gives it on the first try is not less, so that what comes after that is
+ * newer than another try, and what came before is older, however wrong the clock here is. */
+static void relay_stamp(struct relay *relay, const struct backend *backend)
+{
+    struct frontend *frontend = relay->frontend;
+    uint64_t clock_us = backend_clock_us(backend);
+    if (relay->after <= relay->other_version && relay->other)
+        relay->after = relay->other_version + 1;
+    frontend_learn_version(frontend, relay->after, clock_us);
+    uint64_t before = version_before(relay);
+    frontend_learn_version(frontend, before, clock_us);
+    relay->version = frontend_version(frontend, clock_us);
+    if (relay->version < relay->after)
+        relay->version = relay->after;
+    if (relay->version <= before)
+        relay->version = before + 1;
+    relay->ahead = relay->version > clock_us || relay->other;
+    relay->late_us = clock_us + RELAY_LATE_US;
+    relay->settled_us = frontend->loop->now_us + RELAY_LATE_US;
 }
 
 /* Whether there is a write behind it, which has to be the later one. */
@@ -231,15 +244,24 @@ static void reads_follow(const struct relay *relay)
     }
 }
 
+/* Its try is on a connection that has ended, or is about to, and it has not been told yet. */
+static bool is_being_lost(const struct relay *relay)
+{
+    return relay->attempt && !lane_is_open(relay->attempt->lane);
+}
+
 /* When it may be sent; 0 for now. A write whose first try may still be carried out waits for the end of that; a read behind such a write
  * waits with it, since it shall see it. */
 static uint64_t settled_us(const struct relay *relay, const struct relay *before)
 {
     const struct relay *last = relay->frontend->settling.last;
+    uint64_t now_us = relay->frontend->loop->now_us;
     if (relay->write)
         return relay->lost && !relay->versioned ? relay->settled_us : 0;
-    if (before && before->state == RELAY_WAITING)
+    if (before && before->state == RELAY_WAITING && before->again_us > now_us)
         return before->again_us;
+    if (before && (before->state == RELAY_WAITING || is_being_lost(before)))
+        return now_us + FRONTEND_TICK_US;
     return last && relay->again_us == 0 && request_follows_write(relay->request) ? last->again_us
                                                                                  : 0;
 }
@@ -275,17 +297,13 @@ static void write_begin_try(struct relay *relay, const struct backend *backend)
     relay->first = !relay->version || (relay->late && !has_write_behind(relay));
     if (relay->first)
         relay_stamp(relay, backend);
-    if (relay->tries > 0 && !relay->retried) {
-        relay->retried = true;
-        relay->frontend->retried++;
-    }
     relay->late = false;
 }
 
 void relay_send(struct relay *relay)
 {
     const struct relay *before = NULL;
-    if (relay->frontend->retried > 0 && !relay->write && request_follows_write(relay->request))
+    if (!relay->write && request_follows_write(relay->request))
         before = write_before(relay);
     if (before)
         relay->avoid = before->avoid; /* so that it goes where that has gone */

@@ -269,6 +269,8 @@ void search_on_head(struct request *request, struct slice query)
 void search_on_request(struct frontend *frontend, struct request *request, struct slice query)
 {
     struct key_list list;
+    if (request_follows_write(request) && server_postpone(request))
+        return; /* it goes on connections of its own, and has to see what was written */
     key_list_read(query, &list);
     struct search *search = search_new(frontend, &list);
     struct request *deferred = search ? server_defer(request) : NULL;
