@@ -193,11 +193,10 @@ static void relay_stamp(struct relay *relay, const struct backend *backend)
     if (relay->after <= relay->other_version && relay->other)
         relay->after = relay->other_version + 1;
     frontend_learn_version(frontend, relay->after, clock_us);
-    uint64_t before = version_before(relay);
-    frontend_learn_version(frontend, before, clock_us);
     relay->version = frontend_version(frontend, clock_us);
     if (relay->version < relay->after)
         relay->version = relay->after;
+    uint64_t before = version_before(relay);
     if (relay->version <= before)
         relay->version = before + 1;
     relay->ahead = relay->version > clock_us || relay->other;

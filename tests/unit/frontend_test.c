@@ -833,17 +833,6 @@ static void test_write_behind_a_write_that_is_lost(void **state)
     assert_true(number_in(3, "Fog-Version: ") == after + 1);
 }
 
-/* And no other client's, of the same moment. */
-static void test_writes_behind_writes_differ(void **state)
-{
-    (void)state;
-    struct reader reader = reader_new(), other = reader_new();
-    ask(&reader, PUT("a") PUT("a"));
-    ask(&other, PUT("a") PUT("a"));
-    assert_int_equal(nodes.count, 4);
-    assert_true(number_in(3, "Fog-After: ") > number_in(1, "Fog-After: "));
-}
-
 /* A node refuses a write and answers the read that was sent behind it: that is no answer, and it is asked anew behind the next try. */
 static void expect_read_follows(const char *refusal, bool elsewhere)
 {
@@ -2505,7 +2494,6 @@ int main(void)
         TEST(test_read_behind_refused_write),
         TEST(test_write_behind_a_write_is_tried_again),
         TEST(test_write_behind_a_write_that_is_lost),
-        TEST(test_writes_behind_writes_differ),
         TEST(test_read_behind_late_write),
         TEST(test_write_after),
         TEST(test_far_future),
