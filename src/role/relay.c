@@ -151,6 +151,23 @@ void relay_start(struct relay *relay, struct request *deferred)
     relay_begin(relay);
 }
 
+/* By the node's clock, not by this machine's: what the node gives it on the first try is not less, so that what comes after that is
+ * newer than another try, and what came before is older, however wrong the clock here is. */
+static void relay_stamp(struct relay *relay, const struct backend *backend)
+{
+    struct frontend *frontend = relay->frontend;
+    uint64_t clock_us = backend_clock_us(backend);
+    if (relay->after <= relay->other_version && relay->other)
+        relay->after = relay->other_version + 1;
+    frontend_learn_version(frontend, relay->after, clock_us);
+    relay->version = frontend_version(frontend, clock_us);
+    if (relay->version < relay->after)
+        relay->version = relay->after;
+    relay->ahead = relay->version > clock_us || relay->other;
+    relay->late_us = clock_us + RELAY_LATE_US;
+    relay->settled_us = frontend->loop->now_us + RELAY_LATE_US;
+}
+
 /* Those that stand with it on its client's connection, of its key */
 
 /* A deferred request on a key has its relay. */
@@ -172,36 +189,6 @@ static const struct relay *write_before(const struct relay *relay)
             found = other;
     }
     return found;
-}
-
-/* The largest version that the write before it may have been given unseen: when the first tries of both are lost, that one may have been
- * carried out and this one not, and this one has to win all the same. 0 when it is known. */
-static uint64_t version_before(const struct relay *relay)
-{
-    const struct relay *before = write_before(relay);
-    if (!before || !before->version || (before->state == RELAY_ANSWERED && !before->lost))
-        return 0;
-    return before->version > before->late_us ? before->version : before->late_us;
-}
-
-/* By the node's clock, not by this machine's: what the node gives it on the first try is not less, so that what comes after that is
- * newer than another try, and what came before is older, however wrong the clock here is. */
-static void relay_stamp(struct relay *relay, const struct backend *backend)
-{
-    struct frontend *frontend = relay->frontend;
-    uint64_t clock_us = backend_clock_us(backend);
-    if (relay->after <= relay->other_version && relay->other)
-        relay->after = relay->other_version + 1;
-    frontend_learn_version(frontend, relay->after, clock_us);
-    relay->version = frontend_version(frontend, clock_us);
-    if (relay->version < relay->after)
-        relay->version = relay->after;
-    uint64_t before = version_before(relay);
-    if (relay->version <= before)
-        relay->version = before + 1;
-    relay->ahead = relay->version > clock_us || relay->other;
-    relay->late_us = clock_us + RELAY_LATE_US;
-    relay->settled_us = frontend->loop->now_us + RELAY_LATE_US;
 }
 
 /* Whether there is a write behind it, which has to be the later one. */

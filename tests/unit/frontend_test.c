@@ -815,24 +815,6 @@ static void test_write_behind_a_write_is_tried_again(void **state)
     settle();
 }
 
-/* Nor does the front-end know that it was carried out, as late as it may have been. The second one still has no larger version than its
- * first try was given: it must not come back over what came after that. */
-static void test_write_behind_a_write_that_is_lost(void **state)
-{
-    (void)state;
-    struct reader reader = reader_new();
-    ask(&reader, PUT("a") PUT("a"));
-    assert_int_equal(nodes.count, 2);
-    uint64_t before_us = number_in(0, "Fog-Before: "), after = number_in(1, "Fog-After: ");
-    assert_true(before_us > 0 && !asked_has(0, "Fog-After: "));
-    assert_true(after >= before_us);
-    lose(nodes.asked[0].fd);
-    pass(SECOND);
-    assert_int_equal(nodes.count, 4);
-    assert_true(number_in(2, "Fog-Version: ") < before_us);
-    assert_true(number_in(3, "Fog-Version: ") == after + 1);
-}
-
 /* A node refuses a write and answers the read that was sent behind it: that is no answer, and it is asked anew behind the next try. */
 static void expect_read_follows(const char *refusal, bool elsewhere)
 {
@@ -2493,7 +2475,6 @@ int main(void)
         TEST(test_late_write_before_another),
         TEST(test_read_behind_refused_write),
         TEST(test_write_behind_a_write_is_tried_again),
-        TEST(test_write_behind_a_write_that_is_lost),
         TEST(test_read_behind_late_write),
         TEST(test_write_after),
         TEST(test_far_future),
