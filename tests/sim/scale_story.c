@@ -236,7 +236,7 @@ static void start_frontends(struct scale *scale)
     }
     await_one(scale, scale_frontends_know_all, "all front-ends can use all nodes", LOOK_US);
     add(&phase, "know_us", scale->world.now_us - phase.begun_us);
-    pass_time(scale, SETTLE_US);
+    pass_time(scale, SETTLE_US + SECOND); /* of the two that are for all, one is made anew once */
     for (unsigned i = 0; i < scale->options.frontends; i++)
         connections += io_sim_connections(&scale_frontend(scale, i)->process.io);
     add(&phase, "connections", connections);
