@@ -92,6 +92,9 @@ struct archive_reader {
 int archive_reader_open(struct archive_reader *reader, struct heap *heap, const char *path);
 void archive_reader_close(struct archive_reader *reader);
 
+/* Whether the file ends before its head does, as far as it is there: then nothing is in it. To be asked when archive_next has said BROKEN at first. */
+bool archive_reader_is_stub(const struct archive_reader *reader);
+
 /* Goes to a place that archive_next has stood at before. Returns 0 or -errno. */
 int archive_reader_seek(struct archive_reader *reader, const struct archive_place *place);
 

@@ -172,6 +172,15 @@ int archive_reader_seek(struct archive_reader *reader, const struct archive_plac
     return lseek(reader->fd, (off_t)place->offset, SEEK_SET) < 0 ? -errno : 0;
 }
 
+bool archive_reader_is_stub(const struct archive_reader *reader)
+{
+    static const char note[] = {1, 64}; /* how its frame begins, see wire.h */
+    size_t bytes = reader->bytes < sizeof note ? (size_t)reader->bytes : sizeof note;
+    return reader->place.offset == 0 && !reader->wire.reason &&
+           reader->bytes < WIRE_HEAD_BYTES + WIRE_NOTE_BYTES_MAX &&
+           memcmp(reader->buffer, note, bytes) == 0;
+}
+
 int archive_reader_open(struct archive_reader *reader, struct heap *heap, const char *path)
 {
     struct stat stat;

@@ -325,6 +325,13 @@ static bool scan_next(struct backup *backup)
     }
 }
 
+/* One that was killed early leaves a file of no bytes, a full disk less than a head. */
+static void begin_anew(struct backup *backup)
+{
+    archive_reader_close(&backup->reader);
+    create(backup);
+}
+
 static void scan(struct backup *backup)
 {
     unsigned steps = SCAN_RECORDS;
@@ -333,6 +340,8 @@ static void scan(struct backup *backup)
         if (!scan_next(backup)) {
             if (backup->reader.head.partitions > 0 && is_of_this_store(backup))
                 append(backup);
+            else if (archive_reader_is_stub(&backup->reader))
+                begin_anew(backup);
             else
                 haul_fail(&backup->haul,
                           "%s.part is not of this store, or not from its beginning: remove it, or "
@@ -342,7 +351,7 @@ static void scan(struct backup *backup)
         }
 }
 
-/* With --resume, and nothing there to go on with, it begins. A file of no bytes is that: one that was killed early leaves it. */
+/* With --resume, and nothing there to go on with, it begins. */
 static void begin(struct backup *backup)
 {
     char *part = archive_part_name(backup->path);
@@ -351,8 +360,6 @@ static void begin(struct backup *backup)
                     ? archive_reader_open(&backup->reader, backup->haul.heap, part)
                     : -ENOENT;
     backup->partition = backup->depot.first;
-    if (error == 0 && backup->reader.bytes == 0)
-        error = -ENOENT;
     if (error && part && backup->haul.command->options.resume)
         archive_reader_close(&backup->reader);
     if (error == -ENOENT)

@@ -193,7 +193,7 @@ def a_backup_goes_on_at_any_byte():
     run("backup", name(node), _file())
     with open(_file(), "rb") as file:
         whole = file.read()
-    for kept in [0] + random.choices(range(len(whole)), k=8): # who is killed early leaves nothing in it
+    for kept in [0, 1, 35, 36, 91] + random.choices(range(len(whole)), k=8):  # in its head there is nothing to go on with
         with open(_file("backup.part"), "wb") as file:
             file.write(whole[:kept])
         said, _ = run("backup", "--resume", name(node), _file())
@@ -213,6 +213,10 @@ def a_part_of_another_store_is_not_gone_on_with():
     check("is not of this store" in complaint, complaint)
     with open(_file("backup.part"), "wb") as file:
         file.write(b"something else altogether, that is longer than a frame")
+    _, complaint = run("backup", "--resume", name(node), _file(), code=1)
+    check("is not of this store" in complaint, complaint)
+    with open(_file("backup.part"), "wb") as file:
+        file.write(b"a word")
     _, complaint = run("backup", "--resume", name(node), _file(), code=1)
     check("is not of this store" in complaint, complaint)
     run("backup", name(node), _file())
