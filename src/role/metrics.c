@@ -42,6 +42,12 @@ static void put_table(struct text *text, const struct node *node,
                      "Memory that the process may take, 0 for no limit.", node->config.memory_max);
 }
 
+/* This node is told first, unless another one has its address. */
+static unsigned first_other(const struct node_members *members)
+{
+    return members->told_count > 0 && members->told[0]->is_self;
+}
+
 /* One gauge for each other member that is told. */
 static void put_members(struct text *text, const struct node *node,
                         const struct node_members *members, const char *name, const char *help,
@@ -49,7 +55,8 @@ static void put_members(struct text *text, const struct node *node,
 {
     char address[ADDRESS_TEXT_BYTES];
     exposition_head(text, name, "gauge", help);
-    for (unsigned i = 1; i < members->told_count && i <= METRICS_MEMBERS_MAX; i++) {
+    for (unsigned i = first_other(members), end = i + METRICS_MEMBERS_MAX;
+         i < members->told_count && i < end; i++) {
         const struct member *member = members->told[i];
         struct peer_figures figures = cluster_peer_figures(node->cluster, member);
         text_add(text, "%s{member=\"%s\"} ", name, address_format(&member->address, address));
@@ -97,7 +104,8 @@ static void put_members_push(struct text *text, const struct node *node,
     char address[ADDRESS_TEXT_BYTES], room[ADDRESS_TEXT_BYTES + 16];
     exposition_head(text, name, "histogram",
                     "Time from the sending of a batch of writes to the member's answer.");
-    for (unsigned i = 1; i < members->told_count && i <= METRICS_MEMBERS_MAX; i++) {
+    for (unsigned i = first_other(members), end = i + METRICS_MEMBERS_MAX;
+         i < members->told_count && i < end; i++) {
         const struct member *member = members->told[i];
         struct peer_figures figures = cluster_peer_figures(node->cluster, member);
         struct text labels = text_in(room, sizeof room);

@@ -65,7 +65,8 @@ static void put_cluster(struct json *json, const struct node *node)
     json_string(json, "name",
                 slice_of(node->config.cluster_name ? node->config.cluster_name : "fog"));
     put_partition(json, &node->config);
-    json_string(json, "phase", slice_of(member_phase_name(members.told[0])));
+    json_string(json, "phase",
+                slice_of(member_phase_name(members_self(cluster_list(node->cluster)))));
     json_number(json, "gathered_permille", cluster_gathered_permille(node->cluster));
     json_number(json, "gathered_records", cluster_gathered_records(node->cluster));
     json_number(json, "gathered_bytes_per_second", cluster_gathered_bytes_per_s(node->cluster));

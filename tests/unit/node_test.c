@@ -237,10 +237,29 @@ static void test_the_sweep_does_not_rest_when_the_horizon_steps(void **state)
     }
 }
 
+/* Who has left, and knows nobody else, still tells of itself. */
+static void test_who_has_left_still_tells_its_status(void **state)
+{
+    (void)state;
+    pass(SECOND);
+    cluster_list(node->cluster)->list[0]->state = MEMBER_LEFT;
+    int fd = fake_connect(io, "10.0.0.2:5000");
+    fake_feed(
+        io, fd,
+        SLICE(
+            "GET /-/status HTTP/1.1\r\nHost: n\r\n\r\nGET /-/metrics HTTP/1.1\r\nHost: n\r\n\r\n"));
+    for (unsigned i = 0; i < 10; i++)
+        pass(MS);
+    struct slice told = fake_output(io, fd);
+    assert_int_equal(count_of(told, SLICE("\"phase\": \"left\"")), 1);
+    assert_int_equal(count_of(told, SLICE("velour_fog_members{state=\"ready\"} 0")), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_key_that_always_has_a_value_is_listed, begin, end),
+        cmocka_unit_test_setup_teardown(test_who_has_left_still_tells_its_status, begin, end),
         cmocka_unit_test_setup_teardown(test_the_sweep_rests, begin, end),
         cmocka_unit_test_setup_teardown(test_the_sweep_does_not_rest_when_the_horizon_steps, begin,
                                         end),
