@@ -376,9 +376,9 @@ void relay_was_refused(struct relay *relay, struct backend *by);
 /* The same, of a first try of a write that was refused as too late. */
 void relay_was_late(struct relay *relay);
 
-/* A node has given the write its version, by its own clock: what its client has sent behind it is the later one also when it is tried again,
- * though it was first sent before that. */
-void relay_was_written(const struct relay *relay, uint64_t version);
+/* Whether it is a write and another request of its key, before it on its client's connection, is still on its way. If that were tried
+ * again, it could come after the write: overwrite it, or read what was only written after it. */
+bool relay_must_wait(struct request *request);
 
 /* Its client should not be kept waiting any more. */
 void relay_hurry(struct relay *relay);

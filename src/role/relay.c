@@ -171,10 +171,10 @@ static void relay_stamp(struct relay *relay, const struct backend *backend)
 /* Those that stand with it on its client's connection, of its key */
 
 /* A deferred request on a key has its relay. */
-static struct relay *relay_of_key(const struct relay *relay, struct request *request)
+static struct relay *relay_of_key(uint64_t key_hash, struct request *request)
 {
     const struct frontend_work *work = frontend_work_of(request);
-    return work->on_key && work->key_hash == relay->key_hash ? request->service_data : NULL;
+    return work->on_key && work->key_hash == key_hash ? request->service_data : NULL;
 }
 
 /* The last write before it; NULL when there is none. A connection has SERVER_DEFERRED_MAX requests at most. */
@@ -184,36 +184,24 @@ static const struct relay *write_before(const struct relay *relay)
     struct request *first = relay->told ? NULL : request_deferred_first(relay->request);
     for (struct request *one = first; one && one != relay->request;
          one = request_deferred_next(one)) {
-        const struct relay *other = relay_of_key(relay, one);
+        const struct relay *other = relay_of_key(relay->key_hash, one);
         if (other && other->write)
             found = other;
     }
     return found;
 }
 
-/* Whether there is a write behind it, which has to be the later one. */
-static bool has_write_behind(const struct relay *relay)
+bool relay_must_wait(struct request *request)
 {
-    for (struct request *one = request_deferred_next(relay->request); one;
-         one = request_deferred_next(one)) {
-        const struct relay *other = relay_of_key(relay, one);
-        if (other && other->write)
+    uint64_t key_hash = frontend_work_of(request)->key_hash;
+    struct request *first =
+        request->head.method >= HTTP_POST ? request_deferred_first(request) : NULL;
+    for (struct request *one = first; one; one = request_deferred_next(one)) {
+        const struct relay *relay = relay_of_key(key_hash, one);
+        if (relay && relay->state != RELAY_ANSWERED)
             return true;
     }
     return false;
-}
-
-void relay_was_written(const struct relay *relay, uint64_t version)
-{
-    struct request *one = relay->request->deferred ? request_deferred_next(relay->request) : NULL;
-    for (; one && version < INT64_MAX; one = request_deferred_next(one)) {
-        struct relay *other = relay_of_key(relay, one);
-        if (!other || !other->write || other->versioned || !other->version)
-            continue;
-        if (other->version <= version)
-            other->version = version + 1;
-        version = other->version;
-    }
 }
 
 /* A node has refused the write, and it is sent again: the reads behind it, which were sent behind its last try, are so again. (Where a
@@ -222,7 +210,7 @@ static void reads_follow(const struct relay *relay)
 {
     for (struct request *one = request_deferred_next(relay->request); one;
          one = request_deferred_next(one)) {
-        struct relay *other = relay_of_key(relay, one);
+        struct relay *other = relay_of_key(relay->key_hash, one);
         if (!other || other->write || other->asks_version || !other->attempt || other->streaming)
             continue;
         attempt_give_up(other->attempt);
@@ -280,7 +268,7 @@ static bool is_behind_parked(const struct relay *relay)
 /* A try of a write: is it the first one with its version, and does it get that now? */
 static void write_begin_try(struct relay *relay, const struct backend *backend)
 {
-    relay->first = !relay->version || (relay->late && !has_write_behind(relay));
+    relay->first = !relay->version || relay->late;
     if (relay->first)
         relay_stamp(relay, backend);
     relay->late = false;

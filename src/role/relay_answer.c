@@ -371,8 +371,6 @@ static void relay_on_head(struct call *call, const struct http_response *head)
     relay->older = is_of_key(head->status) && !relay->streaming && moving_is_older(relay, version);
     if (is_passed_over(relay))
         return;
-    if (relay->write && version)
-        relay_was_written(relay, version);
     if (!relay->streaming)
         answer_head_first(relay, head);
     else if (is_the_same(relay, head))
