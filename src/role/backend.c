@@ -62,7 +62,7 @@ void backend_down(struct backend *backend, const char *why)
 {
     if (backend->up) /* one that had said that it is not ready was expected to go */
         log_backend(backend, backend->is_ready ? LOG_WARN_LEVEL : LOG_INFO_LEVEL, "node-down", why);
-    backend->up = backend->is_ready = backend->told = false;
+    backend->up = backend->is_ready = backend->told = backend->wrong = backend->foreign = false;
     upstream_close(backend->control, -ECONNRESET);
     backend_update(backend);
     lanes_close(backend);

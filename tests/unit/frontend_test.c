@@ -1054,6 +1054,10 @@ static void test_misrouted(void **state)
     pass(2 * SECOND);
     expect(&reader, 502, NULL);
     assert_int_equal(nodes.count, 1);
+    nodes.deaf = true; /* what a node that is gone was is nobody's trouble any more */
+    pass(5 * SECOND);
+    ask(&reader, PUT("a"));
+    expect(&reader, 503, NULL);
 }
 
 /* At a member's address there is a node of another cluster now, which has other keys. */
