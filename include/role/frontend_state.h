@@ -49,6 +49,8 @@ enum {
         1024, /* a body up to this is taken whole before it is passed on; a larger one streams */
     RELAY_STREAM_BYTES = 256 * 1024, /* of a streaming answer that its client has not taken */
     LONG_KEYS_MAX = 1024,            /* keys whose values are known to be longer than that */
+    RECENT_MAX = 8192,               /* keys that were just written, each in its place */
+    RECENT_US = 1000 * 1000,         /* reads so soon after a write must see it */
     RELAY_DISPLACED_MAX = 2,         /* a read that was displaced so often goes alone */
     RELAY_TRIES_MAX = 6,
     RELAY_LATE_US = 250 * 1000,  /* so late a node may carry out the first try of a write */
@@ -70,6 +72,13 @@ enum {
 
 #define VERSION_AHEAD_US_MAX \
     ((uint64_t)86400 * 1000000) /* of a node's clock, to be minded in other keys' versions */
+
+/* A write that was answered. */
+struct recent_write {
+    uint64_t key_hash, version;
+    uint64_t node;     /* the id of who carried it out */
+    uint64_t until_us; /* until then, of the loop's time, it counts */
+};
 
 struct relay;
 struct lane;
@@ -132,7 +141,9 @@ struct relay {
     struct relay_list *list;       /* that it waits in */
     uint64_t key_hash;
     uint64_t version; /* of the first try; 0 before */
-    uint64_t after;   /* what it is to be at least, as its client wants it */
+    uint64_t
+        after; /* what it is to be at least: a write as its client wants it, a read as it was just written */
+    uint64_t writer; /* of a read: the id of the node that has that; 0 for none */
     uint64_t
         before_us; /* its client wants it carried out before that time of the node's clock; or 0 */
     uint64_t late_us; /* the first try shall be, by that of the first node */
@@ -299,8 +310,9 @@ struct frontend {
     struct pool relays, attempts;
     struct loop_hook hook;
     struct loop_timer tick, drain_timer;
-    uint64_t chance;                   /* the state of its dice */
-    uint64_t latest_version;           /* that any node has told */
+    uint64_t chance;         /* the state of its dice */
+    uint64_t latest_version; /* that any node has told */
+    struct recent_write recent[RECENT_MAX];
     uint64_t long_keys[LONG_KEYS_MAX]; /* their hashes, each in its place; 0 for none */
     uint64_t started_us, started_wall_us;
     unsigned waiting; /* relays whose clients want to hear of a change */
@@ -379,6 +391,9 @@ void relay_was_late(struct relay *relay);
 /* Whether it is a write and another request of its key, before it on its client's connection, is still on its way. If that were tried
  * again, it could come after the write: overwrite it, or read what was only written after it. */
 bool relay_must_wait(struct request *request);
+
+/* A node has given the write its version: reads that come after it, or stand behind it on its connection, are not to be older. */
+void relay_was_written(const struct relay *relay, const struct backend *backend, uint64_t version);
 
 /* Its client should not be kept waiting any more. */
 void relay_hurry(struct relay *relay);

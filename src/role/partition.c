@@ -90,14 +90,16 @@ static bool can_take(const struct relay *relay, struct backend *backend)
 }
 
 /* Rendezvous hashing (Thaler and Ravishankar, 1998): each key has an order of members, which does not change for those that stay
- * when one goes. */
+ * when one goes. Before all of them comes who has just carried out a write of it. */
 static struct backend *choose_home(const struct partition *partition, const struct relay *relay)
 {
     struct backend *best = NULL;
     uint64_t most = 0;
     for (unsigned i = 0; i < partition->usable_count; i++) {
         struct backend *backend = partition->usable[i];
-        uint64_t weight = hash_seeded(&backend->id, sizeof backend->id, relay->key_hash);
+        uint64_t weight = backend->id == relay->writer
+                              ? UINT64_MAX
+                              : hash_seeded(&backend->id, sizeof backend->id, relay->key_hash);
         if (can_take(relay, backend) && (!best || weight > most)) {
             best = backend;
             most = weight;

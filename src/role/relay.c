@@ -42,6 +42,37 @@ void relay_set_wait(struct relay *relay, const struct key_options *options)
     relay->wait_until_us = until_us;
 }
 
+/* Reads that come soon after a write: the push from where it was carried out may not have come to all nodes yet. */
+
+static struct recent_write *recent_place(const struct relay *relay)
+{
+    return &relay->frontend->recent[relay->key_hash % RECENT_MAX];
+}
+
+/* NULL when there is none. */
+static const struct recent_write *recent_find(const struct relay *relay)
+{
+    const struct recent_write *recent = recent_place(relay);
+    bool counts =
+        recent->key_hash == relay->key_hash && recent->until_us > relay->frontend->loop->now_us;
+    return counts ? recent : NULL;
+}
+
+static void relay_follow(struct relay *relay, const struct recent_write *recent)
+{
+    relay->after = recent->version;
+    relay->writer = recent->node;
+    relay->home = true;
+}
+
+static void read_init(struct relay *relay, const struct request *request)
+{
+    const struct recent_write *recent = recent_find(relay);
+    relay->home = relay->frontend->config.read_home || request_follows_write(request);
+    if (recent)
+        relay_follow(relay, recent);
+}
+
 struct relay *relay_new(struct frontend *frontend, struct request *request)
 {
     struct frontend_work *work = frontend_work_of(request);
@@ -60,11 +91,12 @@ struct relay *relay_new(struct frontend *frontend, struct request *request)
     relay->after = relay->versioned ? 0 : work->options.version;
     relay->before_us = work->options.before_us;
     relay->copies = work->options.copies;
-    relay->home = frontend->config.read_home || request_follows_write(request);
     relay->head_only = request->head.method == HTTP_HEAD;
     relay->alone = request->exclusive;
     relay->waits = relay->alone && !relay->write;
     relay_set_wait(relay, &work->options);
+    if (!relay->write)
+        read_init(relay, request);
     relay_bytes_init(&relay->sent);
     relay_bytes_init(&relay->got);
     frontend->waiting += relay->waits;
@@ -204,6 +236,20 @@ bool relay_must_wait(struct request *request)
     return false;
 }
 
+void relay_was_written(const struct relay *relay, const struct backend *backend, uint64_t version)
+{
+    const struct recent_write *recent = recent_find(relay);
+    if (!recent || recent->version < version)
+        *recent_place(relay) = (struct recent_write){relay->key_hash, version, backend->id,
+                                                     relay->frontend->loop->now_us + RECENT_US};
+    struct request *one = relay->request->deferred ? request_deferred_next(relay->request) : NULL;
+    for (; one; one = request_deferred_next(one)) {
+        struct relay *other = relay_of_key(relay->key_hash, one);
+        if (other && !other->write)
+            relay_follow(other, recent_place(relay));
+    }
+}
+
 /* A node has refused the write, and it is sent again: the reads behind it, which were sent behind its last try, are so again. (Where a
  * connection has ended, they have ended with it.) */
 static void reads_follow(const struct relay *relay)
@@ -279,8 +325,10 @@ void relay_send(struct relay *relay)
     const struct relay *before = NULL;
     if (!relay->write && request_follows_write(relay->request))
         before = write_before(relay);
-    if (before)
-        relay->avoid = before->avoid; /* so that it goes where that has gone */
+    if (before && before->state != RELAY_ANSWERED) { /* so that it goes where that has gone */
+        relay->avoid = before->avoid;
+        relay->writer = 0;
+    }
     uint64_t until_us = settled_us(relay, before);
     if (until_us > relay->frontend->loop->now_us) {
         relay_wait(relay, &relay->frontend->settling, until_us);

@@ -313,6 +313,22 @@ static bool is_for_another(const struct relay *relay, const struct http_response
            relay->partition->usable_count > 1;
 }
 
+/* What it says follows from what the node has of the key. */
+static bool is_of_key(unsigned status)
+{
+    return status == 200 || status == 204 || status == 304 || status == 412;
+}
+
+/* A read that does not see what was written before it: another member has that. */
+static bool is_outdated(const struct relay *relay, const struct http_response *head,
+                        uint64_t version)
+{
+    return !relay->write && version < relay->after && !relay->streaming &&
+           is_of_key(head->status) && relay->tries < RELAY_TRIES_MAX &&
+           relay->partition->usable_count > 1 &&
+           relay->partition->retry_tokens >= RETRY_TOKEN_PARTS;
+}
+
 /* A first try that came too late to be carried out. */
 static bool is_late(const struct relay *relay, const struct http_response *head)
 {
@@ -347,12 +363,6 @@ static void answer_head_first(struct relay *relay, const struct http_response *h
     server_answer_deferred(relay->request, reply_streaming);
 }
 
-/* What it says follows from what the node has of the key. */
-static bool is_of_key(unsigned status)
-{
-    return status == 200 || status == 204 || status == 304 || status == 412;
-}
-
 /* What comes is not what its client is told. */
 static bool is_passed_over(const struct relay *relay)
 {
@@ -365,12 +375,14 @@ static void relay_on_head(struct call *call, const struct http_response *head)
     struct attempt *attempt = (struct attempt *)call;
     uint64_t version = relay_learn_version(attempt, head);
     attempt->begun = true;
-    relay->elsewhere = is_for_another(relay, head);
+    relay->elsewhere = is_for_another(relay, head) || is_outdated(relay, head, version);
     relay->late = is_late(relay, head);
     relay->misrouted = head->status == 421;
     relay->older = is_of_key(head->status) && !relay->streaming && moving_is_older(relay, version);
     if (is_passed_over(relay))
         return;
+    if (relay->write && version)
+        relay_was_written(relay, attempt->lane->backend, version);
     if (!relay->streaming)
         answer_head_first(relay, head);
     else if (is_the_same(relay, head))

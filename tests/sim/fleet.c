@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/hash.h"
+#include "role/frontend_state.h"
+
 enum {
     SECOND = 1000 * 1000,
     MINUTES_MAX = 20,
@@ -51,6 +54,13 @@ static void faults_choose(struct fleet *fleet, uint64_t seed)
     f->pause_ppm = f->files_max = f->delay_ppm = 0;
 }
 
+static bool shares_place(const struct fleet_key *a, const struct fleet_key *b)
+{
+    return (hash_bytes(a->name, strlen(a->name)) - hash_bytes(b->name, strlen(b->name))) %
+               RECENT_MAX ==
+           0;
+}
+
 static void keys_choose(struct fleet *fleet)
 {
     static const char *const names[] = {"key", "a b", "caf\xc3\xa9", "%", "q?", "a//", "../"};
@@ -59,6 +69,9 @@ static void keys_choose(struct fleet *fleet)
         struct fleet_key *key = &fleet->keys[i];
         snprintf(key->name, sizeof key->name, "%s%u", names[rng_below(&fleet->rng, 7)], i);
         struct slice name = {key->name, strlen(key->name)};
+        for (unsigned other = 0; other < i; other++)
+            if (shares_place(key, &fleet->keys[other]))
+                key->shares_place = fleet->keys[other].shares_place = true;
         key->home[0] = key->home[1] = route_partition(fleet->routes[0], name);
         if (fleet->moves)
             key->home[1] = fleet->side_count[0] + route_partition(fleet->routes[1], name);

@@ -55,6 +55,8 @@ struct fleet_write {
         known_us; /* known: when somebody first heard that it was carried out; 0 before */
     uint64_t versions[FLEET_VERSIONS_MAX];
     unsigned version_count;
+    const struct fleet_write *
+        before; /* the write of its key that its client sent just before it, without waiting for an answer */
 };
 
 /* From `at_us` on it was known that a key had come to a version. */
@@ -62,11 +64,20 @@ struct fleet_floor {
     uint64_t at_us, version;
 };
 
+/* The last write of a key that a front-end has answered, while it ran for that time. */
+struct fleet_answered {
+    const struct fleet_write *write;
+    uint64_t version, disturbed; /* as of its begin */
+    unsigned boots;
+};
+
 struct fleet_key {
     char name[24];
+    bool shares_place; /* with another key, where front-ends remember what was just written */
     unsigned home[FLEET_SIDES]; /* its cluster on each side */
     struct fleet_floor *floors;
     unsigned floor_count, floor_room;
+    struct fleet_answered answered[FLEET_FRONTENDS_MAX];
     uint64_t everywhere;           /* a version that all had, */
     uint64_t everywhere_disturbed; /* when so many things had gone wrong with its clusters */
     bool may_be_absent;            /* a delete or an expiry was asked for */
@@ -105,14 +116,17 @@ struct fleet_call {
     enum fleet_kind kind;
     unsigned key;
     struct fleet_write *write, *known; /* known: whose ETag it says */
+    const struct fleet_write *
+        before; /* the last write of its key before it on its connection that was not answered yet */
     char etag[RESPONSE_TEXT_BYTES];
     bool streams; /* its body is large */
     bool all_copies;
     bool expects; /* a 100 may come */
     uint64_t begun_us, sent_us, wait_us;
-    uint64_t everywhere; /* what all had when it was begun */
-    uint64_t disturbed;  /* how many things had gone wrong by then with its clusters */
-    size_t end;          /* of its last byte in the client's output */
+    struct fleet_answered answered; /* when it was begun, by its front-end */
+    uint64_t everywhere;            /* what all had when it was begun */
+    uint64_t disturbed;             /* how many things had gone wrong by then with its clusters */
+    size_t end;                     /* of its last byte in the client's output */
 };
 
 struct fleet;

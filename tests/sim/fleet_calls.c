@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "fleet.h"
+#include "role/frontend_state.h"
 #include "scene.h"
 
 enum {
@@ -175,13 +176,26 @@ static enum fleet_kind kind_pick(struct rng *rng)
     return dice < 530 ? FLEET_HEAD : FLEET_GET;
 }
 
+static const struct fleet_write *write_before(const struct fleet_client *client, unsigned key)
+{
+    const struct fleet_write *found = NULL;
+    for (unsigned i = 0; i < client->call_count; i++) {
+        const struct fleet_call *call = &client->calls[(client->call_first + i) % FLEET_DEPTH_MAX];
+        if (call->key == key && call->write)
+            found = call->write;
+    }
+    return found;
+}
+
 void fleet_call_compose(struct fleet_client *client, struct fleet_call *call)
 {
     struct fleet *fleet = client->fleet;
     *call = (struct fleet_call){.kind = kind_pick(&client->rng)};
     call->key = (unsigned)rng_below(&client->rng, fleet->key_count);
     call->begun_us = fleet->world.now_us;
+    call->before = write_before(client, call->key);
     const struct fleet_key *key = &fleet->keys[call->key];
+    call->answered = key->answered[client->frontend];
     call->disturbed = fleet_key_disturbed(fleet, key);
     call->everywhere = key->everywhere_disturbed == call->disturbed ? key->everywhere : 0;
     if (call->kind == FLEET_SET)
@@ -192,6 +206,8 @@ void fleet_call_compose(struct fleet_client *client, struct fleet_call *call)
         compose_read(client, call);
     else
         compose_other(client, call);
+    if (call->write)
+        call->write->before = call->before;
     call->end = client->out.len;
     fleet->world.counts.requests++;
 }
@@ -231,6 +247,45 @@ static void check_everywhere(struct fleet_client *client, const struct fleet_cal
                    client->host.name, (ull)version, call->key, (ull)call->everywhere);
 }
 
+/* Soon after a write, the front-end that has answered it reads nothing older, unless something goes wrong with the cluster. */
+static void check_recent(struct fleet_client *client, const struct fleet_call *call,
+                         const struct fleet_answered *answered, uint64_t version)
+{
+    struct fleet *fleet = client->fleet;
+    const struct fleet_key *key = &fleet->keys[call->key];
+    bool recent = answered->write && fleet->faults.reset_ppm == 0 &&
+                  answered->boots == client->boots &&
+                  answered->write->begun_us + RECENT_US > fleet->world.now_us;
+    if (recent && version < answered->version && !key->shares_place &&
+        (version || !key->may_be_absent) && !fleet->troubles.skewed &&
+        fleet_key_disturbed(fleet, key) == answered->disturbed)
+        world_fail(&fleet->world, "%s reads version %llu of key %u, after write %u had %llu",
+                   client->host.name, (ull)version, call->key, answered->write->id,
+                   (ull)answered->version);
+}
+
+/* The same of what its client has sent before it. */
+static void check_order(struct fleet_client *client, const struct fleet_call *call,
+                        uint64_t version)
+{
+    const struct fleet_write *before = call->before;
+    check_recent(client, call, &call->answered, version);
+    if (before && before->acked)
+        check_recent(
+            client, call,
+            &(struct fleet_answered){before, before->versions[0], call->disturbed, client->boots},
+            version);
+}
+
+static void check_is_not_behind(struct fleet_client *client, const struct fleet_call *call,
+                                const struct fleet_write *write)
+{
+    for (unsigned i = 0; i < client->call_count; i++)
+        if (client->calls[(client->call_first + i) % FLEET_DEPTH_MAX].write == write)
+            world_fail(&client->fleet->world, "%s reads write %u of key %u, which it sent later",
+                       client->host.name, write->id, call->key);
+}
+
 /* By the nodes' clocks, which agree. */
 static void check_expiry(struct fleet_client *client, const struct fleet_call *call,
                          const struct fleet_write *write)
@@ -267,6 +322,8 @@ static void judge_value(struct fleet_client *client, const struct fleet_call *ca
         world_fail(&fleet->world, "%s: a value without version or ETag", client->host.name);
     fleet_write_known(fleet, write, response->version, client->host.name);
     check_everywhere(client, call, response->version);
+    check_order(client, call, response->version);
+    check_is_not_behind(client, call, write);
     check_expiry(client, call, write);
     client->seen[call->key] = write;
     snprintf(client->etags[call->key], sizeof client->etags[0], "%s", response->etag);
@@ -284,6 +341,7 @@ static void judge_unchanged(struct fleet_client *client, const struct fleet_call
     }
     fleet_write_known(fleet, call->known, response->version, client->host.name);
     check_everywhere(client, call, response->version);
+    check_order(client, call, response->version);
 }
 
 static void judge_head(struct fleet_client *client, const struct fleet_call *call)
@@ -295,6 +353,7 @@ static void judge_head(struct fleet_client *client, const struct fleet_call *cal
         world_fail(&client->fleet->world, "%s: HEAD of key %u says %llu bytes", client->host.name,
                    call->key, (ull)response->length);
     check_everywhere(client, call, response->version);
+    check_order(client, call, response->version);
 }
 
 static void judge_absence(struct fleet_client *client, const struct fleet_call *call)
@@ -306,6 +365,7 @@ static void judge_absence(struct fleet_client *client, const struct fleet_call *
         world_fail(&client->fleet->world, "%s: key %u is absent with the version of a value",
                    client->host.name, call->key);
     check_everywhere(client, call, response->has_version ? response->version : 0);
+    check_order(client, call, response->has_version ? response->version : 0);
 }
 
 static unsigned nodes_up(const struct fleet *fleet, unsigned cluster)
@@ -339,6 +399,14 @@ static void note_everywhere(struct fleet_client *client, const struct fleet_call
     fleet->world.counts.waits++;
 }
 
+static void note_answered(struct fleet_client *client, const struct fleet_call *call)
+{
+    struct fleet_answered *answered = &client->fleet->keys[call->key].answered[client->frontend];
+    uint64_t version = client->response.version;
+    if (answered->boots != client->boots || answered->version < version)
+        *answered = (struct fleet_answered){call->write, version, call->disturbed, client->boots};
+}
+
 static void judge_written(struct fleet_client *client, const struct fleet_call *call)
 {
     struct fleet *fleet = client->fleet;
@@ -348,6 +416,7 @@ static void judge_written(struct fleet_client *client, const struct fleet_call *
         return;
     }
     fleet_write_acked(fleet, call->write, response->version, client->host.name);
+    note_answered(client, call);
     if (call->all_copies)
         note_everywhere(client, call);
 }

@@ -109,6 +109,24 @@ static void check_not_revived(struct fleet *fleet, const struct fleet_write *wri
     }
 }
 
+/* What a client has sent behind a write of the same key is the later one, though it did not wait for the answer. */
+static void check_order(struct fleet *fleet, const struct fleet_write *write, uint64_t version,
+                        const char *who)
+{
+    const struct fleet_write *before = write->before;
+    if (before && before->known_us && version <= latest_of(before))
+        world_fail(&fleet->world, "%s: write %u of key %u has version %llu, and %u before it %llu",
+                   who, write->id, write->key, (ull)version, before->id, (ull)latest_of(before));
+    for (unsigned i = write->id + 1; i < fleet->write_count; i++) {
+        const struct fleet_write *later = fleet->writes[i];
+        if (later->before == write && later->known_us && version >= latest_of(later))
+            world_fail(&fleet->world,
+                       "%s: write %u of key %u comes back with version %llu over write %u, which "
+                       "its client sent behind it and had %llu",
+                       who, write->id, write->key, (ull)version, later->id, (ull)latest_of(later));
+    }
+}
+
 void fleet_write_known(struct fleet *fleet, struct fleet_write *write, uint64_t version,
                        const char *who)
 {
@@ -119,6 +137,8 @@ void fleet_write_known(struct fleet *fleet, struct fleet_write *write, uint64_t 
         check_unique(fleet, write, version, who);
     if (!fleet->troubles.skewed)
         check_not_revived(fleet, write, version, who);
+    if (!fleet->troubles.skewed)
+        check_order(fleet, write, version, who);
     if (write->version_count < FLEET_VERSIONS_MAX)
         write->versions[write->version_count++] = version;
     if (!write->known_us)

@@ -98,6 +98,11 @@ WRAP(void, partition_park, struct partition *partition, struct relay *relay)
         __real_partition_park(partition, relay);
 }
 
+WRAP(bool, relay_must_wait, struct request *request)
+{
+    return __real_relay_must_wait(request) && !mutates(MUTANT_OVERTAKES, 1000000);
+}
+
 WRAP(void, relay_send, struct relay *relay)
 {
     if (relay->other && relay->write && !relay->asks_version && mutates(MUTANT_OLD_PLACE, 300000))

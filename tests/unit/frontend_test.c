@@ -287,14 +287,20 @@ static unsigned asked_for(const char *key)
     return 0;
 }
 
-static void answer_value(const char *key, const char *text)
+/* OK is of version 7. */
+static void answer_of_version(const char *key, const char *text, unsigned version)
 {
     char answer[300];
     snprintf(answer, sizeof answer,
-             "HTTP/1.1 200 OK\r\nETag: \"%s\"\r\nFog-Version: 5\r\nContent-Length: %zu\r\n\r\n%s",
-             text, strlen(text), text);
+             "HTTP/1.1 200 OK\r\nETag: \"%s\"\r\nFog-Version: %u\r\nContent-Length: %zu\r\n\r\n%s",
+             text, version, strlen(text), text);
     say(nodes.asked[asked_for(key)].fd, answer);
     settle();
+}
+
+static void answer_value(const char *key, const char *text)
+{
+    answer_of_version(key, text, 7);
 }
 
 static void lose(int fd)
@@ -836,6 +842,54 @@ static void test_write_behind_an_answered_write(void **state)
     expect_nothing(&reader);
     ask(&reader, PUT("a"));
     assert_int_equal(nodes.count, 3);
+}
+
+/* Soon after a write, reads of it go to who carried it out, and who does not have it yet is not believed. */
+static void test_read_after_a_write(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new(), other = reader_new();
+    ask(&reader, PUT("a"));
+    unsigned writer = node_of(nodes.asked[0].fd);
+    say(nodes.asked[0].fd, OK);
+    settle();
+    expect(&reader, 200, "");
+    for (unsigned i = 1; i <= 8; i++) {
+        ask(&other, GET("a"));
+        assert_int_equal(node_of(nodes.asked[i].fd), writer);
+        answer_value("a", "new");
+        expect(&other, 200, "new");
+    }
+    ask(&other, GET("a"));
+    lose(nodes.asked[9].fd);
+    assert_int_equal(nodes.count, 11);
+    assert_int_not_equal(node_of(nodes.asked[10].fd), writer);
+    answer_of_version("a", "old", 6);
+    assert_int_equal(nodes.count, 12);
+    assert_int_equal(node_of(nodes.asked[11].fd), writer);
+    answer_value("a", "new");
+    expect(&other, 200, "new");
+}
+
+/* Nobody has it any more, or it was long ago: what there is is told. */
+static void test_read_after_a_lost_write(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, PUT("a"));
+    say(nodes.asked[0].fd, OK);
+    settle();
+    expect(&reader, 200, "");
+    ask(&reader, GET("a"));
+    for (unsigned i = 1; i <= RELAY_TRIES_MAX; i++) {
+        assert_int_equal(nodes.count, i + 1);
+        answer_of_version("a", "old", 6);
+    }
+    expect(&reader, 200, "old");
+    pass(RECENT_US);
+    ask(&reader, GET("a"));
+    answer_of_version("a", "old", 6);
+    expect(&reader, 200, "old");
 }
 
 /* A read that is tried again does not see what was only written after it. */
@@ -2519,6 +2573,8 @@ int main(void)
         TEST(test_write_behind_a_write),
         TEST(test_write_behind_an_answered_write),
         TEST(test_write_behind_a_read),
+        TEST(test_read_after_a_write),
+        TEST(test_read_after_a_lost_write),
         TEST(test_read_behind_late_write),
         TEST(test_write_after),
         TEST(test_far_future),
