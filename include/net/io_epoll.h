@@ -45,7 +45,7 @@ uint64_t io_epoll_cpu_us(void);
 /* File descriptors: how many this process may have. */
 uint64_t io_epoll_files_max(void);
 
-/* The memory that this process may use: of the machine, or of its cgroup when that is less. */
+/* The memory that this process may use: of the machine, or of its control groups when that is less. */
 uint64_t io_epoll_memory_bytes(void);
 
 #endif

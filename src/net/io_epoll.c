@@ -19,6 +19,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "net/cgroup.h"
+
 enum {
     BACKLOG = 4096,                      /* the kernel cuts it to net.core.somaxconn */
     EVENTS_MAX = 512,                    /* of one epoll_wait */
@@ -504,27 +506,6 @@ uint64_t io_epoll_files_max(void)
 {
     struct rlimit limit;
     return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : 0;
-}
-
-/* The limit of the cgroup (version 2) that this process is in, UINT64_MAX when there is none. */
-static uint64_t cgroup_memory_bytes(void)
-{
-    char line[512] = "", path[600];
-    FILE *file = fopen("/proc/self/cgroup", "re");
-    if (!file)
-        return UINT64_MAX;
-    bool found = fscanf(file, "0::%511[^\n]", line) == 1;
-    fclose(file);
-    if (!found)
-        return UINT64_MAX;
-    snprintf(path, sizeof path, "/sys/fs/cgroup%s/memory.max", line);
-    unsigned long long bytes = 0;
-    file = fopen(path, "re");
-    if (!file)
-        return UINT64_MAX;
-    found = fscanf(file, "%llu", &bytes) == 1;
-    fclose(file);
-    return found ? bytes : UINT64_MAX;
 }
 
 uint64_t io_epoll_memory_bytes(void)
