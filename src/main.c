@@ -273,11 +273,13 @@ static int world_start(struct world *world)
     world->io = io_epoll_new();
     if (!world->io)
         return -errno;
+    if (!config_command_ops(world->config.role)) /* a command has what it says to one person */
+        io_epoll_unblock_stderr();
     world->log = (struct log){.level = world->config.log_level,
                               .journald = io_epoll_stderr_is_journal(),
                               .wall_us = world_wall_us,
                               .clock = world->io,
-                              .write = log_write_stderr};
+                              .write = io_epoll_write_stderr};
     if (world->config.reuse_port)
         io_epoll_reuse_ports(world->io);
     loop_init(&world->loop, world->io);

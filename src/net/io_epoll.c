@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -482,6 +483,29 @@ bool io_epoll_stderr_is_journal(void)
         fstat(STDERR_FILENO, &stat) != 0)
         return false;
     return stat.st_dev == device && stat.st_ino == inode;
+}
+
+/* stderr */
+
+/* In a pipe or a socket that has room at all there is room for a line, but not in a terminal. That is opened once more: the file that was
+ * handed over is the shell's too, and must wait for it. */
+void io_epoll_unblock_stderr(void)
+{
+    int own = isatty(STDERR_FILENO)
+                  ? open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
+                  : -1;
+    if (own < 0)
+        return;
+    dup2(own, STDERR_FILENO);
+    close(own);
+}
+
+bool io_epoll_write_stderr(void *sink, const char *line, unsigned bytes)
+{
+    struct pollfd file = {.fd = STDERR_FILENO, .events = POLLOUT};
+    (void)sink;
+    return poll(&file, 1, 0) == 1 && file.revents & POLLOUT &&
+           write(STDERR_FILENO, line, bytes) == (ssize_t)bytes;
 }
 
 /* The process and the machine */
