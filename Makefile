@@ -216,18 +216,18 @@ UNITS   = velour-fog.service velour-fog.socket velour-fog@.service \
 	velour-fog-frontend.service velour-fog-frontend@.service velour-fog-frontend@.socket
 
 install: all ## install to PREFIX=/usr/local, under DESTDIR
-	$(INSTALL) -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(UNITDIR) $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man7 $(DESTDIR)$(BASHDIR)
-	$(INSTALL) -m 755 build/velour-fog $(DESTDIR)$(BINDIR)/velour-fog
-	$(INSTALL) -m 644 docs/velour-fog.1 $(DESTDIR)$(MANDIR)/man1/velour-fog.1
-	$(INSTALL) -m 644 docs/velour-fog.7 $(DESTDIR)$(MANDIR)/man7/velour-fog.7
-	$(INSTALL) -m 644 scripts/velour-fog.bash $(DESTDIR)$(BASHDIR)/velour-fog
+	$(INSTALL) -d "$(DESTDIR)$(BINDIR)" "$(DESTDIR)$(UNITDIR)" "$(DESTDIR)$(MANDIR)/man1" "$(DESTDIR)$(MANDIR)/man7" "$(DESTDIR)$(BASHDIR)"
+	$(INSTALL) -m 755 build/velour-fog "$(DESTDIR)$(BINDIR)/velour-fog"
+	$(INSTALL) -m 644 docs/velour-fog.1 "$(DESTDIR)$(MANDIR)/man1/velour-fog.1"
+	$(INSTALL) -m 644 docs/velour-fog.7 "$(DESTDIR)$(MANDIR)/man7/velour-fog.7"
+	$(INSTALL) -m 644 scripts/velour-fog.bash "$(DESTDIR)$(BASHDIR)/velour-fog"
 	@for unit in $(UNITS); do echo "sed 's|/usr/local/bin/|$(BINDIR)/|' scripts/$$unit >$(DESTDIR)$(UNITDIR)/$$unit"; \
 		sed 's|/usr/local/bin/|$(BINDIR)/|' "scripts/$$unit" >"$(DESTDIR)$(UNITDIR)/$$unit" && \
 		chmod 644 "$(DESTDIR)$(UNITDIR)/$$unit" || exit 1; done
 
 uninstall: ## remove what install put there
-	rm -f $(DESTDIR)$(BINDIR)/velour-fog $(DESTDIR)$(MANDIR)/man1/velour-fog.1 $(DESTDIR)$(MANDIR)/man7/velour-fog.7 \
-		$(DESTDIR)$(BASHDIR)/velour-fog $(UNITS:%=$(DESTDIR)$(UNITDIR)/%)
+	rm -f "$(DESTDIR)$(BINDIR)/velour-fog" "$(DESTDIR)$(MANDIR)/man1/velour-fog.1" "$(DESTDIR)$(MANDIR)/man7/velour-fog.7" \
+		"$(DESTDIR)$(BASHDIR)/velour-fog" $(UNITS:%="$(DESTDIR)$(UNITDIR)/%")
 
 clean: ## remove build/
 	rm -rf build

@@ -1,5 +1,6 @@
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -273,11 +274,13 @@ static int world_start(struct world *world)
     world->io = io_epoll_new();
     if (!world->io)
         return -errno;
+    if (!config_command_ops(world->config.role)) /* a command has what it says to one person */
+        io_epoll_unblock_stderr();
     world->log = (struct log){.level = world->config.log_level,
                               .journald = io_epoll_stderr_is_journal(),
                               .wall_us = world_wall_us,
                               .clock = world->io,
-                              .write = log_write_stderr};
+                              .write = io_epoll_write_stderr};
     if (world->config.reuse_port)
         io_epoll_reuse_ports(world->io);
     loop_init(&world->loop, world->io);
@@ -350,9 +353,22 @@ static int world_run(struct world *world)
     return error ? EXIT_FAILURE : code;
 }
 
+/* Else the next file or connection that is opened gets the number of one that was closed, and what is said there goes to it. Writing fails
+ * as it would without this. */
+static void fill_standard_files(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDONLY);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
 int main(int argc, char **argv)
 {
     struct world world = {0};
+    fill_standard_files();
     if (config_parse(&world.config, argc, argv, getenv) != 0) {
         fprintf(stderr, "velour-fog: %s\n", world.config.error);
         return EXIT_USAGE;

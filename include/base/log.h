@@ -19,14 +19,16 @@ struct log {
     bool journald;        /* "<6>" in front in place of time */
     uint64_t (*wall_us)(void *clock);
     void *clock;
-    void (*write)(void *sink, const char *line, unsigned bytes);
+    /* Never waits; returns whether the line was taken. */
+    bool (*write)(void *sink, const char *line, unsigned bytes);
     void *sink;
+    uint64_t lost;          /* lines that were not, since the last one that was */
     struct log_limit limit; /* zeroes at first */
 };
 
 /* `event` is a word; `format` makes the "key=value …" that follow ("" for none). A line over 1,000 bytes
  * is cut. Newlines and other control characters in the values come out as spaces. Of one event only so many lines are told
- * (log_limit.h); "left_out=N" is how many were not, before this one. */
+ * (log_limit.h); "left_out=N" is how many were not, before this one. "lost=N" is how many lines of any event found no room before it. */
 void log_event(struct log *log, enum log_level level, const char *event, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
@@ -41,8 +43,5 @@ char *log_quotable(struct slice said, char *out, size_t room);
 
 /* "error", "warn", "info", "debug". Returns 0 or -EINVAL. */
 int log_level_parse(const char *name, enum log_level *out);
-
-/* A `write` for real processes: stderr; a failure is ignored, since there is nobody left to tell. */
-void log_write_stderr(void *sink, const char *line, unsigned bytes);
 
 #endif

@@ -36,6 +36,11 @@ uint64_t io_epoll_watchdog_us(struct io *io);
 /* Whether stderr is the journal's: JOURNAL_STREAM names it (systemd.exec(5)). */
 bool io_epoll_stderr_is_journal(void);
 
+/* Whoever reads stderr may stand still, which is to hold up nothing: from now on a line that finds no room there is not written, and false is
+ * returned. (A pipe that others write to as well may be full all the same, just then.) */
+void io_epoll_unblock_stderr(void);
+bool io_epoll_write_stderr(void *sink, const char *line, unsigned bytes);
+
 /* Bytes of this process in memory (RSS), 0 when that cannot be told. */
 uint64_t io_epoll_resident_bytes(void);
 
@@ -45,7 +50,7 @@ uint64_t io_epoll_cpu_us(void);
 /* File descriptors: how many this process may have. */
 uint64_t io_epoll_files_max(void);
 
-/* The memory that this process may use: of the machine, or of its cgroup when that is less. */
+/* The memory that this process may use: of the machine, or of its control groups when that is less. */
 uint64_t io_epoll_memory_bytes(void);
 
 #endif

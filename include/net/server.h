@@ -165,6 +165,9 @@ int server_adopt(struct server *server, int fd);
  * Held requests are answered at once (on_hold_end). */
 void server_drain(struct server *server);
 
+/* Closes all connections, whatever is under way there. */
+void server_cut(struct server *server);
+
 /* Memory that lasts as long as the slices of the requests in the batch under way: SERVER_SCRATCH_BYTES for each at
  * most, the sum of what server_scratch_use took. */
 char *server_scratch(struct server *server);

@@ -66,8 +66,10 @@ bool cluster_is_ready(const struct cluster *cluster);
 /* Why not: a sentence, valid until the next turn. */
 const char *cluster_why_unready(const struct cluster *cluster);
 
-/* Begins to leave: others send it nothing any more, what they lack is pushed. Once cluster_has_left, nothing is left to do. */
+/* Begins to leave: others send it nothing any more, what they lack is pushed. Once cluster_has_told_all, stopping loses nothing, and it has
+ * begun to say goodbye, so that it must change nothing any more; once cluster_has_left, nothing is left to do. */
 void cluster_leave(struct cluster *cluster);
+bool cluster_has_told_all(struct cluster *cluster);
 bool cluster_has_left(struct cluster *cluster);
 
 /* Whether another member's machine is known by this address, whatever its port. */

@@ -23,6 +23,7 @@ enum {
     NODE_SWEEP_RESTS = 64,      /* after each round through all records, in a grace period */
     NODE_SWEEP_MANY = 32,       /* of these that went: then many more are likely to be due */
     NODE_EXPIRE_MAX = 4096,     /* the same of values that expire, when so many come as well */
+    NODE_FAREWELL_US = 500000,  /* of the time to drain, for the others; a tenth at most */
     NODE_WAKES_PER_TURN = 1000, /* held requests answered in one turn */
     NODE_STREAM_RECORDS = 512,  /* records looked at in one step of a streamed reply */
     NODE_COPIES_SECONDS = 5,    /* "Prefer: copies" waits so long when it does not say how long */
@@ -76,12 +77,12 @@ struct node {
     struct loop_timer drain_timer;
     uint64_t started_us; /* loop time */
     uint64_t started_wall_us;
-    uint64_t sweeps;     /* rounds, as of the last tick */
-    uint64_t rests_us;   /* loop time until which no deletes are looked for */
-    uint64_t horizon_us; /* cluster_horizon_us as of the last tick; */
-    bool stepped;        /* the round that goes on was begun before its last step */
-    uint64_t values;     /* that have come, as of the last tick, less those that were deleted */
-    bool draining;
+    uint64_t sweeps;        /* rounds, as of the last tick */
+    uint64_t rests_us;      /* loop time until which no deletes are looked for */
+    uint64_t horizon_us;    /* cluster_horizon_us as of the last tick; */
+    bool stepped;           /* the round that goes on was begun before its last step */
+    uint64_t values;        /* that have come, as of the last tick, less those that were deleted */
+    bool draining, drained; /* it waits for no client any more */
     struct {
         uint64_t merged, merge_stale, merge_refused; /* records; requests */
     } counters;

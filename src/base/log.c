@@ -4,7 +4,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/date.h"
 
@@ -67,11 +66,12 @@ static void log_line(struct log *log, enum log_level level, const char *event, u
     int used = line_start(log, level, event, line);
     used = line_add_count(line, used, "times", times);
     used = line_add_count(line, used, "left_out", left_out);
+    used = line_add_count(line, used, "lost", log->lost);
     if (*format)
         used = line_add(line, used, format, args);
     line_clean(line, (unsigned)used);
     line[used++] = '\n';
-    log->write(log->sink, line, (unsigned)used);
+    log->lost = log->write(log->sink, line, (unsigned)used) ? 0 : log->lost + 1;
 }
 
 void log_event(struct log *log, enum log_level level, const char *event, const char *format, ...)
@@ -123,11 +123,4 @@ int log_level_parse(const char *name, enum log_level *out)
             return 0;
         }
     return -EINVAL;
-}
-
-void log_write_stderr(void *sink, const char *line, unsigned bytes)
-{
-    (void)sink;
-    ssize_t written = write(STDERR_FILENO, line, bytes);
-    (void)written;
 }

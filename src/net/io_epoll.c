@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,8 @@
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "net/cgroup.h"
 
 enum {
     BACKLOG = 4096,                      /* the kernel cuts it to net.core.somaxconn */
@@ -482,6 +485,29 @@ bool io_epoll_stderr_is_journal(void)
     return stat.st_dev == device && stat.st_ino == inode;
 }
 
+/* stderr */
+
+/* In a pipe or a socket that has room at all there is room for a line, but not in a terminal. That is opened once more: the file that was
+ * handed over is the shell's too, and must wait for it. */
+void io_epoll_unblock_stderr(void)
+{
+    int own = isatty(STDERR_FILENO)
+                  ? open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
+                  : -1;
+    if (own < 0)
+        return;
+    dup2(own, STDERR_FILENO);
+    close(own);
+}
+
+bool io_epoll_write_stderr(void *sink, const char *line, unsigned bytes)
+{
+    struct pollfd file = {.fd = STDERR_FILENO, .events = POLLOUT};
+    (void)sink;
+    return poll(&file, 1, 0) == 1 && file.revents & POLLOUT &&
+           write(STDERR_FILENO, line, bytes) == (ssize_t)bytes;
+}
+
 /* The process and the machine */
 
 uint64_t io_epoll_resident_bytes(void)
@@ -504,27 +530,6 @@ uint64_t io_epoll_files_max(void)
 {
     struct rlimit limit;
     return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : 0;
-}
-
-/* The limit of the cgroup (version 2) that this process is in, UINT64_MAX when there is none. */
-static uint64_t cgroup_memory_bytes(void)
-{
-    char line[512] = "", path[600];
-    FILE *file = fopen("/proc/self/cgroup", "re");
-    if (!file)
-        return UINT64_MAX;
-    bool found = fscanf(file, "0::%511[^\n]", line) == 1;
-    fclose(file);
-    if (!found)
-        return UINT64_MAX;
-    snprintf(path, sizeof path, "/sys/fs/cgroup%s/memory.max", line);
-    unsigned long long bytes = 0;
-    file = fopen(path, "re");
-    if (!file)
-        return UINT64_MAX;
-    found = fscanf(file, "%llu", &bytes) == 1;
-    fclose(file);
-    return found ? bytes : UINT64_MAX;
 }
 
 uint64_t io_epoll_memory_bytes(void)

@@ -291,11 +291,16 @@ static void server_stop_listening(struct server *server)
     loop_timer_clear(server->loop, &server->accept_timer);
 }
 
+void server_cut(struct server *server)
+{
+    while (server->clients)
+        conn_close(&server->clients->conn);
+}
+
 void server_destroy(struct server *server)
 {
     server_stop_listening(server);
-    while (server->clients)
-        conn_close(&server->clients->conn);
+    server_cut(server);
     loop_run_deferred(server->loop);
     loop_hook_remove(server->loop, &server->hook);
     loop_timer_release(server->loop, &server->accept_timer);

@@ -41,6 +41,7 @@ function textOf(bytes, cut) {
 
 function showOutcome(text, bad) {
   at('answer').hidden = false;
+  at('answer').removeAttribute('aria-busy');
   at('answer').className = bad ? 'bad' : 'good';
   at('answer-fields').replaceChildren();
   at('body').hidden = true;
@@ -59,8 +60,9 @@ function showVersion(version) {
   if (version && !Number.isNaN(time.getTime())) putField('Written', time.toLocaleString('en-GB', {dateStyle: 'medium', timeStyle: 'medium'}));
 }
 
-async function showAnswer(method, path, response) {
+async function showAnswer(method, path, number, response) {
   const {bytes, cut} = await bodyStart(response, SHOWN_BYTES), has = name => response.headers.get(name);
+  if (number !== asks) return;
   const done = response.status === 204 ? 'there is no such key'
     : response.ok ? {GET: 'here it is', PUT: 'set', DELETE: 'deleted'}[method] : 'refused';
   const size = Number(has('Content-Length') ?? bytes.length);
@@ -89,7 +91,9 @@ function headersToSet() {
 }
 
 /* "." and ".." are the only keys that a browser cannot ask for: it shortens such paths, escaped or not. */
+let asks = 0; /* an answer that comes after another one was asked for is not shown */
 async function askKey(method, path) {
+  const number = ++asks;
   if (/^\/(\.|%2e){1,2}$/i.test(path))
     return showOutcome('A browser cannot ask for this key; curl --path-as-is can.', true);
   const value = at('value').value, isSet = method === 'PUT', headers = isSet ? headersToSet() : {};
@@ -98,11 +102,10 @@ async function askKey(method, path) {
   const body = isSet ? new TextEncoder().encode(value) : undefined;
   at('answer').setAttribute('aria-busy', 'true');
   try {
-    await showAnswer(method, path, await fetch(path, {method, body, headers, cache: 'no-store'}));
+    await showAnswer(method, path, number, await fetch(path, {method, body, headers, cache: 'no-store'}));
   } catch {
-    showOutcome('There is no answer.', true);
+    if (number === asks) showOutcome('There is no answer.', true);
   }
-  at('answer').removeAttribute('aria-busy');
 }
 
 at('try').addEventListener('submit', event => {
@@ -130,6 +133,7 @@ function listItem(line) {
   const name = decoded(line), button = html('button', {type: 'button'}, name ?? line);
   button.addEventListener('click', () => {
     at('key').value = name ?? '';
+    if (at('key').value !== name) at('key').value = ''; /* it holds no line breaks, and would name another key */
     askKey('GET', '/' + line.replaceAll('/', '%2F'));
   });
   return html('li', {}, button);

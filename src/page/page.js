@@ -61,14 +61,15 @@ function showFigures(status) {
 }
 
 function show(status, history) {
-  if (status.started !== started) forgetHistory();
+  const again = started !== null && status.started !== started;
   started = status.started;
   showHeader(status);
   document.querySelector('main').hidden = false;
   showProblems(status.problems);
   showCluster(status);
   showFigures(status);
-  takeHistory(history);
+  if (again) forgetHistory(); /* what was asked for begins where the life before ended */
+  else takeHistory(history);
   drawPlots();
   answered = new Date();
   document.body.classList.remove('stale');

@@ -117,12 +117,17 @@ void leave_tick(struct cluster *cluster)
     loop_timer_set(cluster->loop, &cluster->tick, cluster->loop->now_us + LEAVE_TICK_US);
 }
 
-bool cluster_has_left(struct cluster *cluster)
+bool cluster_has_told_all(struct cluster *cluster)
 {
     assert(cluster->leaving);
     if (!cluster->goodbye && others_have_all(cluster))
         goodbye(cluster);
-    if (cluster->goodbye && goodbye_is_heard(cluster))
+    return cluster->goodbye;
+}
+
+bool cluster_has_left(struct cluster *cluster)
+{
+    if (cluster_has_told_all(cluster) && goodbye_is_heard(cluster))
         cluster->left = true;
     return cluster->left;
 }

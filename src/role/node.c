@@ -232,15 +232,38 @@ static void node_on_tick(struct loop_timer *timer)
     loop_timer_set(node->loop, timer, node->loop->now_us + next_us);
 }
 
+/* Of the time to drain, what is kept for the others once no client is waited for any more. */
+static uint64_t farewell_us(const struct node *node)
+{
+    uint64_t part = node->config.drain_us / 10;
+    return part < NODE_FAREWELL_US ? part : NODE_FAREWELL_US;
+}
+
+static void tell_drain_is_over(struct node *node, const char *what)
+{
+    log_event(
+        node->log, LOG_WARN_LEVEL, "drain-time-over",
+        "connections=%u msg=\"%s\" do=\"raise --drain-time and TimeoutStopSec, if this happens "
+        "again\"",
+        server_connections(node->server), what);
+}
+
+/* First clients are cut off, since they may write until then; and then who lacks something, or has not heard the goodbye. */
 static void node_on_drain_end(struct loop_timer *timer)
 {
     struct node *node = (struct node *)((char *)timer - offsetof(struct node, drain_timer));
     if (node->loop->stopped) /* all is done, where there is no time at all */
         return;
-    log_event(node->log, LOG_WARN_LEVEL, "drain-time-over",
-              "connections=%u msg=\"what no other node has is lost\" do=\"raise --drain-time and "
-              "TimeoutStopSec, if this happens again\"",
-              server_connections(node->server));
+    if (!node->drained && server_connections(node->server) > 0)
+        tell_drain_is_over(node, "requests under way are cut off");
+    if (!node->drained) {
+        node->drained = true;
+        server_cut(node->server);
+        loop_timer_set(node->loop, timer, node->loop->now_us + farewell_us(node));
+        return;
+    }
+    if (!cluster_has_told_all(node->cluster))
+        tell_drain_is_over(node, "what no other node has is lost");
     node->loop->stopped = true;
 }
 
@@ -336,7 +359,8 @@ void node_drain(struct node *node)
     node->draining = true;
     log_event(node->log, LOG_INFO_LEVEL, "draining", "connections=%u",
               server_connections(node->server));
-    loop_timer_set(node->loop, &node->drain_timer, node->loop->now_us + node->config.drain_us);
+    loop_timer_set(node->loop, &node->drain_timer,
+                   node->loop->now_us + node->config.drain_us - farewell_us(node));
     cluster_leave(node->cluster);
     server_drain(node->server);
     node_stop_when_drained(node);

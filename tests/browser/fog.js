@@ -28,7 +28,7 @@ class Server {
   constructor(options) {
     const environment = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^VELOUR_FOG_/.test(name)));
     this.log = '';
-    this.process = spawn(process.env.VELOUR_FOG, [...options, '--listen', '127.0.0.1:0'],
+    this.process = spawn(process.env.VELOUR_FOG, [options[0], '--listen', '127.0.0.1:0', ...options.slice(1)],
       {env: environment, stdio: ['ignore', 'ignore', 'pipe']});
     this.process.stderr.setEncoding('utf8').on('data', text => { this.log += text; });
     this.process.on('exit', () => running.delete(this));

@@ -175,6 +175,44 @@ test('keys that would be another path, or another host, are listed, and a click 
   });
 });
 
+test('a key that the field cannot hold is not another one there', async () => {
+  const own = await startNode();
+  for (const key of ['line%0Abreak', 'return%0Dbreak', 'linebreak', '%FF'])
+    curl('-d', `value of ${key}`, own.url + key);
+  await withPage(own, {}, async page => {
+    await page.getByRole('button', {name: 'List'}).click();
+    await page.getByText('4 keys').waitFor();
+    const held = {};
+    for (const button of await page.locator('#found button').all()) {
+      const [response] = await Promise.all([page.waitForResponse(answer => !answer.url().includes('/-/')), button.click()]);
+      held[new URL(response.url()).pathname.slice(1)] = await page.getByLabel('Key', {exact: true}).inputValue();
+    }
+    assert.deepEqual(held, {'line%0Abreak': '', 'return%0Dbreak': '', linebreak: 'linebreak', '%FF': ''});
+  });
+});
+
+test('an answer that comes late does not stand for the one that was asked for after it', async () => {
+  await withPage(node, {}, async page => {
+    await put(page, 'slow', 'too late');
+    await put(page, 'quick', 'in time');
+    let letGo;
+    const held = new Promise(done => { letGo = done; });
+    await page.route('**/slow', route => held.then(() => route.continue()));
+    await page.getByLabel('Key', {exact: true}).fill('slow');
+    await page.getByRole('button', {name: 'Get'}).click();
+    await page.getByLabel('Key', {exact: true}).fill('quick');
+    await page.getByRole('button', {name: 'Get'}).click();
+    await page.waitForFunction(() => document.getElementById('body').textContent === 'in time');
+    const late = page.waitForResponse(/slow$/);
+    letGo();
+    await (await late).finished();
+    await after(100);
+    assert.equal(await page.locator('#body').textContent(), 'in time');
+    assert.match(await page.locator('#answer-fields').textContent(), /^RequestGET \/quick/);
+    assert.equal(await page.locator('#answer').getAttribute('aria-busy'), null);
+  });
+});
+
 test('a list that comes late does not stand for the one that was asked for after it', async () => {
   await node.fetch('early/1', {method: 'PUT', body: 'x'});
   await withPage(node, {}, async page => {
@@ -516,6 +554,26 @@ test('an answer that makes no sense is told of, and the page goes on asking', as
     await page.waitForFunction(() => document.getElementById('state').textContent === 'ready');
     assert.equal(await page.locator('#lost').textContent(), '');
   });
+});
+
+test('a node that was started anew meanwhile is shown from its beginning', async () => {
+  const own = await startNode();
+  const page = await openPage(own.url), address = own.address;
+  await page.waitForSelector('#picture svg');
+  await page.waitForFunction(() => past.next > 0);
+  await page.route('**/-/*', route => route.abort());
+  await page.getByText(`There is no answer from ${address}`).waitFor();
+  own.signal('SIGKILL');
+  const again = await startNode('--listen', address);
+  const samples = async () => (await (await again.fetch('-/history')).json()).samples;
+  const next = await page.evaluate(() => past.next);
+  await until(async () => (await samples()).length > next + 1, 'it has more to tell than the page knows', 20000);
+  const [[first]] = await samples();
+  await page.unroute('**/-/*');
+  await page.waitForFunction(() => document.getElementById('state').textContent === 'ready');
+  await after(2 * RENEW_MS);
+  assert.equal(await page.evaluate(() => past.samples[0][0]), first);
+  await page.context().close();
 });
 
 test('who looks away and back while it asks loses none of the last minutes', async () => {

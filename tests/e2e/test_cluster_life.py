@@ -123,6 +123,20 @@ def a_goodbye_is_heard_at_once_and_loses_nothing():
 
 
 @test
+def who_reads_slowly_does_not_keep_a_node_from_its_goodbye():
+    nodes = cluster(2, "--drain-time", "2")
+    nodes[0].put("k", bytes(30 << 20))
+    everywhere(nodes, "k", bytes(30 << 20))
+    with nodes[1].connect(receive_buffer=65536) as slow:
+        slow.send(request("GET", "/k"))
+        slow.socket.recv(1000)
+        _told_to_stop(nodes[1])
+    equal(nodes[1].count_log("event=drain-time-over connections=1 "), 1, "how often it is said that a request was cut off")
+    equal(nodes[1].count_log("is lost"), 0, f"how often it is said that something is lost ({nodes[1].tail()})")
+    check(nodes[1].address not in members(nodes[0]), f"it is gone at once ({nodes[1].tail()}; {nodes[0].tail(3)})")
+
+
+@test
 def two_goodbyes_at_once_lose_nothing():
     nodes = cluster(3)
     load = _Load([node.port for node in nodes])

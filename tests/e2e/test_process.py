@@ -1,7 +1,9 @@
 """Signals, draining, closed descriptors, and the log."""
 
 import os
+import pty
 import re
+import select
 import signal
 import socket
 import time
@@ -381,3 +383,58 @@ def log_has_priorities_under_journald():
     for line in node.lines:
         check(re.match(r"<[0-7]>", line), f"no journald priority: {line!r}")
         check(LOGFMT.fullmatch(line), f"not logfmt: {line!r}")
+
+
+_LOG_ENDS = {"pipe": os.pipe, "socket": lambda: [end.detach() for end in socket.socketpair()], "terminal": pty.openpty}
+
+
+def _fill(writing):
+    """Leaves no room in it, but for the end of a line."""
+    os.set_blocking(writing, False)
+    for _ in range(10):  # a terminal has more room a little later
+        try:
+            while True:
+                os.write(writing, b"x" * 100)
+        except BlockingIOError:
+            time.sleep(0.02)
+    os.set_blocking(writing, True)  # it is the node's, too
+
+
+def _read_all(reading, seconds=1):
+    """What comes until it is silent for so long."""
+    seen = b""
+    while select.select([reading], [], [], seconds)[0]:
+        seen += os.read(reading, 65536)
+    return seen
+
+
+def _log_that_nobody_reads(kind):
+    """Who reads the log stands still: then lines of it are lost, and nothing else. The first that comes through again says how many."""
+    reading, writing = _LOG_ENDS[kind]()
+    port = free_port()
+    try:
+        node = serve(listen=f"127.0.0.1:{port}", port=port, pass_fds=[writing],
+                     prefix=["bash", "-c", f'exec "$0" "$@" 2>&{writing}'])
+        until(lambda: b"event=listening" in os.read(reading, 4096), 10, "the node listens")
+        _fill(writing)
+        for _ in range(20):
+            node.signal(signal.SIGHUP)
+            with node.connect() as connection:
+                equal(connection.ask("PUT", "/k", b"x").status, 200, "the status")
+        _read_all(reading)
+        node.signal(signal.SIGHUP)
+        said = _read_all(reading)
+        check(re.search(rb"event=signal lost=[1-9]\d* ", said), f"that lines were lost is not said: {said!r}")
+        node.signal(signal.SIGHUP)
+        said = _read_all(reading)
+        check(b"event=signal signal=SIGHUP " in said, f"it is said again: {said!r}")
+        _fill(writing)
+        node.signal(signal.SIGTERM)
+        stopped(node, SOON)
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+for _kind in _LOG_ENDS:
+    register("process", f"log_that_nobody_reads_holds_up_nothing_{_kind}", _log_that_nobody_reads, _kind)

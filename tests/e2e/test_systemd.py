@@ -144,6 +144,23 @@ def _activated(listener, *options, pid="", listen=None, port=0):
 
 
 @test
+def socket_activation_without_standard_descriptors():
+    """No connection gets the number of stderr, and the log with it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        node = serve("--log-level", "debug", listen=None, port=listener.getsockname()[1], pass_fds=[listener.fileno()],
+                     prefix=[sys.executable, "-c", "import os; os.closerange(0, 3); " + _ACTIVATE, "1", str(listener.fileno()), ""])
+        with node.connect() as first, node.connect() as second:
+            for connection in (first, second):
+                equal(connection.ask("PUT", "/k", b"x").status, 200, "the status")
+            for _ in range(3):
+                node.signal(signal.SIGHUP)
+            for connection in (first, second):
+                connection.silent(0.2)
+                equal(connection.ask("GET", "/k").body, b"x", "the value")
+        equal(node.terminate(), 0, "the exit code")
+
+
+@test
 def socket_activation():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

@@ -313,10 +313,11 @@ static uint64_t log_wall_us(void *clock)
     return bench_wall_us(clock);
 }
 
-static void log_nothing(void *sink, const char *line, unsigned bytes)
+static bool log_nothing(void *sink, const char *line, unsigned bytes)
 {
     (void)sink;
     require(bytes > 0 && line[bytes - 1] == '\n' && !memchr(line, '\n', bytes - 1));
+    return true;
 }
 
 void bench_start(struct bench *bench)

@@ -164,7 +164,7 @@ static bool drain_is_excuse(struct sim_client *client)
                  call->sent_us + slack_us < scene->draining_us;
     bool sends = client->sent_at_us + slack_us >= scene->draining_us;
     return !early || waits || sends ||
-           now_of(client) >= scene->draining_us + scene->limits.drain_us;
+           now_of(client) >= scene->draining_us + scene->limits.drain_us / 10 * 9;
 }
 
 /* Whether the node, or the network, may cut this connection in the middle of something. */

@@ -106,12 +106,13 @@ static uint64_t log_wall_us(void *clock)
     return io_sim_wall_us(&process->io);
 }
 
-static void log_write(void *sink, const char *line, unsigned bytes)
+static bool log_write(void *sink, const char *line, unsigned bytes)
 {
     const struct process *process = sink;
     if (bytes && line[bytes - 1] == '\n')
         bytes--;
     world_trace(process->world, process->host.name, "log: %.*s", (int)bytes, line);
+    return true;
 }
 
 uint64_t process_table_bytes(const struct node *node)

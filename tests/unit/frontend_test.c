@@ -45,12 +45,13 @@ static struct {
 
 static char logged[16 * 1024]; /* all of it, as far as there is room */
 
-static void log_keep(void *sink, const char *line, unsigned len)
+static bool log_keep(void *sink, const char *line, unsigned len)
 {
     size_t end = strlen(logged);
     (void)sink;
     if (end + len < sizeof logged)
         memcpy(logged + end, line, len);
+    return true;
 }
 
 static uint64_t log_clock(void *clock)

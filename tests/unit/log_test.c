@@ -11,15 +11,19 @@ static struct {
     char line[2 * LINE_BYTES_MAX];
     unsigned bytes, lines, clock_reads;
     uint64_t later_us;
+    bool full;
 } sink;
 
-static void sink_write(void *to, const char *line, unsigned bytes)
+static bool sink_write(void *to, const char *line, unsigned bytes)
 {
     assert_ptr_equal(to, &sink);
     assert_true(bytes <= LINE_BYTES_MAX);
+    if (sink.full)
+        return false;
     memcpy(sink.line, line, bytes);
     sink.bytes = bytes;
     sink.lines++;
+    return true;
 }
 
 static uint64_t noon_us(void *clock)
@@ -239,6 +243,26 @@ static void test_burst(void **state)
     assert_int_equal(sink.lines, 2 * LOG_BURST_MAX + 1 + LOG_PER_SECOND_MAX);
 }
 
+/* Where there is no room for a while, the first line after it says how many had none. */
+static void test_lost(void **state)
+{
+    (void)state;
+    struct log log = log_make(LOG_INFO_LEVEL, true);
+    sink.full = true;
+    for (int i = 0; i < LOG_BURST_MAX + 5; i++)
+        log_event(&log, LOG_INFO_LEVEL, "member-up", "member=%d", i);
+    log_event(&log, LOG_INFO_LEVEL, "ready", "members=%d", 1);
+    assert_int_equal(sink.lines, 0);
+    sink.full = false;
+    log_event(&log, LOG_INFO_LEVEL, "ready", "members=%d", 2);
+    check_line("<6>level=info event=ready lost=201 members=2\n");
+    log_event(&log, LOG_INFO_LEVEL, "ready", "members=%d", 3);
+    check_line("<6>level=info event=ready members=3\n");
+    sink.later_us = 10 * 1000000;
+    log_event(&log, LOG_INFO_LEVEL, "member-up", "member=%d", 7);
+    check_line("<6>level=info event=member-up left_out=5 member=7\n");
+}
+
 /* As many as are told apart, each after a burst of all before it; those that are more share the limits of these. */
 static void test_events_are_told_apart(void **state)
 {
@@ -261,12 +285,19 @@ static void test_events_are_told_apart(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_format),      cmocka_unit_test(test_no_values),
-        cmocka_unit_test(test_journald),    cmocka_unit_test(test_levels),
-        cmocka_unit_test(test_level_names), cmocka_unit_test(test_control_characters),
-        cmocka_unit_test(test_quotable),    cmocka_unit_test(test_cut),
-        cmocka_unit_test(test_condition),   cmocka_unit_test(test_many_conditions),
-        cmocka_unit_test(test_burst),       cmocka_unit_test(test_events_are_told_apart),
+        cmocka_unit_test(test_format),
+        cmocka_unit_test(test_no_values),
+        cmocka_unit_test(test_journald),
+        cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_level_names),
+        cmocka_unit_test(test_control_characters),
+        cmocka_unit_test(test_quotable),
+        cmocka_unit_test(test_cut),
+        cmocka_unit_test(test_condition),
+        cmocka_unit_test(test_many_conditions),
+        cmocka_unit_test(test_burst),
+        cmocka_unit_test(test_lost),
+        cmocka_unit_test(test_events_are_told_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

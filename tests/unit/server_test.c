@@ -336,12 +336,13 @@ static const struct service my_service = {
 
 static unsigned log_lines;
 
-static void log_count(void *sink, const char *line, unsigned len)
+static bool log_count(void *sink, const char *line, unsigned len)
 {
     (void)sink;
     (void)line;
     (void)len;
     log_lines++;
+    return true;
 }
 
 static uint64_t log_clock(void *clock)

@@ -9,9 +9,10 @@
 
 enum { STAGE_START_US = 1000 * 1000 * 1000 }; /* the time at the beginning */
 
-static inline void stage_write(void *sink, const char *line, unsigned bytes)
+static inline bool stage_write(void *sink, const char *line, unsigned bytes)
 {
     (void)sink, (void)line, (void)bytes;
+    return true;
 }
 
 static inline uint64_t stage_clock(void *clock)

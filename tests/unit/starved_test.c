@@ -244,11 +244,12 @@ static struct live {
 
 static char join_text[ADDRESS_TEXT_BYTES];
 
-static void log_nothing(void *sink, const char *line, unsigned bytes)
+static bool log_nothing(void *sink, const char *line, unsigned bytes)
 {
     (void)sink;
     (void)line;
     (void)bytes;
+    return true;
 }
 
 static uint64_t no_clock(void *clock)
