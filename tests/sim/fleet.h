@@ -64,11 +64,10 @@ struct fleet_floor {
     uint64_t at_us, version;
 };
 
-/* The last write of a key that a front-end has answered, while it ran for that time. */
+/* The last write of a key that a front-end has answered in this life of it. */
 struct fleet_answered {
     const struct fleet_write *write;
     uint64_t version, disturbed; /* as of its begin */
-    unsigned boots;
 };
 
 struct fleet_key {

@@ -253,8 +253,8 @@ static void check_recent(struct fleet_client *client, const struct fleet_call *c
 {
     struct fleet *fleet = client->fleet;
     const struct fleet_key *key = &fleet->keys[call->key];
-    bool recent = answered->write && fleet->faults.reset_ppm == 0 &&
-                  answered->boots == client->boots &&
+    bool same_life = fleet_frontend(fleet, client->frontend)->boots == client->boots;
+    bool recent = answered->write && same_life && fleet->faults.reset_ppm == 0 &&
                   answered->write->begun_us + RECENT_US > fleet->world.now_us;
     if (recent && version < answered->version && !key->shares_place &&
         (version || !key->may_be_absent) && !fleet->troubles.skewed &&
@@ -271,10 +271,9 @@ static void check_order(struct fleet_client *client, const struct fleet_call *ca
     const struct fleet_write *before = call->before;
     check_recent(client, call, &call->answered, version);
     if (before && before->acked)
-        check_recent(
-            client, call,
-            &(struct fleet_answered){before, before->versions[0], call->disturbed, client->boots},
-            version);
+        check_recent(client, call,
+                     &(struct fleet_answered){before, before->versions[0], call->disturbed},
+                     version);
 }
 
 static void check_is_not_behind(struct fleet_client *client, const struct fleet_call *call,
@@ -401,10 +400,12 @@ static void note_everywhere(struct fleet_client *client, const struct fleet_call
 
 static void note_answered(struct fleet_client *client, const struct fleet_call *call)
 {
-    struct fleet_answered *answered = &client->fleet->keys[call->key].answered[client->frontend];
+    struct fleet *fleet = client->fleet;
+    struct fleet_answered *answered = &fleet->keys[call->key].answered[client->frontend];
     uint64_t version = client->response.version;
-    if (answered->boots != client->boots || answered->version < version)
-        *answered = (struct fleet_answered){call->write, version, call->disturbed, client->boots};
+    if (fleet_frontend(fleet, client->frontend)->boots == client->boots &&
+        answered->version < version)
+        *answered = (struct fleet_answered){call->write, version, call->disturbed};
 }
 
 static void judge_written(struct fleet_client *client, const struct fleet_call *call)

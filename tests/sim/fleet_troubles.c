@@ -116,6 +116,8 @@ static void frontend_boot(struct fleet *fleet, struct fleet_process *process)
     else
         cli_clusters(cli, "cluster", fleet->clusters[i], fleet->told_count[i]);
     process->booted_stage = process->stage;
+    for (unsigned k = 0; k < fleet->key_count; k++)
+        fleet->keys[k].answered[i] = (struct fleet_answered){0};
     process_boot_cli(&process->process, &fleet->cables, cli, process->host_number,
                      ++process->boots);
 }
@@ -373,6 +375,8 @@ void fleet_troubles_pick(struct fleet *fleet)
     t->cut_us_max = rng_spread(rng, SECOND / 10, (fleet->moves ? 60 : 20) * SECOND);
     t->one_way = rng_chance(rng, 500000);
     t->skewed = !fleet->gentle && rng_chance(rng, 250000);
+    if (t->skewed) /* a member whose clock is wrong by more than that counts as forgotten */
+        fleet->limits.forget_us = 86400ULL * SECOND;
     if (t->crash_ppm + t->goodbye_ppm + t->pause_ppm + t->cut_ppm == 0)
         t->crash_ppm = 500000;
 }
