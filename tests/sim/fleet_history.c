@@ -109,17 +109,19 @@ static void check_not_revived(struct fleet *fleet, const struct fleet_write *wri
     }
 }
 
-/* What a client has sent behind a write of the same key is the later one, though it did not wait for the answer. */
+/* What a client has sent behind a write of the same key is the later one, though it did not wait for the answer. (One whose answer was 502
+ * may still be carried out.) */
 static void check_order(struct fleet *fleet, const struct fleet_write *write, uint64_t version,
                         const char *who)
 {
     const struct fleet_write *before = write->before;
-    if (before && before->known_us && version <= latest_of(before))
+    if (before && before->acked && version <= latest_of(before))
         world_fail(&fleet->world, "%s: write %u of key %u has version %llu, and %u before it %llu",
                    who, write->id, write->key, (ull)version, before->id, (ull)latest_of(before));
     for (unsigned i = write->id + 1; i < fleet->write_count; i++) {
         const struct fleet_write *later = fleet->writes[i];
-        if (later->before == write && later->known_us && version >= latest_of(later))
+        if (later->before == write && write->acked && later->known_us &&
+            version >= latest_of(later))
             world_fail(&fleet->world,
                        "%s: write %u of key %u comes back with version %llu over write %u, which "
                        "its client sent behind it and had %llu",
