@@ -50,7 +50,7 @@ enum {
     RELAY_STREAM_BYTES = 256 * 1024, /* of a streaming answer that its client has not taken */
     LONG_KEYS_MAX = 1024,            /* keys whose values are known to be longer than that */
     RECENT_MAX = 8192,               /* keys that were just written, each in its place */
-    RECENT_US = 1000 * 1000,         /* reads so soon after a write must see it */
+    RECENT_US = 100 * 1000,          /* reads so soon after a write must see it */
     RELAY_DISPLACED_MAX = 2,         /* a read that was displaced so often goes alone */
     RELAY_TRIES_MAX = 6,
     RELAY_LATE_US = 250 * 1000,  /* so late a node may carry out the first try of a write */
