@@ -457,14 +457,15 @@ def diff_does_not_name_what_is_on_its_way():
     done = [False]
 
     def write():
-        with left.connect() as connection:
+        with left.connect() as first, right.connect() as second:
             count = 0
             while not done[0]:
-                connection.ask("PUT", f"/moving-{count % 20}", b"%d" % count)
+                for connection in (first, second):
+                    connection.ask("PUT", f"/moving-{count % 20}", b"%d" % count)
                 count += 1
 
     writer = Background(write)
-    until(lambda: left.get("moving-19").status == 200, 10, "it is being written")
+    until(lambda: right.get("moving-19").status == 200, 10, "it is being written")
     try:
         said = _diff(left, right, code=1)
     finally:
@@ -472,6 +473,29 @@ def diff_does_not_name_what_is_on_its_way():
     writer.result()
     check("- lasting  1 bytes" in said and "moving-" not in said, said)
     check(re.search(r"^Writes are under way: \d+ more keys were not the same just now\.$", said, re.M), said)
+
+
+@test
+def diff_names_what_one_side_lacks_however_often_it_is_written():
+    """Nobody tells the other one of it."""
+    left, right = Node(), Node()
+    right.put("k", b"old")
+    left.put("k", b"new")
+    done = [False]
+
+    def write():
+        with left.connect() as connection:
+            while not done[0]:
+                connection.ask("PUT", "/k", b"%d" % time.monotonic_ns())
+                time.sleep(0.01)
+
+    writer = Background(write)
+    try:
+        said = _diff(left, right, code=1)
+    finally:
+        done[0] = True
+    writer.result()
+    check("+ k  3 bytes, version " in said and said.endswith("\n1 key differs.\n"), said)
 
 
 @test
@@ -488,6 +512,19 @@ def diff_with_a_stranger_leaves_the_terminal_alone():
     node = Node()
     _, complaint = _of_a_stranger({}, 3, "diff", name(node), "127.0.0.1:PORT")
     check(complaint.isascii() and complaint[:-1].isprintable() and "with 404: ?[2JNot???here." in complaint, repr(complaint))
+
+
+@test
+def diff_with_who_leaves_lines_out_is_no_proof():
+    node = Node()
+    node.put("k", b"x")
+    whole = node.call("GET", "/-/digest").body.decode()
+    group = next(line for line in whole.splitlines()[1:] if not line.split()[1].strip("0") == "").split()[0]
+    fewer = {"/-/digest": "".join(line for line in whole.splitlines(True) if not line.startswith(group))}
+    odd = {"/-/digest": whole.replace(f"\n{group} ", f"\n{group} 1"), f"/-/digest/{group}": "\0" * 20_000}
+    for answers, what in ((fewer, "/-/digest"), (odd, f"/-/digest/{group}"), ({"/-/digest": "\0" * 20_000}, "/-/digest")):
+        said, complaint = _of_a_stranger(answers, 3, "diff", name(node), "127.0.0.1:PORT")
+        check(said == "" and complaint.endswith(f" answers to GET {what} is not known here.\n"), said + complaint)
 
 
 @test
