@@ -382,7 +382,12 @@ def watch_goes_on_until_it_is_stopped():
     while b"2 down" not in said:
         said += os.read(running.process.stdout.fileno(), 65536)
     running.process.send_signal(signal.SIGINT)
-    equal(end(running)[0], 1, "the exit code")
+    code, rest = end(running)
+    equal(code, 1, "the exit code")
+    last = (said.decode() + rest).split(" 2 down.")[-1]
+    check("* No node of the cluster is ready: its keys cannot be reached.\n" in last, last)
+    for node in nodes:
+        check(re.search(rf"^  {re.escape(name(node))} +down ", last, re.M), last)
 
 
 @test
