@@ -478,6 +478,22 @@ def what_is_no_file_is_not_replaced():
 
 
 @test
+def pipes_beside_the_file_are_waited_for_by_nobody():
+    node = Node()
+    node.put("k", os.urandom(3_000_000))
+    run("backup", name(node), _file())
+    for called in ("backup.part", "backup.progress", "backup.progress.new"):
+        os.mkfifo(_file(called))
+    _, complaint = run("backup", name(node), _file(), code=1)
+    check(complaint.startswith(f"velour-fog: Cannot write {_file()}.part: "), complaint)
+    said, _ = run("restore", name(node), _file(), "--rate", "2M")
+    check("progress: No such device or address; --resume will not be possible." in said, said)
+    os.mkfifo(_file("backup.progress"))
+    _, complaint = run("restore", name(node), _file(), "--resume", code=1)
+    check("backup.progress is of another backup or another store" in complaint, complaint)
+
+
+@test
 def a_second_backup_to_the_same_file_is_refused():
     node = Node()
     _fill(node, 6_000_000)
