@@ -373,6 +373,16 @@ def a_node_that_is_killed_takes_nothing_with_it():
 
 
 @test
+def who_is_given_nothing_for_long_is_not_lost():
+    """Nodes close what is idle. The file has one partition after the other."""
+    frontend = Frontend(clusters(2, 1, "--idle-timeout", "3s"))
+    _fill(frontend, 8_000_000)
+    run("backup", name(frontend), _file())
+    said, _ = run("restore", name(frontend), _file(), "--rate", "1M")
+    check("A node was lost" not in said, said)
+
+
+@test
 def what_can_be_read_only_once_is_no_backup():
     node = Node()
     os.mkfifo(_file("pipe"))
