@@ -373,6 +373,23 @@ def a_node_that_is_killed_takes_nothing_with_it():
 
 
 @test
+def what_was_lost_is_not_passed_over_by_who_goes_on():
+    """The node is lost, and the restore stopped before it is back: it is started again without anything."""
+    source, node = Node(), Node()
+    _fill(source, 8_000_000)
+    run("backup", name(source), _file())
+    running = start("restore", name(node), _file(), "--rate", "2M")
+    until(lambda: os.path.exists(_file("backup.progress")) or running.process.poll() is not None, 20, "it is noted")
+    node.kill()
+    until(lambda: not os.path.exists(_file("backup.progress")), 5, "there is no note any more")
+    running.process.send_signal(signal.SIGINT)
+    equal(end(running)[0], 1, "the exit code")
+    again = Node(listen=node.address)
+    run("restore", name(again), _file(), "--resume")
+    equal(len(keys_of(again)), 80, "keys")
+
+
+@test
 def who_is_given_nothing_for_long_is_not_lost():
     """Nodes close what is idle. The file has one partition after the other."""
     frontend = Frontend(clusters(2, 1, "--idle-timeout", "3s"))
