@@ -167,6 +167,9 @@ void source_free(struct source *source);
 void source_begin(struct source *source, uint32_t shard);
 void source_tick(struct source *source);
 
+/* Whether it is not known yet who can be read. */
+bool source_is_open(const struct source *source);
+
 /* Whether no member that can be reached has what was not read: each was read whole in a pass from `clean_from` on, or has the same as
  * one that was. */
 bool source_is_covered(const struct source *source, unsigned clean_from);

@@ -7,6 +7,7 @@ import signal
 import socket
 import stat
 import subprocess
+import time
 
 from backup import ODD_KEYS, digest_of, keys_of, merge, records_of
 from client import MIB, curl
@@ -15,6 +16,7 @@ from command import end, file_limit, name, on_terminal, run, size, start, watch_
 from frontend import Frontend, clusters, partition_of
 from harness import BINARY, check, equal, scope, test, until
 from node import Node, environment, free_port
+from proxy import Proxy
 
 HEAD_BYTES = 36  # of a frame
 
@@ -290,9 +292,8 @@ def a_node_that_stood_still_is_not_taken_for_all_there_is():
     check("Done: 150000 records of 1 partition are in " in said, said)
 
 
-@test
-def who_cannot_agree_is_read_as_well():
-    """A member that has no memory for all lacks what came last; both are saved."""
+def _apart():
+    """Two members, of which the first one has no memory for all, so that it lacks what came last."""
     ports = [free_port(), free_port()]
     joins = [word for port in ports for word in ("--join", f"127.0.0.1:{port}")]
     small, large = (Node(*joins, "--memory-max", limit, listen=f"127.0.0.1:{port}")
@@ -302,11 +303,74 @@ def who_cannot_agree_is_read_as_well():
         for at in range(300):
             equal(connection.ask("PUT", f"/k-{at}", random.randbytes(80_000)).status, 200, "a write")
     check(len(keys_of(small)) < 300, "it has memory for all")
-    for node in (small, large):
+    return small, large
+
+
+def _check_300():
+    """That many keys are in the file."""
+    other = Node()
+    run("restore", name(other), _file())
+    equal(len(keys_of(other)), 300, "the keys of a backup")
+
+
+@test
+def who_cannot_agree_is_read_as_well():
+    for node in _apart():
         run("backup", name(node), _file())
-        other = Node()
-        run("restore", name(other), _file())
-        equal(len(keys_of(other)), 300, "the keys of a backup")
+        _check_300()
+
+
+@test
+def who_stands_still_while_it_is_read_is_read_again():
+    """A fellow that lacks some of it went on meanwhile."""
+    small, large = _apart()
+    running = start("backup", name(large), _file(), "--rate", "3M")
+    until(lambda: size(_file("backup.part")) > 3 * MIB or running.process.poll() is not None, 30, "some of it is there")
+    large.signal(signal.SIGSTOP)
+    until(lambda: members(small).get(name(large)) == "down", UP_SECONDS, "it is down")
+    large.signal(signal.SIGCONT)
+    code, said = end(running, 40)
+    equal(code, 0, f"the exit code ({said})")
+    _check_300()
+
+
+@test
+def a_backup_does_not_go_on_behind_what_one_alone_had():
+    """When it was killed, its members did not agree, and it had read some of what one of them has."""
+    small, large = _apart()
+    running = start("backup", name(small), _file(), "--rate", "5M")
+    until(lambda: size(_file("backup.part")) > 3 * MIB or running.process.poll() is not None, 30, "some of it is there")
+    running.kill()
+    small.kill()
+    small.process.wait()
+    settle([Node("--join", name(large), "--memory-max", "64M", listen=small.address), large])
+    run("backup", name(large), _file(), "--resume")
+    _check_300()
+
+
+@test
+def a_member_that_answers_late_is_read_as_well():
+    """It alone has some of it, and its network is slow: when the backup begins, and when it has begun."""
+    proxy = Proxy()
+    port = free_port()
+    small = Node("--memory-max", "16M", "--join", f"127.0.0.1:{port}")
+    large = Node("--join", name(small), "--advertise", proxy.address, listen=f"127.0.0.1:{port}")
+    proxy.target = large.port
+    settle([small, large])
+    with large.connect() as connection:
+        for at in range(300):
+            equal(connection.ask("PUT", f"/k-{at}", random.randbytes(80_000)).status, 200, "a write")
+    for least in (0, 2 * MIB):
+        proxy.hold()
+        running = start("backup", name(small), _file(), "--rate", "4M")
+        until(lambda: os.path.exists(_file("backup.part")) and size(_file("backup.part")) >= least, 20, "it has begun")
+        time.sleep(0.5)
+        proxy.go_on()
+        code, said = end(running, 40)
+        equal(code, 0, f"the exit code ({said})")
+        check(max(map(float, re.findall(r"(\d+\.\d) MB/s", said))) < 7, said)
+        _check_300()
+        os.remove(_file())
 
 
 @test
