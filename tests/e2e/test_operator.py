@@ -188,6 +188,33 @@ def status_says_who_hangs():
 
 
 @test
+def who_answers_drop_by_drop_does_not_answer():
+    node, ended = Node(), threading.Event()
+
+    class Dripping(http.server.BaseHTTPRequestHandler):
+        """Never says nothing for long, and never comes to an end."""
+
+        def do_GET(self):  # pylint: disable=invalid-name
+            """As of an answer that is to come."""
+            self.send_response(200)
+            self.send_header("Content-Length", "100000")
+            self.end_headers()
+            while not ended.wait(0.5):
+                self.wfile.write(b" ")
+
+        def log_message(self, *_):  # pylint: disable=arguments-differ
+            """Says nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Dripping) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"127.0.0.1:{server.server_port}"
+        _, complaint = run("diff", name(node), address, code=3)
+        ended.set()
+        server.shutdown()
+    equal(complaint, f"velour-fog: {address} does not answer.\n", "stderr")
+
+
+@test
 def status_that_is_stopped_before_it_knows_is_not_well():
     node = Node()
     node.signal(signal.SIGSTOP)
