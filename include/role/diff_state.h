@@ -13,7 +13,7 @@
 #include "role/diff_list.h"
 
 enum {
-    DIFF_WAIT_US = 1000 * 1000,  /* from the first look to the second one */
+    DIFF_WAIT_US = 1000 * 1000,  /* from the end of the first look to the second one */
     DIFF_SEEN_PER_LOOK = 4096,   /* differences after which the second look follows */
     DIFF_SEEN_MAX = 1024 * 1024, /* the same, when one shard alone has more */
     DIFF_GROUPS = 128,           /* of shards */
@@ -58,7 +58,6 @@ struct diff {
     uint64_t records; /* that the first node has */
 
     unsigned shard_at, first, end; /* in shards: in hands, and what this round is about */
-    uint64_t look_us;              /* when its first look began */
     struct diff_seen *seen;        /* in this round, in the order of shards and keys */
     unsigned seen_count, seen_room;
 

@@ -118,7 +118,7 @@ static void look_on(struct diff *diff)
     }
     diff->end = diff->shard_at;
     diff->shard_at = diff->first;
-    loop_timer_set(diff->command->loop, &diff->wait, diff->look_us + DIFF_WAIT_US);
+    loop_timer_set(diff->command->loop, &diff->wait, diff->command->loop->now_us + DIFF_WAIT_US);
 }
 
 void diff_look(struct diff *diff)
@@ -129,7 +129,6 @@ void diff_look(struct diff *diff)
     }
     diff->first = diff->shard_at;
     diff->seen_count = 0;
-    diff->look_us = diff->command->loop->now_us;
     look_on(diff);
 }
 

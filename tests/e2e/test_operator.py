@@ -507,6 +507,47 @@ def diff_does_not_name_what_is_on_its_way():
     check(re.search(r"^Writes are under way: \d+ more keys were not the same just now\.$", said, re.M), said)
 
 
+def _last_key():
+    """One of the last shards' keys, which diff comes to last."""
+    with Node().connect() as connection:
+        for at in range(20_000):
+            connection.ask("PUT", f"/moving-{at}", b"x")
+            digests = [line.split()[1] for line in connection.ask("GET", "/-/digest/7f").body.split(b"\n")[28:-1]]
+            if any(digest.strip(b"0") for digest in digests):
+                return f"moving-{at}"
+    raise AssertionError
+
+
+@test
+def diff_looks_at_each_shard_twice_a_second_apart():
+    """The first look goes through many that have come to be the same, which takes longer than that, and the second one does not."""
+    left, right, source, proxy = Node(), Node(), Node(), Proxy()
+    with left.connect() as connection:
+        for at in range(2000):
+            connection.ask("PUT", f"/k-{at}", b"x")
+    rest, key, done = records_of(left), _last_key(), [False]
+
+    def write():
+        while not done[0]:
+            source.put(key, b"%d" % time.monotonic_ns())
+            records = records_of(source)
+            for node in (left, right):  # it is on its way for most of the time
+                merge(node, records)
+                time.sleep(0.6 if node is left else 0.02)
+
+    proxy.target, proxy.pace = right.port, 60_000
+    writer = Background(write)
+    try:
+        said = Background(lambda: _diff(left, proxy.address, code=0))
+        time.sleep(5)
+        merge(right, rest)
+        said = said.result()
+    finally:
+        done[0] = True
+    writer.result()
+    check("hold the same" in said, said)
+
+
 @test
 def diff_names_what_one_side_lacks_however_often_it_is_written():
     """Nobody tells the other one of it."""
