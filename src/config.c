@@ -228,8 +228,10 @@ static int finish_command(struct config *config)
     struct command_options *command = &config->command;
     const struct command_form *form = command_of(config->role);
     bool has_file = config->role == CONFIG_BACKUP || config->role == CONFIG_RESTORE;
+    bool nameless =
+        has_file && command->word_count > 0 && !*command->words[command->word_count - 1];
     config->log_level = LOG_WARN_LEVEL;
-    if (command->word_count < form->words_min) {
+    if (command->word_count < form->words_min || nameless) {
         snprintf(config->error, sizeof config->error, "%s See velour-fog %s --help.", form->wants,
                  form->name);
         return -EINVAL;

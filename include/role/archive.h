@@ -6,6 +6,10 @@
  *   stream of partition 1 …
  *   note   "velour-fog backup end\nrecords 1204\nchecksum 0123456789abcdef\n"
  *
+ * Between two frames of a stream there may be
+ *   note   "velour-fog backup apart\n"     what comes from here to the mark is of several members, which did not agree: who goes on with
+ *                                          such a file before that mark has to begin with the first frame of the stream
+ *
  * The checksum is a chain over all frames before the last note: XXH3-64 of each frame's first 36 bytes, seeded with the sum so far (0
  * at first). These have a check of what follows them, so it covers every byte. What curl got from /-/records is read as well: there
  * are no notes, and each stream must end with its mark. */
@@ -55,6 +59,9 @@ int archive_append(struct archive_writer *writer, const char *path,
 
 int archive_put(struct archive_writer *writer, const struct record *record);
 
+/* Says that several members are read which do not agree. */
+int archive_apart(struct archive_writer *writer);
+
 /* Ends the stream of a partition. */
 int archive_mark(struct archive_writer *writer);
 
@@ -68,6 +75,7 @@ enum archive_result {
     ARCHIVE_RECORD, /* *record is the caller's */
     ARCHIVE_MARK,   /* a stream has ended */
     ARCHIVE_NOTE,   /* one that says nothing to this version */
+    ARCHIVE_APART,  /* the stream is of members that do not agree */
     ARCHIVE_HEAD,   /* reader->head is known */
     ARCHIVE_TAIL,   /* the last note was there, and is right */
     ARCHIVE_END,    /* of the file, and all is right */

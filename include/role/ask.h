@@ -10,6 +10,7 @@ enum {
     ASK_NAME_BYTES = RESOLVER_NAME_BYTES_MAX + 16, /* HOST:PORT and brackets, NUL included */
     ASK_ADDRESSES_MAX = 8,                         /* of one name, that are tried */
     ASK_CONNECT_US = 2 * 1000 * 1000,              /* a connection must stand after it */
+    ASK_WHOLE_US = 20 * 1000 * 1000,               /* an answer must be whole after it */
     ASK_ANSWER_US = 5 * 1000 * 1000, /* while an answer is due, something must come within it */
 };
 
@@ -30,8 +31,8 @@ struct ask {
     bool head;          /* it is a HEAD */
     bool waiting;       /* it is not on its way yet */
     void (*on_answer)(struct ask *ask, unsigned status, struct slice body);
-    struct loop_timer start;
-    bool busy, ending;
+    struct loop_timer timer; /* to begin, then that it takes too long */
+    bool busy, started, ending;
     const char *
         trouble; /* why there is no answer: a clause without its subject, such as "refuses connections"; static */
 };

@@ -42,7 +42,7 @@ int census_init(struct census *census, struct loop *loop, struct upstreams *upst
                 struct resolver *resolver, const char *name);
 void census_free(struct census *census);
 
-/* Asks, anew each time. on_done is called exactly once, not from inside of this. */
+/* Asks, anew each time. on_done is called exactly once, not from inside of this. When that fails, all but `status` is as it was. */
 void census_take(struct census *census, void (*on_done)(struct census *census));
 
 /* Adds a node unless it is there. Returns its index, -ENOSPC past CENSUS_PLACES_MAX, or -ENOMEM. */

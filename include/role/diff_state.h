@@ -13,10 +13,11 @@
 #include "role/diff_list.h"
 
 enum {
-    DIFF_WAIT_US = 1000 * 1000,       /* from the first look to the second one */
-    DIFF_SEEN_PER_LOOK = 4096,        /* differences after which the second look follows */
-    DIFF_SEEN_MAX = 1024 * 1024,      /* the same, when one shard alone has more */
-    DIFF_GROUPS = 128,                /* of shards */
+    DIFF_WAIT_US = 1000 * 1000,  /* from the end of the first look to the second one */
+    DIFF_SEEN_PER_LOOK = 4096,   /* differences after which the second look follows */
+    DIFF_SEEN_MAX = 1024 * 1024, /* the same, when one shard alone has more */
+    DIFF_GROUPS = 128,           /* of shards */
+    DIFF_GROUP_SHARDS = STORE_SHARDS / DIFF_GROUPS,
     DIFF_LIST_BYTES_MAX = 64 << 20,   /* a shard's records, as lines */
     DIFF_TARGET_BYTES = 3 * 4096 + 2, /* a key in a request */
 };
@@ -39,6 +40,7 @@ struct diff_seen {
     bool again;                  /* the second look has seen the same */
     uint64_t key;                /* its hash */
     uint64_t a_digest, b_digest; /* 0 where it is absent */
+    uint64_t newer;              /* of the two versions */
 };
 
 struct diff {
@@ -49,14 +51,13 @@ struct diff {
     void (*then)(struct diff *diff); /* when they are there */
     struct loop_timer wait;
 
-    uint8_t groups[DIFF_GROUPS]; /* that differ */
+    uint16_t groups[DIFF_GROUPS]; /* that differ */
     unsigned group_count, group_at;
     uint16_t shards[STORE_SHARDS]; /* that differ */
     unsigned shard_count;
     uint64_t records; /* that the first node has */
 
     unsigned shard_at, first, end; /* in shards: in hands, and what this round is about */
-    uint64_t look_us;              /* when its first look began */
     struct diff_seen *seen;        /* in this round, in the order of shards and keys */
     unsigned seen_count, seen_room;
 

@@ -22,6 +22,7 @@ enum {
     HAUL_RETRY_US = 250 * 1000,        /* until another member is tried */
     HAUL_CONNECT_US = 1000 * 1000,     /* a connection must stand after it */
     HAUL_ANSWER_US = 10 * 1000 * 1000, /* a member that says nothing for so long is left */
+    HAUL_IDLE_US = 500 * 1000,         /* after which a target shows that it is still there */
     HAUL_BATCH_BYTES = 256 * 1024,     /* of records in one request, unless one alone has more */
     HAUL_BATCHES_MAX = 16,             /* on their way to one cluster */
     HAUL_DAMAGED_MAX = 10,             /* streams that make no sense, one after the other */
@@ -114,9 +115,10 @@ struct target {
     struct batch *open[2];      /* being filled: by batch->counts */
     struct batch *queue, **end; /* to be sent */
     unsigned in_flight;
-    bool turning; /* its connection ends since it goes on to another member */
-    bool broken;  /* more than one member was given what came since target_turn */
-    bool sure;    /* a restore's: it has all that there is for it */
+    uint64_t sent_us; /* when the last batch was, or its connection was opened */
+    bool turning;     /* its connection ends since it goes on to another member */
+    bool broken;      /* more than one member was given what came since target_turn */
+    bool sure;        /* a restore's: it has all that there is for it */
 };
 
 /* haul.c */
@@ -164,6 +166,9 @@ void source_free(struct source *source);
 /* All records from a shard on: another pass. */
 void source_begin(struct source *source, uint32_t shard);
 void source_tick(struct source *source);
+
+/* Whether it is not known yet who can be read. */
+bool source_is_open(const struct source *source);
 
 /* Whether no member that can be reached has what was not read: each was read whole in a pass from `clean_from` on, or has the same as
  * one that was. */

@@ -8,6 +8,7 @@
 #include "role/archive.h"
 
 static const struct slice first_line = {"velour-fog backup 1", 19};
+static const struct slice apart_line = {"velour-fog backup apart", 23};
 static const struct slice last_line = {"velour-fog backup end", 21};
 
 static enum archive_result broken(struct archive_reader *reader, const char *reason)
@@ -67,7 +68,7 @@ static enum archive_result take_note(struct archive_reader *reader,
     slice_next(&text, '\n', &line);
     bool first = slice_equal(line, first_line), last = slice_equal(line, last_line);
     if (!first && !last)
-        return ARCHIVE_NOTE;
+        return slice_equal(line, apart_line) ? ARCHIVE_APART : ARCHIVE_NOTE;
     bool right = first ? !before->inside && before->since_end == 0 && read_head(reader, text)
                        : before->inside && before->since_end == 0 && read_tail(before, text);
     if (!right) {

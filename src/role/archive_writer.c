@@ -83,6 +83,14 @@ static int put_note(struct archive_writer *writer, const struct text *note)
     return put_frame(writer, frame, text_slice(note));
 }
 
+int archive_apart(struct archive_writer *writer)
+{
+    char room[WIRE_NOTE_BYTES_MAX];
+    struct text note = text_in(room, sizeof room);
+    text_add(&note, "velour-fog backup apart\n");
+    return put_note(writer, &note);
+}
+
 /* A backup takes the place of what had its name: not that of a directory, a device or a pipe. */
 static bool is_replaceable(const char *path)
 {
@@ -115,7 +123,8 @@ static int writer_init(struct archive_writer *writer, const char *path, int flag
         return writer->error = -ENOMEM;
     if (!is_replaceable(path))
         return writer->error = -EEXIST;
-    writer->fd = open(writer->part, O_WRONLY | O_CLOEXEC | flags, 0666);
+    /* to open a pipe that nobody reads would wait for ever */
+    writer->fd = open(writer->part, O_WRONLY | O_CLOEXEC | O_NONBLOCK | flags, 0666);
     return writer->error = writer->fd < 0 ? -errno : part_lock(writer);
 }
 

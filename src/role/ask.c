@@ -35,6 +35,7 @@ static struct ask *ask_of_fetch(struct fetch *fetch)
 static void ask_answered(struct ask *ask, unsigned status, struct slice body)
 {
     ask->busy = false;
+    loop_timer_clear(ask->loop, &ask->timer);
     ask->on_answer(ask, status, body);
 }
 
@@ -132,15 +133,28 @@ static void ask_look_up(struct ask *ask)
     ask_connect(ask);
 }
 
-static void on_start(struct loop_timer *timer)
+static void ask_start(struct ask *ask)
 {
-    struct ask *ask = (struct ask *)(void *)((char *)timer - offsetof(struct ask, start));
+    ask->started = true;
+    loop_timer_set(ask->loop, &ask->timer, ask->loop->now_us + ASK_WHOLE_US);
     if (upstream_is_open(ask->upstream))
         ask_send(ask);
     else if (ask->count > 0)
         ask_connect(ask);
     else
         ask_look_up(ask);
+}
+
+/* It is to begin; or it takes too long, since the answer comes drop by drop. What comes before an answer has limits of its own. */
+static void on_time(struct loop_timer *timer)
+{
+    struct ask *ask = (struct ask *)(void *)((char *)timer - offsetof(struct ask, timer));
+    if (!ask->started)
+        ask_start(ask);
+    else if (ask->waiting)
+        loop_timer_set(ask->loop, timer, ask->loop->now_us + ASK_WHOLE_US);
+    else
+        upstream_close(ask->upstream, -ETIMEDOUT);
 }
 
 static void ask_begin(struct ask *ask, const char *target, size_t body_max, bool head,
@@ -154,7 +168,8 @@ static void ask_begin(struct ask *ask, const char *target, size_t body_max, bool
     ask->fetch.body_max = body_max;
     ask->target = target;
     ask->waiting = true;
-    loop_timer_set(ask->loop, &ask->start, ask->loop->now_us);
+    ask->started = false;
+    loop_timer_set(ask->loop, &ask->timer, ask->loop->now_us);
 }
 
 void ask_get(struct ask *ask, const char *target, size_t body_max,
@@ -181,7 +196,7 @@ int ask_init(struct ask *ask, struct loop *loop, struct upstreams *upstreams,
         return -ENOMEM;
     ask->loop = loop;
     ask->resolver = resolver;
-    ask->start.on_time = on_start;
+    ask->timer.on_time = on_time;
     ask->upstream = upstream_new(upstreams, &config, &ask_ops, ask);
     if (ask->upstream)
         return 0;
@@ -198,6 +213,6 @@ void ask_free(struct ask *ask)
         ask->resolver->ops->cancel(ask->resolver, &ask->lookup);
     if (ask->upstream)
         upstream_destroy(ask->upstream);
-    loop_timer_release(ask->loop, &ask->start);
+    loop_timer_release(ask->loop, &ask->timer);
     memset(ask, 0, sizeof *ask);
 }

@@ -3,21 +3,19 @@
  *   FINDING whom to ask ──► SCANNING what is there (--resume) ──► LOOKING for a ready node of each ──► SETTLING ──► COPYING ──► over
  *                                                                                                       ▲───next partition───┘
  *
- * SETTLING waits until the member that is to be read has what its fellows have: one that stood still may be ready and not know of what
- * was written meanwhile. A fellow with which it does not come to agree is read as well.
+ * SETTLING finds out whom to read (cover.h), COPYING reads them.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "role/archive.h"
+#include "role/cover.h"
 #include "role/depot.h"
-#include "role/settle.h"
 
 enum {
-    BACKUP_MEMBERS_MAX = 64, /* of a partition, that are compared */
-    SCAN_RECORDS = 20000,    /* looked at between two turns of the loop */
-    SCAN_BYTES = 16 << 20,   /* the same, and one record more */
+    SCAN_RECORDS = 20000,  /* looked at between two turns of the loop */
+    SCAN_BYTES = 16 << 20, /* the same, and one record more */
 };
 
 enum backup_step {
@@ -39,14 +37,13 @@ struct backup {
     enum backup_step step;
     bool hauls;                 /* haul_init was called */
     uint32_t partition, shard;  /* to go on with */
-    struct archive_place begun; /* where that shard begins in the file */
-    struct settle settle;
-    struct address
-        members[BACKUP_MEMBERS_MAX]; /* of the partition in hands; the first one is read, */
-    bool apart[BACKUP_MEMBERS_MAX];  /* and those that do not agree with it */
-    unsigned member_count, member;
-    uint64_t settle_us; /* since when they are compared */
+    struct archive_place begun, /* where that shard begins in the file, */
+        stream;                 /* and where that partition does */
+    struct cover cover;         /* of the partition in hands */
+    unsigned rounds, reads;     /* of cover, and of its members, so far */
+    bool apart;                 /* they do not agree, as the file says */
     uint64_t start_us;
+    uint64_t pass_us, pass_bytes; /* when a member was begun to be read, and what was read before */
     unsigned start_permille;
 };
 
@@ -58,7 +55,7 @@ static unsigned permille(const struct backup *backup)
     uint64_t partition = backup->partition - backup->depot.first;
     uint32_t shard =
         backup->partition < backup->depot.end ? backup->sources[backup->partition].shard : 0;
-    if (backup->step == BACKUP_COPYING && backup->member > 0) /* what a fellow has comes on top */
+    if (backup->reads > 1) /* what a fellow has comes on top */
         shard = STORE_SHARDS;
     return (unsigned)((partition * STORE_SHARDS + shard) * 1000 / (of * STORE_SHARDS));
 }
@@ -122,8 +119,8 @@ static bool is_full(const struct haul *haul)
 {
     const struct command *command = haul->command;
     const struct backup *backup = (const struct backup *)haul;
-    return haul_rest_us(command->options.rate, haul->bytes,
-                        command->loop->now_us - backup->start_us) > 0;
+    return haul_rest_us(command->options.rate, haul->bytes - backup->pass_bytes,
+                        command->loop->now_us - backup->pass_us) > 0;
 }
 
 static const struct haul_ops backup_haul_ops = {.is_full = is_full, .on_record = on_record};
@@ -146,72 +143,81 @@ static void finish(struct backup *backup)
     command_end(haul->command, COMMAND_FINE);
 }
 
-/* The member in hands, from the shard on that was come to. */
-static void read_member(struct backup *backup)
-{
-    struct source *source = &backup->sources[backup->partition];
-    backup->step = BACKUP_COPYING;
-    source->contact.wanted = &backup->members[backup->member];
-    source_begin(source, backup->shard);
-    backup->shard = 0;
-}
-
 static void begin_partition(struct backup *backup)
 {
+    backup->rounds = backup->reads = 0;
     if (backup->partition == backup->depot.end) {
         finish(backup);
         return;
     }
-    const struct partition *partition = backup->sources[backup->partition].contact.partition;
     backup->step = BACKUP_SETTLING;
-    backup->settle_us = backup->haul.command->loop->now_us;
-    backup->member_count = backup->member = 0;
-    for (unsigned i = 0; i < partition->usable_count && i < BACKUP_MEMBERS_MAX; i++) {
-        backup->apart[i] = false;
-        backup->members[backup->member_count++] = partition->usable[i]->address;
+    cover_begin(&backup->cover, &backup->haul, backup->depot.upstreams,
+                &backup->sources[backup->partition]);
+}
+
+static void end_partition(struct backup *backup)
+{
+    backup->partition++;
+    backup->apart = false;
+    if (archive_mark(&backup->writer) != 0)
+        failed_to_write(backup, backup->writer.part);
+    else
+        begin_partition(backup);
+}
+
+/* All that were to be read have been. */
+static void check_partition(struct backup *backup)
+{
+    switch (cover_state(&backup->cover)) {
+    case COVER_OPEN:
+        break;
+    case COVER_WHOLE:
+        end_partition(backup);
+        break;
+    case COVER_MISSING:
+        backup->step = BACKUP_SETTLING;
+        cover_begin(&backup->cover, &backup->haul, backup->depot.upstreams,
+                    &backup->sources[backup->partition]);
+        if (++backup->rounds == COVER_ROUNDS_MAX)
+            haul_fail(&backup->haul,
+                      "The nodes of partition %u do not agree, and could not all be read: run this "
+                      "again when they are well.",
+                      backup->partition);
+        break;
     }
 }
 
-static void settle_member(struct backup *backup)
+/* From the shard on that was come to. */
+static void read_next(struct backup *backup)
 {
-    struct command *command = backup->haul.command;
-    if (settle_start(&backup->settle, command, backup->depot.upstreams, &backup->members[0],
-                     &backup->members[backup->member], backup->settle_us + SETTLE_US) != 0)
-        haul_fail(&backup->haul, "Out of memory.");
-}
-
-/* One fellow after the other. */
-static void settle(struct backup *backup)
-{
-    struct haul *haul = &backup->haul;
-    *haul->waiting = 0;
-    if (backup->member > 0) {
-        enum settle_state state = settle_tick(&backup->settle);
-        if (state == SETTLE_ASKING || state == SETTLE_RESTING) {
-            if (haul->command->loop->now_us - backup->settle_us >= HAUL_PATIENCE_US)
-                snprintf(haul->waiting, sizeof haul->waiting, "the nodes of partition %u to agree",
-                         backup->partition);
-            tell(backup);
-            return;
-        }
-        backup->apart[backup->member] = state == SETTLE_APART;
-    }
-    if (++backup->member < backup->member_count) {
-        settle_member(backup);
+    struct source *source = &backup->sources[backup->partition];
+    const struct address *member = cover_next(&backup->cover);
+    if (!member) {
+        check_partition(backup);
         return;
     }
-    settle_free(&backup->settle);
-    backup->member = 0;
-    read_member(backup);
+    bool apart = backup->apart || backup->rounds > 0 || !cover_agrees(&backup->cover);
+    if (apart && !backup->apart && archive_apart(&backup->writer) != 0) {
+        failed_to_write(backup, backup->writer.part);
+        return;
+    }
+    backup->apart = apart;
+    backup->step = BACKUP_COPYING;
+    backup->reads++;
+    backup->pass_us = backup->haul.command->loop->now_us;
+    backup->pass_bytes = backup->haul.bytes;
+    source->contact.wanted = member;
+    source_begin(source, backup->shard);
+    backup->shard = 0;
 }
 
-/* Whether there is one more to be read in this partition. */
-static bool next_apart(struct backup *backup)
+static void settle(struct backup *backup)
 {
-    while (++backup->member < backup->member_count)
-        if (backup->apart[backup->member])
-            return true;
-    return false;
+    *backup->haul.waiting = 0;
+    if (cover_settle(&backup->cover))
+        read_next(backup);
+    else if (!haul_is_over(&backup->haul))
+        tell(backup);
 }
 
 static void copy(struct backup *backup)
@@ -222,17 +228,8 @@ static void copy(struct backup *backup)
     if (haul_is_over(&backup->haul))
         return;
     tell(backup);
-    if (!source->done)
-        return;
-    if (next_apart(backup)) {
-        read_member(backup);
-        return;
-    }
-    backup->partition++;
-    if (archive_mark(&backup->writer) != 0)
-        failed_to_write(backup, backup->writer.part);
-    else
-        begin_partition(backup);
+    if (source->done)
+        read_next(backup);
 }
 
 /* Nothing is written before each partition has somebody who has it all. */
@@ -273,6 +270,7 @@ static void append(struct backup *backup)
     char of[48];
     backup->step = BACKUP_LOOKING;
     archive_reader_close(&backup->reader);
+    backup->apart = false;
     bar_say(&backup->haul.bar, "Going on with %s.part behind %llu records, %.1f MB of %s\n",
             backup->path, (unsigned long long)backup->begun.records,
             (double)backup->begun.offset / 1e6, depot_text(&backup->depot, of));
@@ -288,12 +286,13 @@ static bool is_of_this_store(const struct backup *backup)
     return head->partitions == depot->count && head->partition == wanted;
 }
 
-/* Each shard's first record is where one could go on. */
+/* Each shard's first record is where one could go on. Where members did not agree, what is there of the shards before is not all that
+ * any of them had: there, it is only the first one's. */
 static void scan_record(struct backup *backup, const struct record *record,
                         const struct archive_place *before)
 {
     uint32_t shard = source_shard_of(record);
-    if (shard == backup->shard && backup->begun.offset > 0)
+    if (backup->apart || (shard == backup->shard && backup->begun.offset > 0))
         return;
     backup->shard = shard;
     backup->begun = *before;
@@ -312,13 +311,19 @@ static bool scan_next(struct backup *backup)
         return true;
     case ARCHIVE_NOTE:
         return true;
+    case ARCHIVE_APART:
+        backup->apart = true;
+        backup->shard = 0;
+        backup->begun = backup->stream;
+        return true;
     case ARCHIVE_HEAD:
-        backup->begun = reader->place;
+        backup->begun = backup->stream = reader->place;
         return is_of_this_store(backup);
     case ARCHIVE_MARK:
         backup->partition++;
+        backup->apart = false;
         backup->shard = 0;
-        backup->begun = reader->place;
+        backup->begun = backup->stream = reader->place;
         return backup->partition < backup->depot.end;
     default:
         return false;
@@ -429,7 +434,7 @@ static void backup_destroy(void *state)
     command_end(command, COMMAND_WRONG); /* unless it has ended */
     for (uint32_t i = backup->depot.first; backup->sources && i < backup->depot.end; i++)
         source_free(&backup->sources[i]);
-    settle_free(&backup->settle);
+    cover_free(&backup->cover);
     archive_close(&backup->writer);
     if (backup->reader.buffer)
         archive_reader_close(&backup->reader);

@@ -49,6 +49,15 @@ int census_add(struct census *census, struct slice name, unsigned partition)
     return (int)census->count++;
 }
 
+/* What was told before is kept until there is something else. */
+static void census_forget(struct census *census)
+{
+    census->is_frontend = false;
+    census->apart[0] = 0;
+    census->count = census->partitions = census->others = 0;
+    census->partition = census->partition_of = 0;
+}
+
 /* Names of others are addresses: nothing else is looked up, or shown. */
 static bool is_address(struct slice name)
 {
@@ -88,6 +97,7 @@ static unsigned read_partitions(struct census *census, struct slice list, unsign
 static void read_frontend(struct census *census, struct slice status)
 {
     struct slice list;
+    census_forget(census);
     census->is_frontend = true;
     if (json_find(status, side_words(SIDE_OWN)->list, &list))
         census->partitions = read_partitions(census, list, 0);
@@ -150,6 +160,7 @@ static void on_members(struct ask *ask, unsigned status, struct slice body)
                     status ? "does not say who belongs to its cluster" : ask->trouble);
         return;
     }
+    census_forget(census);
     while (slice_next(&body, '\n', &line))
         if (slice_starts(line, SLICE("partition "))) {
             read_partition(census, (struct slice){line.data + 10, line.len - 10});
@@ -192,10 +203,7 @@ void census_take(struct census *census, void (*on_done)(struct census *census))
     free(census->status);
     census->status = NULL;
     census->on_done = on_done;
-    census->failed = census->is_frontend = false;
-    census->apart[0] = 0;
-    census->count = census->partitions = census->others = 0;
-    census->partition = census->partition_of = 0;
+    census->failed = false;
     ask_get(&census->ask, "/-/status", CENSUS_STATUS_BYTES_MAX, on_status);
 }
 

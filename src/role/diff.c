@@ -20,9 +20,14 @@ static void refuse(struct diff *diff, const struct diff_side *side)
 static bool keep_body(struct diff_side *side, struct slice body)
 {
     free(side->body);
-    side->body = strndup(body.len ? body.data : "", body.len);
+    side->body = malloc(body.len + 1);
     side->len = side->body ? body.len : 0;
-    return side->body;
+    if (!side->body)
+        return false;
+    if (body.len > 0)
+        memcpy(side->body, body.data, body.len);
+    side->body[body.len] = 0;
+    return true;
 }
 
 static void on_answer(struct ask *ask, unsigned status, struct slice body)
@@ -65,18 +70,33 @@ static void ask_digests(struct diff *diff, const char *target, void (*then)(stru
 
 /* From the whole to shards */
 
+/* Adds the numbers, from `first` on, of those of the next `count` digests that differ. What is not there is not the same: returns false
+ * then, and the command has failed. */
+static bool find_differing(struct diff *diff, struct slice a, struct slice b, unsigned first,
+                           unsigned count, uint16_t *out, unsigned *out_count)
+{
+    struct slice left, right;
+    for (unsigned i = 0; i < count; i++) {
+        if (!diff_next_digests(&a, &b, &left, &right)) {
+            command_fail(diff->command, COMMAND_UNREACHED,
+                         "What %s or %s answers to GET %.40s is not known here.", diff->a.ask.name,
+                         diff->b.ask.name, diff->a.target);
+            return false;
+        }
+        if (!slice_equal(left, right))
+            out[(*out_count)++] = (uint16_t)(first + i);
+    }
+    return true;
+}
+
 static void ask_group(struct diff *diff);
 
 static void on_group(struct diff *diff)
 {
-    struct slice a = {diff->a.body, diff->a.len}, b = {diff->b.body, diff->b.len}, left, right;
-    unsigned group = diff->groups[diff->group_at++];
-    for (unsigned i = 0; i < STORE_SHARDS / DIFF_GROUPS && diff_next_digests(&a, &b, &left, &right);
-         i++)
-        if (!slice_equal(left, right))
-            diff->shards[diff->shard_count++] =
-                (uint16_t)(group * (STORE_SHARDS / DIFF_GROUPS) + i);
-    ask_group(diff);
+    struct slice a = {diff->a.body, diff->a.len}, b = {diff->b.body, diff->b.len};
+    unsigned first = diff->groups[diff->group_at++] * DIFF_GROUP_SHARDS;
+    if (find_differing(diff, a, b, first, DIFF_GROUP_SHARDS, diff->shards, &diff->shard_count))
+        ask_group(diff);
 }
 
 static void ask_group(struct diff *diff)
@@ -100,16 +120,9 @@ static void on_all(struct diff *diff)
 {
     struct slice a = {diff->a.body, diff->a.len}, b = {diff->b.body, diff->b.len}, left, right;
     read_records(diff);
-    if (!diff_next_digests(&a, &b, &left, &right)) {
-        command_fail(diff->command, COMMAND_UNREACHED,
-                     "What %s or %s answers to GET /-/digest is not known here.", diff->a.ask.name,
-                     diff->b.ask.name);
-        return;
-    }
-    for (unsigned i = 0; i < DIFF_GROUPS && diff_next_digests(&a, &b, &left, &right); i++)
-        if (!slice_equal(left, right))
-            diff->groups[diff->group_count++] = (uint8_t)i;
-    ask_group(diff);
+    diff_next_digests(&a, &b, &left, &right); /* that of all */
+    if (find_differing(diff, a, b, 0, DIFF_GROUPS, diff->groups, &diff->group_count))
+        ask_group(diff);
 }
 
 void diff_finish(struct diff *diff)

@@ -1,5 +1,5 @@
-/* Shards looked at twice. What was seen at first is kept as digests, 40 bytes a key, so that what the second look sees otherwise is
- * known to be moving. */
+/* Shards looked at twice. What was seen at first is kept as digests, 48 bytes a key, so that what the second look sees otherwise is
+ * known to be moving, unless one side still lacks what the other one had then. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,11 +33,28 @@ static bool take_lists(struct diff *diff)
 
 static void ask_shard(struct diff *diff, void (*then)(struct diff *diff))
 {
-    unsigned shard = diff->shards[diff->shard_at], in_group = STORE_SHARDS / DIFF_GROUPS;
-    snprintf(diff->a.target, sizeof diff->a.target, "/-/digest/%02x/%02x", shard / in_group,
-             shard % in_group);
+    unsigned shard = diff->shards[diff->shard_at];
+    snprintf(diff->a.target, sizeof diff->a.target, "/-/digest/%02x/%02x",
+             shard / DIFF_GROUP_SHARDS, shard % DIFF_GROUP_SHARDS);
     memcpy(diff->b.target, diff->a.target, 32);
     diff_ask(diff, true, true, false, then);
+}
+
+static uint64_t version_of(const struct diff_line *line)
+{
+    return line ? line->version : 0;
+}
+
+static uint64_t newer_version(const struct diff *diff)
+{
+    uint64_t a = version_of(diff->a_line), b = version_of(diff->b_line);
+    return a > b ? a : b;
+}
+
+static uint64_t older_version(const struct diff *diff)
+{
+    uint64_t a = version_of(diff->a_line), b = version_of(diff->b_line);
+    return a < b ? a : b;
 }
 
 /* The difference in hands. */
@@ -49,6 +66,7 @@ static struct diff_seen what_is_seen(const struct diff *diff)
         .key = hash_bytes(key.data, key.len),
         .a_digest = diff->a_line ? diff->a_line->digest : 0,
         .b_digest = diff->b_line ? diff->b_line->digest : 0,
+        .newer = newer_version(diff),
     };
 }
 
@@ -100,7 +118,7 @@ static void look_on(struct diff *diff)
     }
     diff->end = diff->shard_at;
     diff->shard_at = diff->first;
-    loop_timer_set(diff->command->loop, &diff->wait, diff->look_us + DIFF_WAIT_US);
+    loop_timer_set(diff->command->loop, &diff->wait, diff->command->loop->now_us + DIFF_WAIT_US);
 }
 
 void diff_look(struct diff *diff)
@@ -111,7 +129,6 @@ void diff_look(struct diff *diff)
     }
     diff->first = diff->shard_at;
     diff->seen_count = 0;
-    diff->look_us = diff->command->loop->now_us;
     look_on(diff);
 }
 
@@ -174,13 +191,20 @@ static void name_key(struct diff *diff)
         on_sized(diff);
 }
 
+/* Whether it is as it was, or one side lacks what the other one had a second ago, however often that was written since. */
+static bool is_still_so(const struct diff *diff, const struct diff_seen *then)
+{
+    const struct diff_seen now = what_is_seen(diff);
+    bool unchanged = then->a_digest == now.a_digest && then->b_digest == now.b_digest;
+    return unchanged || older_version(diff) < then->newer;
+}
+
 static bool was_seen(struct diff *diff)
 {
     const struct diff_seen now = what_is_seen(diff);
     for (unsigned i = 0; i < diff->seen_count; i++) {
         struct diff_seen *seen = &diff->seen[i];
-        if (seen->key == now.key && seen->shard == now.shard && seen->a_digest == now.a_digest &&
-            seen->b_digest == now.b_digest)
+        if (seen->key == now.key && seen->shard == now.shard && is_still_so(diff, seen))
             return seen->again = true;
     }
     return false;

@@ -26,7 +26,7 @@ static void put_begin(struct text *text, const struct progress_of *of)
 
 static int write_file(const char *name, struct slice text)
 {
-    int fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666), error = 0;
+    int fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NONBLOCK, 0666), error = 0;
     if (fd < 0)
         return -errno;
     ssize_t count = write(fd, text.data, text.len);
@@ -82,7 +82,8 @@ static int parse(struct slice text, const struct progress_of *of, struct archive
 int progress_read(const char *path, const struct progress_of *of, struct archive_place *place)
 {
     char room[TEXT_BYTES], *name = name_of(path, "");
-    int fd = name ? open(name, O_RDONLY | O_CLOEXEC) : -1, error = name ? -errno : -ENOMEM;
+    int fd = name ? open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1,
+        error = name ? -errno : -ENOMEM;
     free(name);
     if (fd < 0)
         return error;

@@ -42,6 +42,7 @@ struct restore {
     bool hauls;              /* haul_init was called */
     bool read;               /* to the end */
     bool unnoted;            /* it was said that progress cannot be noted */
+    bool noted;              /* there is a note of how far it has come */
     uint64_t records, fresh; /* given away by this run, and of these, new there */
     uint64_t elsewhere;      /* of partitions that a node is not of */
     uint64_t start_us, noted_us, start_offset;
@@ -243,20 +244,28 @@ static void give_again(struct restore *restore)
         haul_fail(haul, "Cannot read %s: %s.", restore->path, strerror(-error));
 }
 
+/* Whoever goes on with this one, however it ends, must not go on behind what may be lost. */
+static void forget_note(struct restore *restore)
+{
+    if (!restore->noted || !is_broken(restore))
+        return;
+    progress_remove(restore->path);
+    restore->noted = false;
+}
+
 /* That it cannot be noted is no reason to stop. No place is noted behind which something may be lost. */
 static void note(struct restore *restore)
 {
     struct haul *haul = &restore->haul;
     restore->noted_us = haul->command->loop->now_us;
-    if (is_broken(restore)) {
-        progress_remove(restore->path);
+    if (is_broken(restore))
         return;
-    }
     int error = progress_write(restore->path, &restore->of, &restore->reader.place);
     if (error && !restore->unnoted)
         bar_say(&haul->bar, "Cannot write %s.progress: %s; --resume will not be possible.\n",
                 restore->path, strerror(-error));
     restore->unnoted = error;
+    restore->noted = restore->noted || !error;
 }
 
 static void copy(struct restore *restore)
@@ -269,6 +278,7 @@ static void copy(struct restore *restore)
     for (uint32_t i = restore->depot.first; i < restore->depot.end; i++)
         if (!restore->targets[i].sure)
             target_tick(&restore->targets[i]);
+    forget_note(restore);
     if (haul_is_over(haul))
         return;
     tell(restore, "restore");
@@ -305,6 +315,7 @@ static void look(struct restore *restore)
 static void resume(struct restore *restore, struct archive_place *place)
 {
     int error = progress_read(restore->path, &restore->of, place);
+    restore->noted = error == 0;
     if (error == 0)
         bar_say(&restore->haul.bar, "Going on behind %llu records, %.1f MB\n",
                 (unsigned long long)place->records, (double)place->offset / 1e6);
@@ -325,6 +336,8 @@ static void checked(struct restore *restore)
                                        command->options.words[0]};
     if (command->options.resume)
         resume(restore, &place);
+    else
+        progress_remove(restore->path); /* of one before, which may have been to what is no more */
     if (haul_is_over(&restore->haul))
         return;
     int error = restore_begin(restore, &place);

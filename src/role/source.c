@@ -118,7 +118,7 @@ static bool is_same(const struct source *source, const struct backend *member)
     return false;
 }
 
-/* Whether it is not known yet if a member can be read. */
+/* Whether it is not known yet if this member can be read. */
 static bool is_open(const struct backend *member)
 {
     bool elsewhere = member->wrong || member->foreign;
@@ -132,15 +132,23 @@ static bool is_asked_for(const struct seed *seed)
     return seed->asking || !seed->next_us;
 }
 
-bool source_is_covered(const struct source *source, unsigned clean_from)
+bool source_is_open(const struct source *source)
 {
     const struct partition *partition = source->contact.partition;
     for (unsigned i = 0; i < partition->seed_count; i++)
         if (is_asked_for(&partition->seeds[i]))
-            return false;
+            return true;
     for (unsigned i = 0; i < partition->backend_count; i++)
         if (is_open(partition->backends[i]))
-            return false;
+            return true;
+    return false;
+}
+
+bool source_is_covered(const struct source *source, unsigned clean_from)
+{
+    const struct partition *partition = source->contact.partition;
+    if (source_is_open(source))
+        return false;
     for (unsigned i = 0; i < partition->usable_count; i++) {
         const struct backend *member = partition->usable[i];
         if (member->read_pass < clean_from && !is_same(source, member))

@@ -8,16 +8,6 @@
 
 /* Batches */
 
-static struct batch *batch_new(struct target *target, bool counts)
-{
-    struct batch *batch = calloc(1, sizeof *batch);
-    if (!batch)
-        return NULL;
-    batch->target = target;
-    batch->counts = counts;
-    return batch;
-}
-
 static void batch_free(struct batch *batch)
 {
     batch->target->contact.haul->held_bytes -= batch->len;
@@ -54,6 +44,19 @@ static int batch_reserve(struct batch *batch, size_t more)
     batch->data = data;
     batch->room = room;
     return 0;
+}
+
+/* With room for its end mark, so that it can always be closed. */
+static struct batch *batch_new(struct target *target, bool counts)
+{
+    struct batch *batch = calloc(1, sizeof *batch);
+    if (!batch || batch_reserve(batch, WIRE_HEAD_BYTES) != 0) {
+        free(batch);
+        return NULL;
+    }
+    batch->target = target;
+    batch->counts = counts;
+    return batch;
 }
 
 static void batch_put(struct batch *batch, const char *bytes, size_t len)
@@ -165,6 +168,7 @@ static void batch_send(struct target *target, struct batch *batch)
         {batch->data, batch->len, batch_release, NULL, batch},
     };
     target->in_flight++;
+    target->sent_us = target->contact.haul->command->loop->now_us;
     batch->borrowed++;
     batch->fetch.on_done = on_merged;
     batch->fetch.body_max = 4096;
@@ -185,7 +189,9 @@ static void target_send(struct target *target)
 
 static void on_open(struct upstream *upstream)
 {
-    target_send(upstream_owner(upstream));
+    struct target *target = upstream_owner(upstream);
+    target->sent_us = target->contact.haul->command->loop->now_us;
+    target_send(target);
 }
 
 /* The connection of a process that is killed, too, comes to an orderly end when nothing was on its way to it. */
@@ -228,10 +234,23 @@ void target_turn(struct target *target)
     target->broken = false;
 }
 
+/* A server closes what is idle, and that cannot be told from a process that was killed: so it is asked to merge nothing. */
+static void target_stay(struct target *target)
+{
+    uint64_t now_us = target->contact.haul->command->loop->now_us;
+    if (target->in_flight > 0 || target->queue || now_us - target->sent_us < HAUL_IDLE_US)
+        return;
+    if (!target->open[0])
+        target->open[0] = batch_new(target, false);
+    target_flush(target);
+}
+
 void target_tick(struct target *target)
 {
-    if (contact_tend(&target->contact))
-        target_send(target);
+    if (!contact_tend(&target->contact))
+        return;
+    target_stay(target);
+    target_send(target);
 }
 
 int target_init(struct target *target, struct haul *haul, struct partition *partition,

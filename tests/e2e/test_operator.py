@@ -188,6 +188,33 @@ def status_says_who_hangs():
 
 
 @test
+def who_answers_drop_by_drop_does_not_answer():
+    node, ended = Node(), threading.Event()
+
+    class Dripping(http.server.BaseHTTPRequestHandler):
+        """Never says nothing for long, and never comes to an end."""
+
+        def do_GET(self):  # pylint: disable=invalid-name
+            """As of an answer that is to come."""
+            self.send_response(200)
+            self.send_header("Content-Length", "100000")
+            self.end_headers()
+            while not ended.wait(0.5):
+                self.wfile.write(b" ")
+
+        def log_message(self, *_):  # pylint: disable=arguments-differ
+            """Says nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Dripping) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"127.0.0.1:{server.server_port}"
+        _, complaint = run("diff", name(node), address, code=3)
+        ended.set()
+        server.shutdown()
+    equal(complaint, f"velour-fog: {address} does not answer.\n", "stderr")
+
+
+@test
 def status_that_is_stopped_before_it_knows_is_not_well():
     node = Node()
     node.signal(signal.SIGSTOP)
@@ -382,7 +409,12 @@ def watch_goes_on_until_it_is_stopped():
     while b"2 down" not in said:
         said += os.read(running.process.stdout.fileno(), 65536)
     running.process.send_signal(signal.SIGINT)
-    equal(end(running)[0], 1, "the exit code")
+    code, rest = end(running)
+    equal(code, 1, "the exit code")
+    last = (said.decode() + rest).split(" 2 down.")[-1]
+    check("* No node of the cluster is ready: its keys cannot be reached.\n" in last, last)
+    for node in nodes:
+        check(re.search(rf"^  {re.escape(name(node))} +down ", last, re.M), last)
 
 
 @test
@@ -457,14 +489,15 @@ def diff_does_not_name_what_is_on_its_way():
     done = [False]
 
     def write():
-        with left.connect() as connection:
+        with left.connect() as first, right.connect() as second:
             count = 0
             while not done[0]:
-                connection.ask("PUT", f"/moving-{count % 20}", b"%d" % count)
+                for connection in (first, second):
+                    connection.ask("PUT", f"/moving-{count % 20}", b"%d" % count)
                 count += 1
 
     writer = Background(write)
-    until(lambda: left.get("moving-19").status == 200, 10, "it is being written")
+    until(lambda: right.get("moving-19").status == 200, 10, "it is being written")
     try:
         said = _diff(left, right, code=1)
     finally:
@@ -472,6 +505,70 @@ def diff_does_not_name_what_is_on_its_way():
     writer.result()
     check("- lasting  1 bytes" in said and "moving-" not in said, said)
     check(re.search(r"^Writes are under way: \d+ more keys were not the same just now\.$", said, re.M), said)
+
+
+def _last_key():
+    """One of the last shards' keys, which diff comes to last."""
+    with Node().connect() as connection:
+        for at in range(20_000):
+            connection.ask("PUT", f"/moving-{at}", b"x")
+            digests = [line.split()[1] for line in connection.ask("GET", "/-/digest/7f").body.split(b"\n")[28:-1]]
+            if any(digest.strip(b"0") for digest in digests):
+                return f"moving-{at}"
+    raise AssertionError
+
+
+@test
+def diff_looks_at_each_shard_twice_a_second_apart():
+    """The first look goes through many that have come to be the same, which takes longer than that, and the second one does not."""
+    left, right, source, proxy = Node(), Node(), Node(), Proxy()
+    with left.connect() as connection:
+        for at in range(2000):
+            connection.ask("PUT", f"/k-{at}", b"x")
+    rest, key, done = records_of(left), _last_key(), [False]
+
+    def write():
+        while not done[0]:
+            source.put(key, b"%d" % time.monotonic_ns())
+            records = records_of(source)
+            for node in (left, right):  # it is on its way for most of the time
+                merge(node, records)
+                time.sleep(0.6 if node is left else 0.02)
+
+    proxy.target, proxy.pace = right.port, 60_000
+    writer = Background(write)
+    try:
+        said = Background(lambda: _diff(left, proxy.address, code=0))
+        time.sleep(5)
+        merge(right, rest)
+        said = said.result()
+    finally:
+        done[0] = True
+    writer.result()
+    check("hold the same" in said, said)
+
+
+@test
+def diff_names_what_one_side_lacks_however_often_it_is_written():
+    """Nobody tells the other one of it."""
+    left, right = Node(), Node()
+    right.put("k", b"old")
+    left.put("k", b"new")
+    done = [False]
+
+    def write():
+        with left.connect() as connection:
+            while not done[0]:
+                connection.ask("PUT", "/k", b"%d" % time.monotonic_ns())
+                time.sleep(0.01)
+
+    writer = Background(write)
+    try:
+        said = _diff(left, right, code=1)
+    finally:
+        done[0] = True
+    writer.result()
+    check("+ k  3 bytes, version " in said and said.endswith("\n1 key differs.\n"), said)
 
 
 @test
@@ -488,6 +585,19 @@ def diff_with_a_stranger_leaves_the_terminal_alone():
     node = Node()
     _, complaint = _of_a_stranger({}, 3, "diff", name(node), "127.0.0.1:PORT")
     check(complaint.isascii() and complaint[:-1].isprintable() and "with 404: ?[2JNot???here." in complaint, repr(complaint))
+
+
+@test
+def diff_with_who_leaves_lines_out_is_no_proof():
+    node = Node()
+    node.put("k", b"x")
+    whole = node.call("GET", "/-/digest").body.decode()
+    group = next(line for line in whole.splitlines()[1:] if not line.split()[1].strip("0") == "").split()[0]
+    fewer = {"/-/digest": "".join(line for line in whole.splitlines(True) if not line.startswith(group))}
+    odd = {"/-/digest": whole.replace(f"\n{group} ", f"\n{group} 1"), f"/-/digest/{group}": "\0" * 20_000}
+    for answers, what in ((fewer, "/-/digest"), (odd, f"/-/digest/{group}"), ({"/-/digest": "\0" * 20_000}, "/-/digest")):
+        said, complaint = _of_a_stranger(answers, 3, "diff", name(node), "127.0.0.1:PORT")
+        check(said == "" and complaint.endswith(f" answers to GET {what} is not known here.\n"), said + complaint)
 
 
 @test

@@ -7,6 +7,7 @@ import signal
 import socket
 import stat
 import subprocess
+import time
 
 from backup import ODD_KEYS, digest_of, keys_of, merge, records_of
 from client import MIB, curl
@@ -15,6 +16,7 @@ from command import end, file_limit, name, on_terminal, run, size, start, watch_
 from frontend import Frontend, clusters, partition_of
 from harness import BINARY, check, equal, scope, test, until
 from node import Node, environment, free_port
+from proxy import Proxy
 
 HEAD_BYTES = 36  # of a frame
 
@@ -290,9 +292,8 @@ def a_node_that_stood_still_is_not_taken_for_all_there_is():
     check("Done: 150000 records of 1 partition are in " in said, said)
 
 
-@test
-def who_cannot_agree_is_read_as_well():
-    """A member that has no memory for all lacks what came last; both are saved."""
+def _apart():
+    """Two members, of which the first one has no memory for all, so that it lacks what came last."""
     ports = [free_port(), free_port()]
     joins = [word for port in ports for word in ("--join", f"127.0.0.1:{port}")]
     small, large = (Node(*joins, "--memory-max", limit, listen=f"127.0.0.1:{port}")
@@ -302,11 +303,74 @@ def who_cannot_agree_is_read_as_well():
         for at in range(300):
             equal(connection.ask("PUT", f"/k-{at}", random.randbytes(80_000)).status, 200, "a write")
     check(len(keys_of(small)) < 300, "it has memory for all")
-    for node in (small, large):
+    return small, large
+
+
+def _check_300():
+    """That many keys are in the file."""
+    other = Node()
+    run("restore", name(other), _file())
+    equal(len(keys_of(other)), 300, "the keys of a backup")
+
+
+@test
+def who_cannot_agree_is_read_as_well():
+    for node in _apart():
         run("backup", name(node), _file())
-        other = Node()
-        run("restore", name(other), _file())
-        equal(len(keys_of(other)), 300, "the keys of a backup")
+        _check_300()
+
+
+@test
+def who_stands_still_while_it_is_read_is_read_again():
+    """A fellow that lacks some of it went on meanwhile."""
+    small, large = _apart()
+    running = start("backup", name(large), _file(), "--rate", "3M")
+    until(lambda: size(_file("backup.part")) > 3 * MIB or running.process.poll() is not None, 30, "some of it is there")
+    large.signal(signal.SIGSTOP)
+    until(lambda: members(small).get(name(large)) == "down", UP_SECONDS, "it is down")
+    large.signal(signal.SIGCONT)
+    code, said = end(running, 40)
+    equal(code, 0, f"the exit code ({said})")
+    _check_300()
+
+
+@test
+def a_backup_does_not_go_on_behind_what_one_alone_had():
+    """When it was killed, its members did not agree, and it had read some of what one of them has."""
+    small, large = _apart()
+    running = start("backup", name(small), _file(), "--rate", "5M")
+    until(lambda: size(_file("backup.part")) > 3 * MIB or running.process.poll() is not None, 30, "some of it is there")
+    running.kill()
+    small.kill()
+    small.process.wait()
+    settle([Node("--join", name(large), "--memory-max", "64M", listen=small.address), large])
+    run("backup", name(large), _file(), "--resume")
+    _check_300()
+
+
+@test
+def a_member_that_answers_late_is_read_as_well():
+    """It alone has some of it, and its network is slow: when the backup begins, and when it has begun."""
+    proxy = Proxy()
+    port = free_port()
+    small = Node("--memory-max", "16M", "--join", f"127.0.0.1:{port}")
+    large = Node("--join", name(small), "--advertise", proxy.address, listen=f"127.0.0.1:{port}")
+    proxy.target = large.port
+    settle([small, large])
+    with large.connect() as connection:
+        for at in range(300):
+            equal(connection.ask("PUT", f"/k-{at}", random.randbytes(80_000)).status, 200, "a write")
+    for least in (0, 2 * MIB):
+        proxy.hold()
+        running = start("backup", name(small), _file(), "--rate", "4M")
+        until(lambda: os.path.exists(_file("backup.part")) and size(_file("backup.part")) >= least, 20, "it has begun")
+        time.sleep(0.5)
+        proxy.go_on()
+        code, said = end(running, 40)
+        equal(code, 0, f"the exit code ({said})")
+        check(max(map(float, re.findall(r"(\d+\.\d) MB/s", said))) < 7, said)
+        _check_300()
+        os.remove(_file())
 
 
 @test
@@ -370,6 +434,33 @@ def a_node_that_is_killed_takes_nothing_with_it():
                     r"again; \d+ records were new so far\.\n", said), said)
     equal(sorted(keys_of(nodes[1])), sorted(keys_of(source)), "keys")
     check(not os.path.exists(_file("backup.progress")), "FILE.progress is still there")
+
+
+@test
+def what_was_lost_is_not_passed_over_by_who_goes_on():
+    """The node is lost, and the restore stopped before it is back: it is started again without anything."""
+    source, node = Node(), Node()
+    _fill(source, 8_000_000)
+    run("backup", name(source), _file())
+    running = start("restore", name(node), _file(), "--rate", "2M")
+    until(lambda: os.path.exists(_file("backup.progress")) or running.process.poll() is not None, 20, "it is noted")
+    node.kill()
+    until(lambda: not os.path.exists(_file("backup.progress")), 5, "there is no note any more")
+    running.process.send_signal(signal.SIGINT)
+    equal(end(running)[0], 1, "the exit code")
+    again = Node(listen=node.address)
+    run("restore", name(again), _file(), "--resume")
+    equal(len(keys_of(again)), 80, "keys")
+
+
+@test
+def who_is_given_nothing_for_long_is_not_lost():
+    """Nodes close what is idle. The file has one partition after the other."""
+    frontend = Frontend(clusters(2, 1, "--idle-timeout", "3s"))
+    _fill(frontend, 8_000_000)
+    run("backup", name(frontend), _file())
+    said, _ = run("restore", name(frontend), _file(), "--rate", "1M")
+    check("A node was lost" not in said, said)
 
 
 @test
@@ -475,6 +566,22 @@ def what_is_no_file_is_not_replaced():
     check(stat.S_ISFIFO(os.stat(there).st_mode) and os.path.islink(_file("link")), "it was replaced")
     run("backup", name(node), _file())
     run("backup", name(node), _file())
+
+
+@test
+def pipes_beside_the_file_are_waited_for_by_nobody():
+    node = Node()
+    node.put("k", os.urandom(3_000_000))
+    run("backup", name(node), _file())
+    for called in ("backup.part", "backup.progress", "backup.progress.new"):
+        os.mkfifo(_file(called))
+    _, complaint = run("backup", name(node), _file(), code=1)
+    check(complaint.startswith(f"velour-fog: Cannot write {_file()}.part: "), complaint)
+    said, _ = run("restore", name(node), _file(), "--rate", "2M")
+    check("progress: No such device or address; --resume will not be possible." in said, said)
+    os.mkfifo(_file("backup.progress"))
+    _, complaint = run("restore", name(node), _file(), "--resume", code=1)
+    check("backup.progress is of another backup or another store" in complaint, complaint)
 
 
 @test

@@ -131,6 +131,35 @@ static void check_file(const char *name, enum archive_result wanted, unsigned wa
     archive_reader_close(&reader);
 }
 
+/* A note within a stream: counted as nothing, and covered by the checksum. */
+static void test_members_apart(void **state)
+{
+    (void)state;
+    struct archive_writer writer;
+    struct archive_reader reader;
+    struct record *record;
+    unsigned apart = 0, records = 0;
+    assert_int_equal(archive_create(&writer, path, &two_partitions), 0);
+    put_number(&writer, 0);
+    assert_int_equal(archive_apart(&writer), 0);
+    put_number(&writer, 1);
+    assert_int_equal(archive_mark(&writer), 0);
+    assert_int_equal(archive_finish(&writer), 0);
+    archive_close(&writer);
+    assert_int_equal(archive_reader_open(&reader, heap, path), 0);
+    for (enum archive_result result; (result = archive_next(&reader, &record)) != ARCHIVE_END;) {
+        assert_true(result < ARCHIVE_END);
+        if (result == ARCHIVE_RECORD)
+            record_release(heap, record);
+        records += result == ARCHIVE_RECORD;
+        apart += result == ARCHIVE_APART;
+        check(result != ARCHIVE_APART || records == 1, "after %u records", records);
+    }
+    archive_reader_close(&reader);
+    assert_int_equal(records, 2);
+    assert_int_equal(apart, 1);
+}
+
 static void test_round_trip(void **state)
 {
     (void)state;
@@ -430,6 +459,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_round_trip, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_members_apart, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_every_truncation, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_every_flipped_bit, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_parts_that_are_moved, set_up, tear_down),

@@ -856,6 +856,8 @@ static void test_bad_words(void **state)
         {{"diff", "a:1"}, "diff takes HOST:PORT of two nodes."},
         {{"diff", "a:1", "b"}, "\"b\" is no HOST:PORT"},
         {{"backup"}, "and a file."},
+        {{"backup", ""}, "and a file."},
+        {{"restore", "a:1", ""}, "and a file."},
         {{"backup", "a", "file"}, "\"a\" is no HOST:PORT"},
         {{"backup", "a:1"}, "backup a:1 names no file: write one behind the address, or ./a:1"},
         {{"restore", "--resume", "a:1"}, "restore a:1 names no file"},
