@@ -22,14 +22,15 @@ void hello_be_dropped(struct cluster *cluster)
         "restart this node: it starts empty and gathers");
 }
 
-/* Whether it is from a cluster that may have forgotten it. Who has nothing yet, or has never been in a cluster, or in one that is younger than
- * members are remembered, has forgotten nobody: all that it does not know are new to it, however long they have been there. */
+/* Whether it is from a cluster that may have forgotten it, and may have what was deleted there since. Here, who has nothing yet, or has never
+ * been in a cluster, or in one that is younger than members are remembered, has forgotten nobody: all that it does not know are new to it,
+ * however long they have been there. And there, who has nothing has just been started, however old its clock says that it is. */
 static bool was_forgotten(const struct cluster *cluster, const struct hello *hello)
 {
     uint64_t wall_us = cluster->loop->wall_us, keep_us = cluster->config->forget_us;
     uint64_t begin_us = wall_us > keep_us ? wall_us - keep_us : 0;
     return cluster->joined && cluster->has_everything && cluster->since_us < begin_us &&
-           hello->joined && hello->who.stamp < begin_us &&
+           hello->joined && hello->digest && hello->who.stamp < begin_us &&
            !members_find(&cluster->members, hello->who.id);
 }
 

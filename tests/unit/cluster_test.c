@@ -1120,16 +1120,16 @@ static void test_when_a_member_has_gone_is_told_by_ones_own_clock(void **state)
     }
 }
 
-/* Whether a member that nobody here knows is taken in: it is of a cluster, and started so long ago. */
-static bool is_taken(uint64_t age_us)
+/* Whether a member that nobody here knows is taken in: it is of a cluster, has records or none, and started so long ago. */
+static bool is_taken(uint64_t age_us, bool has_records)
 {
     char body[300];
     uint64_t id;
     const char *why;
     int used = snprintf(body, sizeof body,
-                        "protocol 1\ncluster fog\npartition -\njoined 1\n"
+                        "protocol 1\ncluster fog\npartition -\njoined 1\ndigest %016x\n"
                         "member 10.0.0.9:8000 ready 0000000000000009 %llu 0 0\n",
-                        (unsigned long long)(in.loop.wall_us - age_us));
+                        has_records, (unsigned long long)(in.loop.wall_us - age_us));
     bool fine = hello_take(in.cluster, (struct slice){body, (size_t)used}, &id, &why) == HELLO_FINE;
     assert_true(fine || strstr(why, "forgot it long ago"));
     return fine;
@@ -1156,7 +1156,7 @@ static void test_who_was_forgotten_is_refused_by_those_who_can_have_forgotten_it
         in.cluster->joined = rows[i].joined;
         in.cluster->has_everything = rows[i].has_everything;
         in.cluster->since_us = in.loop.wall_us - (rows[i].is_old ? day_us + 1 : day_us / 2);
-        if (is_taken(day_us + SECOND) != rows[i].taken)
+        if (is_taken(day_us + SECOND, true) != rows[i].taken)
             fail_msg("%s", rows[i].name);
         struct member *taken = members_find(&in.cluster->members, 9);
         if (taken) { /* forget it, without a trace */
@@ -1167,7 +1167,18 @@ static void test_who_was_forgotten_is_refused_by_those_who_can_have_forgotten_it
         }
         assert_null(members_find(&in.cluster->members, 9));
     }
-    assert_true(is_taken(day_us - SECOND)); /* it cannot have been forgotten yet */
+    assert_true(is_taken(day_us - SECOND, true)); /* it cannot have been forgotten yet */
+}
+
+/* It has just been started, and its clock is far behind: there is nothing that it could bring back, and to start it once more would not help. */
+static void test_a_newcomer_with_an_old_clock_is_not_taken_for_one_that_was_forgotten(void **state)
+{
+    (void)state;
+    uint64_t day_us = in.config.forget_us;
+    in.loop.wall_us = 10 * day_us;
+    in.cluster->joined = in.cluster->has_everything = true;
+    in.cluster->since_us = in.loop.wall_us - day_us - 1;
+    assert_true(is_taken(day_us + SECOND, false));
 }
 
 /* A hello of the member of this number, which knows another one. Returns why it is not taken; NULL when it is. */
@@ -2005,6 +2016,8 @@ int main(void)
                                         begin, end),
         cmocka_unit_test_setup_teardown(
             test_who_was_forgotten_is_refused_by_those_who_can_have_forgotten_it, begin, end),
+        cmocka_unit_test_setup_teardown(
+            test_a_newcomer_with_an_old_clock_is_not_taken_for_one_that_was_forgotten, begin, end),
         cmocka_unit_test_setup_teardown(
             test_a_newcomer_does_not_choose_between_two_that_have_dropped_each_other, begin, end),
         cmocka_unit_test_setup_teardown(
