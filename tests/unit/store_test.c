@@ -879,30 +879,48 @@ static void test_sweep_without_memory(void **state)
 
 /* The limit */
 
-/* Puts a value under a name of its own. */
-static enum store_result put(struct store *store, unsigned number, size_t bytes, bool tombstone,
-                             uint64_t now_us)
+/* A key by its number; its bytes are in `room`. */
+static struct store_key numbered(const struct store *store, unsigned number, char room[KEY_BYTES])
 {
-    static char value[20000], name[KEY_BYTES];
-    snprintf(name, sizeof name, "n%u", number);
-    struct said said = {
-        .key = slice_of(name), .value = {value, tombstone ? 0 : bytes}, .tombstone = tombstone};
+    snprintf(room, KEY_BYTES, "n%u", number);
+    return store_key(store, slice_of(room));
+}
+
+/* Writes what `said` says, but for the key. */
+static enum store_result put_said(struct store *store, unsigned number, struct said said,
+                                  uint64_t now_us)
+{
+    char name[KEY_BYTES];
+    struct store_key key = numbered(store, number, name);
+    said.key = key.bytes;
     struct record *record = said_record(store_heap(store), &said);
     if (!record)
         return STORE_NO_ROOM;
-    struct store_key key = store_key(store, said.key);
     enum store_result result = store_write(store, &key, record, now_us);
     if (result != STORE_APPLIED)
         record_release(store_heap(store), record);
     return result;
 }
 
-static bool has(struct store *store, unsigned number, uint64_t now_us)
+static enum store_result put(struct store *store, unsigned number, size_t bytes, bool tombstone,
+                             uint64_t now_us)
+{
+    static char value[20000];
+    struct said said = {.value = {value, tombstone ? 0 : bytes}, .tombstone = tombstone};
+    return put_said(store, number, said, now_us);
+}
+
+static struct record *found(const struct store *store, unsigned number)
 {
     char name[KEY_BYTES];
-    snprintf(name, sizeof name, "n%u", number);
-    struct store_key key = store_key(store, slice_of(name));
-    return store_get(store, &key, now_us) != NULL;
+    struct store_key key = numbered(store, number, name);
+    return store_find(store, &key);
+}
+
+static bool has(struct store *store, unsigned number, uint64_t now_us)
+{
+    const struct record *record = found(store, number);
+    return record && record_is_live(record, now_us);
 }
 
 static void limit(size_t bytes)
@@ -1072,14 +1090,10 @@ static struct store *sparse_store(unsigned records, uint64_t memory_max, uint64_
     struct store *store = store_new(memory_max, grace_us, 6);
     assert_non_null(store);
     for (unsigned i = 0; i < records; i++) {
-        char name[KEY_BYTES], value[200] = {0};
-        snprintf(name, sizeof name, "n%u", i);
-        struct said said = {.key = slice_of(name), .value = {value, 100 + i % 20}};
+        static const char value[200];
+        struct said said = {.value = {value, 100 + i % 20}};
         said.expires_us = i % 16 ? *now_us + second_us : i % 32 ? 0 : *now_us + 100 * second_us;
-        struct store_key key = store_key(store, said.key);
-        struct record *record = said_record(store_heap(store), &said);
-        assert_non_null(record);
-        assert_int_equal(store_write(store, &key, record, *now_us), STORE_APPLIED);
+        assert_int_equal(put_said(store, i, said, *now_us), STORE_APPLIED);
     }
     *now_us += 3 * second_us;
     while (store_expire(store, *now_us, 1000))
@@ -1143,15 +1157,8 @@ static void test_room_that_cannot_be_won_is_not_sparse(void **state)
     struct store *store = store_new(0, grace_us, 6);
     assert_non_null(store);
     for (unsigned round = 0; round < 2; round++)
-        for (unsigned i = 0; i < RECORDS; i += round ? 5 : 1) {
-            char name[KEY_BYTES], value[200] = {0};
-            snprintf(name, sizeof name, "n%u", i);
-            struct said said = {.key = slice_of(name), .value = {value, round ? 1 : 200}};
-            struct store_key key = store_key(store, said.key);
-            struct record *record = said_record(store_heap(store), &said);
-            assert_non_null(record);
-            assert_int_equal(store_write(store, &key, record, now), STORE_APPLIED);
-        }
+        for (unsigned i = 0; i < RECORDS; i += round ? 5 : 1)
+            assert_int_equal(put(store, i, round ? 1 : 200, false, now), STORE_APPLIED);
     for (unsigned i = 0; i < 2; i++)
         sweep_around(store, now);
     bool sparse = store_is_sparse(store);
@@ -1188,8 +1195,7 @@ static void name_one_shard(struct store *store, unsigned *numbers, unsigned coun
     uint32_t shard = 0;
     for (unsigned i = 0, found = 0; found < count; i++) {
         char name[KEY_BYTES];
-        snprintf(name, sizeof name, "n%u", i);
-        struct store_key key = store_key(store, slice_of(name));
+        struct store_key key = numbered(store, i, name);
         if (i == 0)
             shard = key.shard;
         if (key.shard == shard)
@@ -1218,8 +1224,7 @@ static void test_a_sweep_goes_on_where_it_stopped(void **state)
             store_sweep(store, now, 1);
             assert_int_equal(put(store, numbers[next], 9 + i % 5, false, now), STORE_APPLIED);
             char name[KEY_BYTES];
-            snprintf(name, sizeof name, "n%u", numbers[next]);
-            struct store_key key = store_key(store, slice_of(name));
+            struct store_key key = numbered(store, numbers[next], name);
             store_tell(store, &key, store_find(store, &key));
         }
         assert_int_equal(store_counts(store).tombstones, 0);
