@@ -1185,14 +1185,19 @@ static void test_room_that_cannot_be_won_is_not_sparse(void **state)
     assert_false(sparse);
 }
 
-/* Nor is the room between the tables of shards that have few keys now, since these move, too. */
+/* Nor is the room between the tables of shards that have few keys now, since these move, too; and they have become smaller, and
+ * grow, as if they had never been large. */
 static void test_a_table_that_has_shrunk_is_not_sparse(void **state)
 {
     (void)state;
     enum { RECORDS = 1000000, LEFT = 16000 };
     uint64_t now = noon_us;
-    struct store *store = store_new(0, grace_us, 6);
+    struct store *store = store_new(0, grace_us, 6), *small = store_new(0, grace_us, 6);
     assert_non_null(store);
+    assert_non_null(small);
+    for (unsigned i = 0; i < LEFT; i++)
+        assert_int_equal(put(small, i, 100, false, now), STORE_APPLIED);
+    uint64_t used = heap_used(store_heap(small));
     for (unsigned i = 0; i < RECORDS; i++)
         assert_int_equal(put(store, i, 100, false, now), STORE_APPLIED);
     for (unsigned i = LEFT; i < RECORDS; i++)
@@ -1204,8 +1209,18 @@ static void test_a_table_that_has_shrunk_is_not_sparse(void **state)
     bool sparse = store_is_sparse(store);
     for (unsigned i = 0; i < LEFT; i++)
         check(has(store, i, now), "%u is lost", i);
-    store_destroy(store);
+    uint64_t left = heap_used(store_heap(store));
     assert_false(sparse);
+    assert_in_range(left, used, used + used / 10);
+    for (unsigned i = LEFT; i < 8 * LEFT; i++) {
+        assert_int_equal(put(store, i, 100, false, now), STORE_APPLIED);
+        assert_int_equal(put(small, i, 100, false, now), STORE_APPLIED);
+    }
+    used = heap_used(store_heap(small));
+    left = heap_used(store_heap(store));
+    store_destroy(store);
+    store_destroy(small);
+    assert_in_range(left, used, used + used / 50);
 }
 
 /* The first keys of one shard. */
