@@ -328,6 +328,7 @@ def ttl_is_the_end_of_the_key():
     read = node.get(key)
     if time.monotonic() - before < 0.9:
         equal(read.body, b"x", "the value before its end")
+        equal(read.header("fog-ttl"), "1", "the seconds that are left, rounded up")
     until(lambda: node.get(key).status == 204, 5, "the key is gone")
     gone = time.monotonic()
     check(gone - before >= 0.9, f"a key with Fog-TTL: 1 is gone after {gone - before:.2f} s")
