@@ -338,6 +338,17 @@ def ttl_is_the_end_of_the_key():
 
 
 @test
+def ttl_of_a_value_that_comes_slowly_begins_at_its_end():
+    node, key = common(), fresh()
+    with node.connect() as connection:
+        connection.send(request("PUT", "/" + key, None, ["Fog-TTL: 2", "Content-Length: 2"]) + b"x")
+        time.sleep(1.2)
+        connection.send(b"y")
+        equal(connection.reply().status, 200, "the status of the write")
+    equal(node.get(key).header("fog-ttl"), "2", "the seconds that are left")
+
+
+@test
 def ttl_without_anyone_asking():
     node = serve()
     node.put("short", b"x", "Fog-TTL: 1")
