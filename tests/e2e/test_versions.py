@@ -88,6 +88,16 @@ def a_write_after_a_version_has_a_larger_one():
 
 
 @test
+def no_version_is_before_all_or_after_all():
+    node, key = common(), fresh()
+    node.put(key, b"old")
+    for method in ("PUT", "POST", "DELETE"):
+        for wrong in ("0", "-1", "soon", "9223372036854775808"):
+            refusal(node.call(method, "/" + key, b"wrong", (f"Fog-Version: {wrong}",)), 400)
+    equal(node.get(key).body, b"old", "the value afterwards")
+
+
+@test
 def a_write_that_comes_after_fog_before_is_not_carried_out():
     node, key = common(), fresh()
     node.put(key, b"old")
@@ -419,7 +429,7 @@ def _bad_ttl(value):
 
 for _name, _value in {"zero": "0", "word": "soon", "negative": "-1", "plus": "+1", "empty": "", "unit": "1s",
                       "hex": "0x10", "two": "1 2", "list": "1, 2", "huge": "99999999999999999999",
-                      "overflow": "18446744073709551617"}.items():
+                      "overflow": "18446744073709551617", "too_long": "2147483648"}.items():
     register("versions", f"ttl_{_name}_is_400", _bad_ttl, _value)
 
 
