@@ -27,6 +27,16 @@ bool pages_drop(struct spans *spans, char *start, size_t pages)
     return true;
 }
 
+/* So many pages are warm no more; of the oldest span they were beyond what may be. */
+static void warm_leaves(struct spans *spans, const struct span *span, size_t pages)
+{
+    spans->warm_pages -= pages;
+    if (spans->age.prev == &span->age)
+        spans->beyond_pages -= pages < spans->beyond_pages ? pages : spans->beyond_pages;
+    if (spans->beyond_pages > spans->warm_pages)
+        spans->beyond_pages = spans->warm_pages;
+}
+
 /* Gives back the last pages of the oldest warm span, this many at most. Once cold, it may stay where it is in the stack of its
  * class: what is below it there was older, so is cold already. */
 static bool span_cool(struct spans *spans, size_t pages)
@@ -38,8 +48,7 @@ static bool span_cool(struct spans *spans, size_t pages)
     if (!pages_drop(spans, span->start + left * HEAP_PAGE_BYTES, pages))
         return false;
     span->pages = (uint32_t)left;
-    spans->warm_pages -= pages;
-    spans->beyond_pages -= pages < spans->beyond_pages ? pages : spans->beyond_pages;
+    warm_leaves(spans, span, pages);
     if (left == 0)
         link_remove(&span->age);
     return true;
@@ -138,10 +147,8 @@ struct span *span_take(struct spans *spans, unsigned class_id)
     struct span *span = span_of_peers(stack->next);
     link_remove(&span->peers);
     if (span->pages > 0) {
+        warm_leaves(spans, span, span->pages);
         link_remove(&span->age);
-        spans->warm_pages -= span->pages;
-        if (spans->beyond_pages > spans->warm_pages)
-            spans->beyond_pages = spans->warm_pages;
     }
     return span;
 }

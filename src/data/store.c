@@ -238,10 +238,41 @@ static int shard_add(struct store *store, struct shard *shard, const struct stor
     return 0;
 }
 
+static void bucket_join(struct UT_hash_bucket *bucket, UT_hash_handle *handle)
+{
+    handle->hh_prev = NULL;
+    handle->hh_next = bucket->hh_head;
+    if (handle->hh_next)
+        handle->hh_next->hh_prev = handle;
+    bucket->hh_head = handle;
+    bucket->count++;
+}
+
+/* Once there are two buckets for each key, which uthash would keep until there is none. That it cannot is no failure here, either. */
+static void shard_shrink(struct store *store, const struct shard *shard)
+{
+    struct UT_hash_table *table = shard->head ? shard->head->hh.tbl : NULL;
+    if (!table || table->num_buckets < 4 * HASH_INITIAL_NUM_BUCKETS ||
+        table->num_items * 2 > table->num_buckets)
+        return;
+    unsigned count = table->num_buckets / 4;
+    struct UT_hash_bucket *buckets = heap_alloc(store->heap, count * sizeof *buckets, HEAP_MOVE);
+    if (!buckets)
+        return;
+    memset(buckets, 0, count * sizeof *buckets);
+    for (struct entry *entry = shard->head; entry; entry = entry->hh.next)
+        bucket_join(&buckets[entry->hh.hashv & (count - 1)], &entry->hh);
+    uthash_free(table->buckets, table->num_buckets * sizeof *buckets);
+    table->buckets = buckets;
+    table->num_buckets = count;
+    table->log2_num_buckets -= 2;
+}
+
 static void shard_delete(struct store *store, struct shard *shard, struct record *record)
 {
     struct entry *entry = entry_of(record);
     HASH_DELETE(hh, shard->head, entry);
+    shard_shrink(store, shard);
     shard_update(shard);
 }
 

@@ -2,10 +2,16 @@
 
 #include <assert.h>
 
+/* Counted from a turn of the wheel before 1970, so that there is one before any time. */
+static uint64_t second_of(uint64_t us)
+{
+    return us / 1000000 + WHEEL_SLOTS;
+}
+
 void wheel_init(struct wheel *wheel, uint64_t now_us)
 {
     memset(wheel, 0, sizeof *wheel);
-    wheel->second = now_us / 1000000;
+    wheel->second = second_of(now_us);
 }
 
 static void list_push(struct record **head, struct record *record)
@@ -23,7 +29,7 @@ void wheel_add(struct wheel *wheel, struct record *record)
     struct record_due *due = record_due(record);
     assert(due && !due->at);
     /* What is due already is looked at in the next second, not in a turn of the wheel. */
-    uint64_t second = due->due_us / 1000000;
+    uint64_t second = second_of(due->due_us);
     if (second <= wheel->second)
         second = wheel->second + 1;
     list_push(&wheel->slots[second % WHEEL_SLOTS], record);
@@ -54,11 +60,10 @@ void wheel_moved(struct record *copy)
 /* Moves on to the next slot, if its second has begun. */
 static bool wheel_advance(struct wheel *wheel, uint64_t now_us)
 {
-    uint64_t now = now_us / 1000000;
-    if (now < wheel->second || now > wheel->second + WHEEL_SLOTS) {
-        /* The clock was set: one whole turn from here looks at everything. */
-        wheel->second = now > WHEEL_SLOTS ? now - WHEEL_SLOTS : 0;
-    }
+    uint64_t now = second_of(now_us);
+    /* The clock was set: one whole turn from here looks at everything. */
+    if (now < wheel->second || now > wheel->second + WHEEL_SLOTS)
+        wheel->second = now - WHEEL_SLOTS;
     if (now == wheel->second)
         return false;
     wheel->second++;

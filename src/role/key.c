@@ -57,7 +57,7 @@ static struct slice unquote(struct slice value, char room[UNQUOTED_BYTES_MAX])
 /* One preference, such as "wait=10", also with spaces, quotes and parameters (RFC 7240, 2). Of several of a name the first counts. */
 static void take_preference(struct key_options *options, struct slice preference)
 {
-    struct slice name, value = {0};
+    struct slice name = {0}, value = {0};
     unsigned long long number;
     char room[UNQUOTED_BYTES_MAX];
     slice_next(&preference, ';', &value); /* its parameters say nothing here */

@@ -333,6 +333,15 @@ def content_type_goes_with_its_value():
 
 
 @test
+def content_type_of_255_bytes_is_kept_and_no_longer_one():
+    node, key = common(), fresh()
+    longest = "text/plain; x=" + "y" * 241
+    node.put(key, b"x", "Content-Type: " + longest)
+    refusal(node.call("PUT", "/" + key, b"y", ["Content-Type: " + longest + "y"]), 400)
+    equal(node.get(key).header("content-type"), longest, "Content-Type")
+
+
+@test
 def content_type_too_long_is_kept_or_refused():
     node, key = common(), fresh()
     kind = "text/plain; x=" + "y" * 5000

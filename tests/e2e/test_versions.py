@@ -88,6 +88,16 @@ def a_write_after_a_version_has_a_larger_one():
 
 
 @test
+def no_version_is_before_all_or_after_all():
+    node, key = common(), fresh()
+    node.put(key, b"old")
+    for method in ("PUT", "POST", "DELETE"):
+        for wrong in ("0", "-1", "soon", "9223372036854775808"):
+            refusal(node.call(method, "/" + key, b"wrong", (f"Fog-Version: {wrong}",)), 400)
+    equal(node.get(key).body, b"old", "the value afterwards")
+
+
+@test
 def a_write_that_comes_after_fog_before_is_not_carried_out():
     node, key = common(), fresh()
     node.put(key, b"old")
@@ -328,12 +338,24 @@ def ttl_is_the_end_of_the_key():
     read = node.get(key)
     if time.monotonic() - before < 0.9:
         equal(read.body, b"x", "the value before its end")
+        equal(read.header("fog-ttl"), "1", "the seconds that are left, rounded up")
     until(lambda: node.get(key).status == 204, 5, "the key is gone")
     gone = time.monotonic()
     check(gone - before >= 0.9, f"a key with Fog-TTL: 1 is gone after {gone - before:.2f} s")
     check(gone - after <= 1 + 0.5 * SLOW, f"a key with Fog-TTL: 1 lives for {gone - after:.2f} s")
     equal(node.call("HEAD", "/" + key).status, 204, "the status of HEAD")
     equal(node.delete(key).status, 200, "the status of DELETE")
+
+
+@test
+def ttl_of_a_value_that_comes_slowly_begins_at_its_end():
+    node, key = common(), fresh()
+    with node.connect() as connection:
+        connection.send(request("PUT", "/" + key, None, ["Fog-TTL: 2", "Content-Length: 2"]) + b"x")
+        time.sleep(1.2)
+        connection.send(b"y")
+        equal(connection.reply().status, 200, "the status of the write")
+    equal(node.get(key).header("fog-ttl"), "2", "the seconds that are left")
 
 
 @test
@@ -407,7 +429,7 @@ def _bad_ttl(value):
 
 for _name, _value in {"zero": "0", "word": "soon", "negative": "-1", "plus": "+1", "empty": "", "unit": "1s",
                       "hex": "0x10", "two": "1 2", "list": "1, 2", "huge": "99999999999999999999",
-                      "overflow": "18446744073709551617"}.items():
+                      "overflow": "18446744073709551617", "too_long": "2147483648"}.items():
     register("versions", f"ttl_{_name}_is_400", _bad_ttl, _value)
 
 

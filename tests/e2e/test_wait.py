@@ -158,6 +158,8 @@ for _name, _status, _headers in (
         ("that_is_no_number_is_ignored", 304, ["Prefer: wait=soon", "If-None-Match: TAG"]),
         ("negative_is_ignored", 304, ["Prefer: wait=-5", "If-None-Match: TAG"]),
         ("without_value_is_ignored", 304, ["Prefer: wait", "If-None-Match: TAG"]),
+        ("of_nothing_is_ignored", 304, ["Prefer: ,", "Prefer: ;wait=30", "If-None-Match: TAG"]),
+        ("with_many_escapes_is_ignored", 304, ['Prefer: wait="' + 999 * "\\3" + '"', "If-None-Match: TAG"]),
         ("longer_name_is_ignored", 304, ["Prefer: waiting=30", "If-None-Match: TAG"]),
         ("in_a_parameter_is_ignored", 304, ["Prefer: foo; wait=30", "If-None-Match: TAG"]),
         ("in_a_quoted_value_with_escapes_is_ignored", 304, ['Prefer: foo="a\\", wait=30"', "If-None-Match: TAG"]),
@@ -177,6 +179,7 @@ def _held(lines):
 
 for _name, _lines in {"in_capitals": ["PREFER: WAIT=30"], "in_a_list": ["Prefer: respond-async, wait=30, x=y"],
                       "in_two_lines": ["Prefer: respond-async", "Prefer: wait=30"],
+                      "with_names_missing": ["Prefer: , ;, wait=30"],
                       "quoted": ['Prefer: wait="30"'], "with_escapes": ['Prefer: wait="\\3\\0"'],
                       "with_spaces": ["Prefer: wait = 30"], "with_parameter": ["Prefer: wait=30; foo=bar"]}.items():
     register("wait", f"written_{_name}", _held, _lines)

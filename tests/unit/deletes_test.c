@@ -141,6 +141,24 @@ static void test_who_does_not_know_an_old_delete_hears_of_it(void **state)
     assert_int_equal(store_counts(in.store).revived, 1); /* that is no news any more */
 }
 
+/* From a member that tells it, which does not know that it is old: so somebody does not know it, as where an older value came. */
+static void test_an_old_delete_that_is_news_is_told(void **state)
+{
+    (void)state;
+    assert_int_equal(put(store_merge, 100, true), STORE_APPLIED);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(listed(false), 1);
+        assert_int_equal(store_digest(in.store), record_digest(present()));
+        assert_int_equal(store_counts(in.store).revived, 1);
+        sweep(); /* which leaves it until the grace period's next step */
+    }
+    in.horizon_us += GRACE_US;
+    assert_int_equal(listed(false), 0);
+    sweep();
+    assert_int_equal(store_digest(in.store), 0);
+    assert_int_equal(store_counts(in.store).buried, 1);
+}
+
 /* Another key of the shard. */
 static struct slice neighbour(char room[16])
 {
@@ -185,6 +203,22 @@ static void test_it_goes_once_all_were_seen_to_agree_after_it_was_buried(void **
     in.agreed_us = 101;
     sweep();
     assert_null(present());
+    assert_int_equal(store_counts(in.store).buried, 0);
+}
+
+/* The caller comes again soon as long as there is much to do, be it to bury or to drop. */
+static void test_a_sweep_says_what_it_did(void **state)
+{
+    (void)state;
+    assert_int_equal(put(store_write, 100, true), STORE_APPLIED);
+    in.horizon_us = 10 * HORIZON_US;
+    unsigned went = 0;
+    for (unsigned i = 0; i <= STORE_SHARDS / 512; i++)
+        went += store_sweep(in.store, HORIZON_US, SWEEP_ALL);
+    assert_int_equal(went, 1);
+    assert_int_equal(store_counts(in.store).buried, 1);
+    assert_int_equal(put(store_write, 200, false), STORE_APPLIED);
+    assert_int_equal(store_counts(in.store).buried, 0);
 }
 
 /* Its version is old, and an older value may come from a backup still: who is alone remembers it from when it expired. */
@@ -200,6 +234,8 @@ static void test_who_is_alone_remembers_what_has_just_expired(void **state)
     assert_false(store_expire(in.store, DUE_US, 100));
     assert_true(record_is_tombstone(present()));
     in.agreed_us = UINT64_MAX;
+    sweep_at(DUE_US - 1); /* the clock was set back */
+    assert_non_null(present());
     sweep_at(DUE_US + GRACE_US);
     assert_non_null(present());
     assert_int_equal(listed(false), 0); /* as the digest says */
@@ -209,9 +245,25 @@ static void test_who_is_alone_remembers_what_has_just_expired(void **state)
     assert_null(present());
 }
 
+/* What comes in a copy is no better than what is here, however old both are. */
+static void test_a_copy_undoes_nothing(void **state)
+{
+    (void)state;
+    assert_int_equal(put(store_adopt, 100, true), STORE_APPLIED);
+    assert_int_equal(put(store_adopt, 99, true), STORE_STALE);
+    assert_int_equal(present()->version, 100);
+    assert_int_equal(put(store_adopt, 100, true), STORE_STALE);
+    assert_int_equal(put(store_write, HORIZON_US + 1, false), STORE_APPLIED);
+    assert_int_equal(put(store_adopt, 101, true), STORE_STALE);
+    assert_false(record_is_tombstone(present()));
+}
+
+/* What was written at the horizon, by a node whose clock is far behind, is not past it. */
 static void test_a_copy_has_what_is_newer_too(void **state)
 {
     (void)state;
+    assert_int_equal(put(store_adopt, HORIZON_US, true), STORE_APPLIED);
+    assert_int_equal(listed(false), 1);
     assert_int_equal(put(store_adopt, HORIZON_US + 1, true), STORE_APPLIED);
     assert_int_equal(listed(false), 1);
     assert_int_equal(put(store_adopt, HORIZON_US, true), STORE_STALE);
@@ -228,12 +280,15 @@ int main(void)
                                         begin, end),
         cmocka_unit_test_setup_teardown(test_who_does_not_know_an_old_delete_hears_of_it, begin,
                                         end),
+        cmocka_unit_test_setup_teardown(test_an_old_delete_that_is_news_is_told, begin, end),
         cmocka_unit_test_setup_teardown(
             test_one_that_was_buried_again_is_not_listed_with_its_neighbour, begin, end),
         cmocka_unit_test_setup_teardown(
             test_it_goes_once_all_were_seen_to_agree_after_it_was_buried, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_sweep_says_what_it_did, begin, end),
         cmocka_unit_test_setup_teardown(test_who_is_alone_remembers_what_has_just_expired, begin,
                                         end),
+        cmocka_unit_test_setup_teardown(test_a_copy_undoes_nothing, begin, end),
         cmocka_unit_test_setup_teardown(test_a_copy_has_what_is_newer_too, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -328,7 +328,9 @@ static void test_warm_reserve_is_no_room(void **state)
     (void)things_fill(heap, things, COUNT, 8000, HEAP_NORMAL);
     size_t count = things_fill(heap, tombs, 128, 4096, HEAP_RESERVE);
     assert_true(count >= 32);
+    assert_true(heap_reserve_is_low(heap));
     things_release(heap, tombs, count);
+    assert_false(heap_reserve_is_low(heap)); /* though it is warm */
     assert_null(heap_alloc(heap, 16 * KIB, HEAP_NORMAL));
     while (heap_alloc(heap, 6000, HEAP_NORMAL))
         ;
@@ -436,6 +438,29 @@ static void test_more_than_may_be_warm_goes_alone(void **state)
     assert_in_range(resident, MIB, MIB + 64 * KIB);
     assert_non_null(heap_alloc(heap, MIB, HEAP_NORMAL));
     assert_int_equal(heap_resident(heap), resident); /* with its pages */
+    heap_destroy(heap);
+}
+
+/* It may be taken again before it has gone: then there is nothing to give back, of others neither. */
+static void test_more_than_may_be_warm_is_taken_again(void **state)
+{
+    (void)state;
+    struct heap *heap = heap_must(64 * MIB);
+    struct thing small, huge;
+    for (int warm = 0; warm < 2; warm++) {
+        assert_true(thing_alloc(heap, &small, MIB, HEAP_NORMAL));
+        assert_true(thing_alloc(heap, &huge, 5 * MIB, HEAP_NORMAL));
+        if (warm)
+            thing_release(heap, &small);
+        thing_release(heap, &huge);
+        assert_true(thing_alloc(heap, &huge, 5 * MIB, HEAP_NORMAL));
+        assert_false(heap_cool(heap));
+        assert_in_range(heap_warm(heap), warm ? MIB : 0, (warm ? MIB : 0) + 64 * KIB);
+        thing_release(heap, &huge);
+        thing_release(heap, &small);
+        cool(heap);
+    }
+    assert_true(heap_warm(heap) <= 4 * MIB);
     heap_destroy(heap);
 }
 
@@ -575,6 +600,7 @@ static void test_larger_places_are_movable(void **state)
     for (borrowed = 0; borrowed < 1000; borrowed++) {
         thing_release(heap, &things[borrowed]);
         assert_true(thing_alloc(heap, &things[first + borrowed], SMALL, HEAP_RESERVE));
+        assert_true(heap_should_move(heap, things[first + borrowed].data, SMALL));
     }
     assert_int_equal(heap_movable(heap), 1000 * (LARGE - SMALL));
     things_release(heap, things, first + borrowed);
@@ -746,8 +772,6 @@ static void test_growing_is_refused_at_the_limit(void **state)
     heap_destroy(heap);
 }
 
-/* The addresses of those that are gone are used again, but never with more pages than were asked for: to give these
- * back would take milliseconds. */
 /* One that was beyond what may be warm is cold before what was freed earlier, and is the next one to be taken. */
 static void test_growing_takes_what_is_cold_above_what_is_warm(void **state)
 {
@@ -769,6 +793,8 @@ static void test_growing_takes_what_is_cold_above_what_is_warm(void **state)
     heap_destroy(heap);
 }
 
+/* The addresses of those that are gone are used again, but never with more pages than were asked for: to give these
+ * back would take milliseconds. */
 static void test_growing_begins_without_pages(void **state)
 {
     (void)state;
@@ -1105,6 +1131,7 @@ int main(void)
         TEST(test_turns_cost_no_madvise),
         TEST(test_oldest_goes_cold_first),
         TEST(test_more_than_may_be_warm_goes_alone),
+        TEST(test_more_than_may_be_warm_is_taken_again),
         TEST(test_large_goes_bit_by_bit),
         TEST(test_large_in_turns_takes_no_more),
         TEST(test_same_class_smaller_object_gives_back_the_tail),

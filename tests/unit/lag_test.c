@@ -6,28 +6,36 @@
 #include "records.h"
 
 struct in {
-    struct store_observer observer; /* first */
+    struct store_observer observer;
     struct store *store;
     struct lag *lag;
+    unsigned moves_of_next, drops_of_next; /* of the record that a cursor stands on */
 };
+
+enum { KEYS = 2000 };
 
 static struct in in;
 
 static void on_change(struct store_observer *observer, const struct store_key *key,
                       struct record *old, struct record *record)
 {
-    lag_on_change(((struct in *)observer)->lag, key->shard, old, record);
+    (void)observer;
+    lag_on_change(in.lag, key->shard, old, record);
 }
 
 static void on_move(struct store_observer *observer, uint32_t shard, struct record *from,
                     struct record *to)
 {
-    lag_on_move(((struct in *)observer)->lag, shard, from, to);
+    (void)observer;
+    in.moves_of_next += in.lag->at[shard] == from;
+    lag_on_move(in.lag, shard, from, to);
 }
 
 static void on_drop(struct store_observer *observer, uint32_t shard, struct record *record)
 {
-    lag_on_drop(((struct in *)observer)->lag, shard, record);
+    (void)observer;
+    in.drops_of_next += in.lag->at[shard] == record;
+    lag_on_drop(in.lag, shard, record);
 }
 
 static int begin(void **state)
@@ -71,7 +79,7 @@ static unsigned number_of(const struct record *record)
 {
     struct slice key = record_key(record);
     unsigned long long number;
-    assert_true(slice_number((struct slice){key.data + 1, key.len - 1}, 1000, &number));
+    assert_true(slice_number((struct slice){key.data + 1, key.len - 1}, KEYS - 1, &number));
     return (unsigned)number;
 }
 
@@ -138,26 +146,61 @@ static void test_steps_are_bounded(void **state)
     assert_false(lag_is_empty(in.lag));
 }
 
-/* Writes, tellings, drops and moves in any order: what was written last is told in the end. */
+/* However often a shard has something to tell, it stands in the ring once. */
+static void test_a_shard_waits_once(void **state)
+{
+    (void)state;
+    for (uint64_t version = 1; version <= 100; version++) {
+        unsigned steps = 1;
+        put(1, version, true, false);
+        assert_int_equal(in.lag->count, 1);
+        assert_int_equal(lag_next(in.lag, &steps)->version, version);
+    }
+}
+
+static void tell_some(unsigned most, uint64_t *told)
+{
+    unsigned steps = 2 * KEYS;
+    struct record *record;
+    for (; most > 0 && (record = lag_next(in.lag, &steps)); most--)
+        told[number_of(record)] = record->version;
+}
+
+/* Deletes that have been dropped are not to be told any more. */
+static void forget_dropped(uint64_t *wanted, uint64_t *told)
+{
+    for (unsigned i = 0; i < KEYS; i++) {
+        char name[16];
+        struct slice bytes = {name, (size_t)snprintf(name, sizeof name, "k%u", i)};
+        struct store_key key = store_key(in.store, bytes);
+        if (!store_find(in.store, &key))
+            wanted[i] = told[i] = 0;
+    }
+}
+
+/* Writes, tellings, drops and moves in any order: what was written last is told in the end. Most keys are deleted now and then, so that
+ * there is much to drop, and to move; also what a cursor stands on. */
 static void test_any_order(void **state)
 {
     (void)state;
-    struct chance chance = {1};
-    uint64_t wanted[64] = {0}, told[64] = {0}, now = 1;
-    for (int round = 0; round < 20000; round++) {
-        unsigned number = (unsigned)(chance_next(&chance) % 64), steps = (unsigned)round % 3;
-        bool tombstone = chance_next(&chance) % 4 == 0;
-        put(number, ++now, true, tombstone);
+    static uint64_t wanted[KEYS], told[KEYS];
+    struct chance chance = chance_start(1);
+    uint64_t now = 1;
+    for (unsigned round = 0; round < 60000; round++) {
+        unsigned number = (unsigned)chance_below(&chance, KEYS);
+        bool deletes = round % 10000 > 5000 && number % 8;
+        put(number, ++now, true, deletes);
         wanted[number] = now;
-        for (struct record *record; (record = lag_next(in.lag, &steps));)
-            told[number_of(record)] = record->version;
-        if (round % 100 == 99)
-            store_sweep(in.store, now + 100, 1000);
+        tell_some(round % 4 == 0, told);
+        if (round % 10 != 9)
+            continue;
+        store_sweep(in.store, now, KEYS);
+        forget_dropped(wanted, told);
     }
-    unsigned steps = 1000000;
-    for (struct record *record; (record = lag_next(in.lag, &steps));)
-        told[number_of(record)] = record->version;
-    for (unsigned i = 0; i < 64; i++)
+    assert_true(in.moves_of_next > 0 && in.drops_of_next > 0);
+    tell_some(KEYS + 1, told);
+    assert_true(lag_is_empty(in.lag));
+    for (unsigned i = 0; i < KEYS; i++)
         assert_int_equal(told[i], wanted[i]);
 }
 
@@ -169,6 +212,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_what_others_wrote_over_it_is_told_in_its_place, begin,
                                         end),
         cmocka_unit_test_setup_teardown(test_steps_are_bounded, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_shard_waits_once, begin, end),
         cmocka_unit_test_setup_teardown(test_any_order, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

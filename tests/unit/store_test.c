@@ -26,6 +26,7 @@ struct pair {
     struct entry entries[KEYS];
     uint64_t changes;
     uint64_t now_us;
+    uint64_t drops; /* that the observer has heard of */
     struct store_counts counts;
     bool may_expire; /* values that have expired may become tombstones now */
     int expected;    /* the key that may change now, or -1 */
@@ -131,9 +132,12 @@ static void on_move(struct store_observer *observer, uint32_t shard, struct reco
 
 static void on_drop(struct store_observer *observer, uint32_t shard, struct record *record)
 {
-    (void)observer;
-    assert_true(shard < STORE_SHARDS);
+    struct pair *in = (struct pair *)observer;
+    struct store_key key = store_key(in->store, record_key(record));
+    assert_int_equal(shard, key.shard);
+    assert_true(store_find(in->store, &key) == record);
     assert_true(record_is_tombstone(record));
+    in->drops++;
 }
 
 static void pair_start(struct pair *in, uint64_t seed)
@@ -206,6 +210,7 @@ static void check_counts(const struct pair *in)
     assert_int_equal(is.tombstones, in->counts.tombstones);
     assert_int_equal(is.expired, in->counts.expired);
     assert_int_equal(is.dropped, in->counts.dropped);
+    assert_int_equal(is.dropped, in->drops);
 }
 
 /* A shard's records stand in the order of their last change. */
@@ -280,8 +285,9 @@ static enum store_result do_write(struct pair *in, unsigned i, struct said said)
     const struct entry *entry = &in->entries[i];
     struct store_key key = key_of(in, i);
     said.key = name_of(entry);
-    said.version =
-        entry->has && entry->said.version >= in->now_us ? entry->said.version + 1 : in->now_us;
+    said.version = in->now_us;
+    if (entry->has && entry->said.version >= in->now_us)
+        said.version = entry->said.version + (entry->said.version < UINT64_MAX);
     struct said unstamped = said;
     unstamped.version = 12345;
     struct record *record = record_of(in, &unstamped);
@@ -451,6 +457,19 @@ static void test_stamps(void **state)
             check(pair.entries[key].said.version == noon_us + (uint64_t)rows[i].wanted_us, "row %u",
                   i);
         }
+    check_all(&pair);
+}
+
+/* Nothing is larger than the last version of all; and it does not begin anew with 0. */
+static void test_no_version_after_the_last(void **state)
+{
+    (void)state;
+    struct said said = {.value = SLICE("v"), .version = UINT64_MAX - 1};
+    assert_int_equal(do_merge(&pair, 0, said), STORE_APPLIED);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(do_write(&pair, 0, (struct said){.tombstone = i == 1}), STORE_APPLIED);
+        assert_true(pair.entries[0].said.version == UINT64_MAX);
+    }
     check_all(&pair);
 }
 
@@ -879,30 +898,48 @@ static void test_sweep_without_memory(void **state)
 
 /* The limit */
 
-/* Puts a value under a name of its own. */
-static enum store_result put(struct store *store, unsigned number, size_t bytes, bool tombstone,
-                             uint64_t now_us)
+/* A key by its number; its bytes are in `room`. */
+static struct store_key numbered(const struct store *store, unsigned number, char room[KEY_BYTES])
 {
-    static char value[20000], name[KEY_BYTES];
-    snprintf(name, sizeof name, "n%u", number);
-    struct said said = {
-        .key = slice_of(name), .value = {value, tombstone ? 0 : bytes}, .tombstone = tombstone};
+    snprintf(room, KEY_BYTES, "n%u", number);
+    return store_key(store, slice_of(room));
+}
+
+/* Writes what `said` says, but for the key. */
+static enum store_result put_said(struct store *store, unsigned number, struct said said,
+                                  uint64_t now_us)
+{
+    char name[KEY_BYTES];
+    struct store_key key = numbered(store, number, name);
+    said.key = key.bytes;
     struct record *record = said_record(store_heap(store), &said);
     if (!record)
         return STORE_NO_ROOM;
-    struct store_key key = store_key(store, said.key);
     enum store_result result = store_write(store, &key, record, now_us);
     if (result != STORE_APPLIED)
         record_release(store_heap(store), record);
     return result;
 }
 
-static bool has(struct store *store, unsigned number, uint64_t now_us)
+static enum store_result put(struct store *store, unsigned number, size_t bytes, bool tombstone,
+                             uint64_t now_us)
+{
+    static char value[20000];
+    struct said said = {.value = {value, tombstone ? 0 : bytes}, .tombstone = tombstone};
+    return put_said(store, number, said, now_us);
+}
+
+static struct record *found(const struct store *store, unsigned number)
 {
     char name[KEY_BYTES];
-    snprintf(name, sizeof name, "n%u", number);
-    struct store_key key = store_key(store, slice_of(name));
-    return store_get(store, &key, now_us) != NULL;
+    struct store_key key = numbered(store, number, name);
+    return store_find(store, &key);
+}
+
+static bool has(struct store *store, unsigned number, uint64_t now_us)
+{
+    const struct record *record = found(store, number);
+    return record && record_is_live(record, now_us);
 }
 
 static void limit(size_t bytes)
@@ -1072,14 +1109,10 @@ static struct store *sparse_store(unsigned records, uint64_t memory_max, uint64_
     struct store *store = store_new(memory_max, grace_us, 6);
     assert_non_null(store);
     for (unsigned i = 0; i < records; i++) {
-        char name[KEY_BYTES], value[200] = {0};
-        snprintf(name, sizeof name, "n%u", i);
-        struct said said = {.key = slice_of(name), .value = {value, 100 + i % 20}};
+        static const char value[200];
+        struct said said = {.value = {value, 100 + i % 20}};
         said.expires_us = i % 16 ? *now_us + second_us : i % 32 ? 0 : *now_us + 100 * second_us;
-        struct store_key key = store_key(store, said.key);
-        struct record *record = said_record(store_heap(store), &said);
-        assert_non_null(record);
-        assert_int_equal(store_write(store, &key, record, *now_us), STORE_APPLIED);
+        assert_int_equal(put_said(store, i, said, *now_us), STORE_APPLIED);
     }
     *now_us += 3 * second_us;
     while (store_expire(store, *now_us, 1000))
@@ -1143,15 +1176,8 @@ static void test_room_that_cannot_be_won_is_not_sparse(void **state)
     struct store *store = store_new(0, grace_us, 6);
     assert_non_null(store);
     for (unsigned round = 0; round < 2; round++)
-        for (unsigned i = 0; i < RECORDS; i += round ? 5 : 1) {
-            char name[KEY_BYTES], value[200] = {0};
-            snprintf(name, sizeof name, "n%u", i);
-            struct said said = {.key = slice_of(name), .value = {value, round ? 1 : 200}};
-            struct store_key key = store_key(store, said.key);
-            struct record *record = said_record(store_heap(store), &said);
-            assert_non_null(record);
-            assert_int_equal(store_write(store, &key, record, now), STORE_APPLIED);
-        }
+        for (unsigned i = 0; i < RECORDS; i += round ? 5 : 1)
+            assert_int_equal(put(store, i, round ? 1 : 200, false, now), STORE_APPLIED);
     for (unsigned i = 0; i < 2; i++)
         sweep_around(store, now);
     bool sparse = store_is_sparse(store);
@@ -1159,14 +1185,19 @@ static void test_room_that_cannot_be_won_is_not_sparse(void **state)
     assert_false(sparse);
 }
 
-/* Nor is the room between the tables of shards that have few keys now, since these move, too. */
+/* Nor is the room between the tables of shards that have few keys now, since these move, too; and they have become smaller, and
+ * grow, as if they had never been large. */
 static void test_a_table_that_has_shrunk_is_not_sparse(void **state)
 {
     (void)state;
     enum { RECORDS = 1000000, LEFT = 16000 };
     uint64_t now = noon_us;
-    struct store *store = store_new(0, grace_us, 6);
+    struct store *store = store_new(0, grace_us, 6), *small = store_new(0, grace_us, 6);
     assert_non_null(store);
+    assert_non_null(small);
+    for (unsigned i = 0; i < LEFT; i++)
+        assert_int_equal(put(small, i, 100, false, now), STORE_APPLIED);
+    uint64_t used = heap_used(store_heap(small));
     for (unsigned i = 0; i < RECORDS; i++)
         assert_int_equal(put(store, i, 100, false, now), STORE_APPLIED);
     for (unsigned i = LEFT; i < RECORDS; i++)
@@ -1178,8 +1209,18 @@ static void test_a_table_that_has_shrunk_is_not_sparse(void **state)
     bool sparse = store_is_sparse(store);
     for (unsigned i = 0; i < LEFT; i++)
         check(has(store, i, now), "%u is lost", i);
-    store_destroy(store);
+    uint64_t left = heap_used(store_heap(store));
     assert_false(sparse);
+    assert_in_range(left, used, used + used / 10);
+    for (unsigned i = LEFT; i < 8 * LEFT; i++) {
+        assert_int_equal(put(store, i, 100, false, now), STORE_APPLIED);
+        assert_int_equal(put(small, i, 100, false, now), STORE_APPLIED);
+    }
+    used = heap_used(store_heap(small));
+    left = heap_used(store_heap(store));
+    store_destroy(store);
+    store_destroy(small);
+    assert_in_range(left, used, used + used / 50);
 }
 
 /* The first keys of one shard. */
@@ -1188,8 +1229,7 @@ static void name_one_shard(struct store *store, unsigned *numbers, unsigned coun
     uint32_t shard = 0;
     for (unsigned i = 0, found = 0; found < count; i++) {
         char name[KEY_BYTES];
-        snprintf(name, sizeof name, "n%u", i);
-        struct store_key key = store_key(store, slice_of(name));
+        struct store_key key = numbered(store, i, name);
         if (i == 0)
             shard = key.shard;
         if (key.shard == shard)
@@ -1197,33 +1237,103 @@ static void name_one_shard(struct store *store, unsigned *numbers, unsigned coun
     }
 }
 
+enum { IN_SHARD = 12 };
+
+/* Deletes in one shard, which are past the grace period, and a sweep that stands before the first one. */
+static struct store *store_before_sweep(unsigned numbers[IN_SHARD], uint64_t *now_us)
+{
+    struct store *store = store_new(0, grace_us, 6);
+    assert_non_null(store);
+    name_one_shard(store, numbers, IN_SHARD);
+    for (unsigned i = 0; i < IN_SHARD; i++)
+        assert_int_equal(put(store, numbers[i], 0, true, *now_us), STORE_APPLIED);
+    while (store_counts(store).sweeps == 0)
+        store_sweep(store, *now_us, 1);
+    *now_us += 2 * grace_us;
+    return store;
+}
+
+static void tell(struct store *store, unsigned number)
+{
+    char name[KEY_BYTES];
+    struct store_key key = numbered(store, number, name);
+    store_tell(store, &key, store_find(store, &key));
+}
+
+/* All that is to go in a round goes in it, though the shard has the less records the more are gone. */
+static void test_a_round_leaves_nothing(void **state)
+{
+    (void)state;
+    unsigned numbers[IN_SHARD];
+    uint64_t now = noon_us;
+    struct store *store = store_before_sweep(numbers, &now);
+    uint64_t sweeps = store_counts(store).sweeps;
+    unsigned calls = 0, went = 0;
+    for (; store_counts(store).sweeps == sweeps; calls++)
+        went += store_sweep(store, now, 1);
+    assert_int_equal(store_counts(store).dropped, IN_SHARD);
+    assert_int_equal(went, IN_SHARD);
+    assert_true(calls > 16); /* nobody is held up, however empty the table is */
+    store_destroy(store);
+}
+
+/* What is written or told again meanwhile comes last again, but once in a round is enough. */
+static void test_a_busy_shard_does_not_hold_the_sweep(void **state)
+{
+    (void)state;
+    unsigned numbers[IN_SHARD];
+    for (int tells = 0; tells < 2; tells++) {
+        uint64_t now = noon_us;
+        struct store *store = store_before_sweep(numbers, &now);
+        for (unsigned i = 0; i < IN_SHARD; i++)
+            assert_int_equal(put(store, numbers[i], 1, false, now), STORE_APPLIED);
+        uint64_t sweeps = store_counts(store).sweeps;
+        for (unsigned i = 0; store_counts(store).sweeps == sweeps; i++) {
+            store_sweep(store, now, 1);
+            assert_true(i < STORE_SHARDS);
+            if (tells)
+                tell(store, numbers[i % IN_SHARD]);
+            else
+                assert_int_equal(put(store, numbers[i % IN_SHARD], 1, false, now), STORE_APPLIED);
+        }
+        store_destroy(store);
+    }
+}
+
+/* The very one that comes next is told again, each time. */
+static void test_a_sweep_passes_what_is_told_again(void **state)
+{
+    (void)state;
+    unsigned numbers[IN_SHARD];
+    for (unsigned next = 0; next < IN_SHARD - 1; next++) {
+        uint64_t now = noon_us;
+        struct store *store = store_before_sweep(numbers, &now);
+        while (store_counts(store).dropped < next + 1)
+            store_sweep(store, now, 1);
+        tell(store, numbers[next + 1]);
+        for (unsigned i = next + 1; i < IN_SHARD; i++)
+            assert_int_equal(store_sweep(store, now, 1), 1);
+        assert_int_equal(store_counts(store).dropped, IN_SHARD);
+        store_destroy(store);
+    }
+}
+
 /* It stands in the middle of a shard, whose records go and come meanwhile: the very one that is next, too, which comes last then. */
 static void test_a_sweep_goes_on_where_it_stopped(void **state)
 {
     (void)state;
-    enum { ALL = 12 };
-    unsigned numbers[ALL];
-    for (unsigned next = 0; next < ALL; next++) {
+    unsigned numbers[IN_SHARD];
+    for (unsigned next = 0; next < IN_SHARD; next++) {
         uint64_t now = noon_us;
-        struct store *store = store_new(0, grace_us, 6);
-        assert_non_null(store);
-        name_one_shard(store, numbers, ALL);
-        for (unsigned i = 0; i < ALL; i++)
-            assert_int_equal(put(store, numbers[i], 0, true, now), STORE_APPLIED);
-        for (unsigned i = 0; i < STORE_SHARDS; i++)
-            store_sweep(store, now, 1);
-        now += 2 * grace_us;
+        struct store *store = store_before_sweep(numbers, &now);
         assert_int_equal(put(store, numbers[next], 9, false, now), STORE_APPLIED);
         for (unsigned i = 0; i < 2 * STORE_SHARDS && store_counts(store).tombstones; i++) {
             store_sweep(store, now, 1);
             assert_int_equal(put(store, numbers[next], 9 + i % 5, false, now), STORE_APPLIED);
-            char name[KEY_BYTES];
-            snprintf(name, sizeof name, "n%u", numbers[next]);
-            struct store_key key = store_key(store, slice_of(name));
-            store_tell(store, &key, store_find(store, &key));
+            tell(store, numbers[next]);
         }
         assert_int_equal(store_counts(store).tombstones, 0);
-        assert_int_equal(store_counts(store).dropped, ALL - 1);
+        assert_int_equal(store_counts(store).dropped, IN_SHARD - 1);
         assert_true(has(store, numbers[next], now));
         store_destroy(store);
     }
@@ -1235,6 +1345,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_empty, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_places, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_stamps, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_no_version_after_the_last, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_clock_that_steps_back, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_stale_changes_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_expiry, set_up, tear_down),
@@ -1258,6 +1369,9 @@ int main(void)
         cmocka_unit_test(test_what_was_swept_is_not_sparse),
         cmocka_unit_test(test_room_that_cannot_be_won_is_not_sparse),
         cmocka_unit_test(test_a_table_that_has_shrunk_is_not_sparse),
+        cmocka_unit_test(test_a_round_leaves_nothing),
+        cmocka_unit_test(test_a_busy_shard_does_not_hold_the_sweep),
+        cmocka_unit_test(test_a_sweep_passes_what_is_told_again),
         cmocka_unit_test(test_a_sweep_goes_on_where_it_stopped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,7 +21,7 @@ static struct store_key key_of(unsigned number)
     static const struct store_key keys[KEYS] = {
         {.shard = 0, .hash = 0},
         {.shard = 0, .hash = WATCH_BUCKETS},
-        {.shard = 0, .hash = 2 * WATCH_BUCKETS},
+        {.shard = WATCH_BUCKETS, .hash = 0},
         {.shard = 1, .hash = 1},
         {.shard = 2, .hash = 2},
         {.shard = 5, .hash = 6},

@@ -272,6 +272,22 @@ static void test_clock_steps(void **state)
         }
 }
 
+/* A machine without a clock of its own begins in 1970, and takes a step when it hears of the time. */
+static void test_beginning_of_time(void **state)
+{
+    (void)state;
+    for (uint64_t now = 0; now < 2 * WHEEL_SLOTS * second_us; now += 1000 * second_us) {
+        wheel_init(&wheel, noon_us);
+        add(0, now + 500);
+        add(1, now + 10 * second_us);
+        add(2, noon_us);
+        assert_int_equal(take_all(now), 0); /* the clock was set back */
+        assert_int_equal(take_all(now + 2 * second_us), 1);
+        assert_int_equal(take_all(now + 11 * second_us), 1);
+        assert_int_equal(take_all(noon_us + second_us), 1);
+    }
+}
+
 /* Takes all, and checks that nothing is left that was due in a second before this one, unless it
  * came in (fresh) after this one was looked at. */
 static unsigned take_and_check(uint64_t now_us, uint64_t *looked_at_s, bool fresh[RECORDS])
@@ -352,6 +368,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_moved_records, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_bounded_steps, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_clock_steps, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_beginning_of_time, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_random, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -646,6 +646,32 @@ static void test_bad_notes(void **state)
     }
 }
 
+/* A note's frame makes no sense by itself, whatever its check and its text may be. */
+static void test_bad_heads_of_notes(void **state)
+{
+    (void)state;
+    static const struct {
+        unsigned at, bytes;
+        uint64_t value;
+    } rows[] = {{2, 2, 1},     {4, 1, 1},         {5, 1, 1}, {7, 1, 1},
+                {12, 8, 1},    {20, 8, 1},        {8, 4, 0}, {8, 4, WIRE_NOTE_BYTES_MAX + 1},
+                {8, 4, 65536}, {8, 4, UINT32_MAX}};
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct wire_reader reader;
+        struct record *record = NULL;
+        size_t room;
+        char head[WIRE_HEAD_BYTES];
+        wire_note(SLICE("x"), head);
+        for (unsigned byte = 0; byte < rows[i].bytes; byte++)
+            head[rows[i].at + byte] = (char)(rows[i].value >> 8 * (rows[i].bytes - 1 - byte));
+        wire_reader_init(&reader, heap, VALUE_MAX);
+        memcpy(wire_reader_room(&reader, &room), head, sizeof head);
+        check(wire_reader_filled(&reader, sizeof head, &record) == WIRE_BROKEN, "row %zu", i);
+        check(reader.reason && !record && !wire_reader_at_end(&reader), "row %zu", i);
+        wire_reader_free(&reader);
+    }
+}
+
 static void test_note_is_told(void **state)
 {
     (void)state;
@@ -688,6 +714,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_heap_that_is_full, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_notes_are_passed_over, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_bad_notes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_bad_heads_of_notes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_note_is_told, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
