@@ -28,7 +28,8 @@ bool key_find(struct request *request, struct slice *key);
 /* Reads the fields into *options, which is zeroed, and checks them and the length of the body; request->error says what is wrong. */
 void key_options_read(struct request *request, uint64_t value_max, struct key_options *options);
 
-/* What stands behind /-/keys: "limit=N", "prefix=P", or "limit=N&prefix=P"; the prefix goes on to the end. */
+/* What stands behind /-/keys: "limit=N", "prefix=P", or "limit=N&prefix=P"; the prefix goes on to the end, and
+ * without a limit before it has no "&limit=" in it. */
 struct key_list {
     uint64_t limit;      /* keys, 1 or more; UINT64_MAX when it is not said */
     struct slice prefix; /* percent-encoded */

@@ -197,7 +197,12 @@ void reply_not_allowed(struct request *request, struct slice methods)
 {
     reply_start(request, 405);
     reply_field(request, SLICE("Allow"), methods);
-    reply_sentence(request, "That method means nothing here; Allow names those that do.");
+    bool write = request->head.method >= HTTP_POST && request->head.method < HTTP_OTHER;
+    if (write && slice_equal(request->head.target, SLICE("/")))
+        reply_sentence(request,
+                       "There is no key in this URL: it stands behind the slash, as in /KEY.");
+    else
+        reply_sentence(request, "That method means nothing here; Allow names those that do.");
 }
 
 void reply_text(struct request *request, unsigned status, const char *sentence)

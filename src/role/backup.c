@@ -101,9 +101,10 @@ static void failed_to_write(struct backup *backup, const char *name)
     else if (backup->writer.error == -EBUSY)
         haul_fail(haul, "Another backup writes %s: wait for its end, or name another file.", name);
     else
-        haul_fail(haul,
-                  "Cannot write %s: %s. What is there stays; make room, and go on with --resume.",
-                  name, strerror(-backup->writer.error));
+        haul_fail(haul, "Cannot write %s: %s.%s", name, strerror(-backup->writer.error),
+                  backup->writer.fd < 0
+                      ? ""
+                      : " What is there stays; make room, and go on with --resume.");
 }
 
 /* Copying */

@@ -178,7 +178,8 @@ void figures_expose_server(struct text *text, const struct figures *figures)
     expose_connections(text, figures);
     expose_requests(text, figures->server);
     exposition_counter(text, "velour_fog_request_timeouts_total",
-                       "Requests that were not complete in time.", figures->server->timeouts);
+                       "Requests that were not complete in time, and clients that took no answer.",
+                       figures->server->timeouts);
     exposition_gauge(text, "velour_fog_held_requests",
                      "Requests that wait for a change of their key.", figures->held);
     exposition_counter(text, "velour_fog_batches_total", "Batches in which requests were answered.",

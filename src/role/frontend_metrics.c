@@ -147,8 +147,8 @@ static const struct node_metric node_metrics[] = {
      "Requests that it has not answered yet.", node_in_flight_of},
     {"velour_fog_frontend_node_requests_total", "counter", "Requests sent to it, each try counted.",
      node_requests_of},
-    {"velour_fog_frontend_node_failures_total", "counter", "Those that ended without an answer.",
-     node_failures_of},
+    {"velour_fog_frontend_node_failures_total", "counter",
+     "Requests sent to it that ended without an answer.", node_failures_of},
 };
 
 static void put_nodes(struct text *text, const struct partition *partition,

@@ -201,5 +201,6 @@ bool key_list_read(struct slice query, struct key_list *list)
     if (!slice_starts(query, SLICE("prefix=")))
         return false;
     list->prefix = (struct slice){query.data + 7, query.len - 7};
-    return true;
+    /* "prefix=P&limit=N" would be taken for a prefix that no key has */
+    return list->limit < UINT64_MAX || !memmem(query.data, query.len, "&limit=", 7);
 }

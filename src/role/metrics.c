@@ -30,7 +30,7 @@ static void put_table(struct text *text, const struct node *node,
                        "Records of merges that were not newer than what was there.",
                        node->counters.merge_stale);
     exposition_counter(text, "velour_fog_merge_refused_total",
-                       "Merges refused as damaged or for want of memory.",
+                       "Merges that broke: damaged, no memory, or a key of another partition.",
                        node->counters.merge_refused);
     exposition_gauge(text, "velour_fog_table_bytes", "Memory of the table's records.",
                      figures->table_bytes);
@@ -133,8 +133,8 @@ static void put_pushes(struct text *text, const struct cluster_counters *counter
 {
     exposition_counter(text, "velour_fog_pushed_records_total",
                        "Records pushed, counted once for each member.", counters->pushed_records);
-    exposition_counter(text, "velour_fog_pushed_batches_total", "Batches of them.",
-                       counters->pushed_batches);
+    exposition_counter(text, "velour_fog_pushed_batches_total",
+                       "Batches in which records were pushed.", counters->pushed_batches);
     exposition_counter(text, "velour_fog_push_failures_total",
                        "Batches that a member did not take, or may not have.",
                        counters->push_failures);

@@ -1,6 +1,7 @@
 'use strict';
 
 const assert = require('assert/strict');
+const fs = require('fs');
 const {after, curl, openPage, startCluster, startFrontend, startNode, stopAll, until} = require('./fog.js');
 
 const RED_MS = 2000; /* after which a node that was killed has to be red */
@@ -590,6 +591,42 @@ test('who looks away and back while it asks loses none of the last minutes', asy
     await after(RENEW_MS);
     assert.ok(await points() >= before, `${await points()} points, and ${before} before`);
   });
+});
+
+test('a page that waits, as docs/clients.md has it, hears of each change at once, and its own writes are not held up', async () => {
+  const [, html] = fs.readFileSync('docs/clients.md', 'utf8').match(/^```html\n(.*?)^```$/ms);
+  curl('--data-binary', html.replace('wait=30', 'wait=4'), '-H', 'Content-Type: text/html; charset=utf-8', node.url + 'lamp.html');
+  curl('-X', 'DELETE', node.url + 'lamp/8');
+  const page = await openPage(node.url + 'lamp.html');
+  const shows = text => page.locator('b').getByText(text, {exact: true}).waitFor({timeout: 2000});
+  await shows('missing');
+  curl('-d', 'dim', node.url + 'lamp/8');
+  await shows('dim');
+  await page.evaluate(async () => (await fetch('/lamp/8')).text()); /* so that the browser's cache has it */
+  await page.waitForResponse(answer => answer.status() === 304); /* and it waits with the tag of that */
+  await page.getByRole('button').click();
+  await shows('on');
+  await page.getByRole('button').click();
+  await shows('off');
+  curl('-X', 'DELETE', node.url + 'lamp/8');
+  await shows('missing');
+  checkQuiet(page);
+  await page.context().close();
+});
+
+test('a page from elsewhere can neither read, PUT nor DELETE, but can POST', async () => {
+  curl('-d', 'secret', node.url + 'foreign');
+  const other = await startNode();
+  curl('-d', '<p>', '-H', 'Content-Type: text/html', other.url + 'page');
+  const page = await openPage(other.url + 'page');
+  const tries = options => page.evaluate(([url, given]) => fetch(url, given).then(() => 'done', () => 'refused'), [node.url + 'foreign', options]);
+  assert.equal(await tries({}), 'refused');
+  assert.equal(await tries({method: 'PUT', body: 'x'}), 'refused');
+  assert.equal(await tries({method: 'DELETE'}), 'refused');
+  assert.equal(curl(node.url + 'foreign'), 'secret');
+  assert.equal(await tries({method: 'POST', mode: 'no-cors', body: 'theirs'}), 'done');
+  assert.equal(curl(node.url + 'foreign'), 'theirs');
+  await page.context().close();
 });
 
 async function main(word = '') {

@@ -267,7 +267,8 @@ def options_asterisk_harms_nothing():
 def writes_to_the_root_are_refused():
     node = common()
     for method in ("PUT", "POST", "DELETE"):
-        refusal(node.call(method, "/", b"x"), 400, 403, 405)
+        answer = refusal(node.call(method, "/", b"x"), 405)
+        equal(answer.body, b"There is no key in this URL: it stands behind the slash, as in /KEY.\n", f"what {method} / is told")
     equal(node.call("GET", "/").status, 200, "the status of GET /")
 
 

@@ -110,7 +110,7 @@ def keys_up_to_a_limit():
     for query, count in {"?limit=1": 1, "?limit=50": 50, "?limit=51": 51, "?limit=52": 51, "?limit=20&prefix=k": 20,
                          "?limit=99999999999&prefix=k": 50, "?limit=3&prefix=none": 0}.items():
         equal(len(set(keys_of(node, query))), count, f"how many keys of {query}")
-    for query in ("?limit=", "?limit=0", "?limit=-1", "?limit=x", "?limit=5&", "?limit=5&x=", "?prefix", "?limit=99999999999999999999"):
+    for query in ("?prefix=k&limit=5", "?prefix=&limit=5", "?limit=", "?limit=0", "?limit=-1", "?limit=x", "?limit=5&", "?limit=5&x=", "?prefix", "?limit=99999999999999999999"):
         refusal(node.call("GET", "/-/keys" + query), 400)
 
 
