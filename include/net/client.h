@@ -48,7 +48,8 @@ struct client {
     uint64_t sent_bytes; /* as of active_us */
     uint64_t body_bytes; /* received of the body under way */
     uint16_t pending_count, pending_writes;
-    uint8_t state; /* enum client_state */
+    uint16_t run_max; /* requests looked at in one go: fewer when many had to be looked at again */
+    uint8_t state;    /* enum client_state */
     bool in_batch, in_ready;
     bool large_bodies; /* its last body that came in parts was large, or its last chunk */
     bool more;         /* kept input may hold a whole request */

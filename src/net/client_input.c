@@ -293,7 +293,8 @@ static void run_parse(struct run *run)
     struct server *server = run->client->server;
     bool going = true;
     while (going && run->client->conn.state == CONN_OPEN) {
-        if (server->request_count == SERVER_BATCH_MAX) {
+        bool full = run->parsed < run->len && run->count >= run->client->run_max;
+        if (full || server->request_count == SERVER_BATCH_MAX) {
             run->stop = RUN_AGAIN;
             return;
         }
