@@ -319,13 +319,13 @@ static bool is_of_key(unsigned status)
     return status == 200 || status == 204 || status == 304 || status == 412;
 }
 
-/* A read that does not see what was written before it: another member has that. */
+/* A read that does not see what was written before it: another member has that. (Unless who wrote it has it no more, since it has expired.) */
 static bool is_outdated(const struct relay *relay, const struct http_response *head,
                         uint64_t version)
 {
     return !relay->write && version < relay->after && !relay->streaming &&
-           is_of_key(head->status) && relay->tries < RELAY_TRIES_MAX &&
-           relay->partition->usable_count > 1 &&
+           relay->attempt->lane->backend->id != relay->writer && is_of_key(head->status) &&
+           relay->tries < RELAY_TRIES_MAX && relay->partition->usable_count > 1 &&
            relay->partition->retry_tokens >= RETRY_TOKEN_PARTS;
 }
 

@@ -872,7 +872,8 @@ static void test_read_after_a_write(void **state)
     expect(&other, 200, "new");
 }
 
-/* Nobody has it any more, or it was long ago: what there is is told. */
+/* Who carried it out has it no more, as it may have expired: others are not asked, since they have nothing newer. And nobody who can be
+ * asked has it, or it was long ago: what there is is told. */
 static void test_read_after_a_lost_write(void **state)
 {
     (void)state;
@@ -882,15 +883,14 @@ static void test_read_after_a_lost_write(void **state)
     settle();
     expect(&reader, 200, "");
     ask(&reader, GET("a"));
-    for (unsigned i = 1; i <= RELAY_TRIES_MAX; i++) {
-        assert_int_equal(nodes.count, i + 1);
-        answer_of_version("a", "old", 6);
-    }
+    answer_of_version("a", "old", 6);
     expect(&reader, 200, "old");
+    assert_int_equal(nodes.count, 2);
     pass(RECENT_US);
     ask(&reader, GET("a"));
     answer_of_version("a", "old", 6);
     expect(&reader, 200, "old");
+    assert_int_equal(nodes.count, 3);
 }
 
 /* A read that is tried again does not see what was only written after it. */
