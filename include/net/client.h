@@ -56,7 +56,6 @@ struct client {
     bool rejected;     /* more of a request may come that is not wanted */
     bool reading;      /* the request must be complete by its time limit */
     bool waiting;      /* the kept input goes on once what is deferred was answered */
-    bool follows;      /* some of the kept input came behind a write that was deferred then */
     bool last;         /* the connection ends with the last answer of those that are deferred */
     bool body_paused;  /* see server_pause_body */
     bool starved;      /* see SERVER_STREAM_WAIT */

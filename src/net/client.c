@@ -202,7 +202,6 @@ void client_settle(struct client *client, struct slice rest, enum run_stop stop)
     }
     client->more = stop == RUN_AGAIN || stop == RUN_WAIT;
     client->waiting = stop == RUN_WAIT;
-    client->follows = rest.len > 0 && (client->follows || client->pending_writes > 0);
     conn_keep(conn, rest);
     if (conn->state != CONN_OPEN)
         return;

@@ -395,7 +395,6 @@ static void client_read_waiting(struct client *client)
     if (conn->state != CONN_OPEN)
         return;
     client->more |= len > 0;
-    client->follows |= len > 0 && client->pending_writes > 0;
     conn_pause(conn, client_pauses(client));
     if (conn->ended && client->state == CLIENT_HELD)
         server_answer(&client->exchange->request, server->service->on_hold_end);
