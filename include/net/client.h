@@ -48,14 +48,14 @@ struct client {
     uint64_t sent_bytes; /* as of active_us */
     uint64_t body_bytes; /* received of the body under way */
     uint16_t pending_count, pending_writes;
-    uint8_t state; /* enum client_state */
+    uint16_t run_max; /* requests looked at in one go: fewer when many had to be looked at again */
+    uint8_t state;    /* enum client_state */
     bool in_batch, in_ready;
     bool large_bodies; /* its last body that came in parts was large, or its last chunk */
     bool more;         /* kept input may hold a whole request */
     bool rejected;     /* more of a request may come that is not wanted */
     bool reading;      /* the request must be complete by its time limit */
     bool waiting;      /* the kept input goes on once what is deferred was answered */
-    bool follows;      /* some of the kept input came behind a write that was deferred then */
     bool last;         /* the connection ends with the last answer of those that are deferred */
     bool body_paused;  /* see server_pause_body */
     bool starved;      /* see SERVER_STREAM_WAIT */

@@ -132,8 +132,7 @@ struct request {
     bool
         deferrable; /* the service's, in on_head: it will be answered with server_defer, unless it is refused */
     bool
-        exclusive; /* the service's, with deferrable, until it is deferred: it may be overtaken by what follows on the connection, or
-                      overtake what came before. So the one waits for its answer, and it waits for writes */
+        exclusive; /* the service's, with deferrable, until it is deferred: what follows on the connection waits for its answer */
     bool deferred;
     bool postponed;     /* see server_postpone */
     bool chunked_reply; /* the streamed reply is in chunks, since the client speaks HTTP/1.1 */
@@ -200,8 +199,7 @@ struct request *server_defer(struct request *request);
  * answers. Then it is not answered now, but comes again, from its head on, once some of them are. */
 bool server_postpone(struct request *request);
 
-/* Whether a write that came before on the same connection is deferred still, or was when this request came and had to wait: what is
- * asked now has to see it. */
+/* Whether a write that came before on the same connection is deferred still: what is asked now has to see it. */
 bool request_follows_write(const struct request *request);
 
 /* All that are deferred on its connection, in order: the first one, and who follows a deferred one; NULL when there is none. */

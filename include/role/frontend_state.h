@@ -110,6 +110,7 @@ struct attempt {
 
 enum relay_state {
     RELAY_UPLOADING, /* its body comes in parts */
+    RELAY_BEHIND,    /* others of its key, before it on its client's connection, come first */
     RELAY_SENDING,   /* it is on its way, or about to be sent again */
     RELAY_PARKED,    /* nobody is ready */
     RELAY_WAITING,   /* it is asked anew soon, see relay_wait */
@@ -142,8 +143,8 @@ struct relay {
     uint64_t key_hash;
     uint64_t version; /* of the first try; 0 before */
     uint64_t
-        after; /* what it is to be at least: a write as its client wants it, a read as it was just written */
-    uint64_t writer; /* of a read: the id of the node that has that; 0 for none */
+        after; /* what it is to be at least: a write as its client wants it, a read as it was just written; of a write that was answered what it is */
+    uint64_t writer; /* the id of the node that has that; 0 for none, or before the answer */
     uint64_t
         before_us; /* its client wants it carried out before that time of the node's clock; or 0 */
     uint64_t late_us; /* the first try shall be, by that of the first node */
@@ -286,7 +287,6 @@ struct partition {
     uint64_t lost_us;            /* since when nobody is ready; loop time */
     uint64_t retry_tokens;       /* RETRY_TOKEN_PARTS of a retry */
     bool reached, told;          /* somebody is ready; and that (or the contrary) was logged */
-    bool unparks;                /* those that are parked are being sent */
     uint64_t requests, failures; /* so far; failures of tries */
 };
 
@@ -316,6 +316,7 @@ struct frontend {
     uint64_t long_keys[LONG_KEYS_MAX]; /* their hashes, each in its place; 0 for none */
     uint64_t started_us, started_wall_us;
     unsigned waiting; /* relays whose clients want to hear of a change */
+    unsigned behind;  /* relays that are RELAY_BEHIND */
     bool draining;
     struct frontend_counters counters;
     struct histogram
@@ -367,7 +368,7 @@ void relay_free(struct relay *relay);
 /* If it may wait: how long counts from now on, as on a node from where the body is whole. */
 void relay_set_wait(struct relay *relay, const struct key_options *options);
 
-/* Counts it, and sends it. */
+/* Counts it, and sends it; once those before it of its key, on its client's connection, are answered. */
 void relay_begin(struct relay *relay);
 
 /* The request is deferred now, and whole: off it goes. */
@@ -388,12 +389,11 @@ void relay_was_refused(struct relay *relay, struct backend *by);
 /* The same, of a first try of a write that was refused as too late. */
 void relay_was_late(struct relay *relay);
 
-/* Whether it is a write and another request of its key, before it on its client's connection, is still on its way. If that were tried
- * again, it could come after the write: overwrite it, or read what was only written after it. */
-bool relay_must_wait(struct request *request);
+/* Its answer is there: those that stood behind it come next. */
+void relay_end(struct relay *relay);
 
-/* A node has given the write its version: reads that come after it, or stand behind it on its connection, are not to be older. */
-void relay_was_written(const struct relay *relay, const struct backend *backend, uint64_t version);
+/* It is a write, and its client hears of it now: reads that come after that are not to be older. */
+void relay_was_written(const struct relay *relay);
 
 /* Its client should not be kept waiting any more. */
 void relay_hurry(struct relay *relay);

@@ -202,7 +202,6 @@ void client_settle(struct client *client, struct slice rest, enum run_stop stop)
     }
     client->more = stop == RUN_AGAIN || stop == RUN_WAIT;
     client->waiting = stop == RUN_WAIT;
-    client->follows = rest.len > 0 && (client->follows || client->pending_writes > 0);
     conn_keep(conn, rest);
     if (conn->state != CONN_OPEN)
         return;
@@ -312,6 +311,16 @@ static unsigned run_answer(struct server *server, const struct run *run, bool *c
     return answered;
 }
 
+/* What had to wait behind others is parsed once more then, so no more is than was answered in one go the last time; twice as much when that
+ * was all. */
+static void client_learn_pace(struct client *client, unsigned seen, unsigned answered)
+{
+    if (answered < seen)
+        client->run_max = (uint16_t)(answered > 0 ? answered : 1);
+    else if (seen == client->run_max && seen < SERVER_BATCH_MAX)
+        client->run_max = (uint16_t)(2 * seen < SERVER_BATCH_MAX ? 2 * seen : SERVER_BATCH_MAX);
+}
+
 void client_run(struct server *server, struct run *run)
 {
     struct client *client = run->client;
@@ -329,6 +338,7 @@ void client_run(struct server *server, struct run *run)
         !conn_blocked(&client->conn))
         server_ready(client);
     bool all = answered == run->count;
+    client_learn_pace(client, run->count, answered);
     size_t offset = all ? run->parsed : server->requests[run->first + answered]->offset;
     enum run_stop stop = all ? run->stop : waits ? RUN_WAIT : RUN_AGAIN;
     if (closes)
@@ -456,6 +466,7 @@ struct client *client_new(struct server *server, int fd)
         goto failed;
     client->server = server;
     client->active_us = server->loop->now_us;
+    client->run_max = SERVER_BATCH_MAX;
     client->timer.on_time = client_on_time;
     if (conn_open(&client->conn, server->loop, fd, &client_conn_ops) == 0) {
         client_set_timer(client);

@@ -10,8 +10,7 @@
 
 bool client_may_defer(const struct client *client, const struct request *request)
 {
-    bool overtakes = request->exclusive && client->pending_writes > 0;
-    return !client->pending || (request->deferrable && !request->error.status && !overtakes &&
+    return !client->pending || (request->deferrable && !request->error.status &&
                                 !client->pending_last->request.exclusive &&
                                 client->pending_count < SERVER_DEFERRED_MAX);
 }
@@ -23,7 +22,7 @@ static bool is_write(const struct request *request)
 
 bool request_follows_write(const struct request *request)
 {
-    return request->client->pending_writes > 0 || request->client->follows;
+    return request->client->pending_writes > 0;
 }
 
 static struct request *request_of(struct exchange *exchange)

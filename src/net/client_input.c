@@ -293,7 +293,8 @@ static void run_parse(struct run *run)
     struct server *server = run->client->server;
     bool going = true;
     while (going && run->client->conn.state == CONN_OPEN) {
-        if (server->request_count == SERVER_BATCH_MAX) {
+        bool full = run->parsed < run->len && run->count >= run->client->run_max;
+        if (full || server->request_count == SERVER_BATCH_MAX) {
             run->stop = RUN_AGAIN;
             return;
         }
@@ -394,7 +395,6 @@ static void client_read_waiting(struct client *client)
     if (conn->state != CONN_OPEN)
         return;
     client->more |= len > 0;
-    client->follows |= len > 0 && client->pending_writes > 0;
     conn_pause(conn, client_pauses(client));
     if (conn->ended && client->state == CLIENT_HELD)
         server_answer(&client->exchange->request, server->service->on_hold_end);

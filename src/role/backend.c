@@ -198,8 +198,8 @@ uint64_t backend_clock_us(const struct backend *backend)
 /* Returns whether it is a hello. */
 static bool take_hello(struct backend *backend, struct slice body)
 {
-    struct slice rest = body, line, cluster = SLICE("");
-    bool met = false, placed = false;
+    struct slice rest = body, line, cluster = SLICE(""), place = {0};
+    bool met = false;
     backend->push_p50_us = backend->push_p99_us = HISTORY_NONE;
     while (!met && slice_next(&rest, '\n', &line)) {
         met = slice_starts(line, SLICE("member "));
@@ -211,17 +211,18 @@ static bool take_hello(struct backend *backend, struct slice body)
             cluster = after(line, 8);
         else if (slice_starts(line, SLICE("digest ")))
             slice_hex(after(line, 7), &backend->digest);
-        else if (slice_starts(line, SLICE("partition "))) {
-            take_partition(backend, after(line, 10));
-            placed = true;
-        } else
+        else if (slice_starts(line, SLICE("partition ")))
+            place = after(line, 10);
+        else
             take_figures(backend, line);
     }
-    if (met && placed)
-        take_cluster(backend, cluster);
-    if (met && placed && !backend->wrong && !backend->foreign && backend->is_ready)
+    if (!met || !place.data)
+        return false;
+    take_partition(backend, place);
+    take_cluster(backend, cluster);
+    if (!backend->wrong && !backend->foreign && backend->is_ready)
         partition_take_list(backend, body);
-    return met && placed;
+    return true;
 }
 
 /* Told though it never was up: an address that leads elsewhere looks as if nobody were there. */

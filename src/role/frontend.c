@@ -147,8 +147,6 @@ static void key_on_request(struct frontend *frontend, struct request *request)
         key_reply_not_allowed(request);
         return;
     }
-    if (relay_must_wait(request) && server_postpone(request))
-        return;
     if (!relay)
         relay = relay_new(frontend, request);
     else if (upload_streams(relay)) /* on a connection of its own */

@@ -57,13 +57,11 @@ static void log_reached(struct partition *partition)
 static void send_parked(struct partition *partition)
 {
     unsigned count = partition->parked_count;
-    partition->unparks = true;
     while (count-- > 0 && partition->parked && partition->usable_count > 0) {
         struct relay *relay = partition->parked;
         partition_unpark(partition, relay);
         relay_send(relay);
     }
-    partition->unparks = false;
 }
 
 void partition_update(struct partition *partition)

@@ -1,9 +1,10 @@
 /* One request on its way:
  *
  *   UPLOADING ──body is whole──► SENDING ──whole answer, or a refusal──► ANSWERED
- *                                │ ▲  ▲ │
- *                     nobody is  ▼ │  │ ▼ it must not be
- *                     ready   PARKED  WAITING  sent anew yet
+ *                                ▲ │ ▲  ▲ │
+ *   BEHIND ───those before it ───┘ │ │  │ ▼ it must not be
+ *             are answered         ▼ │  WAITING  sent anew yet
+ *              nobody is ready   PARKED
  *
  * A long answer is passed on from its head on (`streaming`); another try goes on with it.
  *
@@ -58,19 +59,29 @@ static const struct recent_write *recent_find(const struct relay *relay)
     return counts ? recent : NULL;
 }
 
-static void relay_follow(struct relay *relay, const struct recent_write *recent)
+void relay_was_written(const struct relay *relay)
 {
-    relay->after = recent->version;
-    relay->writer = recent->node;
+    const struct recent_write *recent = recent_find(relay);
+    if (!recent || recent->version < relay->after)
+        *recent_place(relay) = (struct recent_write){relay->key_hash, relay->after, relay->writer,
+                                                     relay->frontend->loop->now_us + RECENT_US};
+}
+
+static void relay_follow(struct relay *relay, uint64_t version, uint64_t writer)
+{
+    if (version < relay->after)
+        return;
+    relay->after = version;
+    relay->writer = writer;
     relay->home = true;
 }
 
-static void read_init(struct relay *relay, const struct request *request)
+static void read_init(struct relay *relay)
 {
     const struct recent_write *recent = recent_find(relay);
-    relay->home = relay->frontend->config.read_home || request_follows_write(request);
+    relay->home = relay->frontend->config.read_home;
     if (recent)
-        relay_follow(relay, recent);
+        relay_follow(relay, recent->version, recent->node);
 }
 
 struct relay *relay_new(struct frontend *frontend, struct request *request)
@@ -96,7 +107,7 @@ struct relay *relay_new(struct frontend *frontend, struct request *request)
     relay->waits = relay->alone && !relay->write;
     relay_set_wait(relay, &work->options);
     if (!relay->write)
-        read_init(relay, request);
+        read_init(relay);
     relay_bytes_init(&relay->sent);
     relay_bytes_init(&relay->got);
     frontend->waiting += relay->waits;
@@ -150,11 +161,67 @@ void relay_free(struct relay *relay)
         partition_unpark(relay->partition, relay);
     if (relay->state == RELAY_WAITING)
         relay_stop_waiting(relay);
+    relay->frontend->behind -= relay->state == RELAY_BEHIND;
     relay_blocks_free(relay);
     relay_bytes_free(&relay->sent);
     relay_bytes_free(&relay->got);
     free(relay->upload);
     relay_give_back(relay);
+}
+
+/* Those of one key on one client's connection, a write among them, are under way one after the other: if one that came before a write were
+ * tried again, it could overwrite that, or read what was only written after it; and a read has to see what was written before it. */
+
+/* A deferred request on a key has its relay. */
+static struct relay *relay_of_key(uint64_t key_hash, struct request *request)
+{
+    const struct frontend_work *work = frontend_work_of(request);
+    return work->on_key && work->key_hash == key_hash ? request->service_data : NULL;
+}
+
+/* Whether one before it is still on its way. A read follows the writes that are not. A connection has SERVER_DEFERRED_MAX requests at
+ * most. */
+static bool is_behind(struct relay *relay)
+{
+    struct request *one = relay->write || request_follows_write(relay->request)
+                              ? request_deferred_first(relay->request)
+                              : NULL;
+    for (; one && one != relay->request; one = request_deferred_next(one)) {
+        const struct relay *other = relay_of_key(relay->key_hash, one);
+        if (!other || (!other->write && !relay->write))
+            continue;
+        if (other->state != RELAY_ANSWERED)
+            return true;
+        if (!relay->write && other->writer)
+            relay_follow(relay, other->after, other->writer);
+    }
+    return false;
+}
+
+/* How long it waits, if it does, counts from now on. */
+static void relay_step_up(struct relay *relay)
+{
+    relay->state = RELAY_SENDING;
+    relay->frontend->behind--;
+    if (!relay->hurried)
+        relay_set_wait(relay, &frontend_work_of(relay->request)->options);
+    relay_begin(relay);
+}
+
+void relay_end(struct relay *relay)
+{
+    relay->state = RELAY_ANSWERED;
+    struct request *one = relay->frontend->behind > 0 && relay->request->deferred
+                              ? request_deferred_next(relay->request)
+                              : NULL;
+    for (; one; one = request_deferred_next(one)) {
+        struct relay *other = relay_of_key(relay->key_hash, one);
+        if (!other || other->state != RELAY_BEHIND)
+            continue;
+        relay_step_up(other);
+        if (other->state == RELAY_BEHIND)
+            return;
+    }
 }
 
 /* Sending */
@@ -168,6 +235,11 @@ static void count_request(struct partition *partition)
 
 void relay_begin(struct relay *relay)
 {
+    if (is_behind(relay)) {
+        relay->state = RELAY_BEHIND;
+        relay->frontend->behind++;
+        return;
+    }
     count_request(relay->own);
     if (!relay->other) {
         relay_send(relay);
@@ -200,98 +272,11 @@ static void relay_stamp(struct relay *relay, const struct backend *backend)
     relay->settled_us = frontend->loop->now_us + RELAY_LATE_US;
 }
 
-/* Those that stand with it on its client's connection, of its key */
-
-/* A deferred request on a key has its relay. */
-static struct relay *relay_of_key(uint64_t key_hash, struct request *request)
-{
-    const struct frontend_work *work = frontend_work_of(request);
-    return work->on_key && work->key_hash == key_hash ? request->service_data : NULL;
-}
-
-/* The last write before it; NULL when there is none. A connection has SERVER_DEFERRED_MAX requests at most. */
-static const struct relay *write_before(const struct relay *relay)
-{
-    const struct relay *found = NULL;
-    struct request *first = relay->told ? NULL : request_deferred_first(relay->request);
-    for (struct request *one = first; one && one != relay->request;
-         one = request_deferred_next(one)) {
-        const struct relay *other = relay_of_key(relay->key_hash, one);
-        if (other && other->write)
-            found = other;
-    }
-    return found;
-}
-
-bool relay_must_wait(struct request *request)
-{
-    uint64_t key_hash = frontend_work_of(request)->key_hash;
-    struct request *first =
-        request->head.method >= HTTP_POST ? request_deferred_first(request) : NULL;
-    for (struct request *one = first; one; one = request_deferred_next(one)) {
-        const struct relay *relay = relay_of_key(key_hash, one);
-        if (relay && relay->state != RELAY_ANSWERED)
-            return true;
-    }
-    return false;
-}
-
-void relay_was_written(const struct relay *relay, const struct backend *backend, uint64_t version)
-{
-    const struct recent_write *recent = recent_find(relay);
-    if (!recent || recent->version < version)
-        *recent_place(relay) = (struct recent_write){relay->key_hash, version, backend->id,
-                                                     relay->frontend->loop->now_us + RECENT_US};
-    struct request *one = relay->request->deferred ? request_deferred_next(relay->request) : NULL;
-    for (; one; one = request_deferred_next(one)) {
-        struct relay *other = relay_of_key(relay->key_hash, one);
-        if (other && !other->write)
-            relay_follow(other, recent_place(relay));
-    }
-}
-
-/* A node has refused the write, and it is sent again: the reads behind it, which were sent behind its last try, are so again. (Where a
- * connection has ended, they have ended with it.) */
-static void reads_follow(const struct relay *relay)
-{
-    for (struct request *one = request_deferred_next(relay->request); one;
-         one = request_deferred_next(one)) {
-        struct relay *other = relay_of_key(relay->key_hash, one);
-        if (!other || other->write || other->asks_version || !other->attempt || other->streaming)
-            continue;
-        attempt_give_up(other->attempt);
-        relay_send(other);
-    }
-}
-
-/* Its try is on a connection that has ended, or is about to, and it has not been told yet. */
-static bool is_being_lost(const struct relay *relay)
-{
-    return relay->attempt && !lane_is_open(relay->attempt->lane);
-}
-
-/* When it may be sent; 0 for now. A write whose first try may still be carried out waits for the end of that; a read behind such a write
- * waits with it, since it shall see it. */
-static uint64_t settled_us(const struct relay *relay, const struct relay *before)
-{
-    const struct relay *last = relay->frontend->settling.last;
-    uint64_t now_us = relay->frontend->loop->now_us;
-    if (relay->write)
-        return relay->lost && !relay->versioned ? relay->settled_us : 0;
-    if (before && before->state == RELAY_WAITING && before->again_us > now_us)
-        return before->again_us;
-    if (before && (before->state == RELAY_WAITING || is_being_lost(before)))
-        return now_us + FRONTEND_TICK_US;
-    return last && relay->again_us == 0 && request_follows_write(relay->request) ? last->again_us
-                                                                                 : 0;
-}
-
-/* A read whose answer is likely to be long. One that follows a write stays behind it. */
+/* A read whose answer is likely to be long. */
 static bool is_long(const struct relay *relay)
 {
     bool known = relay->frontend->long_keys[relay->key_hash % LONG_KEYS_MAX] == relay->key_hash;
-    return (known || relay->displaced == RELAY_DISPLACED_MAX) && !relay->write &&
-           !relay->head_only && !request_follows_write(relay->request);
+    return (known || relay->displaced == RELAY_DISPLACED_MAX) && !relay->write && !relay->head_only;
 }
 
 /* The connection for it. What is only likely to take long may share one when there is no other; NULL when there must be. */
@@ -302,13 +287,6 @@ static struct lane *relay_lane(const struct relay *relay, struct backend *backen
         return backend->shared;
     struct lane *lane = lane_take(backend);
     return lane || alone ? lane : backend->shared;
-}
-
-/* What its client has sent before it may still wait to be sent. */
-static bool is_behind_parked(const struct relay *relay)
-{
-    const struct partition *partition = relay->partition;
-    return partition->parked && !partition->unparks && request_follows_write(relay->request);
 }
 
 /* A try of a write: is it the first one with its version, and does it get that now? */
@@ -322,20 +300,12 @@ static void write_begin_try(struct relay *relay, const struct backend *backend)
 
 void relay_send(struct relay *relay)
 {
-    const struct relay *before = NULL;
-    if (!relay->write && request_follows_write(relay->request))
-        before = write_before(relay);
-    if (before && before->state != RELAY_ANSWERED) { /* so that it goes where that has gone */
-        relay->avoid = before->avoid;
-        relay->writer = 0;
-    }
-    uint64_t until_us = settled_us(relay, before);
-    if (until_us > relay->frontend->loop->now_us) {
-        relay_wait(relay, &relay->frontend->settling, until_us);
+    bool unsettled = relay->write && relay->lost && !relay->versioned;
+    if (unsettled && relay->settled_us > relay->frontend->loop->now_us) {
+        relay_wait(relay, &relay->frontend->settling, relay->settled_us);
         return;
     }
-    struct backend *backend =
-        is_behind_parked(relay) ? NULL : partition_choose(relay->partition, relay);
+    struct backend *backend = partition_choose(relay->partition, relay);
     if (!backend) {
         partition_park(relay->partition, relay);
         return;
@@ -399,8 +369,6 @@ void relay_was_refused(struct relay *relay, struct backend *by)
 {
     relay->avoid = by;
     relay_failed(relay, false);
-    if (relay->write)
-        reads_follow(relay);
 }
 
 /* By the same node, since what its client has seen of it may have versions by a clock that was just set forward. When that was it, the
@@ -418,7 +386,6 @@ void relay_was_late(struct relay *relay)
                    frontend->loop->now_us + BACKEND_HELLO_US + FRONTEND_TICK_US);
     else
         relay_send(relay);
-    reads_follow(relay);
 }
 
 /* It was sent, and is to be sent no second time: the node that holds it is told instead that nothing more comes on that connection, and
@@ -450,7 +417,8 @@ void relay_hurry(struct relay *relay)
         return;
     relay->hurried = true;
     relay->alone = false;
-    if (relay->state == RELAY_PARKED || relay->state == RELAY_WAITING)
+    if (relay->state == RELAY_PARKED || relay->state == RELAY_WAITING ||
+        relay->state == RELAY_BEHIND)
         return;
     if (relay->attempt)
         attempt_give_up(relay->attempt);

@@ -46,7 +46,6 @@ void relay_refuse(struct relay *relay, unsigned status, const char *sentence)
         status = 502;
         sentence = unsure;
     }
-    relay->state = RELAY_ANSWERED;
     relay->status = (uint16_t)status;
     relay->sentence = sentence;
     if (relay->upload && !relay->upload->whole) {
@@ -55,6 +54,7 @@ void relay_refuse(struct relay *relay, unsigned status, const char *sentence)
     } else {
         server_answer_deferred(relay->request, reply_refusal);
     }
+    relay_end(relay);
 }
 
 static void release_bytes(void *context, void *owner)
@@ -80,6 +80,8 @@ static void reply_whole(struct service *service, struct request *request)
     struct slice body = {got->data + relay->lines_bytes, got->len - relay->lines_bytes};
     (void)service;
     count_latency(relay, request);
+    if (relay->write && relay->writer)
+        relay_was_written(relay);
     reply_start(request, relay->status);
     reply_lines(request, (struct slice){got->data, relay->lines_bytes});
     if (relay->head_only || relay->status == 204 || relay->status == 304)
@@ -92,8 +94,8 @@ static void reply_whole(struct service *service, struct request *request)
 
 void relay_answer(struct relay *relay)
 {
-    relay->state = RELAY_ANSWERED;
     server_answer_deferred(relay->request, reply_whole);
+    relay_end(relay);
 }
 
 static void reply_streaming(struct service *service, struct request *request)
@@ -160,8 +162,8 @@ enum server_stream_result relay_on_stream(struct relay *relay, struct request *r
 void relay_break(struct relay *relay)
 {
     relay->broken = true;
-    relay->state = RELAY_ANSWERED;
     server_stream_wake(relay->request);
+    relay_end(relay);
 }
 
 /* Rather than that all others wait behind it, a value that its client does not take is cut off. */
@@ -319,13 +321,13 @@ static bool is_of_key(unsigned status)
     return status == 200 || status == 204 || status == 304 || status == 412;
 }
 
-/* A read that does not see what was written before it: another member has that. */
+/* A read that does not see what was written before it: another member has that. (Unless who wrote it has it no more, since it has expired.) */
 static bool is_outdated(const struct relay *relay, const struct http_response *head,
                         uint64_t version)
 {
     return !relay->write && version < relay->after && !relay->streaming &&
-           is_of_key(head->status) && relay->tries < RELAY_TRIES_MAX &&
-           relay->partition->usable_count > 1 &&
+           relay->attempt->lane->backend->id != relay->writer && is_of_key(head->status) &&
+           relay->tries < RELAY_TRIES_MAX && relay->partition->usable_count > 1 &&
            relay->partition->retry_tokens >= RETRY_TOKEN_PARTS;
 }
 
@@ -381,8 +383,10 @@ static void relay_on_head(struct call *call, const struct http_response *head)
     relay->older = is_of_key(head->status) && !relay->streaming && moving_is_older(relay, version);
     if (is_passed_over(relay))
         return;
-    if (relay->write && version)
-        relay_was_written(relay, attempt->lane->backend, version);
+    if (relay->write && version) {
+        relay->after = version;
+        relay->writer = attempt->lane->backend->id;
+    }
     if (!relay->streaming)
         answer_head_first(relay, head);
     else if (is_the_same(relay, head))
@@ -424,8 +428,8 @@ static void relay_done(struct relay *relay, struct backend *backend)
     } else if (relay->misrouted) {
         answer_misrouted(relay, backend);
     } else if (relay->streaming) {
-        relay->state = RELAY_ANSWERED;
         server_stream_wake(relay->request);
+        relay_end(relay);
     } else if (relay->older) {
         moving_look_there(relay);
     } else if (relay->write && relay->lost && relay->status >= 400) {

@@ -269,9 +269,12 @@ def a_node_that_does_not_want_requests_is_unready():
 
 @test
 def what_a_node_says_does_no_harm():
-    one = _impostor(b"200 OK", b'<b>"\\\x1b[31m\xff0/2')
-    frontend = Frontend([[address(one)], [f"127.0.0.1:{DEAD}"]], ready=False)
+    one = _impostor(b"200 OK", b'<b>\'\\\x1b[31m\xff0/2')
+    other = _impostor(b"200 OK", b'<b>"/2')  # what follows in quotes is no line of its own, so it says nothing that makes sense
+    frontend = Frontend([[address(one)], [address(other)], [f"127.0.0.1:{DEAD}"]], ready=False)
     until(lambda: _state(frontend, 0, one) == "wrong_partition", SOON, "it is of the wrong partition")
+    until(lambda: frontend.count_log("event=node-foreign") == 1, SOON, "it is no node")
+    equal((_state(frontend, 1, other), frontend.count_log("event=wrong-partition")), ("down", 1), "what is said of it")
     says = _status(frontend)["partitions"][0]["nodes"][address(one)]["says"]
     check(re.fullmatch(r"[?]+/?[?0-9/]*", says), f"it says {says!r}")
     for text in (_lines(frontend), "\n".join(frontend.lines)):

@@ -98,9 +98,9 @@ WRAP(void, partition_park, struct partition *partition, struct relay *relay)
         __real_partition_park(partition, relay);
 }
 
-WRAP(bool, relay_must_wait, struct request *request)
+WRAP(struct request *, request_deferred_first, const struct request *request)
 {
-    return __real_relay_must_wait(request) && !mutates(MUTANT_OVERTAKES, 1000000);
+    return mutates(MUTANT_OVERTAKES, 1000000) ? NULL : __real_request_deferred_first(request);
 }
 
 WRAP(void, relay_send, struct relay *relay)

@@ -61,7 +61,8 @@
     X(WRONG_CLOCK, "wrong-clock", "a write has its version by the front-end's own clock")         \
     X(LATE_TRY, "late-try", "a first try may be carried out at any time")                         \
     X(SAME_NODE, "same-node", "another try goes to the node that has just failed")                \
-    X(OVERTAKES, "overtakes", "a write does not wait for what was asked of its key before it")    \
+    X(OVERTAKES, "overtakes",                                                                     \
+      "a request does not wait for what its client asked of its key before")                      \
     X(FORGOTTEN, "forgotten", "a request that waits for a node is forgotten")                     \
     X(DROPPED, "dropped", "a request that gave way to a long answer is not sent again")           \
     X(WRONG_OFFSET, "wrong-offset", "a long answer goes on one byte too early")                   \

@@ -268,6 +268,8 @@ static void expect_nothing(const struct reader *reader)
 #define PUT(key) "PUT /" key " HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nxyz"
 #define PUT_COPIES(prefer) \
     "PUT /a HTTP/1.1\r\nHost: h\r\nPrefer: " prefer "\r\nContent-Length: 0\r\n\r\n"
+#define WAIT(version, fields) \
+    "GET /a " version "\r\nHost: h\r\nIf-None-Match: \"1\"\r\nPrefer: wait=60\r\n" fields "\r\n"
 #define KEYS "-/keys?limit=5&prefix=a"
 #define OK "HTTP/1.1 200 OK\r\nETag: \"1\"\r\nFog-Version: 7\r\nContent-Length: 0\r\n\r\n"
 
@@ -663,90 +665,7 @@ static void test_write_again(void **state)
     expect(&reader, 200, "");
 }
 
-/* What its client asks behind it sees it. */
-static void test_read_behind_write_again(void **state)
-{
-    (void)state;
-    struct reader reader = reader_new();
-    ask(&reader, PUT("a"));
-    ask(&reader, GET("a"));
-    unsigned count = nodes.count;
-    lose(nodes.asked[asked_for("a")].fd);
-    ask(&reader, GET("b"));
-    pass(RELAY_LATE_US - FRONTEND_TICK_US);
-    assert_int_equal(nodes.count, count);
-    pass(2 * FRONTEND_TICK_US);
-    assert_int_equal(nodes.count, count + 3);
-    assert_true(asked_has(count, "Fog-Version: "));
-    say(nodes.asked[count].fd, OK);
-    settle();
-    expect(&reader, 200, "");
-}
-
 #define LATE "HTTP/1.1 412 Late\r\nContent-Length: 0\r\n\r\n"
-
-/* The write and then the read are sent again, on one connection. */
-static void expect_both_again(struct reader *reader, unsigned count)
-{
-    pass(SECOND);
-    assert_int_equal(nodes.count, count + 2);
-    assert_true(asked_has(count, "PUT /a ") && asked_has(count + 1, "GET /a "));
-    assert_int_equal(nodes.asked[count].fd, nodes.asked[count + 1].fd);
-    say(nodes.asked[count].fd, OK);
-    settle();
-    answer_value("a", "new");
-    expect(reader, 200, "");
-    expect(reader, 200, "new");
-}
-
-/* The read comes in the turn in which the connection ends, before it is known what was on it. */
-static void test_read_behind_a_write_that_is_being_lost(void **state)
-{
-    (void)state;
-    struct reader reader = reader_new();
-    ask(&reader, PUT("a"));
-    fake_break(io, nodes.asked[0].fd, -ECONNRESET);
-    ask(&reader, GET("a"));
-    assert_int_equal(nodes.count, 1);
-    expect_both_again(&reader, 1);
-}
-
-/* The same behind somebody who waits already: both are due in one turn then, the read being the first in the line. */
-static void test_read_in_line_before_its_write(void **state)
-{
-    (void)state;
-    struct reader reader = reader_new(), other = reader_new();
-    ask(&other, PUT("b"));
-    lose(nodes.asked[0].fd);
-    ask(&reader, PUT("a"));
-    fake_break(io, nodes.asked[1].fd, -ECONNRESET);
-    ask(&reader, GET("a"));
-    pass(SECOND);
-    assert_int_equal(nodes.count, 5);
-    unsigned read = asked_for("a");
-    assert_true(asked_has(read, "GET /a ") && asked_has(read - 1, "PUT /a "));
-    assert_int_equal(nodes.asked[read - 1].fd, nodes.asked[read].fd);
-}
-
-/* The node has said that the connection ends with an answer to somebody else, and that takes long. */
-static void test_read_behind_a_write_that_will_be_lost(void **state)
-{
-    (void)state;
-    struct reader reader = reader_new(), other = reader_new();
-    ask(&other, PUT("a"));
-    ask(&reader, PUT("a"));
-    int fd = nodes.asked[1].fd;
-    assert_int_equal(fd, nodes.asked[0].fd);
-    say(fd, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n1");
-    settle();
-    ask(&reader, GET("a"));
-    pass(SECOND);
-    assert_int_equal(nodes.count, 2);
-    say(fd, "2");
-    settle();
-    expect(&other, 200, "12");
-    expect_both_again(&reader, 2);
-}
 
 static uint64_t number_in(unsigned asked, const char *field)
 {
@@ -784,7 +703,7 @@ static void test_late_write(void **state)
 /* Writes /a, and before it a key whose home is the other node. */
 static void write_two_homes(struct reader *reader)
 {
-    for (char key = 'b'; key <= 'z'; key++) {
+    for (int key = 'b'; key <= 'z'; key++) {
         char text[200];
         nodes.count = 0;
         snprintf(text, sizeof text, "PUT /%c HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n",
@@ -803,33 +722,131 @@ static void write_two_homes(struct reader *reader)
 }
 
 /* Of two writes of a key the second one is not sent before the first one has its answer: carried out or not when its connection breaks,
- * tried again or refused as too late, it cannot come after the second one. */
+ * tried again or refused as too late, it cannot come after the second one. What is behind them does not wait. */
 static void test_write_behind_a_write(void **state)
 {
     (void)state;
     struct reader reader = reader_new();
     write_two_homes(&reader);
-    ask(&reader, PUT("a") PUT("d"));
-    assert_int_equal(nodes.count, 2);
+    ask(&reader, PUT("a") GET("B"));
+    assert_true(nodes.count == 3 && asked_has(2, "GET /B "));
     say(nodes.asked[0].fd, OK);
     settle();
     expect(&reader, 200, "");
-    assert_int_equal(nodes.count, 2);
+    assert_int_equal(nodes.count, 3);
+    lose(nodes.asked[1].fd);
+    answer_value("B", "value");
+    pass(SECOND);
+    unsigned again = asked_for("a");
+    assert_true(again > 2 && asked_has(again, "Fog-Version: "));
+    say(nodes.asked[again].fd, OK);
+    settle();
+    expect(&reader, 200, "");
+    unsigned second = asked_for("a");
+    assert_true(second > again && !asked_has(second, "Fog-Version: "));
+    say(nodes.asked[second].fd, OK);
+    settle();
+    expect(&reader, 200, "");
+    expect(&reader, 200, "value");
+}
+
+/* A read of the key is sent when the write has its answer, however often that is tried, and to where it was carried out. */
+static void test_read_behind_a_write(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, PUT("a") GET("a") GET("a") PUT("a") GET("a"));
+    say(nodes.asked[0].fd, LATE);
+    settle();
     lose(nodes.asked[1].fd);
     pass(SECOND);
-    assert_int_equal(nodes.count, 3);
-    assert_true(asked_has(2, "PUT /a ") && asked_has(2, "Fog-Version: "));
+    assert_true(nodes.count == 3 && asked_has(2, "PUT /a "));
+    unsigned writer = node_of(nodes.asked[2].fd);
     say(nodes.asked[2].fd, OK);
     settle();
     expect(&reader, 200, "");
     assert_int_equal(nodes.count, 5);
-    assert_true(asked_has(3, "PUT /a ") && !asked_has(3, "Fog-Version: "));
-    assert_true(asked_has(4, "PUT /d "));
-    say(nodes.asked[3].fd, OK);
-    say(nodes.asked[4].fd, OK);
+    for (unsigned i = 3; i < 5; i++)
+        assert_true(asked_has(i, "GET /a ") && node_of(nodes.asked[i].fd) == writer);
+    answer_value("a", "new");
+    answer_value("a", "new");
+    expect(&reader, 200, "new");
+    expect(&reader, 200, "new");
+    assert_true(nodes.count == 6 && asked_has(5, "PUT /a "));
+    say(nodes.asked[5].fd, "HTTP/1.1 507 Full\r\nContent-Length: 0\r\n\r\n");
+    settle();
+    expect(&reader, 507, "");
+    assert_true(nodes.count == 7 && asked_has(6, "GET /a "));
+}
+
+/* The write's answer waits for its turn for long: for who hears of it then it was just written. */
+static void test_read_behind_an_answered_write(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new(), other = reader_new();
+    write_two_homes(&reader);
+    unsigned writer = node_of(nodes.asked[1].fd);
+    say(nodes.asked[1].fd, OK);
+    settle();
+    pass(RECENT_US);
+    for (unsigned i = 2; i < 10; i++) {
+        ask(&reader, GET("a"));
+        assert_int_equal(node_of(nodes.asked[i].fd), writer);
+    }
+    say(nodes.asked[0].fd, OK);
     settle();
     expect(&reader, 200, "");
     expect(&reader, 200, "");
+    for (unsigned i = 10; i < 18; i++) {
+        ask(&other, GET("a"));
+        assert_int_equal(node_of(nodes.asked[i].fd), writer);
+    }
+}
+
+/* What waits at a node begins to do so when it is sent. */
+static void test_wait_behind_a_read(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, GET("a") PUT_COPIES("copies=2, wait=3"));
+    pass(4 * SECOND);
+    assert_int_equal(nodes.count, 1);
+    answer_value("a", "old");
+    expect(&reader, 200, "old");
+    assert_int_equal(nodes.count, 2);
+    pass(6 * SECOND);
+    assert_int_equal(nodes.count, 2);
+    say(nodes.asked[1].fd, OK);
+    settle();
+    expect(&reader, 200, "");
+}
+
+/* Nor does it where its client sends no more meanwhile. */
+static void test_hurry_behind_a_write(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, PUT("a") WAIT("HTTP/1.1", ""));
+    fake_end(io, reader.fd);
+    settle();
+    say(nodes.asked[0].fd, OK);
+    settle();
+    assert_true(nodes.count == 2 && asked_has(1, "GET /a ") && !asked_has(1, "Prefer"));
+    say(nodes.asked[1].fd, OK);
+    settle();
+    expect(&reader, 200, "");
+    expect(&reader, 200, "");
+    assert_false(is_open(&reader));
+}
+
+/* One that leaves while the second one waits for the first one. */
+static void test_leaver_behind_a_write(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, PUT("a") GET("a") PUT("a"));
+    lose(reader.fd);
+    assert_true(frontend->relays.used == 0 && frontend->behind == 0);
 }
 
 /* An answer that only waits for its turn is one. */
@@ -872,7 +889,8 @@ static void test_read_after_a_write(void **state)
     expect(&other, 200, "new");
 }
 
-/* Nobody has it any more, or it was long ago: what there is is told. */
+/* Who carried it out has it no more, as it may have expired: others are not asked, since they have nothing newer. And nobody who can be
+ * asked has it, or it was long ago: what there is is told. */
 static void test_read_after_a_lost_write(void **state)
 {
     (void)state;
@@ -882,15 +900,14 @@ static void test_read_after_a_lost_write(void **state)
     settle();
     expect(&reader, 200, "");
     ask(&reader, GET("a"));
-    for (unsigned i = 1; i <= RELAY_TRIES_MAX; i++) {
-        assert_int_equal(nodes.count, i + 1);
-        answer_of_version("a", "old", 6);
-    }
+    answer_of_version("a", "old", 6);
     expect(&reader, 200, "old");
+    assert_int_equal(nodes.count, 2);
     pass(RECENT_US);
     ask(&reader, GET("a"));
     answer_of_version("a", "old", 6);
     expect(&reader, 200, "old");
+    assert_int_equal(nodes.count, 3);
 }
 
 /* A read that is tried again does not see what was only written after it. */
@@ -907,59 +924,6 @@ static void test_write_behind_a_read(void **state)
     expect(&reader, 200, "old");
     expect(&reader, 200, "old");
     assert_true(asked_has(nodes.count - 1, "PUT /a "));
-}
-
-/* A node refuses a write and answers the read that was sent behind it: that is no answer, and it is asked anew behind the next try. */
-static void expect_read_follows(const char *refusal, bool elsewhere)
-{
-    struct reader reader = reader_new();
-    nodes.count = 0;
-    ask(&reader, PUT("a") GET("a"));
-    assert_int_equal(nodes.count, 2);
-    int fd = nodes.asked[0].fd;
-    assert_int_equal(nodes.asked[1].fd, fd);
-    say(fd, refusal);
-    say(fd, "HTTP/1.1 200 OK\r\nETag: \"0\"\r\nContent-Length: 3\r\n\r\nold");
-    settle();
-    assert_int_equal(nodes.count, 4);
-    assert_true(asked_has(2, "PUT /a ") && asked_has(3, "GET /a "));
-    assert_int_equal(nodes.asked[3].fd, nodes.asked[2].fd);
-    assert_int_equal(node_of(nodes.asked[2].fd) != node_of(fd), elsewhere);
-    ask(&reader, GET("a")); /* which comes now goes there, too */
-    assert_int_equal(nodes.asked[4].fd, nodes.asked[2].fd);
-    say(nodes.asked[2].fd, OK);
-    answer_value("a", "new");
-    answer_value("a", "new");
-    expect(&reader, 200, "");
-    expect(&reader, 200, "new");
-    expect(&reader, 200, "new");
-}
-
-static void test_read_behind_refused_write(void **state)
-{
-    (void)state;
-    expect_read_follows(LATE, false);
-    expect_read_follows("HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", true);
-}
-
-/* It waits as long as the write does, again. */
-static void test_read_behind_late_write(void **state)
-{
-    (void)state;
-    struct reader reader = reader_new();
-    ask(&reader, PUT("a") GET("a"));
-    for (unsigned i = 0; i < 8; i += 2) {
-        assert_int_equal(nodes.count, i + 2);
-        assert_true(asked_has(i, "PUT /a ") && asked_has(i + 1, "GET /a "));
-        say(nodes.asked[i].fd, LATE);
-        say(nodes.asked[i + 1].fd, OK); /* to nobody */
-        settle();
-        if (i == 0)
-            continue; /* the second try is made at once */
-        pass(FRONTEND_TICK_US);
-        assert_int_equal(nodes.count, i + 2);
-        pass(BACKEND_HELLO_US + 2 * FRONTEND_TICK_US);
-    }
 }
 
 /* Who has seen a version writes with a larger one, and says so once. */
@@ -1393,9 +1357,6 @@ static void test_end_hurries_copies(void **state)
     expect_hurried(&reader, 0);
 }
 
-#define WAIT(version, fields) \
-    "GET /a " version "\r\nHost: h\r\nIf-None-Match: \"1\"\r\nPrefer: wait=60\r\n" fields "\r\n"
-
 /* The same of whose connection ends with this answer, and of who has sent more behind it. */
 static void test_end_of_who_waits(void **state)
 {
@@ -1722,18 +1683,6 @@ static void test_lanes_are_kept(void **state)
     }
     pass(2 * SECOND);
     assert_int_equal(backend->idle_count, LANES_IDLE_MAX);
-}
-
-/* But behind a write of its client it stays behind it. */
-static void test_long_read_behind_a_write(void **state)
-{
-    (void)state;
-    struct reader reader = reader_new();
-    ask(&reader, GET("a"));
-    answer_long(nodes.asked[0].fd, "v", 0, VALUE_BYTES);
-    expect_long(&reader);
-    ask(&reader, PUT("a") GET("a"));
-    assert_int_equal(nodes.asked[2].fd, nodes.asked[1].fd);
 }
 
 /* One that stood behind two that took long is taken for a long one itself. A connection that was given to one of these ends with it,
@@ -2565,18 +2514,17 @@ int main(void)
         TEST(test_nonsense_and_then_sense),
         TEST(test_nothing_but_nonsense),
         TEST(test_write_again),
-        TEST(test_read_behind_write_again),
-        TEST(test_read_behind_a_write_that_is_being_lost),
-        TEST(test_read_in_line_before_its_write),
-        TEST(test_read_behind_a_write_that_will_be_lost),
         TEST(test_late_write),
-        TEST(test_read_behind_refused_write),
         TEST(test_write_behind_a_write),
+        TEST(test_read_behind_a_write),
+        TEST(test_read_behind_an_answered_write),
+        TEST(test_wait_behind_a_read),
+        TEST(test_hurry_behind_a_write),
+        TEST(test_leaver_behind_a_write),
         TEST(test_write_behind_an_answered_write),
         TEST(test_write_behind_a_read),
         TEST(test_read_after_a_write),
         TEST(test_read_after_a_lost_write),
-        TEST(test_read_behind_late_write),
         TEST(test_write_after),
         TEST(test_far_future),
         TEST(test_unsure),
@@ -2614,7 +2562,6 @@ int main(void)
         TEST(test_leaver_behind_a_stream),
         TEST(test_long_reads_go_alone),
         TEST(test_lanes_are_kept),
-        TEST(test_long_read_behind_a_write),
         TEST(test_displaced_reads_go_alone),
         TEST(test_places_for_what_is_shared),
         TEST(test_drain_behind_a_stream),

@@ -1166,6 +1166,21 @@ static void test_half_close_behind_two_holds(void **state)
     assert_false(is_open(reader.fd));
 }
 
+/* What waits behind others is not parsed again for each of them. */
+static void test_pipelined_holds(void **state)
+{
+    (void)state;
+    enum { REQUESTS = 200 };
+    struct reader reader = {.fd = client_new_settled()};
+    for (int i = 0; i < REQUESTS; i++)
+        feed(reader.fd, GET("/hold/1000"));
+    for (int i = 0; i < REQUESTS; i++) {
+        pass(1000);
+        expect(&reader, 200, "held to the end\n");
+    }
+    assert_true(mine.heads < 4 * REQUESTS);
+}
+
 /* A client that pipelines while it waits is not read for ever. */
 static void test_input_while_held_has_a_limit(void **state)
 {
@@ -2328,6 +2343,7 @@ int main(void)
         TEST(test_many_holds),
         TEST(test_clients_that_leave_while_held),
         TEST(test_half_close_behind_two_holds),
+        TEST(test_pipelined_holds),
         TEST(test_input_while_held_has_a_limit),
         TEST(test_streams),
         TEST(test_streams_with_a_slow_client),
