@@ -26,6 +26,15 @@ def copies_are_counted():
 
 
 @test
+def first_of_two_numbers_of_copies_counts():
+    node = Node()
+    for prefer, status in (("copies=1, copies=2, wait=0", 200), ("copies=2, copies=1, wait=0", 202),
+                           ("copies=all, copies=2, wait=0", 200), ("copies=2, copies=all, wait=0", 202),
+                           ("copies=4294967295, wait=0", 202), ("copies=4294967296, wait=0", 202)):
+        equal(node.call("PUT", "/a", b"1", (f"Prefer: {prefer}",)).status, status, prefer)
+
+
+@test
 def missing_copies_are_told():
     nodes = cluster(2)
     nodes[1].kill()
