@@ -643,9 +643,10 @@ static void test_a_confirmation_finds_those_that_it_is_about(void **state)
     struct record *record = said_record(store_heap(in.store), &said);
     uint64_t first = in.cluster->batch_number;
     unsigned called = 0;
-    meet(2)->peer->up = true;
+    meet(2)->peer->up = meet(3)->peer->up = true;
     for (unsigned i = 0; i < WAIT; i++) {
-        waits[i] = cluster_await_copies(in.cluster, record, 2, no_matter, &called);
+        unsigned wanted = i == WAIT - 1 ? 3 : 2;
+        waits[i] = cluster_await_copies(in.cluster, record, wanted, no_matter, &called);
         assert_non_null(waits[i]);
         push_turn_end(in.cluster);
     }
@@ -662,9 +663,13 @@ static void test_a_confirmation_finds_those_that_it_is_about(void **state)
     copies_confirm(in.cluster, 2, first + 9, first + 9);
     copies_confirm(in.cluster, 2, first + 9, first + 8);
     assert_int_equal(called, 1);
+    copies_confirm(in.cluster, 2, first + COPIES_LISTS + 8, first + COPIES_LISTS + 9);
+    assert_int_equal(called, 2);
+    assert_int_equal(copies_have(waits[8]), 1); /* of the same list */
     copies_confirm(in.cluster, 2, first, first + WAIT);
-    assert_int_equal(called, WAIT);
-    assert_int_equal(in.cluster->copies_count, 0);
+    assert_int_equal(called, WAIT - 1);
+    assert_int_equal(in.cluster->copies_count, 1);
+    assert_int_equal(copies_have(waits[WAIT - 1]), 2); /* one member counts once */
     for (unsigned i = 0; i < WAIT; i++)
         cluster_forget_copies(in.cluster, waits[i]);
     record_release(store_heap(in.store), record);
@@ -787,6 +792,7 @@ static void test_a_copy_counts_as_long_as_its_member_is_there(void **state)
     (void)state;
     struct peer *second = meet(2)->peer, *third = meet(3)->peer;
     unsigned called = 0;
+    in.cluster->batch_number = COPIES_LISTS - 1; /* all lists are looked at */
     second->up = third->up = true;
     struct record *record = write_key(0, 100);
     struct copies *copies = cluster_await_copies(in.cluster, record, 3, no_matter, &called);
@@ -802,6 +808,40 @@ static void test_a_copy_counts_as_long_as_its_member_is_there(void **state)
     peer_up(second); /* it was not */
     assert_int_equal(copies_have(copies), 3);
     assert_int_equal(called, 1);
+    cluster_forget_copies(in.cluster, copies);
+}
+
+/* Its record was there in the life that is over, at an address that another process has since. */
+static void test_a_copy_of_a_life_that_is_over_does_not_count(void **state)
+{
+    (void)state;
+    unsigned called = 0;
+    struct member *before = meet(2), next = *before;
+    before->peer->up = true;
+    struct copies *copies =
+        cluster_await_copies(in.cluster, write_key(0, 100), 3, no_matter, &called);
+    copies_confirm(in.cluster, 2, in.cluster->batch_number, in.cluster->batch_number + 1);
+    assert_int_equal(copies_have(copies), 2);
+    next.id = 3;
+    next.stamp++;
+    assert_true(members_merge(&in.cluster->members, &next));
+    assert_int_equal(copies_have(copies), 1);
+    cluster_forget_copies(in.cluster, copies);
+}
+
+/* There is no room for the names of those that came when it was waited for already. */
+static void test_more_confirm_than_were_there(void **state)
+{
+    (void)state;
+    unsigned called = 0;
+    meet(2)->peer->up = true;
+    struct copies *copies =
+        cluster_await_copies(in.cluster, write_key(0, 100), 4, no_matter, &called);
+    for (uint64_t id = 3; id <= 20; id++)
+        meet(id)->peer->up = true;
+    for (uint64_t id = 2; id <= 20; id++)
+        copies_confirm(in.cluster, id, in.cluster->batch_number, in.cluster->batch_number + 1);
+    assert_int_equal(copies_have(copies), 2);
     cluster_forget_copies(in.cluster, copies);
 }
 
@@ -1948,6 +1988,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_copy_counts_as_long_as_its_member_is_there, begin,
                                         end),
+        cmocka_unit_test_setup_teardown(test_a_copy_of_a_life_that_is_over_does_not_count, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(test_more_confirm_than_were_there, begin, end),
         cmocka_unit_test_setup_teardown(test_copies_of_all_that_have_it_count_after_some_are_gone,
                                         begin, end),
         cmocka_unit_test_setup_teardown(test_a_node_keeps_its_address_while_its_name_has_it, begin,

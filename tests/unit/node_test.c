@@ -299,6 +299,20 @@ static void test_a_write_is_late_from_the_very_time_on(void **state)
     assert_true(slice_starts(put_with(fd, "Fog-Before", before), SLICE("HTTP/1.1 412 ")));
 }
 
+static void test_a_wait_is_an_hour_at_most(void **state)
+{
+    (void)state;
+    int fd = client();
+    assert_int_equal(ask(fd, "GET /k HTTP/1.1\r\nHost: n\r\nIf-None-Match: \"absent\"\r\n"
+                             "Prefer: wait=65537\r\n\r\n")
+                         .len,
+                     0);
+    pass(3600ULL * SECOND - 1);
+    assert_int_equal(fake_output(io, fd).len, 0);
+    pass(1);
+    assert_true(slice_starts(fake_output(io, fd), SLICE("HTTP/1.1 304 ")));
+}
+
 /* Nobody is there any more who would have it, and there is no time to wait. */
 static void test_who_stops_does_not_wait_for_copies(void **state)
 {
@@ -347,6 +361,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_key_that_always_has_a_value_is_listed, begin, end),
         cmocka_unit_test_setup_teardown(test_who_has_left_still_tells_its_status, begin, end),
         cmocka_unit_test_setup_teardown(test_a_write_is_late_from_the_very_time_on, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_wait_is_an_hour_at_most, begin, end),
         cmocka_unit_test_setup_teardown(test_who_stops_does_not_wait_for_copies, begin, end),
         cmocka_unit_test_setup_teardown(test_more_waiters_than_are_woken_in_a_turn, begin, end),
         cmocka_unit_test_setup_teardown(test_the_sweep_rests, begin, end),
