@@ -714,34 +714,109 @@ test_what_was_written_behind_the_hello_that_shows_a_member_to_be_up_is_missed(vo
     assert_true(peer->missed);
 }
 
-/* What a member has yet to be told goes out in two batches, and it has room for the second one only. */
-static void test_a_batch_that_failed_is_not_confirmed_by_the_next_one(void **state)
+/* A member that is told each batch as it is made, of which none is on its way. */
+static struct peer *meet_live(void)
+{
+    struct peer *peer = meet(2)->peer;
+    peer->up = true;
+    push_start(peer);
+    assert_int_equal(in.cluster->lagging, 1);
+    loop_turn(&in.loop, 0);
+    push_turn_end(in.cluster);
+    assert_int_equal(peer->push_state, PUSH_LIVE);
+    assert_int_equal(in.cluster->lagging, 0);
+    return peer;
+}
+
+static void write_in_turn(unsigned number, size_t bytes)
+{
+    write_key(number, bytes);
+    push_turn_end(in.cluster);
+    for (unsigned i = 0; i < 10; i++) /* large ones go out in several */
+        loop_turn(&in.loop, 0);
+}
+
+/* Who takes what it is sent, and never says that it has it. */
+static void test_who_does_not_answer_is_sent_so_many_batches(void **state)
 {
     (void)state;
-    enum { RECORDS = 60, RECORD_BYTES = 8000 };
-    static const char *const answers = "HTTP/1.1 507 No\r\nContent-Length: 0\r\n\r\n"
-                                       "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    struct peer *peer = meet_live();
+    for (unsigned i = 0; i <= PUSH_BATCHES_MAX; i++) {
+        assert_int_equal(peer->push_state, PUSH_LIVE);
+        write_in_turn(i, 1);
+    }
+    assert_int_equal(peer->push_state, PUSH_LAGGING);
+    assert_int_equal(peer->sending_count, PUSH_BATCHES_MAX);
+}
+
+static void test_who_does_not_answer_is_sent_so_many_bytes(void **state)
+{
+    (void)state;
+    struct peer *peer = meet_live();
+    for (unsigned i = 0; peer->push_state == PUSH_LIVE; i++)
+        write_in_turn(i, PUSH_BATCH_BYTES);
+    assert_in_range(peer->sending_bytes, PUSH_WINDOW_BYTES, PUSH_WINDOW_BYTES + PUSH_BATCH_BYTES);
+    push_stop(peer);
+    assert_int_equal(in.cluster->lagging, 0);
+}
+
+static void test_who_takes_nothing_is_sent_nothing(void **state)
+{
+    (void)state;
+    struct peer *peer = meet_live();
+    fake_socket(in.io, ((struct conn *)peer->push)->fd)->space = 0;
+    write_in_turn(0, 1);
+    assert_int_equal(peer->push_state, PUSH_LIVE);
+    write_in_turn(1, 1);
+    assert_int_equal(peer->push_state, PUSH_LAGGING);
+    assert_int_equal(peer->sending_count, 1);
+}
+
+/* What a member has yet to be told goes out in several batches, and it has no room for the first one. Those behind it may be on their
+ * way by then, or be made later. */
+static void fail_first_batch(unsigned records, enum push_state then)
+{
+    enum { RECORD_BYTES = 8000 };
     struct peer *peer = meet(2)->peer;
     unsigned called = 0;
     peer->up = true;
     push_start(peer);
     struct copies *copies = NULL;
-    for (unsigned i = 0; i < RECORDS; i++) {
+    for (unsigned i = 0; i < records; i++) {
         struct record *record = write_key(i, RECORD_BYTES);
         if (i == 0)
             copies = cluster_await_copies(in.cluster, record, 2, no_matter, &called);
     }
     push_turn_end(in.cluster);
     loop_turn(&in.loop, 0);
+    push_turn_end(in.cluster);
     loop_turn(&in.loop, 0);
-    assert_int_equal(peer->sending_count, 2);
-    fake_feed(in.io, ((struct conn *)peer->push)->fd, slice_of(answers));
-    loop_turn(&in.loop, 0);
-    assert_int_equal(peer->sending_count, 0);
+    assert_in_range(peer->sending_count, 2, PUSH_BATCHES_MAX);
+    assert_int_equal(peer->push_state, then);
+    const char *answer = "HTTP/1.1 507 No\r\nContent-Length: 0\r\n\r\n";
+    while (peer->sending_count > 0) {
+        fake_feed(in.io, ((struct conn *)peer->push)->fd, slice_of(answer));
+        loop_turn(&in.loop, 0);
+        push_turn_end(in.cluster);
+        answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    }
+    assert_int_equal(peer->push_state, PUSH_LIVE);
     assert_true(peer->missed);
     assert_int_equal(copies_have(copies), 1);
     assert_int_equal(called, 0);
     cluster_forget_copies(in.cluster, copies);
+}
+
+static void test_a_batch_that_failed_is_not_confirmed_by_the_next_one(void **state)
+{
+    (void)state;
+    fail_first_batch(60, PUSH_LIVE);
+}
+
+static void test_a_batch_that_failed_is_not_confirmed_by_a_later_one(void **state)
+{
+    (void)state;
+    fail_first_batch(600, PUSH_LAGGING);
 }
 
 /* It was in nobody's batch and in no lag: that there is nothing to tell does not mean that the member has it. */
@@ -1988,6 +2063,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_copy_counts_as_long_as_its_member_is_there, begin,
                                         end),
+        cmocka_unit_test_setup_teardown(test_who_does_not_answer_is_sent_so_many_batches, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(test_who_does_not_answer_is_sent_so_many_bytes, begin, end),
+        cmocka_unit_test_setup_teardown(test_who_takes_nothing_is_sent_nothing, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_batch_that_failed_is_not_confirmed_by_a_later_one,
+                                        begin, end),
         cmocka_unit_test_setup_teardown(test_a_copy_of_a_life_that_is_over_does_not_count, begin,
                                         end),
         cmocka_unit_test_setup_teardown(test_more_confirm_than_were_there, begin, end),
