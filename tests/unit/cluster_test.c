@@ -772,6 +772,23 @@ static void test_who_takes_nothing_is_sent_nothing(void **state)
     assert_int_equal(peer->sending_count, 1);
 }
 
+/* It would be told of memory that is gone. */
+static void test_what_a_lag_stands_on_may_move_and_go(void **state)
+{
+    (void)state;
+    struct peer *peer = meet(2)->peer;
+    peer->up = true;
+    push_start(peer);
+    struct record *from = write_key(0, 1), *to = write_key(1, 1);
+    uint32_t shard = store_key(in.store, record_key(from)).shard;
+    assert_ptr_equal(peer->lag->at[shard], from);
+    cluster_on_move(in.cluster, shard, from, to);
+    assert_ptr_equal(peer->lag->at[shard], to);
+    cluster_on_move(in.cluster, shard, to, from);
+    cluster_on_drop(in.cluster, shard, from);
+    assert_null(peer->lag->at[shard]);
+}
+
 /* What a member has yet to be told goes out in several batches, and it has no room for the first one. Those behind it may be on their
  * way by then, or be made later. */
 static void fail_first_batch(unsigned records, enum push_state then)
@@ -1050,6 +1067,54 @@ static void answer_repair(const struct peer *peer, const char *body, size_t byte
 
 /* A hello may show that a member has all before the repair with it ends: the end of that is what the next member waits for. No time
  * passes here. */
+static void be_ready(void)
+{
+    in.cluster->has_everything = true;
+    in.cluster->gather.step = GATHER_DONE;
+    self_of(in.cluster)->phase = PHASE_READY;
+}
+
+/* A repair shows what was the same when it began: what was missed since is missed still. */
+static void test_what_was_missed_during_a_repair_stays_so(void **state)
+{
+    (void)state;
+    struct peer *peer = meet(2)->peer;
+    be_ready();
+    peer->up = true;
+    for (int during = 1; during >= 0; during--) {
+        push_forget(peer);
+        in.loop.now_us = in.io->now_us += 2 * REPAIR_PAUSE_US;
+        repair_start(peer);
+        loop_turn(&in.loop, 0);
+        loop_turn(&in.loop, 0);
+        if (during)
+            push_forget(peer);
+        answer_repair(peer, "", 0);
+        assert_int_equal(peer->repair.step, REPAIR_IDLE);
+        assert_int_equal(peer->missed, during);
+    }
+}
+
+/* One of two sees to a difference, or each would send the other all of it. If it cannot, the other one does. */
+static void test_who_has_the_smaller_number_repairs(void **state)
+{
+    (void)state;
+    struct peer *smaller = meet(1)->peer, *larger = meet(UINT64_MAX)->peer;
+    be_ready();
+    smaller->up = larger->up = true;
+    repair_on_hello(larger, false);
+    assert_int_equal(larger->repair.step, REPAIR_CONNECTING);
+    repair_stop(larger);
+    for (unsigned i = 0; i < 2 * REPAIR_PATIENCE; i++) {
+        if (i == REPAIR_PATIENCE - 1)
+            repair_on_hello(smaller, true);
+        assert_int_equal(smaller->repair.step, REPAIR_IDLE);
+        repair_on_hello(smaller, false);
+    }
+    repair_on_hello(smaller, false);
+    assert_int_equal(smaller->repair.step, REPAIR_CONNECTING);
+}
+
 static void test_a_newcomer_goes_on_when_a_repair_ends_that_a_hello_has_overtaken(void **state)
 {
     (void)state;
@@ -2069,6 +2134,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_who_takes_nothing_is_sent_nothing, begin, end),
         cmocka_unit_test_setup_teardown(test_a_batch_that_failed_is_not_confirmed_by_a_later_one,
                                         begin, end),
+        cmocka_unit_test_setup_teardown(test_what_a_lag_stands_on_may_move_and_go, begin, end),
+        cmocka_unit_test_setup_teardown(test_what_was_missed_during_a_repair_stays_so, begin, end),
+        cmocka_unit_test_setup_teardown(test_who_has_the_smaller_number_repairs, begin, end),
         cmocka_unit_test_setup_teardown(test_a_copy_of_a_life_that_is_over_does_not_count, begin,
                                         end),
         cmocka_unit_test_setup_teardown(test_more_confirm_than_were_there, begin, end),
