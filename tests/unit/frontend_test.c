@@ -1,6 +1,6 @@
 /* A front-end over a fake io, in virtual time; the test plays its clients and the two nodes of its one cluster, and those of another one
  * that keys move from, or are to move to. Linked with --wrap for malloc, calloc, realloc and pool_take: see failing.h. */
-#include "role/frontend.h"
+#include "role/frontend_state.h"
 
 #include <errno.h>
 
@@ -2085,6 +2085,24 @@ static void test_upload_is_too_large(void **state)
     }
 }
 
+/* What is not known to be large is passed on once it is, and has its limit at any chunk. */
+static void test_upload_of_many_chunks(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    size_t bytes = 0;
+    ask(&reader, "PUT /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
+    for (; bytes + PIECE_BYTES <= 1 << 20; bytes += PIECE_BYTES) {
+        assert_true(bytes <= 2 * RELAY_WHOLE_BYTES_MAX || nodes.count > 0);
+        say(reader.fd, "2710\r\n");
+        fake_feed(io, reader.fd, (struct slice){value, PIECE_BYTES});
+        ask(&reader, "\r\n");
+    }
+    expect_nothing(&reader);
+    ask(&reader, "2710\r\n");
+    expect(&reader, 413, "The value is larger than this front-end takes (--value-max).\n");
+}
+
 /* How long it may wait for copies counts from its end on, as on the node. */
 static void test_slow_upload_with_copies(void **state)
 {
@@ -2623,6 +2641,7 @@ int main(void)
         TEST(test_upload),
         TEST(test_upload_is_lost),
         TEST(test_upload_is_misrouted),
+        TEST(test_upload_of_many_chunks),
         TEST(test_slow_upload_with_copies),
         TEST(test_retry_after),
         TEST(test_upload_is_refused),
