@@ -401,6 +401,7 @@ def writes_of_a_key_go_to_one_node_and_reads_to_all():
     until(lambda: all(_usable(frontend, node) for node in nodes), SOON, "it knows all three")
     _home(frontend, nodes, "k")
     until(lambda: all(node.get("k").body == b"old" for node in nodes), 5, "all have it")
+    time.sleep(0.2)  # until then they follow the write
     before = [_count(node, "GET") for node in nodes]
     with frontend.connect() as connection:
         for _ in range(300):
