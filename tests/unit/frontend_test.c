@@ -2085,6 +2085,23 @@ static void test_upload_is_too_large(void **state)
     }
 }
 
+/* Who asks for ever, and takes its time to answer nobody, is asked for no more. */
+static void test_requests_of_one_connection_have_a_limit(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    for (unsigned i = 0; i < 2 * SERVER_DEFERRED_MAX; i++)
+        ask(&reader, GET("a"));
+    assert_int_equal(nodes.count, SERVER_DEFERRED_MAX);
+    for (unsigned i = 0; i < 2 * SERVER_DEFERRED_MAX; i++) {
+        say(nodes.asked[i].fd, OK);
+        settle();
+        assert_true(nodes.count <= i + 1 + SERVER_DEFERRED_MAX);
+    }
+    for (unsigned i = 0; i < 2 * SERVER_DEFERRED_MAX; i++)
+        expect(&reader, 200, "");
+}
+
 /* What is not known to be large is passed on once it is, and has its limit at any chunk. */
 static void test_upload_of_many_chunks(void **state)
 {
@@ -2641,6 +2658,7 @@ int main(void)
         TEST(test_upload),
         TEST(test_upload_is_lost),
         TEST(test_upload_is_misrouted),
+        TEST(test_requests_of_one_connection_have_a_limit),
         TEST(test_upload_of_many_chunks),
         TEST(test_slow_upload_with_copies),
         TEST(test_retry_after),

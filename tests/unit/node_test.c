@@ -12,7 +12,8 @@ enum {
     MANY = 20000,
     COME = 1000,
     IDLE_US = 60 * SECOND,
-    WAITERS = NODE_WAKES_PER_TURN + 10
+    WAITERS = NODE_WAKES_PER_TURN + 10,
+    CONNECTIONS = WAITERS + 10
 };
 
 static struct fake_io *io;
@@ -24,7 +25,7 @@ static int begin(void **state)
 {
     (void)state;
     struct address address;
-    struct node_config config = {.server = {.connections_max = WAITERS + 10,
+    struct node_config config = {.server = {.connections_max = CONNECTIONS,
                                             .idle_us = IDLE_US,
                                             .request_us = IDLE_US,
                                             .stall_us = IDLE_US},
@@ -223,6 +224,33 @@ static void test_a_member_is_told_of_as_many_records_as_it_can_ask_for(void **st
     assert_true(bytes < (size_t)REPAIR_WANTED_MAX * 8 * 5 / 4);
 }
 
+/* A node whose clients have taken all connections is not down to its cluster, however many of these it needs. */
+static void test_members_have_room_where_clients_have_none(void **state)
+{
+    (void)state;
+    enum { FELLOWS = SERVER_FELLOWS_MAX + SERVER_REFUSED_MAX };
+    static int fellows[FELLOWS];
+    int fd = fake_connect(io, "10.0.0.2:5000");
+    post(fd, "/-/members",
+         SLICE("protocol 1\ncluster fog\npartition -\njoined 0\n"
+               "member 10.0.0.2:8000 ready 0000000000000009 9 0 0\n"));
+    for (unsigned i = 1; i < CONNECTIONS; i++)
+        fake_connect(io, "10.0.0.3:5000");
+    for (unsigned i = 0; i < FELLOWS; i++)
+        fellows[i] = fake_connect(io, "10.0.0.2:5000");
+    while (fake_socket(io, fellows[FELLOWS - 1])->waiting)
+        pass(MS);
+    int next = fake_connect(io, "10.0.0.2:5000");
+    for (unsigned i = 0; i < 10; i++)
+        pass(MS);
+    assert_false(fake_socket(io, next)->open);
+    for (unsigned i = 0; i < FELLOWS; i++) {
+        fake_feed(io, fellows[i], SLICE("GET /-/healthy HTTP/1.1\r\nHost: n\r\n\r\n"));
+        pass(MS);
+        assert_true(slice_starts(fake_output(io, fellows[i]), SLICE("HTTP/1.1 200 ")));
+    }
+}
+
 /* Others take it out of their digests then, and would differ from who rests. */
 static void test_the_sweep_does_not_rest_when_the_horizon_steps(void **state)
 {
@@ -362,6 +390,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_who_has_left_still_tells_its_status, begin, end),
         cmocka_unit_test_setup_teardown(test_a_write_is_late_from_the_very_time_on, begin, end),
         cmocka_unit_test_setup_teardown(test_a_wait_is_an_hour_at_most, begin, end),
+        cmocka_unit_test_setup_teardown(test_members_have_room_where_clients_have_none, begin, end),
         cmocka_unit_test_setup_teardown(test_who_stops_does_not_wait_for_copies, begin, end),
         cmocka_unit_test_setup_teardown(test_more_waiters_than_are_woken_in_a_turn, begin, end),
         cmocka_unit_test_setup_teardown(test_the_sweep_rests, begin, end),
