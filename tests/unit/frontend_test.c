@@ -872,6 +872,27 @@ static void test_read_after_a_write(void **state)
     expect(&other, 200, "new");
 }
 
+/* That is not where all writes of the key go. */
+static void test_read_after_a_write_that_was_carried_out_elsewhere(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new(), other = reader_new();
+    ask(&reader, PUT("a"));
+    say(nodes.asked[0].fd, "HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n");
+    settle();
+    assert_int_not_equal(node_of(nodes.asked[1].fd), node_of(nodes.asked[0].fd));
+    say(nodes.asked[1].fd, OK);
+    settle();
+    expect(&reader, 200, "");
+    pass(RECENT_US / 2);
+    for (unsigned i = 2; i <= 9; i++) {
+        ask(&other, GET("a"));
+        assert_int_equal(node_of(nodes.asked[i].fd), node_of(nodes.asked[1].fd));
+        answer_value("a", "new");
+        expect(&other, 200, "new");
+    }
+}
+
 /* Nobody has it any more, or it was long ago: what there is is told. */
 static void test_read_after_a_lost_write(void **state)
 {
@@ -2102,6 +2123,22 @@ static void test_requests_of_one_connection_have_a_limit(void **state)
         expect(&reader, 200, "");
 }
 
+/* Where all goes wrong, front-ends do not make it worse. */
+static void test_retries_have_a_limit(void **state)
+{
+    (void)state;
+    struct partition *partition = &frontend->partitions[0];
+    for (unsigned i = 0; i < RETRY_TOKENS_MAX; i++)
+        assert_true(partition_may_retry(partition));
+    assert_false(partition_may_retry(partition));
+    struct reader reader = reader_new();
+    for (unsigned i = 0; i < RETRY_TOKEN_PARTS; i++) {
+        assert_false(partition_may_retry(partition));
+        ask(&reader, GET("a"));
+    }
+    assert_true(partition_may_retry(partition));
+}
+
 /* What is not known to be large is passed on once it is, and has its limit at any chunk. */
 static void test_upload_of_many_chunks(void **state)
 {
@@ -2659,6 +2696,8 @@ int main(void)
         TEST(test_upload_is_lost),
         TEST(test_upload_is_misrouted),
         TEST(test_requests_of_one_connection_have_a_limit),
+        TEST(test_read_after_a_write_that_was_carried_out_elsewhere),
+        TEST(test_retries_have_a_limit),
         TEST(test_upload_of_many_chunks),
         TEST(test_slow_upload_with_copies),
         TEST(test_retry_after),
