@@ -1095,6 +1095,58 @@ static void test_what_was_missed_during_a_repair_stays_so(void **state)
     }
 }
 
+/* What a member answers that is damaged, or of another version, is not looked up in any table. */
+static void test_nonsense_ends_a_repair(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *bytes;
+        size_t len;
+    } answers[][3] = {
+        {{"\x80", 1}},
+        {{"\0", 1}, {"\x40\0", 2}},
+        {{"\0", 1}, {"\0", 1}},
+        {{"\0", 1}, {"\0\1", 2}, {"\0\1\0\0\0\2abcdefgh", 14}},
+        {{"\0", 1}, {"\0\1", 2}, {"\0\2\0\0\0\1abcdefgh", 14}},
+        {{"\0", 1}, {"\0\1", 2}, {"\0\1\0\0\0", 5}},
+    };
+    struct peer *peer = meet(2)->peer;
+    be_ready();
+    peer->up = true;
+    for (size_t row = 0; row < COUNT(answers); row++) {
+        in.loop.now_us = in.io->now_us += 2 * REPAIR_PAUSE_US;
+        repair_start(peer);
+        loop_turn(&in.loop, 0);
+        loop_turn(&in.loop, 0);
+        for (size_t step = 0; step < 3 && answers[row][step].bytes; step++) {
+            assert_int_not_equal(peer->repair.step, REPAIR_IDLE);
+            answer_repair(peer, answers[row][step].bytes, answers[row][step].len);
+        }
+        assert_int_equal(peer->repair.step, REPAIR_IDLE);
+        assert_true(peer->missed);
+    }
+}
+
+/* What is the same was so when the question went out: a record may have come to one of the two since. */
+static void test_what_is_the_same_was_so_when_a_repair_began(void **state)
+{
+    (void)state;
+    struct peer *peer = meet(2)->peer;
+    be_ready();
+    peer->up = true;
+    repair_start(peer);
+    uint64_t then_us = in.loop.now_us;
+    loop_turn(&in.loop, 0);
+    loop_turn(&in.loop, 0);
+    in.io->now_us += SECOND;
+    answer_repair(peer, "\0", 1);
+    answer_repair(peer, "\0\1", 2);
+    assert_int_equal(peer->agreed_group_us[1], then_us);
+    assert_int_equal(peer->agreed_group_us[0], 0);
+    assert_int_equal(peer->agreed_shard_us[0], then_us);
+    assert_int_equal(peer->agreed_shard_us[1], 0);
+}
+
 /* One of two sees to a difference, or each would send the other all of it. If it cannot, the other one does. */
 static void test_who_has_the_smaller_number_repairs(void **state)
 {
@@ -2137,6 +2189,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_what_a_lag_stands_on_may_move_and_go, begin, end),
         cmocka_unit_test_setup_teardown(test_what_was_missed_during_a_repair_stays_so, begin, end),
         cmocka_unit_test_setup_teardown(test_who_has_the_smaller_number_repairs, begin, end),
+        cmocka_unit_test_setup_teardown(test_nonsense_ends_a_repair, begin, end),
+        cmocka_unit_test_setup_teardown(test_what_is_the_same_was_so_when_a_repair_began, begin,
+                                        end),
         cmocka_unit_test_setup_teardown(test_a_copy_of_a_life_that_is_over_does_not_count, begin,
                                         end),
         cmocka_unit_test_setup_teardown(test_more_confirm_than_were_there, begin, end),

@@ -224,6 +224,32 @@ static void test_a_member_is_told_of_as_many_records_as_it_can_ask_for(void **st
     assert_true(bytes < (size_t)REPAIR_WANTED_MAX * 8 * 5 / 4);
 }
 
+/* A question that is this old was asked by somebody who has long given up; what it shows was so before. */
+static void test_what_a_question_shows_was_so_before(void **state)
+{
+    (void)state;
+    char groups[STORE_GROUPS * 8] = {0}, shards[1 + STORE_SHARDS_PER_GROUP * 8] = {0};
+    int fd = fake_connect(io, "10.0.0.2:5000");
+    post(fd, "/-/members",
+         SLICE("protocol 1\ncluster fog\npartition -\njoined 0\n"
+               "member 10.0.0.2:8000 ready 0000000000000009 9 0 0\n"));
+    const struct peer *peer = members_find(cluster_list(node->cluster), 9)->peer;
+    groups[8] = 1;
+    post(fd, "/-/digest", (struct slice){groups, sizeof groups});
+    assert_in_range(peer->agreed_group_us[0], 1, loop.now_us - CLUSTER_ANSWER_US);
+    assert_int_equal(peer->agreed_group_us[1], 0);
+    post(fd, "/-/digest/shards", (struct slice){shards, sizeof shards});
+    assert_in_range(peer->agreed_shard_us[0], 1, loop.now_us - CLUSTER_ANSWER_US);
+    assert_int_equal(count_of(fake_output(io, fd), SLICE("HTTP/1.1 400 ")), 0);
+    shards[0] = (char)STORE_GROUPS;
+    post(fd, "/-/digest/shards", (struct slice){shards, sizeof shards});
+    assert_int_equal(count_of(fake_output(io, fd), SLICE("HTTP/1.1 400 ")), 1);
+    char shard[2];
+    big_put(shard, STORE_SHARDS, sizeof shard);
+    post(fd, "/-/digest/records", (struct slice){shard, sizeof shard});
+    assert_int_equal(count_of(fake_output(io, fd), SLICE("HTTP/1.1 400 ")), 2);
+}
+
 /* A node whose clients have taken all connections is not down to its cluster, however many of these it needs. */
 static void test_members_have_room_where_clients_have_none(void **state)
 {
@@ -390,6 +416,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_who_has_left_still_tells_its_status, begin, end),
         cmocka_unit_test_setup_teardown(test_a_write_is_late_from_the_very_time_on, begin, end),
         cmocka_unit_test_setup_teardown(test_a_wait_is_an_hour_at_most, begin, end),
+        cmocka_unit_test_setup_teardown(test_what_a_question_shows_was_so_before, begin, end),
         cmocka_unit_test_setup_teardown(test_members_have_room_where_clients_have_none, begin, end),
         cmocka_unit_test_setup_teardown(test_who_stops_does_not_wait_for_copies, begin, end),
         cmocka_unit_test_setup_teardown(test_more_waiters_than_are_woken_in_a_turn, begin, end),
