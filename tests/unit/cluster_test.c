@@ -263,6 +263,18 @@ static void test_who_leaves_looks_again_when_a_member_goes(void **state)
     assert_true(stays->missed);
 }
 
+/* Nor is what is on its way to a member there yet, also when another one has everything. */
+static void test_who_leaves_waits_for_what_is_on_its_way(void **state)
+{
+    (void)state;
+    struct peer *stays = leave_two(), *other = members_find(&in.cluster->members, 3)->peer;
+    stays->push_state = other->push_state = PUSH_LIVE;
+    other->sending_count = 1;
+    assert_false(cluster_has_told_all(in.cluster));
+    other->sending_count = 0;
+    assert_true(cluster_has_told_all(in.cluster));
+}
+
 static void test_who_leaves_waits_for_nobody_who_was_silent_before(void **state)
 {
     (void)state;
@@ -2186,6 +2198,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_who_takes_nothing_is_sent_nothing, begin, end),
         cmocka_unit_test_setup_teardown(test_a_batch_that_failed_is_not_confirmed_by_a_later_one,
                                         begin, end),
+        cmocka_unit_test_setup_teardown(test_who_leaves_waits_for_what_is_on_its_way, begin, end),
         cmocka_unit_test_setup_teardown(test_what_a_lag_stands_on_may_move_and_go, begin, end),
         cmocka_unit_test_setup_teardown(test_what_was_missed_during_a_repair_stays_so, begin, end),
         cmocka_unit_test_setup_teardown(test_who_has_the_smaller_number_repairs, begin, end),
