@@ -784,7 +784,7 @@ static void test_late_write(void **state)
 /* Writes /a, and before it a key whose home is the other node. */
 static void write_two_homes(struct reader *reader)
 {
-    for (char key = 'b'; key <= 'z'; key++) {
+    for (int key = 'b'; key <= 'z'; key++) {
         char text[200];
         nodes.count = 0;
         snprintf(text, sizeof text, "PUT /%c HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n",
