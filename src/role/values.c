@@ -168,9 +168,11 @@ static size_t copy_condition(const struct request *request, char *out)
         struct slice value = request->head.fields[i].value;
         if (request->head.fields[i].name != HTTP_FIELD_IF_NONE_MATCH)
             continue;
-        if (used + value.len + 1 > CONDITION_BYTES_MAX)
+        size_t comma = used > 0;
+        if (used + comma + value.len > CONDITION_BYTES_MAX)
             return 0;
-        out[used++] = ',';
+        memcpy(out + used, ",", comma);
+        used += comma;
         memcpy(out + used, value.data, value.len);
         used += value.len;
     }

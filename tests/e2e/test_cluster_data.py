@@ -4,7 +4,7 @@ import signal
 import time
 
 from client import MIB, request
-from cluster import UP_SECONDS, agree, cluster, digest, everywhere, metric, settle
+from cluster import UP_SECONDS, agree, cluster, damage, digest, everywhere, metric, number, settle
 from harness import SLOW, Background, check, equal, test, until
 from node import Node
 
@@ -23,6 +23,15 @@ def copies_are_counted():
     reply = nodes[1].call("PUT", "/b", b"x" * 100000, ("Prefer: copies=3",))
     equal((reply.status, reply.header("fog-copies")), (200, "3/3"), "of a large value")
     check(nodes[0].put("c", b"1").header("fog-copies") is None, "nobody asked")
+
+
+@test
+def first_of_two_numbers_of_copies_counts():
+    node = Node()
+    for prefer, status in (("copies=1, copies=2, wait=0", 200), ("copies=2, copies=1, wait=0", 202),
+                           ("copies=all, copies=2, wait=0", 200), ("copies=2, copies=all, wait=0", 202),
+                           ("copies=4294967295, wait=0", 202), ("copies=4294967296, wait=0", 202)):
+        equal(node.call("PUT", "/a", b"1", (f"Prefer: {prefer}",)).status, status, prefer)
 
 
 @test
@@ -141,6 +150,45 @@ def a_restore_reaches_all_nodes():
     equal(nodes[0].call("POST", "/-/merge", backup).status, 200, "the restore")
     agree(nodes)
     equal(nodes[1].get("r49").body, b"49", "a restored value on the other node")
+    equal(metric(nodes[0], "velour_fog_pushed_records_total"), 50, "records that were told at once")
+
+
+@test
+def what_comes_from_a_member_is_not_told_on():
+    nodes, donor = cluster(2), Node()
+    donor.put("a", b"1")
+    damage(nodes[0], donor.call("GET", "/-/records").body, number(nodes[1]))
+    agree(nodes)
+    equal(nodes[1].get("a").body, b"1", "what repair has found")
+    equal([metric(node, "velour_fog_pushed_records_total") for node in nodes], [0, 0], "records that were told at once")
+
+
+@test
+def a_member_may_send_what_is_larger_than_a_client_may():
+    nodes, donor = cluster(2, "--value-max", "1000"), Node()
+    donor.put("a", b"x" * 1001)
+    records = donor.call("GET", "/-/records").body
+    equal(nodes[0].call("POST", "/-/merge", records).status, 400, "a client's")
+    equal(nodes[0].get("a").status, 204, "the value")
+    damage(nodes[0], records, number(nodes[1]))
+    equal(len(nodes[0].get("a").body), 1001, "the value")
+
+
+@test
+def a_member_sends_so_many_records_at_once_and_no_more():
+    nodes, donor = cluster(2), Node()
+    most = 8192
+    with donor.connect() as connection:
+        connection.send(b"".join(request("PUT", f"/{at}", b"x") for at in range(most)))
+        equal(set(connection.statuses(most)), {200}, "the statuses")
+    whole = donor.call("GET", "/-/records").body
+    donor.put("more", b"x")
+    sender = (f"Fog-From: {number(nodes[1])}",)
+    reply = nodes[0].call("POST", "/-/merge", donor.call("GET", "/-/records").body, sender)
+    check(reply.status == 400 and b"more records at once" in reply.body, reply.line())
+    equal(metric(nodes[0], "velour_fog_keys"), 0, "keys")
+    damage(nodes[0], whole, number(nodes[1]))
+    equal(metric(nodes[0], "velour_fog_keys"), most, "keys")
 
 
 @test

@@ -5,6 +5,7 @@ import time
 
 from backup import ODD_KEYS, digest_of, keys_of, merge, records_of
 from client import MIB, chunked, curl, curl_code, refusal, request
+from cluster import status
 from harness import GUARDED, SLOW, Background, check, equal, scope, test, until
 from node import Node
 
@@ -74,6 +75,20 @@ def restore_twice_changes_nothing():
         merge(other, records)
         equal(digest_of(other), digest_of(node), "the digest")
     _check_all(other, wanted)
+
+
+@test
+def a_merge_says_how_many_records_it_read_and_how_many_were_new():
+    node, other = Node(), Node()
+    for number in range(5):
+        node.put(f"k{number}", b"value")
+    records = records_of(node)
+    cut = other.call("POST", "/-/merge", records[:-1])
+    check(b" The 5 records before it were read, 5 of them were new here." in cut.body, cut.line())
+    cut = other.call("POST", "/-/merge", records[:-1])
+    check(b" The 5 records before it were read, 0 of them were new here." in cut.body, cut.line())
+    equal(merge(other, records).body, b"5 records were read, 0 of them were new here.\n", "the sentence of a whole one")
+    equal(status(other)["merges"], {"records": 5, "stale_records": 10, "refused": 2}, "what was counted")
 
 
 @test

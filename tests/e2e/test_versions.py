@@ -120,6 +120,9 @@ def a_deleted_key_is_told_from_one_that_never_was():
     deleted = node.delete(key).fog_version()
     answer = node.get(key)
     equal((answer.status, answer.etag(), answer.fog_version()), (204, '"absent"', deleted), "a deleted key")
+    for condition, status in (('If-None-Match: "absent"', 304), ('If-Match: "x"', 412)):
+        answer = node.get(key, condition)
+        equal((answer.status, answer.fog_version()), (status, deleted), f"the same with {condition}")
     node.put(key, b"x", "Fog-TTL: 1")
     until(lambda: node.get(key).status == 204, 3, "the value expires")
     check(node.get(key).fog_version() > deleted, "the version of what has expired")

@@ -78,6 +78,18 @@ def wakes_on_delete():
 
 
 @test
+def goes_on_when_what_was_deleted_had_no_value():
+    node, key = common(), fresh()
+    waiter = _waiter(node, key, '"absent"')
+    waiter.silent(HELD)
+    for _ in range(2):
+        node.delete(key)
+        waiter.silent(HELD)
+    node.put(key, b"1")
+    equal(waiter.reply(seconds=5).body, b"1", "the answer")
+
+
+@test
 def wakes_when_the_key_expires():
     node, key = common(), fresh()
     waiter = _waiter(node, key, node.put(key, b"1", "Fog-TTL: 1").etag())
@@ -133,6 +145,33 @@ def waiters_with_different_tags():
     waiter.silent(HELD)
     node.put(key, b"3")
     equal(waiter.reply(seconds=5).body, b"3", "the answer to the one with both tags")
+
+
+def _with_fields(bytes_of_each, *tags):
+    """A waiter for one second, with a field for each of these tags, filled up to that length with others."""
+    fields = [f'"{"x" * (bytes_of_each - len(tag) - 4)}", {tag}' for tag in tags]
+    return ["Prefer: wait=1", *(f"If-None-Match: {field}" for field in fields)]
+
+
+@test
+def conditions_of_several_fields_are_one_list():
+    node, key = common(), fresh()
+    tag = node.put(key, b"1").etag()
+    for tags in ((tag,), (tag, '"x"'), ('"x"', tag), ('"x"', tag, '"y"')):
+        started = time.monotonic()
+        answer = node.call("GET", "/" + key, None, _with_fields((2049 - len(tags)) // len(tags), *tags), seconds=5)
+        equal(answer.status, 304, "the status")
+        check(time.monotonic() - started > 0.9, "it was not held")
+
+
+@test
+def conditions_that_are_too_long_are_answered_at_once():
+    node, key = common(), fresh()
+    tag = node.put(key, b"1").etag()
+    for lines in (_with_fields(2049, tag), _with_fields(683, tag, '"x"', '"y"')):
+        started = time.monotonic()
+        equal(node.call("GET", "/" + key, None, lines, seconds=5).status, 304, "the status")
+        check(time.monotonic() - started < 0.9, "it was held")
 
 
 @test

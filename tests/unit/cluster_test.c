@@ -263,6 +263,18 @@ static void test_who_leaves_looks_again_when_a_member_goes(void **state)
     assert_true(stays->missed);
 }
 
+/* Nor is what is on its way to a member there yet, also when another one has everything. */
+static void test_who_leaves_waits_for_what_is_on_its_way(void **state)
+{
+    (void)state;
+    struct peer *stays = leave_two(), *other = members_find(&in.cluster->members, 3)->peer;
+    stays->push_state = other->push_state = PUSH_LIVE;
+    other->sending_count = 1;
+    assert_false(cluster_has_told_all(in.cluster));
+    other->sending_count = 0;
+    assert_true(cluster_has_told_all(in.cluster));
+}
+
 static void test_who_leaves_waits_for_nobody_who_was_silent_before(void **state)
 {
     (void)state;
@@ -643,9 +655,10 @@ static void test_a_confirmation_finds_those_that_it_is_about(void **state)
     struct record *record = said_record(store_heap(in.store), &said);
     uint64_t first = in.cluster->batch_number;
     unsigned called = 0;
-    meet(2)->peer->up = true;
+    meet(2)->peer->up = meet(3)->peer->up = true;
     for (unsigned i = 0; i < WAIT; i++) {
-        waits[i] = cluster_await_copies(in.cluster, record, 2, no_matter, &called);
+        unsigned wanted = i == WAIT - 1 ? 3 : 2;
+        waits[i] = cluster_await_copies(in.cluster, record, wanted, no_matter, &called);
         assert_non_null(waits[i]);
         push_turn_end(in.cluster);
     }
@@ -662,9 +675,13 @@ static void test_a_confirmation_finds_those_that_it_is_about(void **state)
     copies_confirm(in.cluster, 2, first + 9, first + 9);
     copies_confirm(in.cluster, 2, first + 9, first + 8);
     assert_int_equal(called, 1);
+    copies_confirm(in.cluster, 2, first + COPIES_LISTS + 8, first + COPIES_LISTS + 9);
+    assert_int_equal(called, 2);
+    assert_int_equal(copies_have(waits[8]), 1); /* of the same list */
     copies_confirm(in.cluster, 2, first, first + WAIT);
-    assert_int_equal(called, WAIT);
-    assert_int_equal(in.cluster->copies_count, 0);
+    assert_int_equal(called, WAIT - 1);
+    assert_int_equal(in.cluster->copies_count, 1);
+    assert_int_equal(copies_have(waits[WAIT - 1]), 2); /* one member counts once */
     for (unsigned i = 0; i < WAIT; i++)
         cluster_forget_copies(in.cluster, waits[i]);
     record_release(store_heap(in.store), record);
@@ -709,34 +726,126 @@ test_what_was_written_behind_the_hello_that_shows_a_member_to_be_up_is_missed(vo
     assert_true(peer->missed);
 }
 
-/* What a member has yet to be told goes out in two batches, and it has room for the second one only. */
-static void test_a_batch_that_failed_is_not_confirmed_by_the_next_one(void **state)
+/* A member that is told each batch as it is made, of which none is on its way. */
+static struct peer *meet_live(void)
+{
+    struct peer *peer = meet(2)->peer;
+    peer->up = true;
+    push_start(peer);
+    assert_int_equal(in.cluster->lagging, 1);
+    loop_turn(&in.loop, 0);
+    push_turn_end(in.cluster);
+    assert_int_equal(peer->push_state, PUSH_LIVE);
+    assert_int_equal(in.cluster->lagging, 0);
+    return peer;
+}
+
+static void write_in_turn(unsigned number, size_t bytes)
+{
+    write_key(number, bytes);
+    push_turn_end(in.cluster);
+    for (unsigned i = 0; i < 10; i++) /* large ones go out in several */
+        loop_turn(&in.loop, 0);
+}
+
+/* Who takes what it is sent, and never says that it has it. */
+static void test_who_does_not_answer_is_sent_so_many_batches(void **state)
 {
     (void)state;
-    enum { RECORDS = 60, RECORD_BYTES = 8000 };
-    static const char *const answers = "HTTP/1.1 507 No\r\nContent-Length: 0\r\n\r\n"
-                                       "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    struct peer *peer = meet_live();
+    for (unsigned i = 0; i <= PUSH_BATCHES_MAX; i++) {
+        assert_int_equal(peer->push_state, PUSH_LIVE);
+        write_in_turn(i, 1);
+    }
+    assert_int_equal(peer->push_state, PUSH_LAGGING);
+    assert_int_equal(peer->sending_count, PUSH_BATCHES_MAX);
+}
+
+static void test_who_does_not_answer_is_sent_so_many_bytes(void **state)
+{
+    (void)state;
+    struct peer *peer = meet_live();
+    for (unsigned i = 0; peer->push_state == PUSH_LIVE; i++)
+        write_in_turn(i, PUSH_BATCH_BYTES);
+    assert_in_range(peer->sending_bytes, PUSH_WINDOW_BYTES, PUSH_WINDOW_BYTES + PUSH_BATCH_BYTES);
+    push_stop(peer);
+    assert_int_equal(in.cluster->lagging, 0);
+}
+
+static void test_who_takes_nothing_is_sent_nothing(void **state)
+{
+    (void)state;
+    struct peer *peer = meet_live();
+    fake_socket(in.io, ((struct conn *)peer->push)->fd)->space = 0;
+    write_in_turn(0, 1);
+    assert_int_equal(peer->push_state, PUSH_LIVE);
+    write_in_turn(1, 1);
+    assert_int_equal(peer->push_state, PUSH_LAGGING);
+    assert_int_equal(peer->sending_count, 1);
+}
+
+/* It would be told of memory that is gone. */
+static void test_what_a_lag_stands_on_may_move_and_go(void **state)
+{
+    (void)state;
+    struct peer *peer = meet(2)->peer;
+    peer->up = true;
+    push_start(peer);
+    struct record *from = write_key(0, 1), *to = write_key(1, 1);
+    uint32_t shard = store_key(in.store, record_key(from)).shard;
+    assert_ptr_equal(peer->lag->at[shard], from);
+    cluster_on_move(in.cluster, shard, from, to);
+    assert_ptr_equal(peer->lag->at[shard], to);
+    cluster_on_move(in.cluster, shard, to, from);
+    cluster_on_drop(in.cluster, shard, from);
+    assert_null(peer->lag->at[shard]);
+}
+
+/* What a member has yet to be told goes out in several batches, and it has no room for the first one. Those behind it may be on their
+ * way by then, or be made later. */
+static void fail_first_batch(unsigned records, enum push_state then)
+{
+    enum { RECORD_BYTES = 8000 };
     struct peer *peer = meet(2)->peer;
     unsigned called = 0;
     peer->up = true;
     push_start(peer);
     struct copies *copies = NULL;
-    for (unsigned i = 0; i < RECORDS; i++) {
+    for (unsigned i = 0; i < records; i++) {
         struct record *record = write_key(i, RECORD_BYTES);
         if (i == 0)
             copies = cluster_await_copies(in.cluster, record, 2, no_matter, &called);
     }
     push_turn_end(in.cluster);
     loop_turn(&in.loop, 0);
+    push_turn_end(in.cluster);
     loop_turn(&in.loop, 0);
-    assert_int_equal(peer->sending_count, 2);
-    fake_feed(in.io, ((struct conn *)peer->push)->fd, slice_of(answers));
-    loop_turn(&in.loop, 0);
-    assert_int_equal(peer->sending_count, 0);
+    assert_in_range(peer->sending_count, 2, PUSH_BATCHES_MAX);
+    assert_int_equal(peer->push_state, then);
+    const char *answer = "HTTP/1.1 507 No\r\nContent-Length: 0\r\n\r\n";
+    while (peer->sending_count > 0) {
+        fake_feed(in.io, ((struct conn *)peer->push)->fd, slice_of(answer));
+        loop_turn(&in.loop, 0);
+        push_turn_end(in.cluster);
+        answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    }
+    assert_int_equal(peer->push_state, PUSH_LIVE);
     assert_true(peer->missed);
     assert_int_equal(copies_have(copies), 1);
     assert_int_equal(called, 0);
     cluster_forget_copies(in.cluster, copies);
+}
+
+static void test_a_batch_that_failed_is_not_confirmed_by_the_next_one(void **state)
+{
+    (void)state;
+    fail_first_batch(60, PUSH_LIVE);
+}
+
+static void test_a_batch_that_failed_is_not_confirmed_by_a_later_one(void **state)
+{
+    (void)state;
+    fail_first_batch(600, PUSH_LAGGING);
 }
 
 /* It was in nobody's batch and in no lag: that there is nothing to tell does not mean that the member has it. */
@@ -787,6 +896,7 @@ static void test_a_copy_counts_as_long_as_its_member_is_there(void **state)
     (void)state;
     struct peer *second = meet(2)->peer, *third = meet(3)->peer;
     unsigned called = 0;
+    in.cluster->batch_number = COPIES_LISTS - 1; /* all lists are looked at */
     second->up = third->up = true;
     struct record *record = write_key(0, 100);
     struct copies *copies = cluster_await_copies(in.cluster, record, 3, no_matter, &called);
@@ -802,6 +912,40 @@ static void test_a_copy_counts_as_long_as_its_member_is_there(void **state)
     peer_up(second); /* it was not */
     assert_int_equal(copies_have(copies), 3);
     assert_int_equal(called, 1);
+    cluster_forget_copies(in.cluster, copies);
+}
+
+/* Its record was there in the life that is over, at an address that another process has since. */
+static void test_a_copy_of_a_life_that_is_over_does_not_count(void **state)
+{
+    (void)state;
+    unsigned called = 0;
+    struct member *before = meet(2), next = *before;
+    before->peer->up = true;
+    struct copies *copies =
+        cluster_await_copies(in.cluster, write_key(0, 100), 3, no_matter, &called);
+    copies_confirm(in.cluster, 2, in.cluster->batch_number, in.cluster->batch_number + 1);
+    assert_int_equal(copies_have(copies), 2);
+    next.id = 3;
+    next.stamp++;
+    assert_true(members_merge(&in.cluster->members, &next));
+    assert_int_equal(copies_have(copies), 1);
+    cluster_forget_copies(in.cluster, copies);
+}
+
+/* There is no room for the names of those that came when it was waited for already. */
+static void test_more_confirm_than_were_there(void **state)
+{
+    (void)state;
+    unsigned called = 0;
+    meet(2)->peer->up = true;
+    struct copies *copies =
+        cluster_await_copies(in.cluster, write_key(0, 100), 4, no_matter, &called);
+    for (uint64_t id = 3; id <= 20; id++)
+        meet(id)->peer->up = true;
+    for (uint64_t id = 2; id <= 20; id++)
+        copies_confirm(in.cluster, id, in.cluster->batch_number, in.cluster->batch_number + 1);
+    assert_int_equal(copies_have(copies), 2);
     cluster_forget_copies(in.cluster, copies);
 }
 
@@ -935,6 +1079,106 @@ static void answer_repair(const struct peer *peer, const char *body, size_t byte
 
 /* A hello may show that a member has all before the repair with it ends: the end of that is what the next member waits for. No time
  * passes here. */
+static void be_ready(void)
+{
+    in.cluster->has_everything = true;
+    in.cluster->gather.step = GATHER_DONE;
+    self_of(in.cluster)->phase = PHASE_READY;
+}
+
+/* A repair shows what was the same when it began: what was missed since is missed still. */
+static void test_what_was_missed_during_a_repair_stays_so(void **state)
+{
+    (void)state;
+    struct peer *peer = meet(2)->peer;
+    be_ready();
+    peer->up = true;
+    for (int during = 1; during >= 0; during--) {
+        push_forget(peer);
+        in.loop.now_us = in.io->now_us += 2 * REPAIR_PAUSE_US;
+        repair_start(peer);
+        loop_turn(&in.loop, 0);
+        loop_turn(&in.loop, 0);
+        if (during)
+            push_forget(peer);
+        answer_repair(peer, "", 0);
+        assert_int_equal(peer->repair.step, REPAIR_IDLE);
+        assert_int_equal(peer->missed, during);
+    }
+}
+
+/* What a member answers that is damaged, or of another version, is not looked up in any table. */
+static void test_nonsense_ends_a_repair(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *bytes;
+        size_t len;
+    } answers[][3] = {
+        {{"\x80", 1}},
+        {{"\0", 1}, {"\x40\0", 2}},
+        {{"\0", 1}, {"\0", 1}},
+        {{"\0", 1}, {"\0\1", 2}, {"\0\1\0\0\0\2abcdefgh", 14}},
+        {{"\0", 1}, {"\0\1", 2}, {"\0\2\0\0\0\1abcdefgh", 14}},
+        {{"\0", 1}, {"\0\1", 2}, {"\0\1\0\0\0", 5}},
+    };
+    struct peer *peer = meet(2)->peer;
+    be_ready();
+    peer->up = true;
+    for (size_t row = 0; row < COUNT(answers); row++) {
+        in.loop.now_us = in.io->now_us += 2 * REPAIR_PAUSE_US;
+        repair_start(peer);
+        loop_turn(&in.loop, 0);
+        loop_turn(&in.loop, 0);
+        for (size_t step = 0; step < 3 && answers[row][step].bytes; step++) {
+            assert_int_not_equal(peer->repair.step, REPAIR_IDLE);
+            answer_repair(peer, answers[row][step].bytes, answers[row][step].len);
+        }
+        assert_int_equal(peer->repair.step, REPAIR_IDLE);
+        assert_true(peer->missed);
+    }
+}
+
+/* What is the same was so when the question went out: a record may have come to one of the two since. */
+static void test_what_is_the_same_was_so_when_a_repair_began(void **state)
+{
+    (void)state;
+    struct peer *peer = meet(2)->peer;
+    be_ready();
+    peer->up = true;
+    repair_start(peer);
+    uint64_t then_us = in.loop.now_us;
+    loop_turn(&in.loop, 0);
+    loop_turn(&in.loop, 0);
+    in.io->now_us += SECOND;
+    answer_repair(peer, "\0", 1);
+    answer_repair(peer, "\0\1", 2);
+    assert_int_equal(peer->agreed_group_us[1], then_us);
+    assert_int_equal(peer->agreed_group_us[0], 0);
+    assert_int_equal(peer->agreed_shard_us[0], then_us);
+    assert_int_equal(peer->agreed_shard_us[1], 0);
+}
+
+/* One of two sees to a difference, or each would send the other all of it. If it cannot, the other one does. */
+static void test_who_has_the_smaller_number_repairs(void **state)
+{
+    (void)state;
+    struct peer *smaller = meet(1)->peer, *larger = meet(UINT64_MAX)->peer;
+    be_ready();
+    smaller->up = larger->up = true;
+    repair_on_hello(larger, false);
+    assert_int_equal(larger->repair.step, REPAIR_CONNECTING);
+    repair_stop(larger);
+    for (unsigned i = 0; i < 2 * REPAIR_PATIENCE; i++) {
+        if (i == REPAIR_PATIENCE - 1)
+            repair_on_hello(smaller, true);
+        assert_int_equal(smaller->repair.step, REPAIR_IDLE);
+        repair_on_hello(smaller, false);
+    }
+    repair_on_hello(smaller, false);
+    assert_int_equal(smaller->repair.step, REPAIR_CONNECTING);
+}
+
 static void test_a_newcomer_goes_on_when_a_repair_ends_that_a_hello_has_overtaken(void **state)
 {
     (void)state;
@@ -1948,6 +2192,22 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_copy_counts_as_long_as_its_member_is_there, begin,
                                         end),
+        cmocka_unit_test_setup_teardown(test_who_does_not_answer_is_sent_so_many_batches, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(test_who_does_not_answer_is_sent_so_many_bytes, begin, end),
+        cmocka_unit_test_setup_teardown(test_who_takes_nothing_is_sent_nothing, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_batch_that_failed_is_not_confirmed_by_a_later_one,
+                                        begin, end),
+        cmocka_unit_test_setup_teardown(test_who_leaves_waits_for_what_is_on_its_way, begin, end),
+        cmocka_unit_test_setup_teardown(test_what_a_lag_stands_on_may_move_and_go, begin, end),
+        cmocka_unit_test_setup_teardown(test_what_was_missed_during_a_repair_stays_so, begin, end),
+        cmocka_unit_test_setup_teardown(test_who_has_the_smaller_number_repairs, begin, end),
+        cmocka_unit_test_setup_teardown(test_nonsense_ends_a_repair, begin, end),
+        cmocka_unit_test_setup_teardown(test_what_is_the_same_was_so_when_a_repair_began, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(test_a_copy_of_a_life_that_is_over_does_not_count, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(test_more_confirm_than_were_there, begin, end),
         cmocka_unit_test_setup_teardown(test_copies_of_all_that_have_it_count_after_some_are_gone,
                                         begin, end),
         cmocka_unit_test_setup_teardown(test_a_node_keeps_its_address_while_its_name_has_it, begin,

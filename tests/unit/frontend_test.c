@@ -1,6 +1,6 @@
 /* A front-end over a fake io, in virtual time; the test plays its clients and the two nodes of its one cluster, and those of another one
  * that keys move from, or are to move to. Linked with --wrap for malloc, calloc, realloc and pool_take: see failing.h. */
-#include "role/frontend.h"
+#include "role/frontend_state.h"
 
 #include <errno.h>
 
@@ -887,6 +887,27 @@ static void test_read_after_a_write(void **state)
     assert_int_equal(node_of(nodes.asked[11].fd), writer);
     answer_value("a", "new");
     expect(&other, 200, "new");
+}
+
+/* That is not where all writes of the key go. */
+static void test_read_after_a_write_that_was_carried_out_elsewhere(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new(), other = reader_new();
+    ask(&reader, PUT("a"));
+    say(nodes.asked[0].fd, "HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n");
+    settle();
+    assert_int_not_equal(node_of(nodes.asked[1].fd), node_of(nodes.asked[0].fd));
+    say(nodes.asked[1].fd, OK);
+    settle();
+    expect(&reader, 200, "");
+    pass(RECENT_US / 2);
+    for (unsigned i = 2; i <= 9; i++) {
+        ask(&other, GET("a"));
+        assert_int_equal(node_of(nodes.asked[i].fd), node_of(nodes.asked[1].fd));
+        answer_value("a", "new");
+        expect(&other, 200, "new");
+    }
 }
 
 /* Who carried it out has it no more, as it may have expired: others are not asked, since they have nothing newer. And nobody who can be
@@ -2034,6 +2055,57 @@ static void test_upload_is_too_large(void **state)
     }
 }
 
+/* Who asks for ever, and takes its time to answer nobody, is asked for no more. */
+static void test_requests_of_one_connection_have_a_limit(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    for (unsigned i = 0; i < 2 * SERVER_DEFERRED_MAX; i++)
+        ask(&reader, GET("a"));
+    assert_int_equal(nodes.count, SERVER_DEFERRED_MAX);
+    for (unsigned i = 0; i < 2 * SERVER_DEFERRED_MAX; i++) {
+        say(nodes.asked[i].fd, OK);
+        settle();
+        assert_true(nodes.count <= i + 1 + SERVER_DEFERRED_MAX);
+    }
+    for (unsigned i = 0; i < 2 * SERVER_DEFERRED_MAX; i++)
+        expect(&reader, 200, "");
+}
+
+/* Where all goes wrong, front-ends do not make it worse. */
+static void test_retries_have_a_limit(void **state)
+{
+    (void)state;
+    struct partition *partition = &frontend->partitions[0];
+    for (unsigned i = 0; i < RETRY_TOKENS_MAX; i++)
+        assert_true(partition_may_retry(partition));
+    assert_false(partition_may_retry(partition));
+    struct reader reader = reader_new();
+    for (unsigned i = 0; i < RETRY_TOKEN_PARTS; i++) {
+        assert_false(partition_may_retry(partition));
+        ask(&reader, GET("a"));
+    }
+    assert_true(partition_may_retry(partition));
+}
+
+/* What is not known to be large is passed on once it is, and has its limit at any chunk. */
+static void test_upload_of_many_chunks(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    size_t bytes = 0;
+    ask(&reader, "PUT /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
+    for (; bytes + PIECE_BYTES <= 1 << 20; bytes += PIECE_BYTES) {
+        assert_true(bytes <= 2 * RELAY_WHOLE_BYTES_MAX || nodes.count > 0);
+        say(reader.fd, "2710\r\n");
+        fake_feed(io, reader.fd, (struct slice){value, PIECE_BYTES});
+        ask(&reader, "\r\n");
+    }
+    expect_nothing(&reader);
+    ask(&reader, "2710\r\n");
+    expect(&reader, 413, "The value is larger than this front-end takes (--value-max).\n");
+}
+
 /* How long it may wait for copies counts from its end on, as on the node. */
 static void test_slow_upload_with_copies(void **state)
 {
@@ -2570,6 +2642,10 @@ int main(void)
         TEST(test_upload),
         TEST(test_upload_is_lost),
         TEST(test_upload_is_misrouted),
+        TEST(test_requests_of_one_connection_have_a_limit),
+        TEST(test_read_after_a_write_that_was_carried_out_elsewhere),
+        TEST(test_retries_have_a_limit),
+        TEST(test_upload_of_many_chunks),
         TEST(test_slow_upload_with_copies),
         TEST(test_retry_after),
         TEST(test_upload_is_refused),

@@ -6,7 +6,15 @@
 #include "role/cluster_state.h"
 #include "stage.h"
 
-enum { SECOND = 1000 * 1000, MS = 1000, MANY = 20000, COME = 1000, IDLE_US = 60 * SECOND };
+enum {
+    SECOND = 1000 * 1000,
+    MS = 1000,
+    MANY = 20000,
+    COME = 1000,
+    IDLE_US = 60 * SECOND,
+    WAITERS = NODE_WAKES_PER_TURN + 10,
+    CONNECTIONS = WAITERS + 10
+};
 
 static struct fake_io *io;
 static struct loop loop;
@@ -17,7 +25,7 @@ static int begin(void **state)
 {
     (void)state;
     struct address address;
-    struct node_config config = {.server = {.connections_max = 100,
+    struct node_config config = {.server = {.connections_max = CONNECTIONS,
                                             .idle_us = IDLE_US,
                                             .request_us = IDLE_US,
                                             .stall_us = IDLE_US},
@@ -216,6 +224,59 @@ static void test_a_member_is_told_of_as_many_records_as_it_can_ask_for(void **st
     assert_true(bytes < (size_t)REPAIR_WANTED_MAX * 8 * 5 / 4);
 }
 
+/* A question that is this old was asked by somebody who has long given up; what it shows was so before. */
+static void test_what_a_question_shows_was_so_before(void **state)
+{
+    (void)state;
+    char groups[STORE_GROUPS * 8] = {0}, shards[1 + STORE_SHARDS_PER_GROUP * 8] = {0};
+    int fd = fake_connect(io, "10.0.0.2:5000");
+    post(fd, "/-/members",
+         SLICE("protocol 1\ncluster fog\npartition -\njoined 0\n"
+               "member 10.0.0.2:8000 ready 0000000000000009 9 0 0\n"));
+    const struct peer *peer = members_find(cluster_list(node->cluster), 9)->peer;
+    groups[8] = 1;
+    post(fd, "/-/digest", (struct slice){groups, sizeof groups});
+    assert_in_range(peer->agreed_group_us[0], 1, loop.now_us - CLUSTER_ANSWER_US);
+    assert_int_equal(peer->agreed_group_us[1], 0);
+    post(fd, "/-/digest/shards", (struct slice){shards, sizeof shards});
+    assert_in_range(peer->agreed_shard_us[0], 1, loop.now_us - CLUSTER_ANSWER_US);
+    assert_int_equal(count_of(fake_output(io, fd), SLICE("HTTP/1.1 400 ")), 0);
+    shards[0] = (char)STORE_GROUPS;
+    post(fd, "/-/digest/shards", (struct slice){shards, sizeof shards});
+    assert_int_equal(count_of(fake_output(io, fd), SLICE("HTTP/1.1 400 ")), 1);
+    char shard[2];
+    big_put(shard, STORE_SHARDS, sizeof shard);
+    post(fd, "/-/digest/records", (struct slice){shard, sizeof shard});
+    assert_int_equal(count_of(fake_output(io, fd), SLICE("HTTP/1.1 400 ")), 2);
+}
+
+/* A node whose clients have taken all connections is not down to its cluster, however many of these it needs. */
+static void test_members_have_room_where_clients_have_none(void **state)
+{
+    (void)state;
+    enum { FELLOWS = SERVER_FELLOWS_MAX + SERVER_REFUSED_MAX };
+    static int fellows[FELLOWS];
+    int fd = fake_connect(io, "10.0.0.2:5000");
+    post(fd, "/-/members",
+         SLICE("protocol 1\ncluster fog\npartition -\njoined 0\n"
+               "member 10.0.0.2:8000 ready 0000000000000009 9 0 0\n"));
+    for (unsigned i = 1; i < CONNECTIONS; i++)
+        fake_connect(io, "10.0.0.3:5000");
+    for (unsigned i = 0; i < FELLOWS; i++)
+        fellows[i] = fake_connect(io, "10.0.0.2:5000");
+    while (fake_socket(io, fellows[FELLOWS - 1])->waiting)
+        pass(MS);
+    int next = fake_connect(io, "10.0.0.2:5000");
+    for (unsigned i = 0; i < 10; i++)
+        pass(MS);
+    assert_false(fake_socket(io, next)->open);
+    for (unsigned i = 0; i < FELLOWS; i++) {
+        fake_feed(io, fellows[i], SLICE("GET /-/healthy HTTP/1.1\r\nHost: n\r\n\r\n"));
+        pass(MS);
+        assert_true(slice_starts(fake_output(io, fellows[i]), SLICE("HTTP/1.1 200 ")));
+    }
+}
+
 /* Others take it out of their digests then, and would differ from who rests. */
 static void test_the_sweep_does_not_rest_when_the_horizon_steps(void **state)
 {
@@ -255,11 +316,110 @@ static void test_who_has_left_still_tells_its_status(void **state)
     assert_int_equal(count_of(told, SLICE("velour_fog_members{state=\"ready\"} 0")), 1);
 }
 
+/* Sends a request and gives what came back for it, with no time passing. */
+static struct slice ask(int fd, const char *request)
+{
+    size_t before = fake_output(io, fd).len;
+    fake_feed(io, fd, slice_of(request));
+    pass(0);
+    struct slice all = fake_output(io, fd);
+    return (struct slice){all.data + before, all.len - before};
+}
+
+static int client(void)
+{
+    int fd = fake_connect(io, "10.0.0.2:5000");
+    pass(SECOND);
+    return fd;
+}
+
+/* What came back for a PUT with this field. */
+static struct slice put_with(int fd, const char *name, const char *value)
+{
+    char request[200];
+    snprintf(request, sizeof request,
+             "PUT /k HTTP/1.1\r\nHost: n\r\n%s: %s\r\nContent-Length: 1\r\n\r\nx", name, value);
+    return ask(fd, request);
+}
+
+static void test_a_write_is_late_from_the_very_time_on(void **state)
+{
+    (void)state;
+    char before[24];
+    int fd = client();
+    snprintf(before, sizeof before, "%llu", (unsigned long long)loop.wall_us + 1);
+    assert_true(slice_starts(put_with(fd, "Fog-Before", before), SLICE("HTTP/1.1 200 ")));
+    pass(1);
+    assert_true(slice_starts(put_with(fd, "Fog-Before", before), SLICE("HTTP/1.1 412 ")));
+}
+
+static void test_a_wait_is_an_hour_at_most(void **state)
+{
+    (void)state;
+    int fd = client();
+    assert_int_equal(ask(fd, "GET /k HTTP/1.1\r\nHost: n\r\nIf-None-Match: \"absent\"\r\n"
+                             "Prefer: wait=65537\r\n\r\n")
+                         .len,
+                     0);
+    pass(3600ULL * SECOND - 1);
+    assert_int_equal(fake_output(io, fd).len, 0);
+    pass(1);
+    assert_true(slice_starts(fake_output(io, fd), SLICE("HTTP/1.1 304 ")));
+}
+
+/* Nobody is there any more who would have it, and there is no time to wait. */
+static void test_who_stops_does_not_wait_for_copies(void **state)
+{
+    (void)state;
+    int fd = client();
+    assert_int_equal(put_with(fd, "Prefer", "copies=2").len, 0);
+    pass(NODE_COPIES_SECONDS * SECOND);
+    pass(0);
+    assert_int_equal(count_of(fake_output(io, fd), SLICE("HTTP/1.1 202 ")), 1);
+    node->draining = true;
+    assert_int_equal(count_of(put_with(fd, "Prefer", "copies=2"), SLICE("\r\nFog-Copies: 1/1\r\n")),
+                     1);
+    cluster_list(node->cluster)->list[0]->state = MEMBER_LEFT; /* of no member has it one */
+    assert_int_equal(count_of(put_with(fd, "Prefer", "copies=2"), SLICE("\r\nFog-Copies: 1/1\r\n")),
+                     1);
+}
+
+/* Those that are left over are not kept until something else happens. */
+static void test_more_waiters_than_are_woken_in_a_turn(void **state)
+{
+    (void)state;
+    static int waiters[WAITERS];
+    int writer = client();
+    for (unsigned i = 0; i < WAITERS; i++) {
+        waiters[i] = fake_connect(io, "10.0.0.2:5000");
+        fake_feed(io, waiters[i],
+                  SLICE("GET /k HTTP/1.1\r\nHost: n\r\nIf-None-Match: \"absent\"\r\n"
+                        "Prefer: wait=30\r\n\r\n"));
+        pass(0);
+    }
+    while (node->watch.waiting < WAITERS)
+        pass(0);
+    put_with(writer, "X-No", "matter");
+    for (unsigned turn = 0; node->watch.woken; turn++) {
+        assert_true(turn < WAITERS / NODE_WAKES_PER_TURN);
+        assert_true(loop.again);
+        pass(0);
+    }
+    for (unsigned i = 0; i < WAITERS; i++)
+        assert_true(slice_starts(fake_output(io, waiters[i]), SLICE("HTTP/1.1 200 ")));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_key_that_always_has_a_value_is_listed, begin, end),
         cmocka_unit_test_setup_teardown(test_who_has_left_still_tells_its_status, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_write_is_late_from_the_very_time_on, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_wait_is_an_hour_at_most, begin, end),
+        cmocka_unit_test_setup_teardown(test_what_a_question_shows_was_so_before, begin, end),
+        cmocka_unit_test_setup_teardown(test_members_have_room_where_clients_have_none, begin, end),
+        cmocka_unit_test_setup_teardown(test_who_stops_does_not_wait_for_copies, begin, end),
+        cmocka_unit_test_setup_teardown(test_more_waiters_than_are_woken_in_a_turn, begin, end),
         cmocka_unit_test_setup_teardown(test_the_sweep_rests, begin, end),
         cmocka_unit_test_setup_teardown(test_the_sweep_does_not_rest_when_the_horizon_steps, begin,
                                         end),
