@@ -14,6 +14,13 @@ DATE = (r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|S
         r"[0-2]\d:[0-5]\d:[0-6]\d GMT")
 
 
+def is_ready(file, seconds, events=select.POLLIN):
+    """Whether it can be read, or written, within so long. (With select it must not be one of more than 1,024 files.)"""
+    poll = select.poll()
+    poll.register(file, events)
+    return bool(poll.poll(seconds * 1000))
+
+
 class Reply:
     """One answer, parsed strictly."""
 
@@ -301,7 +308,7 @@ class Connection:
 
     def silent(self, seconds):
         """Fails if anything comes within this time (no answer is due yet)."""
-        ready, _, _ = select.select([self.socket], [], [], seconds)
+        ready = is_ready(self.socket, seconds)
         if ready:
             self._more(time.monotonic() + 1)
         check(not ready and not self.buffer, f"an answer came too early: {brief(self.buffer) or 'the end'}")

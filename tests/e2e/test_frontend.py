@@ -4,13 +4,13 @@
 import hashlib
 import os
 import re
-import select
 import signal
 import socket
 import sys
 import threading
 import time
 
+import client
 from client import MIB, chunked, curl_reply, refusal, request
 from frontend import Frontend, address, cluster, clusters, is_ready, key_of, partition_of
 from harness import GUARDED, SLOW, Background, check, equal, register, scope, test, until
@@ -630,8 +630,8 @@ def many_who_list_keys_have_room_or_are_told():
     node.signal(signal.SIGSTOP)
     for connection in connections:
         connection.send(request("GET", "/-/keys?limit=5"))
-    told = until(lambda: [one for one in connections if select.select([one.socket], [], [], 0)[0]][more - 1:] and [
-        one for one in connections if select.select([one.socket], [], [], 0)[0]], SOON * SLOW, "some are refused")
+    told = until(lambda: [one for one in connections if client.is_ready(one.socket, 0)][more - 1:] and [
+        one for one in connections if client.is_ready(one.socket, 0)], SOON * SLOW, "some are refused")
     equal(len(told), more, "how many are refused at once")
     for connection in told:
         refusal(connection.reply(), 503)

@@ -7,7 +7,7 @@ import select
 import socket
 import time
 
-from client import MIB, curl, curl_code, request
+from client import MIB, curl, curl_code, is_ready, request
 from harness import GUARDED, SLOW, Failure, Skip, check, equal, register, test, until
 from node import Node
 from served import serve
@@ -360,8 +360,7 @@ def _fill(connection, data):
     sent = 0
     view = memoryview(data)
     while sent < len(view):
-        _, ready, _ = select.select([], [connection.socket], [], 0.5)
-        if not ready:
+        if not is_ready(connection.socket, 0.5, select.POLLOUT):
             break
         try:
             sent += connection.socket.send(view[sent:sent + 65536])

@@ -3,12 +3,11 @@
 import os
 import pty
 import re
-import select
 import signal
 import socket
 import time
 
-from client import MIB, curl_code, request
+from client import MIB, curl_code, is_ready, request
 from harness import Background, Failure, check, equal, register, test, until
 from node import SOON, free_port, refuses_quickly, stopped
 from served import serve
@@ -403,7 +402,7 @@ def _fill(writing):
 def _read_all(reading, seconds=1):
     """What comes until it is silent for so long."""
     seen = b""
-    while select.select([reading], [], [], seconds)[0]:
+    while is_ready(reading, seconds):
         seen += os.read(reading, 65536)
     return seen
 
