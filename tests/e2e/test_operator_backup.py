@@ -313,6 +313,13 @@ def _check_300():
     equal(len(keys_of(other)), 300, "the keys of a backup")
 
 
+def _half_done(node, rate):
+    """A backup that goes on."""
+    running = start("backup", name(node), _file(), "--rate", rate)
+    until(lambda: size(_file("backup.part")) > 3 * MIB or running.process.poll() is not None, 30, "some of it is there")
+    return running
+
+
 @test
 def who_cannot_agree_is_read_as_well():
     for node in _apart():
@@ -324,8 +331,7 @@ def who_cannot_agree_is_read_as_well():
 def who_stands_still_while_it_is_read_is_read_again():
     """A fellow that lacks some of it went on meanwhile."""
     small, large = _apart()
-    running = start("backup", name(large), _file(), "--rate", "3M")
-    until(lambda: size(_file("backup.part")) > 3 * MIB or running.process.poll() is not None, 30, "some of it is there")
+    running = _half_done(large, "3M")
     large.signal(signal.SIGSTOP)
     until(lambda: members(small).get(name(large)) == "down", UP_SECONDS, "it is down")
     large.signal(signal.SIGCONT)
@@ -338,8 +344,7 @@ def who_stands_still_while_it_is_read_is_read_again():
 def a_backup_does_not_go_on_behind_what_one_alone_had():
     """When it was killed, its members did not agree, and it had read some of what one of them has."""
     small, large = _apart()
-    running = start("backup", name(small), _file(), "--rate", "5M")
-    until(lambda: size(_file("backup.part")) > 3 * MIB or running.process.poll() is not None, 30, "some of it is there")
+    running = _half_done(small, "5M")
     running.kill()
     small.kill()
     small.process.wait()
