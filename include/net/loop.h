@@ -86,6 +86,9 @@ void loop_run(struct loop *loop);
 /* When the next timer is due, in terms of now_us; UINT64_MAX when there is none. */
 uint64_t loop_deadline(const struct loop *loop);
 
+/* The wall clock as it is now, and not as of the turn. */
+uint64_t loop_clock_us(const struct loop *loop);
+
 /* Reads the clocks anew into now_us and wall_us. */
 void loop_update_time(struct loop *loop);
 

@@ -19,10 +19,15 @@ void loop_free(struct loop *loop)
     loop->heap = NULL;
 }
 
+uint64_t loop_clock_us(const struct loop *loop)
+{
+    return loop->io->ops->wall_us(loop->io);
+}
+
 void loop_update_time(struct loop *loop)
 {
     loop->now_us = loop->io->ops->monotonic_us(loop->io);
-    loop->wall_us = loop->io->ops->wall_us(loop->io);
+    loop->wall_us = loop_clock_us(loop);
 }
 
 /* Timers: a binary heap of pointers in heap[1..count]; each timer knows its place. Room is counted for

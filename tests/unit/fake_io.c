@@ -129,6 +129,7 @@ static ssize_t fake_recv(struct io *io, int fd, void *out, size_t bytes)
     ssize_t usual = (ssize_t)least(least(here, bytes), socket->recv_max);
     assert_true(bytes > 0);
     socket->recvs++;
+    fake_of(io)->now_us += fake_of(io)->recv_us;
     if (here == 0)
         usual = socket->in_error ? socket->in_error : socket->in_ended ? 0 : -EAGAIN;
     ssize_t got = step(&socket->recv_steps, usual);

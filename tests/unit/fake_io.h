@@ -56,6 +56,7 @@ struct fake_io {
     uint64_t now_us;
     uint64_t wall_ahead_us; /* of now_us */
     uint64_t tick_us;       /* what reading the monotonic clock takes */
+    uint64_t recv_us;       /* what reading from a socket takes */
     uint64_t entropy;
     int accept_error, watch_error, listen_error; /* -errno, until set to 0 */
     bool may_connect;  /* the program may connect: to sockets that are connected already */

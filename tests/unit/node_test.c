@@ -353,6 +353,17 @@ static void test_a_write_is_late_from_the_very_time_on(void **state)
     assert_true(slice_starts(put_with(fd, "Fog-Before", before), SLICE("HTTP/1.1 412 ")));
 }
 
+/* What was written elsewhere by then may be read in the same turn, and would be overwritten. */
+static void test_a_write_is_late_by_the_clock_and_not_by_the_turn(void **state)
+{
+    (void)state;
+    char before[24];
+    int fd = client();
+    snprintf(before, sizeof before, "%llu", (unsigned long long)loop.wall_us + 1);
+    io->recv_us = 1;
+    assert_true(slice_starts(put_with(fd, "Fog-Before", before), SLICE("HTTP/1.1 412 ")));
+}
+
 static void test_a_wait_is_an_hour_at_most(void **state)
 {
     (void)state;
@@ -415,6 +426,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_key_that_always_has_a_value_is_listed, begin, end),
         cmocka_unit_test_setup_teardown(test_who_has_left_still_tells_its_status, begin, end),
         cmocka_unit_test_setup_teardown(test_a_write_is_late_from_the_very_time_on, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_write_is_late_by_the_clock_and_not_by_the_turn,
+                                        begin, end),
         cmocka_unit_test_setup_teardown(test_a_wait_is_an_hour_at_most, begin, end),
         cmocka_unit_test_setup_teardown(test_what_a_question_shows_was_so_before, begin, end),
         cmocka_unit_test_setup_teardown(test_members_have_room_where_clients_have_none, begin, end),
