@@ -149,6 +149,8 @@ struct peer {
     uint64_t lag_number; /* counts its lags */
     uint64_t lag_from;   /* the number of the first batch that it was not sent */
     uint64_t push_retry_us;
+    bool
+        push_heard; /* this connection has been answered on: what is sent on it does not wait to be accepted */
     uint64_t missed_us;
     bool missed; /* something may not have come to it since the last time that all was the same */
     struct sending sendings[PUSH_BATCHES_MAX]; /* a ring */

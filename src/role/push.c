@@ -4,8 +4,9 @@
  *                                 ├─► member that does not (LAGGING): its lag, until its window has room again
  *                                 └─► member that is not there (DOWN): nothing; repair will
  *
- * A batch is POST /-/merge. More than one may be on its way to a member, PUSH_BATCHES_MAX and PUSH_WINDOW_BYTES at most. What
- * was on its way when a connection broke may or may not have come: the member counts as one that has missed something, and
+ * A batch is POST /-/merge. The first on a connection is an empty one, and the others wait for its answer: a member that is out of
+ * descriptors accepts a connection long after it was given up here, and what is read from it then may have been deleted since, and the
+ * delete forgotten. More than one may be on its way to a member, PUSH_BATCHES_MAX and PUSH_WINDOW_BYTES at most. What was on its way when a connection broke may or may not have come: the member counts as one that has missed something, and
  * repair finds out. */
 #include <assert.h>
 #include <errno.h>
@@ -98,9 +99,10 @@ void batch_retain(struct batch *batch)
 
 /* One member */
 
-static bool window_is_full(const struct peer *peer)
+static bool takes_batches(const struct peer *peer)
 {
-    return peer->sending_count == PUSH_BATCHES_MAX || peer->sending_bytes >= PUSH_WINDOW_BYTES;
+    return upstream_is_open(peer->push) && peer->push_heard && !upstream_blocked(peer->push) &&
+           peer->sending_count < PUSH_BATCHES_MAX && peer->sending_bytes < PUSH_WINDOW_BYTES;
 }
 
 static void sending_on_head(struct call *call, const struct http_response *head)
@@ -137,8 +139,10 @@ static void push_confirm(struct peer *peer, uint64_t from, uint64_t to)
 static void sending_done(struct peer *peer, const struct sending *sending)
 {
     uint64_t us = peer->cluster->loop->now_us - sending->sent_us;
-    histogram_add(&peer->push_us, us, 1);
-    histogram_add(&peer->cluster->counters.push_us, us, 1);
+    if (sending->bytes > WIRE_HEAD_BYTES) {
+        histogram_add(&peer->push_us, us, 1);
+        histogram_add(&peer->cluster->counters.push_us, us, 1);
+    }
     push_confirm(peer, sending->from, sending->to);
 }
 
@@ -148,6 +152,7 @@ static void sending_on_end(struct call *call, enum call_result result)
     struct peer *peer = sending->peer;
     sending->ended = true;
     peer->sending_bytes -= sending->bytes;
+    peer->push_heard |= result == CALL_DONE;
     if (result == CALL_DONE && sending->status == 200)
         sending_done(peer, sending);
     else
@@ -272,16 +277,19 @@ static void push_catch_up(struct peer *peer)
 static void push_lagging(struct peer *peer)
 {
     for (int i = 0; i < PUSH_LAG_BATCHES && peer->push_state == PUSH_LAGGING; i++) {
-        if (window_is_full(peer) || !upstream_is_open(peer->push) || upstream_blocked(peer->push))
+        if (!takes_batches(peer))
             return;
         push_catch_up(peer);
     }
 }
 
-/* The lag is told at the end of the turn, when what was written in it has its number. */
 static void push_on_open(struct upstream *upstream)
 {
-    (void)upstream;
+    struct peer *peer = upstream_owner(upstream);
+    struct batch *batch = &peer->cluster->spare;
+    batch_close(peer->cluster, batch);
+    batch_send(batch, peer, 0, 0, 0);
+    batch_reset(batch);
 }
 
 /* What was on its way may be lost; from here on the lag takes note again. */
@@ -290,6 +298,7 @@ static void push_on_closed(struct upstream *upstream, int error)
     struct peer *peer = upstream_owner(upstream);
     (void)error;
     assert(peer->sending_count == 0);
+    peer->push_heard = false;
     push_forget(peer);
     if (peer->push_state == PUSH_LIVE)
         push_lag(peer);
@@ -325,10 +334,10 @@ static bool push_begin(struct cluster *cluster)
         struct peer *peer = cluster->members.list[i]->peer;
         if (!peer || peer->push_state != PUSH_LIVE)
             continue;
-        if (window_is_full(peer) || upstream_blocked(peer->push) || !upstream_is_open(peer->push))
-            push_lag(peer);
-        else
+        if (takes_batches(peer))
             live = true;
+        else
+            push_lag(peer);
     }
     return live;
 }

@@ -726,14 +726,34 @@ test_what_was_written_behind_the_hello_that_shows_a_member_to_be_up_is_missed(vo
     assert_true(peer->missed);
 }
 
+/* The answer to the oldest batch that is on its way to it. */
+static void answer_push(struct peer *peer, const char *status)
+{
+    char answer[100];
+    snprintf(answer, sizeof answer, "HTTP/1.1 %s\r\nContent-Length: 0\r\n\r\n", status);
+    fake_feed(in.io, ((struct conn *)peer->push)->fd, slice_of(answer));
+    loop_turn(&in.loop, 0);
+}
+
+/* Its connection opens, and is answered on. */
+static void open_push(struct peer *peer)
+{
+    peer->up = true;
+    push_start(peer);
+    assert_int_equal(peer->push_state, PUSH_LAGGING);
+    for (unsigned i = 0; i < 2; i++)
+        loop_turn(&in.loop, 0);
+    assert_true(slice_starts(fake_output(in.io, ((struct conn *)peer->push)->fd),
+                             SLICE("POST /-/merge HTTP/1.1\r\n")));
+    answer_push(peer, "200 OK");
+    fake_forget(in.io, ((struct conn *)peer->push)->fd);
+}
+
 /* A member that is told each batch as it is made, of which none is on its way. */
 static struct peer *meet_live(void)
 {
     struct peer *peer = meet(2)->peer;
-    peer->up = true;
-    push_start(peer);
-    assert_int_equal(in.cluster->lagging, 1);
-    loop_turn(&in.loop, 0);
+    open_push(peer);
     push_turn_end(in.cluster);
     assert_int_equal(peer->push_state, PUSH_LIVE);
     assert_int_equal(in.cluster->lagging, 0);
@@ -746,6 +766,32 @@ static void write_in_turn(unsigned number, size_t bytes)
     push_turn_end(in.cluster);
     for (unsigned i = 0; i < 10; i++) /* large ones go out in several */
         loop_turn(&in.loop, 0);
+}
+
+/* The connection may wait to be accepted for longer than deletes are remembered, and be read when it was given up here long ago. */
+static void test_nothing_is_sent_before_its_connection_was_answered_on(void **state)
+{
+    (void)state;
+    struct peer *peer = meet(2)->peer;
+    peer->up = true;
+    push_start(peer);
+    for (unsigned i = 0; i < 3; i++)
+        write_in_turn(i, 100);
+    struct slice given = fake_output(in.io, ((struct conn *)peer->push)->fd);
+    assert_true(has_bytes(given, "Content-Length: 36\r\n"));
+    assert_false(has_bytes(given, "key0"));
+    answer_push(peer, "200 OK");
+    push_turn_end(in.cluster);
+    loop_turn(&in.loop, 0);
+    given = fake_output(in.io, ((struct conn *)peer->push)->fd);
+    assert_true(has_bytes(given, "key0") && has_bytes(given, "key2"));
+    in.io->now_us += CLUSTER_RETRY_US;
+    fake_break(in.io, ((struct conn *)peer->push)->fd, -ECONNRESET);
+    loop_turn(&in.loop, 0);
+    push_tick(peer); /* another connection is another backlog */
+    for (unsigned i = 3; i < 6; i++)
+        write_in_turn(i, 100);
+    assert_false(has_bytes(fake_output(in.io, ((struct conn *)peer->push)->fd), "key3"));
 }
 
 /* Who takes what it is sent, and never says that it has it. */
@@ -808,8 +854,7 @@ static void fail_first_batch(unsigned records, enum push_state then)
     enum { RECORD_BYTES = 8000 };
     struct peer *peer = meet(2)->peer;
     unsigned called = 0;
-    peer->up = true;
-    push_start(peer);
+    open_push(peer);
     struct copies *copies = NULL;
     for (unsigned i = 0; i < records; i++) {
         struct record *record = write_key(i, RECORD_BYTES);
@@ -822,12 +867,11 @@ static void fail_first_batch(unsigned records, enum push_state then)
     loop_turn(&in.loop, 0);
     assert_in_range(peer->sending_count, 2, PUSH_BATCHES_MAX);
     assert_int_equal(peer->push_state, then);
-    const char *answer = "HTTP/1.1 507 No\r\nContent-Length: 0\r\n\r\n";
+    const char *status = "507 No";
     while (peer->sending_count > 0) {
-        fake_feed(in.io, ((struct conn *)peer->push)->fd, slice_of(answer));
-        loop_turn(&in.loop, 0);
+        answer_push(peer, status);
         push_turn_end(in.cluster);
-        answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+        status = "200 OK";
     }
     assert_int_equal(peer->push_state, PUSH_LIVE);
     assert_true(peer->missed);
@@ -856,10 +900,8 @@ static void test_a_write_made_just_before_a_member_is_up_is_not_confirmed_by_it(
     unsigned called = 0;
     struct copies *copies =
         cluster_await_copies(in.cluster, write_key(0, 100), 2, no_matter, &called);
-    peer->up = true;
-    push_start(peer); /* in the same turn */
+    open_push(peer); /* in the same turn */
     push_turn_end(in.cluster);
-    loop_turn(&in.loop, 0);
     loop_turn(&in.loop, 0);
     assert_true(push_is_done(peer));
     assert_int_equal(fake_output(in.io, ((struct conn *)peer->push)->fd).len, 0);
@@ -880,10 +922,9 @@ static void test_a_write_made_just_before_a_connection_opens_is_confirmed(void *
         cluster_await_copies(in.cluster, write_key(0, 100), 2, no_matter, &called);
     loop_turn(&in.loop, 0);
     loop_turn(&in.loop, 0);
+    answer_push(peer, "200 OK"); /* on the connection */
     assert_int_equal(peer->sending_count, 1);
-    fake_feed(in.io, ((struct conn *)peer->push)->fd,
-              SLICE("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
-    loop_turn(&in.loop, 0);
+    answer_push(peer, "200 OK");
     assert_int_equal(peer->sending_count, 0);
     assert_int_equal(copies_have(copies), 2);
     assert_int_equal(called, 1);
@@ -2006,13 +2047,11 @@ static void test_the_time_of_a_push_is_that_until_its_answer(void **state)
 {
     (void)state;
     enum { PUSH_US = 700 };
-    static const char *const answers[] = {"HTTP/1.1 507 No\r\nContent-Length: 0\r\n\r\n",
-                                          "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"};
+    static const char *const statuses[] = {"507 No", "200 OK"};
     struct member *member = meet(2);
     struct peer *peer = member->peer;
     const struct histogram *push_us = cluster_peer_figures(in.cluster, member).push_us;
-    peer->up = true;
-    push_start(peer);
+    open_push(peer);
     for (unsigned i = 0; i < 2; i++) {
         assert_int_equal(histogram_count(push_us), 0);
         write_key(i, 1);
@@ -2022,8 +2061,7 @@ static void test_the_time_of_a_push_is_that_until_its_answer(void **state)
         loop_turn(&in.loop, 0);
         assert_int_equal(peer->sending_count, 1);
         in.io->now_us += PUSH_US;
-        fake_feed(in.io, ((struct conn *)peer->push)->fd, slice_of(answers[i]));
-        loop_turn(&in.loop, 0);
+        answer_push(peer, statuses[i]);
         assert_int_equal(peer->sending_count, 0);
     }
     assert_int_equal(histogram_count(push_us), 1);
@@ -2192,6 +2230,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_copy_counts_as_long_as_its_member_is_there, begin,
                                         end),
+        cmocka_unit_test_setup_teardown(test_nothing_is_sent_before_its_connection_was_answered_on,
+                                        begin, end),
         cmocka_unit_test_setup_teardown(test_who_does_not_answer_is_sent_so_many_batches, begin,
                                         end),
         cmocka_unit_test_setup_teardown(test_who_does_not_answer_is_sent_so_many_bytes, begin, end),
