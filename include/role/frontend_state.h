@@ -313,6 +313,7 @@ struct frontend {
     uint64_t chance;         /* the state of its dice */
     uint64_t latest_version; /* that any node has told */
     struct recent_write recent[RECENT_MAX];
+    uint64_t recent_until_us;          /* none of them counts any more */
     uint64_t long_keys[LONG_KEYS_MAX]; /* their hashes, each in its place; 0 for none */
     uint64_t started_us, started_wall_us;
     unsigned waiting; /* relays whose clients want to hear of a change */

@@ -152,6 +152,8 @@ static void conn_update_interest(struct conn *conn)
         interest = IO_WRITE;
     else if (conn->queue)
         interest = IO_WRITE | (conn->duplex ? interest : 0);
+    if (interest == IO_READ)
+        interest |= IO_EDGE;
     if (interest == conn->interest)
         return;
     conn->interest = (uint8_t)interest;
@@ -299,6 +301,16 @@ static void conn_on_connected(struct conn *conn, unsigned ready)
     conn->ops->on_connected(conn);
 }
 
+/* What was left, or was not looked at, is reported again in the next turn. */
+static void conn_read(struct conn *conn, unsigned ready)
+{
+    conn->drained = false;
+    conn->ops->on_readable(conn);
+    if (conn->interest & IO_EDGE && conn->state != CONN_CLOSED &&
+        (!conn->drained || (ready & IO_ENDED && !conn->ended)))
+        ops_of(conn)->rewatch(conn->loop->io, conn->fd, conn->interest, &conn->watcher);
+}
+
 static void conn_on_ready(struct loop_watcher *watcher, unsigned ready)
 {
     struct conn *conn = (struct conn *)watcher;
@@ -319,7 +331,7 @@ static void conn_on_ready(struct loop_watcher *watcher, unsigned ready)
     if (writes && (conn->state != CONN_OPEN || !(ready & IO_READ)))
         return;
     if (conn->interest & IO_READ && ready & (IO_READ | IO_BROKEN))
-        conn->ops->on_readable(conn);
+        conn_read(conn, ready);
     else if (ready & IO_BROKEN)
         conn_fail(conn, -ECONNRESET);
 }
@@ -348,7 +360,7 @@ static int conn_begin(struct conn *conn, struct loop *loop, int fd, const struct
 
 int conn_open(struct conn *conn, struct loop *loop, int fd, const struct conn_ops *ops)
 {
-    return conn_begin(conn, loop, fd, ops, IO_READ);
+    return conn_begin(conn, loop, fd, ops, IO_READ | IO_EDGE);
 }
 
 int conn_connect(struct conn *conn, struct loop *loop, int fd, const struct conn_ops *ops)
@@ -391,7 +403,9 @@ size_t conn_fill(struct conn *conn, char *room, size_t room_bytes, bool may_recv
 
 size_t conn_recv(struct conn *conn, char *room, size_t room_bytes)
 {
-    return conn_received(conn, ops_of(conn)->recv(conn->loop->io, conn->fd, room, room_bytes));
+    ssize_t got = ops_of(conn)->recv(conn->loop->io, conn->fd, room, room_bytes);
+    conn->drained = got < (ssize_t)room_bytes;
+    return conn_received(conn, got);
 }
 
 void conn_keep(struct conn *conn, struct slice rest)

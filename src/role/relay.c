@@ -50,21 +50,24 @@ static struct recent_write *recent_place(const struct relay *relay)
     return &relay->frontend->recent[relay->key_hash % RECENT_MAX];
 }
 
-/* NULL when there is none. */
+/* NULL when there is none. Where nobody has written just now the table is not looked at, since it is not in the processor's cache. */
 static const struct recent_write *recent_find(const struct relay *relay)
 {
+    uint64_t now_us = relay->frontend->loop->now_us;
+    if (relay->frontend->recent_until_us <= now_us)
+        return NULL;
     const struct recent_write *recent = recent_place(relay);
-    bool counts =
-        recent->key_hash == relay->key_hash && recent->until_us > relay->frontend->loop->now_us;
-    return counts ? recent : NULL;
+    return recent->key_hash == relay->key_hash && recent->until_us > now_us ? recent : NULL;
 }
 
 void relay_was_written(const struct relay *relay)
 {
     const struct recent_write *recent = recent_find(relay);
-    if (!recent || recent->version < relay->after)
-        *recent_place(relay) = (struct recent_write){relay->key_hash, relay->after, relay->writer,
-                                                     relay->frontend->loop->now_us + RECENT_US};
+    if (recent && recent->version >= relay->after)
+        return;
+    relay->frontend->recent_until_us = relay->frontend->loop->now_us + RECENT_US;
+    *recent_place(relay) = (struct recent_write){relay->key_hash, relay->after, relay->writer,
+                                                 relay->frontend->recent_until_us};
 }
 
 static void relay_follow(struct relay *relay, uint64_t version, uint64_t writer)
