@@ -63,7 +63,7 @@ struct conn {
     bool unread;      /* see conn_finish */
     bool connecting;  /* see conn_connect */
     bool duplex;      /* the owner wants input also while something is queued */
-    bool drained; /* the last read has left nothing */
+    bool drained;     /* the last read has left nothing */
     bool mute;        /* duplex: nothing more is sent, but what the peer says is still read */
     int error; /* once closed: why, as -errno; 0 when it was ended in order, or by the owner */
     uint64_t sent_bytes;

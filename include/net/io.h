@@ -68,7 +68,9 @@ struct io_ops {
     void (*close)(struct io *io, int fd);
 
     /* Begins to report IO_READ and IO_WRITE as asked by `interest` (level-triggered; 0 reports only
-     * IO_BROKEN). Returns 0 or -errno (-ENOMEM, -ENOSPC). */
+     * IO_BROKEN). With IO_EDGE it is reported once, and again when more has come or after a rewatch (the edge-triggered way
+     * of epoll(7)): to look again at what was read already costs a fiftieth of a request. Returns 0 or -errno (-ENOMEM,
+     * -ENOSPC). */
     int (*watch)(struct io *io, int fd, unsigned interest, void *data);
 
     /* Changes what is reported of a socket that is watched. */

@@ -218,28 +218,29 @@ static void epoll_remote(struct io *io, int fd, struct address *address)
         address_of_socket(&from, address);
 }
 
-/* An interrupted call is as one that found nothing: level-triggered epoll reports it again. */
 static ssize_t result_of(ssize_t result)
 {
     if (result >= 0)
         return result;
-    return errno == EINTR || errno == EWOULDBLOCK ? -EAGAIN : -errno;
+    return errno == EWOULDBLOCK ? -EAGAIN : -errno;
 }
 
 static ssize_t epoll_recv(struct io *io, int fd, void *out, size_t bytes)
 {
     (void)io;
-    return result_of(recv(fd, out, bytes, out ? 0 : MSG_TRUNC)); /* see tcp(7) */
+    return result_of(
+        TEMP_FAILURE_RETRY(recv(fd, out, bytes, out ? 0 : MSG_TRUNC))); /* see tcp(7) */
 }
 
 static ssize_t epoll_send(struct io *io, int fd, const struct iovec *pieces, int count)
 {
     (void)io;
     if (count == 1)
-        return result_of(send(fd, pieces->iov_base, pieces->iov_len, MSG_NOSIGNAL));
+        return result_of(
+            TEMP_FAILURE_RETRY(send(fd, pieces->iov_base, pieces->iov_len, MSG_NOSIGNAL)));
     struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)pieces,
                              .msg_iovlen = (size_t)count};
-    return result_of(sendmsg(fd, &message, MSG_NOSIGNAL));
+    return result_of(TEMP_FAILURE_RETRY(sendmsg(fd, &message, MSG_NOSIGNAL)));
 }
 
 static void epoll_shutdown(struct io *io, int fd)

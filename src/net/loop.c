@@ -217,7 +217,7 @@ static int64_t loop_wait_us(const struct loop *loop, int64_t wait_max_us)
 }
 
 /* Back from a wait long after its time, as the process was stopped, or its container paused, the io tells what it saw before; much more
- * may have come since. Returns how many events there are. */
+ * may have come since. Returns how many events there are; a watcher may have two. */
 static int loop_wait(struct loop *loop, struct io_event *events, int64_t wait_us)
 {
     const struct io_ops *ops = loop->io->ops;
@@ -226,7 +226,9 @@ static int loop_wait(struct loop *loop, struct io_event *events, int64_t wait_us
     loop_update_time(loop);
     if (loop->now_us <= due_us || loop->now_us - due_us <= LOOP_LATE_US)
         return count;
-    return ops->wait(loop->io, events, LOOP_EVENTS_MAX, 0);
+    return count == LOOP_EVENTS_MAX
+               ? count
+               : count + ops->wait(loop->io, events + count, LOOP_EVENTS_MAX - count, 0);
 }
 
 /* Who is idle or silent by the clock may have said something long ago: after a time in which nothing was looked at, timers are held

@@ -377,6 +377,11 @@ uint64_t cable_readable(const struct cable_end *end)
     return end->arrived - end->taken;
 }
 
+uint64_t cable_news(const struct cable_end *end)
+{
+    return end->arrived + end->ended + end->reset;
+}
+
 unsigned cable_ready(const struct cable_end *end)
 {
     if (end->connecting)
@@ -386,6 +391,8 @@ unsigned cable_ready(const struct cable_end *end)
     unsigned ready = 0;
     if (end->arrived > end->taken || end->ended)
         ready |= IO_READ;
+    if (end->ended)
+        ready |= IO_ENDED;
     if (end->shut || end->reset || space_to(to) >= to->low_water)
         ready |= IO_WRITE;
     if (end->reset || (end->shut && end->ended))

@@ -140,7 +140,10 @@ void cable_abort(struct cable_end *end);
 /* Breaks it for both sides, as a fault. */
 void cable_break(struct cable *cable, int error);
 
-/* IO_READ, IO_WRITE, IO_BROKEN. */
+/* Grows when there is something new to read. */
+uint64_t cable_news(const struct cable_end *end);
+
+/* IO_READ, IO_WRITE, IO_ENDED, IO_BROKEN. */
 unsigned cable_ready(const struct cable_end *end);
 
 /* Bytes that can be read now. */

@@ -13,6 +13,8 @@ struct io_sim_socket {
     struct cable_listener listener; /* used when end is NULL */
     int fd;
     bool watched;
+    bool armed;    /* what is there to read was not told yet, or is to be told again: see IO_EDGE */
+    uint64_t told; /* cable_news at the time */
     bool deaf, restless; /* by mutants */
     unsigned interest;
     void *data;
@@ -278,11 +280,13 @@ static void sim_remote(struct io *io, int fd, struct address *address)
 static ssize_t sim_recv(struct io *io, int fd, void *out, size_t bytes)
 {
     struct io_sim *sim = sim_of(io);
-    struct cable_end *end = socket_of(io, fd)->end;
+    struct io_sim_socket *socket = socket_of(io, fd);
     assert(bytes > 0);
-    if (bytes > 1 && rng_chance(&sim->chance, sim->faults->short_read_ppm))
+    if (bytes > 1 && rng_chance(&sim->chance, sim->faults->short_read_ppm)) {
         bytes = (size_t)rng_spread(&sim->chance, 1, bytes - 1);
-    ssize_t got = cable_recv(end, out, bytes);
+        socket->armed = true; /* as if the rest had come just after */
+    }
+    ssize_t got = cable_recv(socket->end, out, bytes);
     sim->progress += got != -EAGAIN;
     return got;
 }
@@ -342,7 +346,7 @@ static int sim_watch(struct io *io, int fd, unsigned interest, void *data)
         socket->end->cable->troubled = true;
         return rng_chance(&sim->chance, 500000) ? -ENOMEM : -ENOSPC;
     }
-    socket->watched = true;
+    socket->watched = socket->armed = true;
     socket->interest = interest;
     socket->data = data;
     wake(socket);
@@ -353,6 +357,7 @@ static void sim_rewatch(struct io *io, int fd, unsigned interest, void *data)
 {
     struct io_sim_socket *socket = socket_of(io, fd);
     assert(socket->watched);
+    socket->armed = true;
     socket->interest = interest;
     socket->data = data;
     wake(socket);
@@ -371,7 +376,10 @@ static unsigned socket_ready(const struct io_sim_socket *socket)
     unsigned ready;
     if (!socket || !socket->watched)
         return 0;
-    if (socket->end)
+    if (socket->end && socket->interest & IO_EDGE && !socket->armed &&
+        socket->told == cable_news(socket->end))
+        ready = 0;
+    else if (socket->end)
         ready = cable_ready(socket->end);
     else
         ready = socket->listener.waiting_count ? IO_READ : 0;
@@ -379,7 +387,7 @@ static unsigned socket_ready(const struct io_sim_socket *socket)
         ready = 0;
     if (socket->restless)
         ready = IO_READ;
-    return ready & (socket->interest | IO_BROKEN);
+    return ready & (socket->interest | IO_BROKEN | (socket->interest & IO_EDGE ? IO_ENDED : 0));
 }
 
 static int next_socket(const struct io_sim *io, int fd)
@@ -419,6 +427,14 @@ static void events_shuffle(struct io_sim *sim, struct io_event *events, int coun
     }
 }
 
+static void socket_tell(struct io_sim_socket *socket, struct io_event *event, unsigned ready)
+{
+    *event = (struct io_event){socket->data, ready};
+    socket->armed = false;
+    if (socket->end)
+        socket->told = cable_news(socket->end);
+}
+
 static int sim_wait(struct io *io, struct io_event *events, int max, int64_t timeout_us)
 {
     struct io_sim *sim = sim_of(io);
@@ -437,9 +453,9 @@ static int sim_wait(struct io *io, struct io_event *events, int max, int64_t tim
         if (!ready)
             settle(socket);
         if (!ready && socket->interest && rng_chance(&sim->chance, sim->faults->false_ready_ppm))
-            ready = socket->interest;
+            ready = socket->interest & (IO_READ | IO_WRITE);
         if (ready)
-            events[count++] = (struct io_event){socket->data, ready};
+            socket_tell(socket, &events[count++], ready);
         socket_mutate(sim, socket);
     }
     events_shuffle(sim, events, count);

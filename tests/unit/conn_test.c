@@ -15,6 +15,7 @@ static struct {
     struct conn conn; /* first, so that a conn leads here */
     int fd;
     unsigned readable, drained, closed, connected;
+    size_t reads; /* so many bytes at a time, as soon as there are some; 0 to read nothing */
 } own;
 
 static void on_readable(struct conn *conn)
@@ -23,6 +24,9 @@ static void on_readable(struct conn *conn)
     assert_int_equal(own.closed, 0);
     check(!conn_blocked(conn) || conn->duplex, "read while something is queued");
     own.readable++;
+    char room[100];
+    if (own.reads)
+        conn_recv(conn, room, own.reads);
 }
 
 static void on_drained(struct conn *conn)
@@ -56,6 +60,7 @@ static void open_conn(void)
         conn_close(&own.conn);
     memset(&own, 0xa5, sizeof own);
     own.readable = own.drained = own.closed = own.connected = 0;
+    own.reads = 0;
     own.fd = fake_socket_new(io);
     assert_int_equal(conn_open(&own.conn, &loop, own.fd, &ops), 0);
     assert_int_equal(own.conn.state, CONN_OPEN);
@@ -205,6 +210,41 @@ static void test_open_that_fails(void **state)
     assert_true(fake_socket(io, fd)->open);
     io->watch_error = 0;
     io->io.ops->close(&io->io, fd);
+}
+
+/* Once, as looking costs time; but until it is read. */
+static void test_what_there_is_to_read_is_told(void **state)
+{
+    (void)state;
+    own.reads = 4;
+    fake_feed(io, own.fd, SLICE("0123456789"));
+    for (unsigned i = 1; i <= 5; i++) {
+        turn();
+        assert_int_equal(own.readable, i < 3 ? i : 3);
+    }
+    fake_feed(io, own.fd, SLICE("0123"));
+    turn();
+    turn();
+    assert_int_equal(own.readable, 4);
+    own.reads = 0;
+    fake_feed(io, own.fd, SLICE("0"));
+    turn();
+    turn();
+    assert_int_equal(own.readable, 6);
+}
+
+static void test_an_end_behind_the_last_bytes_is_told(void **state)
+{
+    (void)state;
+    own.reads = 100;
+    fake_feed(io, own.fd, SLICE("last"));
+    fake_end(io, own.fd);
+    turn();
+    assert_false(own.conn.ended);
+    turn();
+    assert_true(own.conn.ended);
+    turn();
+    assert_int_equal(own.readable, 2);
 }
 
 static void test_reading(void **state)
@@ -1178,6 +1218,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_open_that_fails, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_what_there_is_to_read_is_told, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_an_end_behind_the_last_bytes_is_told, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_reading, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_reading_takes_no_more_than_the_room, set_up,
                                         tear_down),

@@ -133,6 +133,7 @@ static ssize_t fake_recv(struct io *io, int fd, void *out, size_t bytes)
     if (here == 0)
         usual = socket->in_error ? socket->in_error : socket->in_ended ? 0 : -EAGAIN;
     ssize_t got = step(&socket->recv_steps, usual);
+    socket->armed |= got < (ssize_t)least(here, bytes); /* as if the rest had come just after */
     if (got <= 0)
         return got;
     check((size_t)got <= here, "a step of recv wants bytes that were not fed");
@@ -178,6 +179,13 @@ static void fake_close(struct io *io, int fd)
     socket->open = socket->watched = false;
 }
 
+static void watch_as(struct fake_socket *socket, unsigned interest)
+{
+    socket->interest = interest & ~(unsigned)IO_EDGE;
+    socket->edge = interest & IO_EDGE;
+    socket->armed = true;
+}
+
 static int fake_watch(struct io *io, int fd, unsigned interest, void *data)
 {
     struct fake_socket *socket = open_socket(io, fd, "watch");
@@ -185,7 +193,7 @@ static int fake_watch(struct io *io, int fd, unsigned interest, void *data)
     if (fake_of(io)->watch_error)
         return fake_of(io)->watch_error;
     socket->watched = true;
-    socket->interest = interest;
+    watch_as(socket, interest);
     socket->data = data;
     return 0;
 }
@@ -194,7 +202,7 @@ static void fake_rewatch(struct io *io, int fd, unsigned interest, void *data)
 {
     struct fake_socket *socket = open_socket(io, fd, "rewatch");
     check(socket->watched, "rewatch of a socket that is not watched");
-    socket->interest = interest;
+    watch_as(socket, interest);
     socket->data = data;
 }
 
@@ -223,8 +231,10 @@ static bool can_read(const struct fake_io *io, const struct fake_socket *socket)
 static unsigned ready(const struct fake_io *io, const struct fake_socket *socket)
 {
     unsigned now = socket->broken ? IO_BROKEN : 0;
-    if (!socket->watched)
+    if (!socket->watched || (socket->edge && !socket->armed))
         return 0;
+    if (socket->edge && socket->in_ended)
+        now |= IO_ENDED;
     if (socket->interest & IO_READ && can_read(io, socket))
         now |= IO_READ;
     if (socket->interest & IO_WRITE && (socket->space || socket->out_error))
@@ -238,8 +248,10 @@ static int fake_wait(struct io *io, struct io_event *events, int max, int64_t ti
     int count = 0;
     for (int fd = FD_FIRST; fd < fake->count && count < max; fd++) {
         unsigned now = ready(fake, fake->sockets[fd]);
-        if (now)
-            events[count++] = (struct io_event){fake->sockets[fd]->data, now};
+        if (!now)
+            continue;
+        events[count++] = (struct io_event){fake->sockets[fd]->data, now};
+        fake->sockets[fd]->armed = false;
     }
     fake->wait_us = timeout_us;
     fake->events = count;
@@ -312,11 +324,13 @@ void fake_feed(struct fake_io *io, int fd, struct slice bytes)
 {
     struct fake_socket *socket = fake_socket(io, fd);
     append(&socket->in, &socket->in_len, &socket->in_room, bytes.data, bytes.len);
+    socket->armed = true;
 }
 
 void fake_end(struct fake_io *io, int fd)
 {
-    fake_socket(io, fd)->in_ended = true;
+    struct fake_socket *socket = fake_socket(io, fd);
+    socket->in_ended = socket->armed = true;
 }
 
 void fake_break(struct fake_io *io, int fd, int error)
@@ -324,7 +338,7 @@ void fake_break(struct fake_io *io, int fd, int error)
     struct fake_socket *socket = fake_socket(io, fd);
     socket->in_taken = socket->in_len;
     socket->in_error = socket->out_error = error;
-    socket->broken = true;
+    socket->broken = socket->armed = true;
 }
 
 struct slice fake_output(struct fake_io *io, int fd)

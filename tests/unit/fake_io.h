@@ -28,7 +28,8 @@ struct fake_socket {
     bool open, watched, listening, waiting; /* waiting: to be accepted */
     bool shut;                              /* by the program */
     bool broken;                            /* IO_BROKEN is reported */
-    unsigned interest;
+    unsigned interest;                      /* IO_EDGE apart */
+    bool edge, armed;                       /* what is there to read is told once; it was not yet */
     void *data;
     struct address peer;
 

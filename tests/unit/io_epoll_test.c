@@ -69,6 +69,44 @@ static void test_remote(void **state)
     io->ops->close(io, listener);
 }
 
+static unsigned told(void)
+{
+    struct io_event event = {0};
+    return io->ops->wait(io, &event, 1, 0) ? event.ready : 0;
+}
+
+/* Once; again after a rewatch, and when more comes. The end is told with the bytes before it. */
+static void test_edges(void **state)
+{
+    struct address wanted = parse("127.0.0.1:0"), bound, peer;
+    struct iovec piece = {(char[]){"ab"}, 2};
+    char room[8];
+    (void)state;
+    int listener = io->ops->listen(io, &wanted, &bound);
+    int near = io->ops->connect(io, &bound);
+    wait_for(near, IO_WRITE);
+    wait_for(listener, IO_READ);
+    int far = io->ops->accept(io, listener, &peer);
+    assert_true(far >= 0);
+    assert_int_equal(io->ops->watch(io, far, IO_READ | IO_EDGE, NULL), 0);
+    assert_int_equal(told(), 0);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(io->ops->send(io, near, &piece, 1), 2);
+        assert_int_equal(told(), IO_READ);
+        assert_int_equal(told(), 0);
+    }
+    io->ops->rewatch(io, far, IO_READ | IO_EDGE, NULL);
+    assert_int_equal(told(), IO_READ);
+    assert_int_equal(io->ops->recv(io, far, room, sizeof room), 4);
+    assert_int_equal(told(), 0);
+    assert_int_equal(io->ops->send(io, near, &piece, 1), 2);
+    io->ops->shutdown(io, near);
+    assert_int_equal(told(), IO_READ | IO_ENDED);
+    io->ops->close(io, near);
+    io->ops->close(io, far);
+    io->ops->close(io, listener);
+}
+
 /* What the kernel takes for a client that reads nothing. */
 static size_t bytes_taken(int listener, const struct address *bound)
 {
@@ -243,6 +281,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_remote, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_edges, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_many_slow_readers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_reused_port, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_upstream, set_up, tear_down),
