@@ -33,9 +33,9 @@ enum {
 enum kind { HELLO, GROUPS, SHARDS, DIGESTS, RECORDS, COPY, MERGE, KINDS };
 
 static const struct slice targets[KINDS] = {
-    [HELLO] = {"/-/members", 10},          [GROUPS] = {"/-/digest", 9},
-    [SHARDS] = {"/-/digest/shards", 16},   [DIGESTS] = {"/-/digest/records", 17},
-    [RECORDS] = {"/-/records", 10},        [COPY] = {"/-/records?from=", 16},
+    [HELLO] = {"/-/members", 10},        [GROUPS] = {"/-/digest", 9},
+    [SHARDS] = {"/-/digest/shards", 16}, [DIGESTS] = {"/-/digest/records", 17},
+    [RECORDS] = {"/-/records", 10},      [COPY] = {"/-/records?from=", 16},
     [MERGE] = {"/-/merge", 8},
 };
 static const unsigned statuses[] = {200, 503, 409, 507};

@@ -60,8 +60,9 @@ struct sim_troubles {
         slow_ppm;          /* of the next trouble */
     uint64_t apart_us_max; /* between two of them */
     uint64_t down_us_max, pause_us_max, cut_us_max;
-    uint32_t power_ppm;                 /* of crashes: the whole machine */
-    bool one_way, skewed, moves, swaps; /* moves: comes back at another address; swaps: at that of another one */
+    uint32_t power_ppm; /* of crashes: the whole machine */
+    bool one_way, skewed, moves,
+        swaps; /* moves: comes back at another address; swaps: at that of another one */
 };
 
 struct sim_node {
