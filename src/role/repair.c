@@ -280,11 +280,13 @@ static bool round_shard(struct round *round, uint32_t shard, uint64_t *theirs, u
     return true;
 }
 
-/* Goes through an answer: for each shard its number, a count, and so many digests. Returns false when it makes no sense, or out of
- * memory. */
+/* Goes through an answer: for each shard its number, a count, and so many digests; one shard at least, or the same would be asked again
+ * without end. Returns false when it makes no sense, or out of memory. */
 static bool round_read(struct round *round, struct slice body)
 {
     struct repair *repair = &round->peer->repair;
+    if (body.len == 0)
+        return false;
     while (body.len > 0 && !round->full) {
         if (body.len < 6 || repair->todo_at == repair->todo_next)
             return false;

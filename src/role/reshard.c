@@ -138,11 +138,12 @@ static bool pass_is_clean(const struct reshard *reshard)
     return reshard->counted == 0 && !broken;
 }
 
-/* Deletes that do not count are a matter of one member, too, when they were new: a second such pass gives them to another one. By then there
+/* All of it was given to one member by a pass, or found there, and found at another one by the next: so one pass is never enough, though a
+ * run before this one, which was killed, has left nothing to give. Deletes that do not count are a matter of one member, too, when they were new: a second such pass gives them to another one. By then there
  * may be others that have come of values that expired, which was told to both. */
 static bool passes_are_enough(const struct reshard *reshard)
 {
-    return reshard->fresh == 0 || reshard->pass > reshard->clean_from;
+    return reshard->pass > 1 && (reshard->fresh == 0 || reshard->pass > reshard->clean_from);
 }
 
 static bool all_covered(const struct reshard *reshard)

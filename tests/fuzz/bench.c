@@ -359,13 +359,22 @@ static struct server_config server_config(void)
 
 struct node *bench_node(struct bench *bench, unsigned host)
 {
+    return bench_joiner(bench, host, 0);
+}
+
+struct node *bench_joiner(struct bench *bench, unsigned host, unsigned member)
+{
+    static char join[32];
     struct node_config config = {
         .server = server_config(),
         .value_max = BENCH_VALUE_MAX,
         .grace_us = (uint64_t)86400 * BENCH_SECOND,
         .forget_us = (uint64_t)86400 * BENCH_SECOND,
         .drain_us = 5 * BENCH_SECOND,
+        .joins = {join},
+        .join_count = member != 0,
     };
+    snprintf(join, sizeof join, "10.0.0.%u:%d", member, BENCH_PORT);
     struct address address = address_of(host, BENCH_PORT);
     struct node *node = node_new(&bench->loop, &bench->log, &config);
     require(node && node_listen(node, &address, -1) == 0);

@@ -65,6 +65,9 @@ void bench_start(struct bench *bench);
 /* All programs on it are gone. No socket may be open, and no timer reserved. */
 void bench_end(struct bench *bench);
 
+/* A node that is to join the member at 10.0.0.`member`:8000; 0 for nobody. */
+struct node *bench_joiner(struct bench *bench, unsigned host, unsigned member);
+
 /* At 10.0.0.`host`:8000. A front-end has one cluster, of the member at 10.0.0.`member`:8000. */
 struct node *bench_node(struct bench *bench, unsigned host);
 struct frontend *bench_frontend(struct bench *bench, unsigned host, unsigned member);

@@ -26,7 +26,9 @@ static void say_hello(const struct member_play *play, int fd)
 static void hear(struct member_play *play, int fd, const struct bench_request *request)
 {
     static const char ready[] = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
-    if (slice_equal(request->head.target, SLICE("/-/ready")))
+    if (play->plays_all)
+        play->on_request(play, fd, request);
+    else if (slice_equal(request->head.target, SLICE("/-/ready")))
         member_say(play, fd, ready, sizeof ready - 1);
     else if (slice_equal(request->head.target, SLICE("/-/members")))
         say_hello(play, fd);

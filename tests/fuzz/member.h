@@ -8,6 +8,7 @@
 struct member_play {
     struct bench *bench;
     unsigned host;
+    bool plays_all; /* it says no hello by itself: that is asked of the target, too */
 
     /* A whole request, checked to be one. Its slices are gone once turns go by. */
     void (*on_request)(struct member_play *play, int fd, const struct bench_request *request);

@@ -145,6 +145,7 @@ static void begin(struct sim_cluster *cluster, uint64_t seed, bool trace, enum m
     cluster_mutants_begin(cluster);
     cluster_watch_ready(cluster);
     rng_seed(rng, seed, 0x636c7573746572);
+    rng_seed(&cluster->lives, seed, 0x6c69766573);
     cables_init(&cluster->cables, &cluster->world, &cluster->faults);
     cluster->cables.is_cut = cluster_is_cut;
     cluster->cables.bytes_per_s = cluster_bytes_per_s;

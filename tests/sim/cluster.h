@@ -60,7 +60,9 @@ struct sim_troubles {
         slow_ppm;          /* of the next trouble */
     uint64_t apart_us_max; /* between two of them */
     uint64_t down_us_max, pause_us_max, cut_us_max;
-    bool one_way, skewed, moves; /* moves: comes back at another address */
+    uint32_t power_ppm; /* of crashes: the whole machine */
+    bool one_way, skewed, moves,
+        swaps; /* moves: comes back at another address; swaps: at that of another one */
 };
 
 struct sim_node {
@@ -107,7 +109,7 @@ struct sim_cluster {
     struct faults faults;
     struct limits limits;
     struct cables cables;
-    struct rng rng;
+    struct rng rng, lives; /* two, so that seeds stay what they were */
     struct sim_troubles troubles;
     struct sim_node nodes[SIM_NODES_MAX];
     unsigned node_count;

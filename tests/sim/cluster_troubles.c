@@ -71,6 +71,19 @@ static void slow(struct sim_cluster *cluster, unsigned a, unsigned b, uint64_t u
     cluster->nodes[a].slow_bytes[b] = cluster->nodes[b].slow_bytes[a] = bytes;
 }
 
+/* Its machine goes, not the process alone: nobody refuses a connection, and none is reset. */
+static void go_silent(struct sim_cluster *cluster, struct sim_node *node, uint64_t until_us)
+{
+    unsigned number = (unsigned)(node - cluster->nodes);
+    world_trace(&cluster->world, node->process.host.name, "has no power until %llu us",
+                (unsigned long long)until_us);
+    for (unsigned i = 0; i < cluster->node_count; i++) {
+        uint64_t *in = &cluster->nodes[i].cut_us[number], *out = &node->cut_us[i];
+        *in = *in > until_us ? *in : until_us;
+        *out = *out > until_us ? *out : until_us;
+    }
+}
+
 /* Clocks */
 
 static void step(struct sim_cluster *cluster, struct sim_node *node)
@@ -126,6 +139,22 @@ static void name_joins(struct sim_cluster *cluster, struct sim_node *node,
     config->join_count = node->join_count;
 }
 
+/* It gets the address of another one that is down, as machines do that are given theirs anew: and that one gets its. */
+static void swap_address(struct sim_cluster *cluster, struct sim_node *node)
+{
+    for (unsigned i = 0; i < cluster->node_count; i++) {
+        struct process *own = &node->process, *other = &cluster->nodes[i].process;
+        if (other == own || cluster->nodes[i].running)
+            continue;
+        uint8_t ip[sizeof own->host.ip];
+        memcpy(ip, own->host.ip, sizeof ip);
+        process_take_ip(own, other->host.ip);
+        process_take_ip(other, ip);
+        world_trace(&cluster->world, own->host.name, "has the address that n%u had", i);
+        return;
+    }
+}
+
 static void node_boot(struct sim_cluster *cluster, struct sim_node *node)
 {
     struct node_config config = process_config(&cluster->limits);
@@ -134,6 +163,8 @@ static void node_boot(struct sim_cluster *cluster, struct sim_node *node)
         return;
     if (node->boots && cluster->troubles.moves && rng_chance(&cluster->rng, 300000))
         process_move(&node->process, node->boots);
+    if (node->boots && cluster->troubles.swaps && rng_chance(&cluster->lives, 500000))
+        swap_address(cluster, node);
     name_joins(cluster, node, &config);
     config.repair_us = cluster->repair_us;
     node->boot = cluster->boot_count;
@@ -249,8 +280,11 @@ static void node_trouble(struct sim_cluster *cluster, struct sim_node *node)
     bool others = cluster_running(cluster) > 1;
     cluster->troubles_made++;
     if (others && rng_chance(rng, t->crash_ppm)) {
+        uint64_t back_us = now_us + rng_spread(rng, SECOND / 20, t->down_us_max);
+        if (rng_chance(&cluster->lives, t->power_ppm))
+            go_silent(cluster, node, back_us);
         cluster_node_end(cluster, node, true);
-        cluster_node_start_at(cluster, node, now_us + rng_spread(rng, SECOND / 20, t->down_us_max));
+        cluster_node_start_at(cluster, node, back_us);
     } else if (others && rng_chance(rng, t->goodbye_ppm)) {
         world_trace(&cluster->world, node->process.host.name, "is told to stop");
         node->draining = true;
@@ -323,6 +357,8 @@ void cluster_troubles_pick(struct sim_cluster *cluster)
                                .one_way = rng_chance(rng, 500000),
                                .skewed = rng_chance(rng, 250000),
                                .moves = rng_chance(rng, 250000)};
+    t->power_ppm = rng_chance(&cluster->lives, 500000) ? 500000 : 0;
+    t->swaps = t->moves && rng_chance(&cluster->lives, 500000);
     if (cluster->gentle) {
         *t = (struct sim_troubles){.step_ppm = t->step_ppm,
                                    .freeze_ppm = t->freeze_ppm,

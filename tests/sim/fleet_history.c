@@ -213,6 +213,30 @@ static const struct fleet_process *sound_holder(struct fleet *fleet, unsigned si
     return NULL;
 }
 
+/* Each pass gives what it reads to another member of a new cluster than the one before: so two have it, where two could be asked all the
+ * time, and one of them may be lost from here on. What one old node alone has is read in every other pass only, though. */
+static void check_second(struct fleet *fleet, unsigned side, const struct fleet_write *write)
+{
+    uint64_t run_us = fleet->move.run_us;
+    uint64_t quiet_us = fleet->quiet_us[fleet->keys[write->key].home[1 - side]];
+    unsigned able = 0, have = 0;
+    if (!write->acked || write->acked_us > run_us || write->lost_us[side] >= run_us || !quiet_us ||
+        quiet_us + SOUND_US > run_us || !sound_holder(fleet, 1 - side, write))
+        return;
+    for (unsigned i = 0; i < FLEET_NODES_MAX; i++) {
+        const struct fleet_process *process = &fleet->processes[i];
+        if (!process->running || process->cluster != fleet->keys[write->key].home[side])
+            continue;
+        able += process->sound_us && process->sound_us + SOUND_US < run_us;
+        have += has(fleet, process, write);
+    }
+    if (able >= 2 && have < 2)
+        world_fail(&fleet->world,
+                   "all keys are said to have moved, but write %u of key %u was given to one node "
+                   "alone",
+                   write->id, write->key);
+}
+
 /* Of one version, both sides say the same: value, type, and when it expires. */
 static void check_same(struct fleet *fleet, unsigned key, const struct fleet_process *a,
                        const struct fleet_process *b)
@@ -243,6 +267,7 @@ void fleet_history_moved(struct fleet *fleet, unsigned to)
         check_all_same(fleet);
     for (unsigned i = 0; i < fleet->write_count; i++) {
         struct fleet_write *write = fleet->writes[i];
+        check_second(fleet, to, write);
         /* Who has died just now may have been given it, and nobody can know yet. */
         bool just_lost =
             write->lost_us[to] && fleet->world.now_us < write->lost_us[to] + DEATH_SEEN_US;

@@ -170,6 +170,12 @@ void process_move(struct process *process, unsigned time)
     memcpy(process->address.ip, process->host.ip, sizeof process->host.ip);
 }
 
+void process_take_ip(struct process *process, const uint8_t ip[16])
+{
+    memcpy(process->host.ip, ip, sizeof process->host.ip);
+    memcpy(process->address.ip, ip, sizeof process->host.ip);
+}
+
 /* A process without a role. */
 static void process_begin(struct process *process, struct cables *cables, unsigned number,
                           unsigned boot)

@@ -57,6 +57,9 @@ void process_boot(struct process *process, struct cables *cables, const struct n
 /* The next process on the host will be at another address, the `time`th. */
 void process_move(struct process *process, unsigned time);
 
+/* The same, at this one. */
+void process_take_ip(struct process *process, const uint8_t ip[16]);
+
 /* The same for a front-end. */
 void process_boot_frontend(struct process *process, struct cables *cables,
                            const struct frontend_config *config, unsigned number, unsigned boot);

@@ -1162,6 +1162,7 @@ static void test_nonsense_ends_a_repair(void **state)
         {{"\0", 1}, {"\0\1", 2}, {"\0\1\0\0\0\2abcdefgh", 14}},
         {{"\0", 1}, {"\0\1", 2}, {"\0\2\0\0\0\1abcdefgh", 14}},
         {{"\0", 1}, {"\0\1", 2}, {"\0\1\0\0\0", 5}},
+        {{"\0", 1}, {"\0\1", 2}, {"", 0}},
     };
     struct peer *peer = meet(2)->peer;
     be_ready();
