@@ -59,6 +59,7 @@ struct haul {
     const struct haul_ops *ops;
     size_t held_bytes;  /* in batches */
     uint64_t bytes;     /* that sources have read, in all */
+    bool all_deletes;   /* those past the grace period are read, too */
     bool flowing;       /* records are taken; what comes at another time is passed over */
     char waiting[96];   /* for whom; empty for nobody */
     const char *repeat; /* ends the sentence of a failure: what is done about it; static */
