@@ -140,6 +140,9 @@ void haul_fail(struct haul *haul, const char *format, ...) __attribute__((format
  * for not at all, as always with rate 0. */
 uint64_t haul_rest_us(uint64_t rate, uint64_t bytes, uint64_t elapsed_us);
 
+/* Whom to connect to: another one than the last time, where there are several. Somebody has to be usable. */
+const struct address *contact_next(const struct contact *contact);
+
 /* Looks for a member to connect to. Returns whether it may go on. */
 bool contact_tend(struct contact *contact);
 
