@@ -59,6 +59,7 @@ struct haul {
     const struct haul_ops *ops;
     size_t held_bytes;  /* in batches */
     uint64_t bytes;     /* that sources have read, in all */
+    bool all_deletes;   /* those past the grace period are read, too */
     bool flowing;       /* records are taken; what comes at another time is passed over */
     char waiting[96];   /* for whom; empty for nobody */
     const char *repeat; /* ends the sentence of a failure: what is done about it; static */
@@ -138,6 +139,9 @@ void haul_fail(struct haul *haul, const char *format, ...) __attribute__((format
 /* How long to wait, in µs, until `bytes`, `elapsed_us` after the first of them, are no more than the rate, in bytes a second, lets through; 0
  * for not at all, as always with rate 0. */
 uint64_t haul_rest_us(uint64_t rate, uint64_t bytes, uint64_t elapsed_us);
+
+/* Whom to connect to: another one than the last time, where there are several. Somebody has to be usable. */
+const struct address *contact_next(const struct contact *contact);
 
 /* Looks for a member to connect to. Returns whether it may go on. */
 bool contact_tend(struct contact *contact);

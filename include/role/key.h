@@ -19,6 +19,7 @@ struct key_options {
     uint16_t wait_seconds; /* of a GET, or for the copies */
     bool waits;            /* it says how long */
     bool exact;            /* the write shall have just that version */
+    bool all_deletes;      /* of a list of records */
 };
 
 /* The key: the target after its first slash, percent-decoded once. It lives in the request's head, or in the server's scratch memory as
@@ -27,6 +28,9 @@ bool key_find(struct request *request, struct slice *key);
 
 /* Reads the fields into *options, which is zeroed, and checks them and the length of the body; request->error says what is wrong. */
 void key_options_read(struct request *request, uint64_t value_max, struct key_options *options);
+
+/* Whether it prefers "deletes=all": those past the grace period, too. */
+bool key_prefers_all_deletes(const struct request *request);
 
 /* What stands behind /-/keys: "limit=N", "prefix=P", or "limit=N&prefix=P"; the prefix goes on to the end, and
  * without a limit before it has no "&limit=" in it. */

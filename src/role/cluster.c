@@ -106,13 +106,24 @@ static void member_gone(struct cluster *cluster, struct member *member, enum mem
     news_tell(cluster);
 }
 
+static bool hears_somebody(const struct cluster *cluster)
+{
+    for (unsigned i = 1; i < cluster->members.count; i++)
+        if (cluster->members.list[i]->peer && cluster->members.list[i]->peer->up)
+            return true;
+    return false;
+}
+
 /* Not heard of for so long that it is dropped. Who has stood still itself has heard nobody, and was dropped by the others, maybe: so it
- * asks them first, and is told. Else it would serve on alone, with what it had. */
+ * asks them first, and is told. Else it would serve on alone, with what it had. Who hears nobody at all is cut off, maybe, and leaves it to
+ * those who still hear each other to be first: else one that comes back just then would tell all of them that they had been dropped. */
 static bool is_lost(const struct cluster *cluster, const struct member *member)
 {
     uint64_t now_us = cluster->loop->now_us, forget_us = cluster->config->forget_us;
     uint64_t woken_us = forget_us < WOKEN_US ? forget_us : WOKEN_US;
-    return now_us > member->heard_us + forget_us && now_us > cluster->woke_us + woken_us;
+    uint64_t silent_us = member->heard_us + forget_us;
+    return now_us > silent_us && now_us > cluster->woke_us + woken_us &&
+           (now_us > silent_us + woken_us || hears_somebody(cluster));
 }
 
 static void note_still(struct cluster *cluster)

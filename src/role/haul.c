@@ -65,10 +65,19 @@ static bool is_usable(const struct contact *contact)
     return can_be_used(contact->partition, &contact->address);
 }
 
+const struct address *contact_next(const struct contact *contact)
+{
+    const struct partition *partition = contact->partition;
+    unsigned count = partition->usable_count, at = contact->turn % count;
+    if (address_equal(&partition->usable[at]->address, &contact->address)) /* others are gone */
+        at = (at + 1) % count;
+    return &partition->usable[at]->address;
+}
+
 static void contact_connect(struct contact *contact)
 {
     const struct partition *partition = contact->partition;
-    contact->address = partition->usable[contact->turn % partition->usable_count]->address;
+    contact->address = *contact_next(contact);
     if (contact->wanted && can_be_used(partition, contact->wanted))
         contact->address = *contact->wanted;
     contact->busy = upstream_connect(contact->upstream, &contact->address) == 0;

@@ -66,6 +66,8 @@ static void take_preference(struct key_options *options, struct slice preference
     bool is_copies = slice_equal_nocase(name, SLICE("copies"));
     if (is_copies && !options->copies && slice_equal_nocase(value, SLICE("all")))
         options->copies = UINT32_MAX;
+    options->all_deletes |=
+        slice_equal_nocase(name, SLICE("deletes")) && slice_equal_nocase(value, SLICE("all"));
     if (!slice_number(value, UINT64_MAX, &number))
         return;
     if (is_copies && !options->copies) /* UINT32_MAX is for all */
@@ -175,6 +177,13 @@ void key_options_read(struct request *request, uint64_t value_max, struct key_op
         return;
     take_version(request, options);
     take_before(request, options);
+}
+
+bool key_prefers_all_deletes(const struct request *request)
+{
+    struct key_options options = {0};
+    take_preferences(request, &options);
+    return options.all_deletes;
 }
 
 void key_reply_not_allowed(struct request *request)

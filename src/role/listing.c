@@ -234,13 +234,13 @@ static void reply_wanted(struct node *node, struct request *request)
     free(records);
 }
 
-/* A backup; or what a newcomer takes, which has to know old deletes as well, for members that were cut off since before. */
-static void reply_copy(struct request *request, uint32_t from, bool for_member)
+/* A backup; or what a newcomer takes, or resharding, which have to know old deletes as well, for members that were cut off since before. */
+static void reply_copy(struct request *request, uint32_t from)
 {
     struct listing *listing =
         reply_listing(request, LISTING_OF_RECORDS, (struct slice){0}, from, STORE_SHARDS);
     if (listing)
-        listing->all = for_member;
+        listing->all = work_of(request)->sender || key_prefers_all_deletes(request);
 }
 
 void listing_reply_records(struct node *node, struct request *request)
@@ -265,7 +265,7 @@ void listing_reply_records(struct node *node, struct request *request)
         reply_text(request, 400,
                    "Only ?from= and a shard's number (0 to 16384) can stand behind /-/records.");
     else
-        reply_copy(request, (uint32_t)from, work_of(request)->sender);
+        reply_copy(request, (uint32_t)from);
 }
 
 static void put_record(struct node *node, struct request *request, struct record *record)

@@ -278,6 +278,7 @@ static void *reshard_start(struct command *command)
     }
     reshard->haul.command = command;
     reshard->haul.ops = &reshard_haul_ops;
+    reshard->haul.all_deletes = true; /* a member that was cut off since before may not know them */
     reshard->haul.repeat = "What was copied so far stays; run this again when one is.";
     reshard->config = command->reshard;
     reshard->tick.on_time = on_tick;

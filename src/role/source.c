@@ -185,8 +185,9 @@ static const struct call_ops source_call_ops = {
 static void source_call(struct source *source)
 {
     char head[96];
-    int len = snprintf(head, sizeof head, "GET /-/records?from=%u HTTP/1.1\r\nHost: fog\r\n\r\n",
-                       source->shard);
+    int len =
+        snprintf(head, sizeof head, "GET /-/records?from=%u HTTP/1.1\r\nHost: fog\r\n%s\r\n",
+                 source->shard, source->contact.haul->all_deletes ? "Prefer: deletes=all\r\n" : "");
     struct conn_piece piece = {.data = head, .len = (size_t)len};
     if (source->calling || source->done || !source->contact.haul->flowing)
         return;

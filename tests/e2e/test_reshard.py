@@ -315,6 +315,23 @@ def a_late_and_old_delete_is_given_to_two_members():
 
 
 @test
+def a_delete_past_its_grace_period_is_moved_while_a_member_may_not_know_it():
+    """It is kept for a member that is away: what that one still has of the key may come to the new cluster from there."""
+    old, new = clusters(1, 2, "--grace", "1"), clusters(2, 1)
+    node, away = old[0]
+    version = node.put("k", b"v").fog_version()
+    until(lambda: away.get("k").body == b"v", 5, "the other member has it")
+    away.signal(signal.SIGSTOP)
+    deleted = node.delete("k").fog_version()
+    until(lambda: node.call("GET", "/-/digest").body.startswith(b"all 0000000000000000 "), 60, "the delete does not count any more")
+    equal(node.get("k").header("fog-version"), str(deleted), "the delete's version, which is still known")
+    _holder(new, "k").put("k", b"v", f"Fog-Version: {version}")
+    _resharded([old[0][:1]], new)
+    equal(Frontend(new).get("k").status, 204, "the status of a key that was deleted")
+    away.kill()
+
+
+@test
 def members_that_die_are_replaced_by_others():
     old, new = clusters(2, 2), clusters(3, 2)
     frontend = Frontend(old)

@@ -410,6 +410,9 @@ bool fleet_is_retired(const struct fleet *fleet, unsigned cluster);
 uint64_t fleet_key_disturbed(const struct fleet *fleet, const struct fleet_key *key);
 uint64_t fleet_key_quiet_us(const struct fleet *fleet, const struct fleet_key *key);
 uint64_t fleet_key_born_us(const struct fleet *fleet, const struct fleet_key *key);
+
+/* Whether a node of a key's clusters is stopping: it closes its connections, so that it cannot be asked for what it has just written. */
+bool fleet_key_stopping(const struct fleet *fleet, const struct fleet_key *key);
 struct record *fleet_record_at(struct fleet *fleet, const struct fleet_process *process,
                                unsigned key);
 

@@ -258,7 +258,7 @@ static void check_recent(struct fleet_client *client, const struct fleet_call *c
                   answered->write->begun_us + RECENT_US > fleet->world.now_us;
     if (recent && version < answered->version && !key->shares_place &&
         (version || !key->may_be_absent) && !fleet->troubles.skewed &&
-        fleet_key_disturbed(fleet, key) == answered->disturbed)
+        fleet_key_disturbed(fleet, key) == answered->disturbed && !fleet_key_stopping(fleet, key))
         world_fail(&fleet->world, "%s reads version %llu of key %u, after write %u had %llu",
                    client->host.name, (ull)version, call->key, answered->write->id,
                    (ull)answered->version);

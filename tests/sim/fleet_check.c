@@ -86,6 +86,15 @@ uint64_t fleet_key_disturbed(const struct fleet *fleet, const struct fleet_key *
     return fleet->disturbed[key->home[0]] + fleet->disturbed[key->home[1]];
 }
 
+bool fleet_key_stopping(const struct fleet *fleet, const struct fleet_key *key)
+{
+    for (unsigned side = 0; side < FLEET_SIDES; side++)
+        for (unsigned i = 0; i < fleet->cluster_size[key->home[side]]; i++)
+            if (fleet->processes[key->home[side] * FLEET_CLUSTER_MAX + i].draining)
+                return true;
+    return false;
+}
+
 uint64_t fleet_key_quiet_us(const struct fleet *fleet, const struct fleet_key *key)
 {
     uint64_t latest_us = 0;

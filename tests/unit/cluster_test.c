@@ -1565,6 +1565,33 @@ static void test_who_has_stood_still_drops_nobody_at_once(void **state)
     assert_int_equal(member->state, MEMBER_DROPPED);
 }
 
+/* It is cut off, and comes back, maybe, before the others have dropped it: then it is to be told so, and not to tell all of them. */
+static void test_who_hears_nobody_lets_others_drop_it_first(void **state)
+{
+    (void)state;
+    struct member *lost = meet(2), *heard = meet(3);
+    in.cluster->woke_us = 0;
+    in.loop.now_us += in.config.forget_us + SECOND;
+    in.cluster->ticked_us = in.loop.now_us;
+    in.cluster->tick.on_time(&in.cluster->tick);
+    assert_int_equal(lost->state, MEMBER_HERE);
+    heard->heard_us = in.loop.now_us;
+    heard->peer->up = true;
+    heard->peer->answered_us = in.loop.now_us;
+    in.cluster->tick.on_time(&in.cluster->tick);
+    assert_int_equal(lost->state, MEMBER_DROPPED);
+    assert_int_equal(heard->state, MEMBER_HERE);
+    heard->peer->up = false;
+    in.loop.now_us += in.config.forget_us;
+    for (unsigned seconds = 1; seconds <= 61; seconds++) {
+        heard->heard_us = in.loop.now_us - in.config.forget_us - (uint64_t)seconds * SECOND;
+        in.cluster->ticked_us = in.loop.now_us;
+        assert_int_equal(heard->state, MEMBER_HERE);
+        in.cluster->tick.on_time(&in.cluster->tick);
+    }
+    assert_int_equal(heard->state, MEMBER_DROPPED);
+}
+
 /* A newcomer's cluster is as old as the one that it gathers from. */
 static void test_the_age_of_a_cluster_is_that_of_its_oldest_ready_member(void **state)
 {
@@ -2324,6 +2351,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             test_a_newcomer_goes_on_when_one_comes_back_that_was_dropped, begin, end),
         cmocka_unit_test_setup_teardown(test_who_has_stood_still_drops_nobody_at_once, begin, end),
+        cmocka_unit_test_setup_teardown(test_who_hears_nobody_lets_others_drop_it_first, begin,
+                                        end),
         cmocka_unit_test_setup_teardown(test_a_newcomer_has_no_say_in_who_was_dropped, begin, end),
         cmocka_unit_test_setup_teardown(
             test_a_stranger_from_another_part_of_the_cluster_is_not_taken, begin, end),

@@ -58,6 +58,30 @@ static void test_a_member_that_was_not_read(void **state)
     assert_false(source_is_covered(&source, 5));
 }
 
+/* Each pass asks another member than the one before it, also when members have come or gone since: else what one alone was given would
+ * be proven by that one. */
+static void test_another_member_is_asked(void **state)
+{
+    (void)state;
+    struct backend members[3] = {{.address.port = 1}, {.address.port = 2}, {.address.port = 3}};
+    struct backend *usable[3] = {&members[0], &members[1], &members[2]};
+    struct partition partition = {.usable = usable, .usable_count = 3};
+    struct contact contact = {.partition = &partition, .turn = 1};
+    contact.address = *contact_next(&contact);
+    assert_int_equal(contact.address.port, 2);
+    partition.usable = usable + 1; /* the first one has died */
+    partition.usable_count = 2;
+    contact.turn++;
+    contact.address = *contact_next(&contact);
+    assert_int_equal(contact.address.port, 3);
+    contact.turn++;
+    contact.address = *contact_next(&contact);
+    assert_int_equal(contact.address.port, 2);
+    partition.usable_count = 1; /* there is no other one */
+    contact.turn++;
+    assert_int_equal(contact_next(&contact)->port, 2);
+}
+
 static void check_line(const struct reshard_told *told, bool terminal, const char *wanted)
 {
     char out[RESHARD_LINE_BYTES];
@@ -151,6 +175,7 @@ int main(void)
         cmocka_unit_test(test_answers_to_merges),
         cmocka_unit_test(test_a_name_that_is_asked_for),
         cmocka_unit_test(test_a_member_that_was_not_read),
+        cmocka_unit_test(test_another_member_is_asked),
         cmocka_unit_test(test_lines),
         cmocka_unit_test(test_fits_a_terminal),
         cmocka_unit_test(test_longest_line),
