@@ -653,7 +653,7 @@ static void test_many_connections_cut_anywhere(void **state)
 static void test_answers_of_all_sizes(void **state)
 {
     (void)state;
-    static const size_t sizes[] = {0, 1, 8191, 8192, 8193, 65536, 131072};
+    static const size_t sizes[] = {0, 1, 8191, 8192, 8193, 65536, 131072, 131073, 300000};
     struct chance chance = chance_start(27);
     for (int round = 0; round < 60; round++) {
         struct reader reader = {.fd = client_new_settled()};
