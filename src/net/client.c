@@ -190,6 +190,15 @@ bool client_pauses(const struct client *client)
     return !takes_long || client->conn.kept_bytes >= HTTP_HEAD_BYTES_MAX;
 }
 
+/* Whether a request has begun there: empty lines before one are not yet it. */
+static bool has_begun(struct slice rest)
+{
+    size_t i = 0;
+    while (i < rest.len && (rest.data[i] == '\r' || rest.data[i] == '\n'))
+        i++;
+    return i < rest.len;
+}
+
 void client_settle(struct client *client, struct slice rest, enum run_stop stop)
 {
     struct conn *conn = &client->conn;
@@ -214,7 +223,7 @@ void client_settle(struct client *client, struct slice rest, enum run_stop stop)
         client->state == CLIENT_HELD || client->state == CLIENT_STREAMING || client->waiting;
     conn_pause(conn, client_pauses(client));
     if (client->state == CLIENT_READY && !client->more) {
-        bool partial = rest.len > 0;
+        bool partial = has_begun(rest);
         if (partial && !client->reading)
             client->request_us = client->active_us;
         client->reading = partial;
