@@ -139,6 +139,9 @@ void exchange_end(struct server *server, struct exchange *exchange);
 /* Sets the timer to the earliest time limit, if that is earlier. */
 void client_set_timer(struct client *client);
 
+/* It was kept waiting until now: the time of what it has begun to send counts from here. */
+void client_begin_anew(struct client *client);
+
 /* Nothing more is read; what is queued is still sent. `unread` as for conn_finish. */
 void client_finish(struct client *client, bool unread);
 

@@ -103,6 +103,11 @@ static uint64_t client_deadline(const struct client *client)
     return client->active_us + config->idle_us;
 }
 
+void client_begin_anew(struct client *client)
+{
+    client->active_us = client->request_us = client->server->loop->now_us;
+}
+
 void client_set_timer(struct client *client)
 {
     client->sent_bytes = client->conn.sent_bytes; /* all that was sent up to active_us */
@@ -185,6 +190,15 @@ bool client_pauses(const struct client *client)
     return !takes_long || client->conn.kept_bytes >= HTTP_HEAD_BYTES_MAX;
 }
 
+/* Whether a request has begun there: empty lines before one are not yet it. */
+static bool has_begun(struct slice rest)
+{
+    size_t i = 0;
+    while (i < rest.len && (rest.data[i] == '\r' || rest.data[i] == '\n'))
+        i++;
+    return i < rest.len;
+}
+
 void client_settle(struct client *client, struct slice rest, enum run_stop stop)
 {
     struct conn *conn = &client->conn;
@@ -209,7 +223,7 @@ void client_settle(struct client *client, struct slice rest, enum run_stop stop)
         client->state == CLIENT_HELD || client->state == CLIENT_STREAMING || client->waiting;
     conn_pause(conn, client_pauses(client));
     if (client->state == CLIENT_READY && !client->more) {
-        bool partial = rest.len > 0;
+        bool partial = has_begun(rest);
         if (partial && !client->reading)
             client->request_us = client->active_us;
         client->reading = partial;
@@ -276,7 +290,7 @@ static void client_stream(struct client *client)
     stream_continue(client);
     if (client->conn.state != CONN_OPEN || client->state == CLIENT_FINISHING)
         return;
-    client->active_us = client->server->loop->now_us;
+    client_begin_anew(client);
     conn_pause(&client->conn, client_pauses(client));
     client->more |= client->conn.kept != NULL;
     if (conn_blocked(&client->conn))
@@ -416,9 +430,7 @@ static void client_on_readable(struct conn *conn)
 static void client_on_drained(struct conn *conn)
 {
     struct client *client = (struct client *)conn;
-    client->active_us = client->server->loop->now_us;
-    /* Nothing was read while it was blocked, so the time of a request under way begins anew. */
-    client->request_us = client->active_us;
+    client_begin_anew(client); /* nothing was read while it was blocked */
     client->body_bytes = 0;
     bool open = conn->state == CONN_OPEN && client->state != CLIENT_HELD;
     bool over = !client->pending && (conn->ended || (client->server->draining && !client->reading));

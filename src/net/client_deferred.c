@@ -131,7 +131,7 @@ static bool deferred_answer(struct client *client)
 static void client_settle_deferred(struct client *client)
 {
     struct conn *conn = &client->conn;
-    client->active_us = client->server->loop->now_us;
+    client_begin_anew(client);
     if (client->waiting && !client->last && client->pending_count <= SERVER_DEFERRED_MAX / 2)
         client->waiting = false;
     conn_pause(conn, client_pauses(client));
@@ -176,7 +176,7 @@ void server_pause_body(struct request *request, bool paused)
         return;
     client->body_paused = paused;
     conn_pause(&client->conn, paused);
-    client->active_us = client->request_us = client->server->loop->now_us;
+    client_begin_anew(client);
     client_set_timer(client);
 }
 

@@ -1456,6 +1456,44 @@ static void test_input_of_who_waits(void **state)
     assert_true(nodes.count > 1);
 }
 
+/* The time of what it has begun to send meanwhile begins with the answer. */
+static void test_time_behind_who_waits(void **state)
+{
+    static const char *const rests[] = {"", "h\r\nContent-Length: 20000\r\n\r\n"};
+    (void)state;
+    for (size_t i = 0; i < COUNT(rests); i++) {
+        struct reader reader = reader_new();
+        nodes.count = 0;
+        ask(&reader, WAIT("HTTP/1.1", "") "PUT /b HTTP/1.1\r\nHost: ");
+        ask(&reader, rests[i]);
+        pass(45 * (uint64_t)SECOND);
+        say(nodes.asked[0].fd, OK);
+        settle();
+        expect(&reader, 200, "");
+        pass(20 * SECOND);
+        expect_nothing(&reader);
+        pass(11 * SECOND);
+        expect(&reader, 408, NULL);
+    }
+}
+
+static void test_time_behind_a_slow_node(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, GET("a") "PUT /b HTTP/1.1\r\nHost: ");
+    int fd = nodes.asked[0].fd;
+    for (size_t at = 0; at < VALUE_BYTES; at += PIECE_BYTES) {
+        answer_long(fd, "v", at, PIECE_BYTES);
+        pass(SECOND);
+    }
+    expect_long(&reader);
+    pass(20 * SECOND);
+    expect_nothing(&reader);
+    pass(11 * SECOND);
+    expect(&reader, 408, NULL);
+}
+
 /* Long values */
 
 /* The connection that brought the last part of a value while it was paused serves the next request. */
@@ -2623,6 +2661,8 @@ int main(void)
         TEST(test_end_of_who_waits),
         TEST(test_latency_of_who_waits),
         TEST(test_input_of_who_waits),
+        TEST(test_time_behind_who_waits),
+        TEST(test_time_behind_a_slow_node),
         TEST(test_stream_to_a_slow_client),
         TEST(test_stream_gives_way),
         TEST(test_stream_goes_on_elsewhere),

@@ -653,7 +653,7 @@ static void test_many_connections_cut_anywhere(void **state)
 static void test_answers_of_all_sizes(void **state)
 {
     (void)state;
-    static const size_t sizes[] = {0, 1, 8191, 8192, 8193, 65536, 131072};
+    static const size_t sizes[] = {0, 1, 8191, 8192, 8193, 65536, 131072, 131073, 300000};
     struct chance chance = chance_start(27);
     for (int round = 0; round < 60; round++) {
         struct reader reader = {.fd = client_new_settled()};
@@ -1615,6 +1615,26 @@ static void test_idle(void **state)
     assert_int_equal(server_counters(server)->timeouts, 0);
 }
 
+/* An empty line behind a request, as some clients send one, is not the beginning of the next one. */
+static void test_idle_behind_an_empty_line(void **state)
+{
+    static const char *const lines[] = {"\r", "\r\n", "\r\n\r\n"};
+    (void)state;
+    for (size_t i = 0; i < COUNT(lines); i++) {
+        struct reader reader = {.fd = client_new_settled()};
+        feed(reader.fd, GET("/text/3"));
+        feed(reader.fd, lines[i]);
+        settle();
+        expect_bytes(&reader, 3);
+        pass(IDLE_S * second_us - 1);
+        expect_nothing(&reader);
+        assert_true(is_open(reader.fd));
+        pass(1);
+        assert_false(is_open(reader.fd));
+        expect_nothing(&reader);
+    }
+}
+
 static void check_408(struct reader *reader)
 {
     struct answer answer;
@@ -2360,6 +2380,7 @@ int main(void)
         TEST(test_reset_in_the_middle_of_a_batch),
         TEST(test_half_closed_clients_get_their_answers),
         TEST(test_idle),
+        TEST(test_idle_behind_an_empty_line),
         TEST(test_idle_and_woken_late),
         TEST(test_heads_in_time),
         TEST(test_time_begins_anew_with_each_request),
