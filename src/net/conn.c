@@ -404,7 +404,7 @@ size_t conn_fill(struct conn *conn, char *room, size_t room_bytes, bool may_recv
 size_t conn_recv(struct conn *conn, char *room, size_t room_bytes)
 {
     ssize_t got = ops_of(conn)->recv(conn->loop->io, conn->fd, room, room_bytes);
-    conn->drained = got < (ssize_t)room_bytes;
+    conn->drained = got >= 0 && (size_t)got < room_bytes;
     return conn_received(conn, got);
 }
 

@@ -233,6 +233,20 @@ static void test_what_there_is_to_read_is_told(void **state)
     assert_int_equal(own.readable, 6);
 }
 
+/* A kernel does not do this; but nothing would ever be read again. */
+static void test_what_a_read_did_not_find_is_told_again(void **state)
+{
+    (void)state;
+    const ssize_t steps[] = {-EAGAIN};
+    own.reads = 100;
+    fake_steps_set(&socket_of_conn()->recv_steps, steps, 1);
+    fake_feed(io, own.fd, SLICE("late"));
+    turn();
+    assert_int_equal(loop.received_bytes, 0);
+    turn();
+    assert_int_equal(loop.received_bytes, 4);
+}
+
 static void test_an_end_behind_the_last_bytes_is_told(void **state)
 {
     (void)state;
@@ -1219,6 +1233,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_open_that_fails, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_there_is_to_read_is_told, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_what_a_read_did_not_find_is_told_again, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_an_end_behind_the_last_bytes_is_told, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_reading, set_up, tear_down),

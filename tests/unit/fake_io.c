@@ -133,7 +133,8 @@ static ssize_t fake_recv(struct io *io, int fd, void *out, size_t bytes)
     if (here == 0)
         usual = socket->in_error ? socket->in_error : socket->in_ended ? 0 : -EAGAIN;
     ssize_t got = step(&socket->recv_steps, usual);
-    socket->armed |= got < (ssize_t)least(here, bytes); /* as if the rest had come just after */
+    socket->armed |=
+        got > 0 && (size_t)got < least(here, bytes); /* as if the rest had come just after */
     if (got <= 0)
         return got;
     check((size_t)got <= here, "a step of recv wants bytes that were not fed");
