@@ -112,6 +112,15 @@ struct record *store_get(const struct store *store, const struct store_key *key,
 enum store_result store_write(struct store *store, const struct store_key *key,
                               struct record *record, uint64_t now_us);
 
+/* The version that store_write would give a write of this key now that is to have at least `version`. */
+uint64_t store_next_version(const struct store *store, const struct store_key *key,
+                            uint64_t version, uint64_t now_us);
+
+/* A write that was begun a while ago, when `record` got its version of store_next_version: STORE_STALE when the key was written since, with
+ * a larger one. If it has the same one by now, or deletes of that time may be forgotten, it is a write of now. Else as store_write. */
+enum store_result store_write_begun(struct store *store, const struct store_key *key,
+                                    struct record *record, uint64_t now_us);
+
 /* A record that comes from elsewhere: goes in if it wins over what is there. Takes over the reference as store_write. */
 enum store_result store_merge(struct store *store, const struct store_key *key,
                               struct record *record, uint64_t now_us);

@@ -45,15 +45,17 @@ enum {
     LANES_KEPT = 256, /* of these, for what is shared: without any, the member is of no use */
     RELAY_ROOM_BYTES = 1024, /* of a request, and of an answer, without further memory */
     RELAY_WHOLE_BYTES_MAX =
-        64 *
-        1024, /* a body up to this is taken whole before it is passed on; a larger one streams */
+        KEY_SHORT_BYTES_MAX, /* a body up to this is taken whole before it is passed on; a larger one streams */
     RELAY_STREAM_BYTES = 256 * 1024, /* of a streaming answer that its client has not taken */
     LONG_KEYS_MAX = 1024,            /* keys whose values are known to be longer than that */
     RECENT_MAX = 8192,               /* keys that were just written, each in its place */
     RECENT_US = 100 * 1000,          /* reads so soon after a write must see it */
     RELAY_DISPLACED_MAX = 2,         /* a read that was displaced so often goes alone */
     RELAY_TRIES_MAX = 6,
-    RELAY_LATE_US = 250 * 1000,  /* so late a node may carry out the first try of a write */
+    RELAY_LATE_US = 250 * 1000, /* so late a node may carry out the first try of a write */
+    RELAY_LONG_LATE_US =
+        1000 *
+        1000, /* so late it may begin one of a value that streams, which cannot be sent again */
     RELAY_PARK_US = 1500 * 1000, /* a request waits so long for a member that is ready */
     RELAY_ASK_AGAIN_US =
         500 * 1000, /* while keys move, a request that waits is asked anew so often */

@@ -7,6 +7,7 @@
 enum {
     KEY_WAIT_SECONDS_MAX = 3600, /* "Prefer: wait" is cut to it */
     KEY_TTL_SECONDS_MAX = 2147483647,
+    KEY_SHORT_BYTES_MAX = 64 * 1024, /* of a value that front-ends pass on whole */
 };
 
 /* All 0 when the request says nothing. */

@@ -383,16 +383,43 @@ enum store_result store_replace(struct store *store, const struct store_key *key
     return STORE_APPLIED;
 }
 
+static uint64_t horizon_of(const struct store *store)
+{
+    return store->agreement ? store->agreement->horizon_us(store->agreement) : 0;
+}
+
+static uint64_t next_version(const struct store *store, const struct record *old, uint64_t version,
+                             uint64_t now_us)
+{
+    uint64_t horizon_us = horizon_of(store), least = now_us > horizon_us ? now_us : horizon_us;
+    if (version < least)
+        version = least;
+    return old && old->version >= version ? old->version + (old->version < UINT64_MAX) : version;
+}
+
+uint64_t store_next_version(const struct store *store, const struct store_key *key,
+                            uint64_t version, uint64_t now_us)
+{
+    return next_version(store, store_find(store, key), version, now_us);
+}
+
 enum store_result store_write(struct store *store, const struct store_key *key,
                               struct record *record, uint64_t now_us)
 {
     struct record *old = store_find(store, key);
-    uint64_t horizon_us = store->agreement ? store->agreement->horizon_us(store->agreement) : 0;
-    uint64_t least = now_us > horizon_us ? now_us : horizon_us;
-    if (record->version < least)
-        record->version = least;
-    if (old && old->version >= record->version)
-        record->version = old->version + (old->version < UINT64_MAX);
+    record->version = next_version(store, old, record->version, now_us);
+    record->flags |= RECORD_LOCAL;
+    return store_replace(store, key, old, record, now_us);
+}
+
+enum store_result store_write_begun(struct store *store, const struct store_key *key,
+                                    struct record *record, uint64_t now_us)
+{
+    struct record *old = store_find(store, key);
+    if (record->version < horizon_of(store) || (old && old->version == record->version))
+        return store_write(store, key, record, now_us);
+    if (old && old->version > record->version)
+        return STORE_STALE;
     record->flags |= RECORD_LOCAL;
     return store_replace(store, key, old, record, now_us);
 }

@@ -271,7 +271,7 @@ static void relay_stamp(struct relay *relay, const struct backend *backend)
     if (relay->version < relay->after)
         relay->version = relay->after;
     relay->ahead = relay->version > clock_us || relay->other;
-    relay->late_us = clock_us + RELAY_LATE_US;
+    relay->late_us = clock_us + (upload_streams(relay) ? RELAY_LONG_LATE_US : RELAY_LATE_US);
     relay->settled_us = frontend->loop->now_us + RELAY_LATE_US;
 }
 
@@ -379,6 +379,11 @@ void relay_was_refused(struct relay *relay, struct backend *by)
 void relay_was_late(struct relay *relay)
 {
     struct frontend *frontend = relay->frontend;
+    if (upload_streams(relay)) { /* and are not kept */
+        relay_refuse(relay, 503,
+                     "The node was too busy to take the value; nothing has changed. Try again.");
+        return;
+    }
     if (!may_try_again(relay)) {
         relay_unanswered(relay);
         return;

@@ -486,7 +486,8 @@ static void relay_on_end(struct call *call, enum call_result result)
     backend->partition->failures += result != CALL_DONE;
     relay->attempt = NULL;
     relay->paused = false;
-    if (result == CALL_DONE && relay->upload && !relay->upload->whole && !relay->misrouted) {
+    if (result == CALL_DONE && relay->upload && !relay->upload->whole && !relay->misrouted &&
+        !relay->late) {
         upload_answered(relay);
     } else if (result == CALL_DONE) {
         relay_done(relay, backend);

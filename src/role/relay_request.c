@@ -152,7 +152,7 @@ static size_t put_number(char room[RELAY_LINES_BYTES], size_t used, struct slice
 
 bool relay_ends_soon(const struct relay *relay)
 {
-    return relay->first && !relay->versioned && !upload_streams(relay) &&
+    return relay->first && !relay->versioned &&
            (!relay->before_us || relay->before_us > relay->late_us);
 }
 

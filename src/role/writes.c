@@ -125,12 +125,24 @@ static void answer_write(struct node *node, struct request *request, struct reco
         reply_written(node, request, record, 1, false);
 }
 
-/* A write that is tried again has its first version, and may have been overwritten since. */
-static enum store_result put_in(struct node *node, const struct node_work *work,
+/* Whether it has to begin before a certain time, and then is a write of its beginning: when its client, or a front-end, has given it up, and
+ * what it has sent is still on its way, it does not come over what was written since. */
+static bool counts_from_beginning(const struct request *request)
+{
+    const struct node_work *work = (const struct node_work *)(const void *)request->service_room;
+    return request->body_parts && work->options.before_us && !work->options.exact &&
+           (request->head.chunked || request->head.content_length > KEY_SHORT_BYTES_MAX);
+}
+
+/* A write that is tried again has its first version, and a long one that of its beginning: both may have been overwritten since. */
+static enum store_result put_in(struct node *node, const struct request *request,
                                 struct record *record)
 {
+    const struct node_work *work = (const struct node_work *)(const void *)request->service_room;
     uint64_t now_us = node->loop->wall_us;
     record->version = work->options.version;
+    if (counts_from_beginning(request))
+        return store_write_begun(node->store, &work->key, record, now_us);
     if (!work->options.exact)
         return store_write(node->store, &work->key, record, now_us);
     record->flags |= RECORD_LOCAL;
@@ -141,7 +153,7 @@ static enum store_result put_in(struct node *node, const struct node_work *work,
 static void write_record(struct node *node, struct request *request, struct record *record)
 {
     const struct node_work *work = work_of(request);
-    enum store_result result = put_in(node, work, record);
+    enum store_result result = put_in(node, request, record);
     /* What has won is told again, so that its copies are counted. */
     if (result == STORE_STALE && work->options.copies)
         store_tell(node->store, &work->key, store_find(node->store, &work->key));
@@ -206,6 +218,8 @@ void write_on_hold_end(struct node *node, struct request *request)
     reply_replicated(&node->service, request);
 }
 
+static const char too_late[] = "This write has come too late (Fog-Before); it was not carried out.";
+
 /* By the clock as it is now: a process may have stood still in the midst of a turn, and have read since what was written elsewhere. */
 static bool is_late(const struct node *node, const struct request *request)
 {
@@ -215,9 +229,8 @@ static bool is_late(const struct node *node, const struct request *request)
 
 void write_on_request(struct node *node, struct request *request)
 {
-    if (is_late(node, request))
-        reply_text(request, 412,
-                   "This write has come too late (Fog-Before); it was not carried out.");
+    if (!counts_from_beginning(request) && is_late(node, request))
+        reply_text(request, 412, too_late);
     else if (request->head.method == HTTP_DELETE)
         reply_delete(node, request);
     else if (request->body_parts)
@@ -231,6 +244,13 @@ void write_on_body_start(struct node *node, struct request *request, uint64_t by
     struct node_work *work = work_of(request);
     if (!key_is_set(request))
         return;
+    if (is_late(node, request)) {
+        request_refuse(request, 412, too_late);
+        return;
+    }
+    if (counts_from_beginning(request))
+        work->options.version =
+            store_next_version(node->store, &work->key, work->options.version, node->loop->wall_us);
     struct record_form form = form_of(request, node->loop->wall_us);
     uint64_t room =
         CHUNKED_VALUE_BYTES < node->config.value_max ? CHUNKED_VALUE_BYTES : node->config.value_max;

@@ -252,6 +252,27 @@ register("frontend", "large_chunked_body_whose_node_dies_changes_nothing", _larg
          chunked(bytes(MIB), last=b""))
 
 
+@test
+def a_large_body_that_a_node_reads_late_changes_nothing():
+    """Its client was told of an error long ago, and has written anew since."""
+    nodes = cluster(2)
+    frontend = Frontend([nodes])
+    home, others = _home(frontend, nodes, "k")
+    until(lambda: others[0].get("k").body == b"old", 5, "the other node has it")
+    with frontend.connect() as connection:
+        home.signal(signal.SIGSTOP)
+        began = time.monotonic()
+        connection.send(request("PUT", "/k", bytes(100 * 1024)))
+        refusal(connection.reply(), 502)
+    frontend.put("k", b"new")
+    time.sleep(max(0, began + 1.2 - time.monotonic()))  # so late it is too late
+    home.signal(signal.SIGCONT)
+    until(lambda: _usable(frontend, home), 5 * SLOW, "the node is used again")
+    for node in nodes:
+        until(lambda node=node: node.get("k").body == b"new", 5 * SLOW, f"the value at {node.address}")
+    equal(_count(home, "PUT", 412), 1, "late writes")
+
+
 def _broken_off(headers, first):
     """A client that leaves in the middle of its body changes nothing."""
     nodes = cluster(1)

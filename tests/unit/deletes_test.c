@@ -114,6 +114,20 @@ static void test_a_write_is_not_older_than_what_was_forgotten(void **state)
     assert_int_equal(present()->version, 3 * HORIZON_US);
 }
 
+/* It is older than what came while it was under way; but not older than what may have been deleted, and forgotten. */
+static void test_a_write_that_takes_long_is_one_of_its_beginning(void **state)
+{
+    (void)state;
+    assert_int_equal(put(store_write, HORIZON_US + 10, false), STORE_APPLIED);
+    assert_int_equal(put(store_write_begun, HORIZON_US + 9, true), STORE_STALE);
+    assert_int_equal(put(store_write_begun, HORIZON_US + 10, true), STORE_APPLIED);
+    assert_int_equal(present()->version, HORIZON_US + 11); /* no version is given twice */
+    assert_int_equal(put(store_write_begun, HORIZON_US + 12, true), STORE_APPLIED);
+    assert_int_equal(present()->version, HORIZON_US + 12);
+    assert_int_equal(put(store_write_begun, HORIZON_US - 1, false), STORE_APPLIED);
+    assert_int_equal(present()->version, HORIZON_US + 13);
+}
+
 /* A newcomer has to know of deletes that all others have forgotten to speak of: somebody who was cut off may not know them. */
 static void test_a_copy_has_old_deletes_and_they_count_for_nothing(void **state)
 {
@@ -275,6 +289,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_write_is_not_older_than_what_was_forgotten, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(test_a_write_that_takes_long_is_one_of_its_beginning, begin,
                                         end),
         cmocka_unit_test_setup_teardown(test_a_copy_has_old_deletes_and_they_count_for_nothing,
                                         begin, end),

@@ -2006,6 +2006,26 @@ static void test_upload_is_lost(void **state)
     assert_false(is_open(&reader));
 }
 
+/* It must begin soon or never: else it may come over what was written since its client was told of an error. It cannot be sent again. */
+static void test_upload_comes_too_late(void **state)
+{
+    (void)state;
+    for (unsigned whole = 0; whole < 2; whole++) {
+        struct reader reader = reader_new();
+        nodes.count = 0;
+        upload_begin_by(&reader, 100000);
+        upload_some(&reader, 0, whole ? 100000 : 50000);
+        uint64_t before_us = number_in(0, "Fog-Before: "),
+                 clock_us = io->now_us + io->wall_ahead_us;
+        assert_in_range(before_us, clock_us, clock_us + RELAY_LONG_LATE_US);
+        say(nodes.asked[0].fd, LATE);
+        settle();
+        expect(&reader, 503,
+               "The node was too busy to take the value; nothing has changed. Try again.\n");
+        assert_int_equal(nodes.count, 1);
+    }
+}
+
 static void test_upload_is_misrouted(void **state)
 {
     (void)state;
@@ -2681,6 +2701,7 @@ int main(void)
         TEST(test_haul_from_who_does_not_answer),
         TEST(test_upload),
         TEST(test_upload_is_lost),
+        TEST(test_upload_comes_too_late),
         TEST(test_upload_is_misrouted),
         TEST(test_requests_of_one_connection_have_a_limit),
         TEST(test_read_after_a_write_that_was_carried_out_elsewhere),

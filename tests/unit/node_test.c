@@ -364,6 +364,55 @@ static void test_a_write_is_late_by_the_clock_and_not_by_the_turn(void **state)
     assert_true(slice_starts(put_with(fd, "Fog-Before", before), SLICE("HTTP/1.1 412 ")));
 }
 
+/* Begins a long value, which takes a second, with that time limit. */
+static void begin_long(int fd, uint64_t before_us)
+{
+    char request[200];
+    snprintf(request, sizeof request,
+             "PUT /k HTTP/1.1\r\nHost: n\r\nFog-Before: %llu\r\nTransfer-Encoding: "
+             "chunked\r\n\r\n1\r\na\r\n",
+             (unsigned long long)before_us);
+    fake_feed(io, fd, slice_of(request));
+    pass(0);
+    pass(SECOND);
+}
+
+/* Who has sent it may have given it up and written anew, when what was sent still comes. */
+static void test_a_long_write_is_one_of_its_beginning(void **state)
+{
+    (void)state;
+    const struct slice values[] = {SLICE("\r\n\r\nx"), SLICE("\r\n\r\nab")};
+    node->config.grace_us = 86400ULL * SECOND;
+    int slow = client(), fast = client();
+    for (unsigned i = 0; i < 2; i++) {
+        begin_long(slow, loop.wall_us + SECOND / 2);
+        if (i == 0)
+            assert_true(slice_starts(put_with(fast, "Content-Type", "t"), SLICE("HTTP/1.1 200 ")));
+        assert_true(slice_starts(ask(slow, "1\r\nb\r\n0\r\n\r\n"), SLICE("HTTP/1.1 200 ")));
+        struct slice told = ask(fast, "GET /k HTTP/1.1\r\nHost: n\r\n\r\n");
+        assert_int_equal(count_of(told, values[i]), 1);
+    }
+    size_t before = fake_output(io, slow).len;
+    begin_long(slow, loop.wall_us);
+    struct slice all = fake_output(io, slow);
+    struct slice told = {all.data + before, all.len - before};
+    assert_true(slice_starts(told, SLICE("HTTP/1.1 412 ")));
+}
+
+/* A short one has all to come in time. */
+static void test_a_short_write_is_one_of_its_end(void **state)
+{
+    (void)state;
+    char request[200];
+    int fd = client();
+    snprintf(request, sizeof request,
+             "PUT /k HTTP/1.1\r\nHost: n\r\nFog-Before: %llu\r\nContent-Length: 2\r\n\r\na",
+             (unsigned long long)loop.wall_us + 1);
+    assert_int_equal(ask(fd, request).len, 0);
+    pass(SECOND);
+    assert_true(slice_starts(ask(fd, "b"), SLICE("HTTP/1.1 412 ")));
+}
+
 static void test_a_wait_is_an_hour_at_most(void **state)
 {
     (void)state;
@@ -426,6 +475,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_key_that_always_has_a_value_is_listed, begin, end),
         cmocka_unit_test_setup_teardown(test_who_has_left_still_tells_its_status, begin, end),
         cmocka_unit_test_setup_teardown(test_a_write_is_late_from_the_very_time_on, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_long_write_is_one_of_its_beginning, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_short_write_is_one_of_its_end, begin, end),
         cmocka_unit_test_setup_teardown(test_a_write_is_late_by_the_clock_and_not_by_the_turn,
                                         begin, end),
         cmocka_unit_test_setup_teardown(test_a_wait_is_an_hour_at_most, begin, end),
