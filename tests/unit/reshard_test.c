@@ -1,6 +1,6 @@
 #include "role/reshard_state.h"
 
-#include "unit.h"
+#include "records.h"
 
 static void check_answer(const char *text, bool good, uint64_t wanted)
 {
@@ -40,22 +40,76 @@ static void test_a_name_that_is_asked_for(void **state)
     assert_false(source_is_covered(&source, 1));
 }
 
-/* Nor before each member was read since the last pass that found something, or has been seen to have the same as one that was. */
+/* Nor before each member was read twice since the last pass that found something, or has been seen to have the same as one that was. */
 static void test_a_member_that_was_not_read(void **state)
 {
     (void)state;
-    struct backend members[2] = {{.read_pass = 5, .digest = 7}, {.read_pass = 4, .digest = 8}};
+    struct backend members[2] = {{.address.port = 1, .twice_pass = 5, .digest = 7},
+                                 {.address.port = 2, .twice_pass = 4, .digest = 8}};
     struct backend *usable[2] = {&members[0], &members[1]};
     struct partition partition = {.usable = usable, .usable_count = 2};
-    struct source source = {.contact = {.partition = &partition}, .pass = 5, .digest = 7};
+    struct source source = {.contact = {.partition = &partition, .address.port = 1},
+                            .pass = 5,
+                            .digest = 7,
+                            .before = 7};
+
     assert_true(source_is_covered(&source, 4));
     assert_false(source_is_covered(&source, 5));
     members[1].digest = 7;
     assert_true(source_is_covered(&source, 5));
+    assert_false(source_is_covered(&source, 6)); /* none of it counts */
+    source.before =
+        6; /* it was another table, or has changed, when it was read for the first time */
+    assert_false(source_is_covered(&source, 5));
+    source.before = 7;
     members[0].digest = 9; /* it has changed since it was read */
     assert_false(source_is_covered(&source, 5));
     members[1].digest = 9;
     assert_false(source_is_covered(&source, 5));
+    members[0].read_pass = 5; /* once is not enough */
+    members[0].twice_pass = 3;
+    assert_false(source_is_covered(&source, 4));
+}
+
+/* One that a new member was lost in counts for nothing: with it and the next one two were read, but only one was given all. */
+static void test_from_where_on_passes_count(void **state)
+{
+    (void)state;
+    static const struct {
+        bool broken;
+        unsigned counted, wanted;
+    } passes[] = {{false, 0, 2}, {false, 3, 3}, {false, 0, 3}, {true, 0, 6}, {false, 3, 6},
+                  {false, 0, 6}, {true, 3, 9},  {false, 0, 9}, {false, 0, 9}};
+    const struct reshard_config config = {.to_count = 2};
+    struct target targets[2] = {0};
+    struct reshard reshard = {.config = &config, .targets = targets, .counts_from = 2};
+    for (unsigned i = 0; i < COUNT(passes); i++) {
+        reshard.pass = i + 1;
+        targets[1].broken = passes[i].broken;
+        reshard.counted = passes[i].counted;
+        reshard_judge(&reshard);
+        check(reshard.counts_from == passes[i].wanted, "pass %u: %u", i + 1, reshard.counts_from);
+    }
+}
+
+/* Somebody may still write to the old clusters, be it deletes. */
+static void test_only_old_deletes_do_not_matter(void **state)
+{
+    (void)state;
+    static const struct source source = {.settled = 100};
+    static const struct {
+        uint64_t version;
+        bool tombstone, settled;
+    } rows[] = {{100, true, true}, {101, true, false}, {100, false, false}, {101, false, false}};
+    struct heap *heap = heap_new(0);
+    for (unsigned i = 0; i < COUNT(rows); i++) {
+        struct said said = {
+            .key = SLICE("key"), .version = rows[i].version, .tombstone = rows[i].tombstone};
+        struct record *record = said_record(heap, &said);
+        check(reshard_is_settled(&source, record) == rows[i].settled, "row %u", i);
+        record_release(heap, record);
+    }
+    heap_destroy(heap);
 }
 
 static void check_line(const struct reshard_told *told, bool terminal, const char *wanted)
@@ -151,6 +205,9 @@ int main(void)
         cmocka_unit_test(test_answers_to_merges),
         cmocka_unit_test(test_a_name_that_is_asked_for),
         cmocka_unit_test(test_a_member_that_was_not_read),
+
+        cmocka_unit_test(test_from_where_on_passes_count),
+        cmocka_unit_test(test_only_old_deletes_do_not_matter),
         cmocka_unit_test(test_lines),
         cmocka_unit_test(test_fits_a_terminal),
         cmocka_unit_test(test_longest_line),
