@@ -39,10 +39,11 @@ struct reshard {
     enum reshard_step step;
     unsigned pass;
     unsigned counts_from; /* the first pass that counts as a second one; see source_is_covered */
-    uint64_t pass_us;     /* when this pass began; loop time */
-    uint64_t pass_bytes;  /* of haul.bytes, before it */
-    uint64_t counted;     /* records of this pass that were new and count */
-    uint64_t records;     /* of this pass */
+    unsigned clean;   /* so many passes on end have brought nothing that counts, and lost nobody */
+    uint64_t pass_us; /* when this pass began; loop time */
+    uint64_t pass_bytes; /* of haul.bytes, before it */
+    uint64_t counted;    /* records of this pass that were new and count */
+    uint64_t records;    /* of this pass */
     uint64_t fresh;
 };
 
@@ -51,7 +52,7 @@ struct reshard {
 /* Whether it does not matter if it is new to who is given it. */
 bool reshard_is_settled(const struct source *source, const struct record *record);
 
-/* Sets counts_from by the pass that has ended. */
+/* Sets clean and counts_from by the pass that has ended. */
 void reshard_judge(struct reshard *reshard);
 
 /* reshard_tell.c */

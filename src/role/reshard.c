@@ -139,12 +139,16 @@ static bool pass_is_sound(const struct reshard *reshard)
 }
 
 /* Of two passes that read the same, both must be sound: what is there was given to one new member by the first, or found there, and by
- * the second to another one. By the second one nothing that counts was new, or somebody still writes there. */
+ * the second to another one. By the second one nothing that counts was new, or somebody still writes there. Deletes that do not count may have
+ * come between the two, so the next pass gives them to another member, too. By then there may be others that have come of values that
+ * expired, which was told to both: that is put off once. */
 void reshard_judge(struct reshard *reshard)
 {
-    if (!pass_is_sound(reshard))
+    bool sound = pass_is_sound(reshard);
+    reshard->clean = sound && reshard->counted == 0 ? reshard->clean + 1 : 0;
+    if (!sound)
         reshard->counts_from = reshard->pass + 2;
-    else if (reshard->counted > 0)
+    else if (reshard->clean == 0 || (reshard->clean == 1 && reshard->fresh > 0))
         reshard->counts_from = reshard->pass + 1;
 }
 

@@ -71,15 +71,17 @@ static void test_a_member_that_was_not_read(void **state)
     assert_false(source_is_covered(&source, 4));
 }
 
-/* One that a new member was lost in counts for nothing: with it and the next one two were read, but only one was given all. */
+/* One that a new member was lost in counts for nothing: with it and the next one two were read, but only one was given all. One that brings
+ * deletes alone, which do not count, is followed by another one, but by no more. */
 static void test_from_where_on_passes_count(void **state)
 {
     (void)state;
     static const struct {
         bool broken;
-        unsigned counted, wanted;
-    } passes[] = {{false, 0, 2}, {false, 3, 3}, {false, 0, 3}, {true, 0, 6}, {false, 3, 6},
-                  {false, 0, 6}, {true, 3, 9},  {false, 0, 9}, {false, 0, 9}};
+        unsigned counted, fresh, wanted;
+    } passes[] = {{false, 0, 0, 2}, {false, 3, 3, 3},  {false, 0, 0, 3},  {true, 0, 0, 6},
+                  {false, 3, 3, 6}, {false, 0, 0, 6},  {true, 3, 3, 9},   {false, 0, 0, 9},
+                  {false, 0, 5, 9}, {false, 1, 5, 11}, {false, 0, 5, 12}, {false, 0, 5, 12}};
     const struct reshard_config config = {.to_count = 2};
     struct target targets[2] = {0};
     struct reshard reshard = {.config = &config, .targets = targets, .counts_from = 2};
@@ -87,6 +89,7 @@ static void test_from_where_on_passes_count(void **state)
         reshard.pass = i + 1;
         targets[1].broken = passes[i].broken;
         reshard.counted = passes[i].counted;
+        reshard.fresh = passes[i].fresh;
         reshard_judge(&reshard);
         check(reshard.counts_from == passes[i].wanted, "pass %u: %u", i + 1, reshard.counts_from);
     }
