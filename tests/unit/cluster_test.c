@@ -1980,6 +1980,7 @@ static void test_records_that_are_refused_are_no_records(void **state)
     static const char records[14] = {0, 3, 0, 0, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8};
     struct peer *peer = meet(2)->peer;
     peer->up = peer->knows_us = true;
+    peer->answered_us = in.loop.now_us;
     in.cluster->gather.step = GATHER_CHECKING;
     repair_with(peer, SLICE("\0"), SLICE("\0\3"), (struct slice){records, sizeof records});
     assert_int_equal(peer->repair.step, REPAIR_RECORDS);
