@@ -239,7 +239,9 @@ struct backend {
     uint64_t asked_us;              /* when the hello under way was */
     uint64_t clock_us, clock_at_us; /* its wall clock was this at that loop time, or more */
     uint64_t digest;                /* of its table, as it last said */
+    unsigned taken;                 /* of a contact's turns, the last one that it was taken in */
     unsigned read_pass;             /* of reshard, that last read all of it */
+    unsigned twice_pass;            /* the same, and so did the one before */
     unsigned lane_count;
     unsigned in_flight; /* requests on shared lanes */
     unsigned apart;     /* hellos since it was seen to be of one cluster with the first one */

@@ -72,7 +72,7 @@ struct contact {
     char name[HAUL_NAME_BYTES]; /* of its cluster, for sentences */
     struct upstream *upstream;
     struct address address;       /* of the member */
-    unsigned turn;                /* whom to take next */
+    unsigned turn;                /* so many members were taken */
     const struct address *wanted; /* the same, as long as it can be used; NULL for anybody */
     uint64_t next_us;             /* when */
     uint64_t lost_us;             /* since when nobody is ready; 0 while somebody is */
@@ -105,6 +105,7 @@ struct source {
     unsigned damaged; /* streams, one after the other */
     unsigned pass;    /* source_begin was called so often */
     uint64_t digest;  /* of the member's table, when this pass began with it */
+    uint64_t before;  /* the same of the pass before; what is not the same was not read twice */
     bool calling, good, paused, done;
     bool broken;         /* more than one member was read in this pass */
     const char *trouble; /* why the stream was left; static */
@@ -140,9 +141,6 @@ void haul_fail(struct haul *haul, const char *format, ...) __attribute__((format
  * for not at all, as always with rate 0. */
 uint64_t haul_rest_us(uint64_t rate, uint64_t bytes, uint64_t elapsed_us);
 
-/* Whom to connect to: another one than the last time, where there are several. Somebody has to be usable. */
-const struct address *contact_next(const struct contact *contact);
-
 /* Looks for a member to connect to. Returns whether it may go on. */
 bool contact_tend(struct contact *contact);
 
@@ -153,6 +151,13 @@ bool contact_look(struct contact *contact);
 int contact_init(struct contact *contact, struct haul *haul, struct partition *partition,
                  const char *name, const struct upstream_ops *ops, void *owner);
 void contact_free(struct contact *contact);
+
+/* The member that it is connected to, or was last; NULL when that cannot be used. */
+struct backend *contact_member(const struct contact *contact);
+
+/* Whom to connect to: who is wanted, or else who was not taken for longest, so that it is never the last one again while there is
+ * another, whoever comes and goes. There is one at least. */
+struct backend *contact_next(const struct contact *contact);
 
 /* Its connection has ended: `error` as upstreams tell it. */
 void contact_closed(struct contact *contact, int error);
@@ -169,14 +174,17 @@ void source_free(struct source *source);
 
 /* All records from a shard on: another pass. */
 void source_begin(struct source *source, uint32_t shard);
+
+/* Before source_begin: the next pass reads the member that the last one has read, unless that counts already; see source_is_covered. */
+void source_stay(struct source *source, unsigned counts_from);
 void source_tick(struct source *source);
 
 /* Whether it is not known yet who can be read. */
 bool source_is_open(const struct source *source);
 
-/* Whether no member that can be reached has what was not read: each was read whole in a pass from `clean_from` on, or has the same as
- * one that was. */
-bool source_is_covered(const struct source *source, unsigned clean_from);
+/* Whether no member that can be reached has what was not read twice: each was read whole in two passes on end, the second one being
+ * `counts_from` or later, or has the same as one that was. */
+bool source_is_covered(const struct source *source, unsigned counts_from);
 
 /* The shard of a record, which is the same on all nodes. */
 uint32_t source_shard_of(const struct record *record);
@@ -186,7 +194,7 @@ uint32_t source_shard_of(const struct record *record);
 int target_init(struct target *target, struct haul *haul, struct partition *partition,
                 const char *name);
 void target_free(struct target *target);
-void target_turn(struct target *target); /* from now on with another member */
+void target_turn(struct target *target); /* from now on with another member, if there is one */
 void target_tick(struct target *target);
 
 /* Adds a record. Returns 0 or -ENOMEM. */

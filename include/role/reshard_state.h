@@ -15,7 +15,7 @@ enum {
     RESHARD_LINE_BYTES = 160,      /* of what is printed */
 };
 
-/* Of deletes that are as old, it does not matter whether they were new: see is_settled in reshard.c. */
+/* Of deletes that are as old, it does not matter whether they were new: see reshard_is_settled in reshard.c. */
 #define RESHARD_SETTLED_US ((uint64_t)10 * 1000000)
 
 enum reshard_step { RESHARD_LOOKING, RESHARD_COPYING, RESHARD_BETWEEN };
@@ -38,13 +38,22 @@ struct reshard {
     struct loop_timer tick;
     enum reshard_step step;
     unsigned pass;
-    unsigned clean_from; /* passes have brought nothing new since this one */
-    uint64_t pass_us;    /* when this pass began; loop time */
+    unsigned counts_from; /* the first pass that counts as a second one; see source_is_covered */
+    unsigned clean;   /* so many passes on end have brought nothing that counts, and lost nobody */
+    uint64_t pass_us; /* when this pass began; loop time */
     uint64_t pass_bytes; /* of haul.bytes, before it */
     uint64_t counted;    /* records of this pass that were new and count */
     uint64_t records;    /* of this pass */
     uint64_t fresh;
 };
+
+/* reshard.c */
+
+/* Whether it does not matter if it is new to who is given it. */
+bool reshard_is_settled(const struct source *source, const struct record *record);
+
+/* Sets clean and counts_from by the pass that has ended. */
+void reshard_judge(struct reshard *reshard);
 
 /* reshard_tell.c */
 

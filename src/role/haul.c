@@ -47,39 +47,42 @@ void contact_closed(struct contact *contact, int error)
 {
     contact->busy = false;
     contact->next_us = contact->haul->command->loop->now_us + (error ? HAUL_RETRY_US : 0);
-    contact->turn++;
     if (error)
         contact->wanted = NULL;
 }
 
-static bool can_be_used(const struct partition *partition, const struct address *address)
-{
-    for (unsigned i = 0; i < partition->usable_count; i++)
-        if (address_equal(&partition->usable[i]->address, address))
-            return true;
-    return false;
-}
-
-static bool is_usable(const struct contact *contact)
-{
-    return can_be_used(contact->partition, &contact->address);
-}
-
-const struct address *contact_next(const struct contact *contact)
+static struct backend *usable_at(const struct contact *contact, const struct address *address)
 {
     const struct partition *partition = contact->partition;
-    unsigned count = partition->usable_count, at = contact->turn % count;
-    if (address_equal(&partition->usable[at]->address, &contact->address)) /* others are gone */
-        at = (at + 1) % count;
-    return &partition->usable[at]->address;
+    for (unsigned i = 0; i < partition->usable_count; i++)
+        if (address_equal(&partition->usable[i]->address, address))
+            return partition->usable[i];
+    return NULL;
+}
+
+struct backend *contact_member(const struct contact *contact)
+{
+    return usable_at(contact, &contact->address);
+}
+
+struct backend *contact_next(const struct contact *contact)
+{
+    const struct partition *partition = contact->partition;
+    struct backend *next = contact->wanted ? usable_at(contact, contact->wanted) : NULL;
+    if (next)
+        return next;
+    next = partition->usable[0];
+    for (unsigned i = 1; i < partition->usable_count; i++)
+        if (partition->usable[i]->taken < next->taken)
+            next = partition->usable[i];
+    return next;
 }
 
 static void contact_connect(struct contact *contact)
 {
-    const struct partition *partition = contact->partition;
-    contact->address = *contact_next(contact);
-    if (contact->wanted && can_be_used(partition, contact->wanted))
-        contact->address = *contact->wanted;
+    struct backend *member = contact_next(contact);
+    member->taken = ++contact->turn;
+    contact->address = member->address;
     contact->busy = upstream_connect(contact->upstream, &contact->address) == 0;
 }
 
@@ -128,7 +131,7 @@ bool contact_tend(struct contact *contact)
         contact->lost_us = 0;
     if (contact->failed_us && !contact->lost_us)
         contact_waits(contact, &contact->failed_us, "answers");
-    if (contact->busy && !is_usable(contact))
+    if (contact->busy && !contact_member(contact))
         upstream_close(contact->upstream, -ECONNRESET);
     else if (!contact->busy && contact->partition->usable_count > 0 &&
              contact->haul->command->loop->now_us >= contact->next_us)

@@ -27,7 +27,7 @@ static bool reshard_is_full(const struct haul *haul)
 /* Whether it says nothing that anybody still writes here. A value that has expired is a delete of the value's version from then on, in
  * both clusters, but not at the same moment: so there are always some that seem new. Who deletes a key gives it a version of now, and
  * now is later than all that the last pass has seen. */
-static bool is_settled(const struct source *source, const struct record *record)
+bool reshard_is_settled(const struct source *source, const struct record *record)
 {
     return record_is_tombstone(record) && record->version <= source->settled;
 }
@@ -37,7 +37,7 @@ static void on_record(struct source *source, const struct record *record)
     struct reshard *reshard = reshard_of(source->contact.haul);
     uint32_t to = route_partition(reshard->haul.frontend->route, record_key(record));
     reshard->records++;
-    if (target_add(&reshard->targets[to], record, !is_settled(source, record)) != 0)
+    if (target_add(&reshard->targets[to], record, !reshard_is_settled(source, record)) != 0)
         haul_fail(&reshard->haul, "Out of memory.");
 }
 
@@ -76,7 +76,7 @@ static void check_overlap(struct reshard *reshard, const struct partition *from)
                           address_format(&from->backends[i]->address, address));
 }
 
-/* What one member was given in the last pass, the next one must have by now. */
+/* What one member was given in the last pass, the next one is given, too, or has by now. */
 static void reshard_begin_pass(struct reshard *reshard)
 {
     reshard->step = RESHARD_COPYING;
@@ -89,6 +89,7 @@ static void reshard_begin_pass(struct reshard *reshard)
         struct source *source = &reshard->sources[i];
         source->settled =
             source->newest > RESHARD_SETTLED_US ? source->newest - RESHARD_SETTLED_US : 0;
+        source_stay(source, reshard->counts_from);
         source_begin(source, 0);
     }
     for (unsigned i = 0; i < reshard->config->to_count; i++)
@@ -128,30 +129,35 @@ static bool all_copied(struct reshard *reshard)
     return true;
 }
 
-/* Whether everything that was read was there already, at one member of each new cluster: what one had and another one had not yet
- * may have been lost with it. */
-static bool pass_is_clean(const struct reshard *reshard)
+/* Whether all that was read was given to one member of each new cluster. */
+static bool pass_is_sound(const struct reshard *reshard)
 {
-    bool broken = false;
     for (unsigned i = 0; i < reshard->config->to_count; i++)
-        broken = broken || reshard->targets[i].broken;
-    return reshard->counted == 0 && !broken;
+        if (reshard->targets[i].broken)
+            return false;
+    return true;
 }
 
-/* All of it was given to one member by a pass, or found there, and found at another one by the next: so one pass is never enough, though a
- * run before this one, which was killed, has left nothing to give. Deletes that do not count are a matter of one member, too, when they were new: a second such pass gives them to another one. By then there
- * may be others that have come of values that expired, which was told to both. */
-static bool passes_are_enough(const struct reshard *reshard)
+/* Of two passes that read the same, both must be sound: what is there was given to one new member by the first, or found there, and by
+ * the second to another one. By the second one nothing that counts was new, or somebody still writes there. Deletes that do not count may have
+ * come between the two, so the next pass gives them to another member, too. By then there may be others that have come of values that
+ * expired, which was told to both: that is put off once. */
+void reshard_judge(struct reshard *reshard)
 {
-    return reshard->pass > 1 && (reshard->fresh == 0 || reshard->pass > reshard->clean_from);
+    bool sound = pass_is_sound(reshard);
+    reshard->clean = sound && reshard->counted == 0 ? reshard->clean + 1 : 0;
+    if (!sound)
+        reshard->counts_from = reshard->pass + 2;
+    else if (reshard->clean == 0 || (reshard->clean == 1 && reshard->fresh > 0))
+        reshard->counts_from = reshard->pass + 1;
 }
 
 static bool all_covered(const struct reshard *reshard)
 {
     for (unsigned i = 0; i < reshard->config->from_count; i++)
-        if (!source_is_covered(&reshard->sources[i], reshard->clean_from))
+        if (!source_is_covered(&reshard->sources[i], reshard->counts_from))
             return false;
-    return true;
+    return reshard->counts_from <= reshard->pass;
 }
 
 static void reshard_give_up(struct reshard *reshard)
@@ -172,12 +178,11 @@ static void reshard_end_pass(struct reshard *reshard)
     struct haul *haul = &reshard->haul;
     reshard->step = RESHARD_BETWEEN;
     haul->flowing = false;
-    if (!pass_is_clean(reshard))
-        reshard->clean_from = reshard->pass + 1;
+    reshard_judge(reshard);
     bar_say(&haul->bar, "pass %u: %llu records, %llu of them were new; %.1f s\n", reshard->pass,
             (unsigned long long)reshard->records, (unsigned long long)reshard->fresh,
             (double)(haul->command->loop->now_us - reshard->pass_us) / 1e6);
-    if (pass_is_clean(reshard) && passes_are_enough(reshard) && all_covered(reshard)) {
+    if (all_covered(reshard)) {
         bar_say(&haul->bar,
                 "Done: every key of the %u old cluster%s is in the %u new one%s. Now restart "
                 "the front-ends without --previous-cluster, then stop the old nodes.\n",
@@ -282,7 +287,7 @@ static void *reshard_start(struct command *command)
     reshard->haul.repeat = "What was copied so far stays; run this again when one is.";
     reshard->config = command->reshard;
     reshard->tick.on_time = on_tick;
-    reshard->clean_from = 1;
+    reshard->counts_from = 2;
     if (reshard_init(reshard) != 0) {
         reshard_destroy(reshard);
         return NULL;

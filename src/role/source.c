@@ -86,36 +86,31 @@ static void on_body(struct call *call, struct slice bytes)
         source_pause(source);
 }
 
-static struct backend *source_member(const struct source *source)
-{
-    const struct partition *partition = source->contact.partition;
-    for (unsigned i = 0; i < partition->usable_count; i++)
-        if (address_equal(&partition->usable[i]->address, &source->contact.address))
-            return partition->usable[i];
-    return NULL;
-}
-
 /* All of one member, from the beginning to the end? */
 static void source_read(struct source *source)
 {
-    struct backend *member = source_member(source);
+    struct backend *member = contact_member(&source->contact);
     contact_went_on(&source->contact);
     source->done = true;
     source->damaged = 0;
-    if (member && !source->broken)
-        member->read_pass = source->pass;
+    if (!member || source->broken)
+        return;
+    if (member->read_pass > 0 && member->read_pass == source->pass - 1)
+        member->twice_pass = source->pass;
+    member->read_pass = source->pass;
 }
 
-/* Two tables that are the same now, and one of them as it was when it was begun to be read. */
-static bool is_same(const struct source *source, const struct backend *member)
+static bool counts(const struct backend *member, unsigned counts_from)
 {
-    const struct partition *partition = source->contact.partition;
-    for (unsigned i = 0; i < partition->usable_count; i++) {
-        const struct backend *other = partition->usable[i];
-        if (other->read_pass == source->pass && other->digest == source->digest)
-            return member->digest == source->digest;
-    }
-    return false;
+    return member->twice_pass >= counts_from;
+}
+
+/* Whether the member that was just read for the second time is as it was when it was begun to be read for the first time. */
+static bool is_as_read(const struct source *source, unsigned counts_from)
+{
+    const struct backend *read = contact_member(&source->contact);
+    return read && read->twice_pass == source->pass && counts(read, counts_from) &&
+           source->digest == source->before && read->digest == source->digest;
 }
 
 /* Whether it is not known yet if this member can be read. */
@@ -144,14 +139,15 @@ bool source_is_open(const struct source *source)
     return false;
 }
 
-bool source_is_covered(const struct source *source, unsigned clean_from)
+bool source_is_covered(const struct source *source, unsigned counts_from)
 {
     const struct partition *partition = source->contact.partition;
+    bool as_read = is_as_read(source, counts_from);
     if (source_is_open(source))
         return false;
     for (unsigned i = 0; i < partition->usable_count; i++) {
         const struct backend *member = partition->usable[i];
-        if (member->read_pass < clean_from && !is_same(source, member))
+        if (!counts(member, counts_from) && !(as_read && member->digest == source->digest))
             return false;
     }
     return true;
@@ -191,7 +187,7 @@ static void source_call(struct source *source)
     struct conn_piece piece = {.data = head, .len = (size_t)len};
     if (source->calling || source->done || !source->contact.haul->flowing)
         return;
-    const struct backend *member = source_member(source);
+    const struct backend *member = contact_member(&source->contact);
     if (!source->broken)
         source->digest = member ? member->digest : 0;
     wire_reader_init(&source->reader, source->contact.haul->heap, RECORD_VALUE_BYTES_MAX);
@@ -223,9 +219,17 @@ static const struct upstream_ops source_ops = {
 void source_begin(struct source *source, uint32_t shard)
 {
     source->newest = 0;
+    source->before = source->digest;
     source->shard = shard;
     source->pass++;
     source->done = source->broken = false;
+}
+
+void source_stay(struct source *source, unsigned counts_from)
+{
+    const struct backend *member = contact_member(&source->contact);
+    bool stays = member && member->read_pass == source->pass && !counts(member, counts_from);
+    source->contact.wanted = stays ? &source->contact.address : NULL;
 }
 
 void source_tick(struct source *source)

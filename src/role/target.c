@@ -229,8 +229,6 @@ void target_turn(struct target *target)
     target->turning = target->contact.busy;
     if (target->contact.busy)
         upstream_close(target->contact.upstream, 0);
-    else
-        target->contact.turn++;
     target->broken = false;
 }
 

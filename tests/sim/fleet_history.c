@@ -213,15 +213,14 @@ static const struct fleet_process *sound_holder(struct fleet *fleet, unsigned si
     return NULL;
 }
 
-/* Each pass gives what it reads to another member of a new cluster than the one before: so two have it, where two could be asked all the
- * time, and one of them may be lost from here on. What one old node alone has is read in every other pass only, though. */
+/* Each old node is read in two passes on end, or has the same as one that was, and each pass gives to another member of a new cluster than
+ * the one before: so two have it, where two could be asked all the time, and one of them may be lost from here on. */
 static void check_second(struct fleet *fleet, unsigned side, const struct fleet_write *write)
 {
     uint64_t run_us = fleet->move.run_us;
-    uint64_t quiet_us = fleet->quiet_us[fleet->keys[write->key].home[1 - side]];
     unsigned able = 0, have = 0;
-    if (!write->acked || write->acked_us > run_us || write->lost_us[side] >= run_us || !quiet_us ||
-        quiet_us + SOUND_US > run_us || !sound_holder(fleet, 1 - side, write))
+    if (!write->acked || write->acked_us > run_us || write->lost_us[side] >= run_us ||
+        !sound_holder(fleet, 1 - side, write))
         return;
     for (unsigned i = 0; i < FLEET_NODES_MAX; i++) {
         const struct fleet_process *process = &fleet->processes[i];

@@ -122,6 +122,18 @@ static void test_what_was_agreed_just_after_a_step_of_the_horizon_does_not_count
     assert_int_equal(cluster_agreed_us(in.cluster, 0), 0);
 }
 
+/* It may not have yet what the others have seen to be the same, so it keeps every delete, with fellows or without. */
+static void test_a_newcomer_agrees_on_nothing(void **state)
+{
+    (void)state;
+    assert_int_equal(cluster_agreed_us(in.cluster, 0), 0);
+    struct member *member = meet(2);
+    agreed_all(member->peer, in.loop.now_us);
+    assert_int_equal(cluster_agreed_us(in.cluster, 0), 0);
+    self_of(in.cluster)->phase = PHASE_READY;
+    assert_int_equal(cluster_agreed_us(in.cluster, 0), in.loop.now_us);
+}
+
 /* Its horizon goes with its clock, and there is nobody to agree with. */
 static void test_who_is_alone_agrees_with_itself_at_each_step_of_the_horizon(void **state)
 {
@@ -396,6 +408,39 @@ static void test_a_newcomer_that_is_full_asks_for_deletes(void **state)
     assert_true(in.cluster->gather.full);
     assert_true(donor->repair.deletes);
     assert_int_not_equal(donor->repair.step, REPAIR_IDLE);
+}
+
+/* An answer that is whole as HTTP may lack the records' end. The rest is asked for from the shard that was come to, of which some may be
+ * missing. */
+static void test_a_copy_that_was_cut_goes_on_where_it_was_cut(void **state)
+{
+    (void)state;
+    char text[WIRE_HEAD_BYTES + 100], wanted[64];
+    struct peer *donor = copy_from_member();
+    struct said said = {.key = SLICE("key0"), .value = SLICE("value"), .version = 1};
+    struct record *record = said_record(store_heap(in.store), &said);
+    struct slice data = wire_data(record);
+    int fd = ((struct conn *)in.cluster->gather.upstream)->fd;
+    snprintf(text, sizeof text, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n",
+             WIRE_HEAD_BYTES + data.len);
+    fake_feed(in.io, fd, slice_of(text));
+    wire_head(record, text);
+    memcpy(text + WIRE_HEAD_BYTES, data.data, data.len);
+    fake_feed(in.io, fd, (struct slice){text, WIRE_HEAD_BYTES + data.len});
+    record_release(store_heap(in.store), record);
+    loop_turn(&in.loop, 0);
+    assert_int_equal(in.cluster->gather.step, GATHER_WAITING);
+    assert_false(in.cluster->gather.copied);
+    in.loop.now_us = in.io->now_us += CLUSTER_TICK_US;
+    donor->answered_us = donor->member->heard_us = in.loop.now_us;
+    gather_tick(in.cluster);
+    loop_turn(&in.loop, 0);
+    loop_turn(&in.loop, 0);
+    assert_int_equal(in.cluster->gather.step, GATHER_COPYING);
+    fd = ((struct conn *)in.cluster->gather.upstream)->fd;
+    snprintf(wanted, sizeof wanted, "GET /-/records?from=%u ",
+             (unsigned)store_key(in.store, said.key).shard);
+    assert_true(slice_starts(fake_output(in.io, fd), slice_of(wanted)));
 }
 
 static void test_a_donor_that_is_down_is_given_up_at_once(void **state)
@@ -1955,6 +2000,40 @@ static void test_a_full_node_takes_the_deletes_that_make_room(void **state)
     assert_int_equal(peer->repair.pulled, 1);
 }
 
+/* A member that refuses to tell records has told none: who took that for all there is would be ready without them. */
+static void test_records_that_are_refused_are_no_records(void **state)
+{
+    (void)state;
+    static const char records[14] = {0, 3, 0, 0, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8};
+    struct peer *peer = meet(2)->peer;
+    peer->up = peer->knows_us = true;
+    peer->answered_us = in.loop.now_us;
+    in.cluster->gather.step = GATHER_CHECKING;
+    repair_with(peer, SLICE("\0"), SLICE("\0\3"), (struct slice){records, sizeof records});
+    assert_int_equal(peer->repair.step, REPAIR_RECORDS);
+    fake_feed(in.io, ((struct conn *)peer->bulk)->fd,
+              SLICE("HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n"));
+    loop_turn(&in.loop, 0);
+    assert_int_equal(peer->repair.step, REPAIR_IDLE);
+    assert_int_equal(peer->gather_checked_us, 0);
+}
+
+/* A delete is told like a value to who asks for it. */
+static void test_a_delete_is_found_by_its_digest(void **state)
+{
+    (void)state;
+    char body[CLUSTER_WANTED_BYTES];
+    struct record *found[1];
+    delete_key(1);
+    struct store_key key = store_key(in.store, SLICE("key1"));
+    const struct record *record = store_find(in.store, &key);
+    put_number(body, key.shard, 2);
+    put_number(body + 2, record_digest(record), 8);
+    assert_int_equal(cluster_find_wanted(in.cluster, (struct slice){body, sizeof body}, found), 1);
+    assert_ptr_equal(found[0], record);
+    record_release(store_heap(in.store), found[0]);
+}
+
 /* So many are wanted of one shard that the next one has no room in the question, and no delete is among them: that one is asked for in the
  * next round, and only who fills a round alone is given up. */
 static void test_a_shard_that_found_no_room_in_a_question_is_not_left_out(void **state)
@@ -2299,6 +2378,7 @@ int main(void)
                                         begin, end),
         cmocka_unit_test_setup_teardown(
             test_what_was_agreed_just_after_a_step_of_the_horizon_does_not_count, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_newcomer_agrees_on_nothing, begin, end),
         cmocka_unit_test_setup_teardown(
             test_who_is_alone_agrees_with_itself_at_each_step_of_the_horizon, begin, end),
         cmocka_unit_test_setup_teardown(test_a_newcomer_waits_for_a_ready_member_that_is_silent,
@@ -2326,6 +2406,8 @@ int main(void)
             test_a_write_made_just_before_a_connection_opens_is_confirmed, begin, end),
         cmocka_unit_test_setup_teardown(test_a_newcomer_copies_and_checks_at_once, begin, end),
         cmocka_unit_test_setup_teardown(test_a_newcomer_that_is_full_asks_for_deletes, begin_tight,
+                                        end),
+        cmocka_unit_test_setup_teardown(test_a_copy_that_was_cut_goes_on_where_it_was_cut, begin,
                                         end),
         cmocka_unit_test_setup_teardown(test_a_donor_that_is_down_is_given_up_at_once, begin, end),
         cmocka_unit_test_setup_teardown(
@@ -2378,6 +2460,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_goodbye_that_was_lost_is_said_again, begin, end),
         cmocka_unit_test_setup_teardown(test_a_newcomer_does_not_wait_until_a_full_member_has_room,
                                         begin, end),
+        cmocka_unit_test_setup_teardown(test_records_that_are_refused_are_no_records, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_delete_is_found_by_its_digest, begin, end),
         cmocka_unit_test_setup_teardown(test_a_full_node_asks_for_deletes_alone, begin, end),
         cmocka_unit_test_setup_teardown(
             test_a_shard_that_found_no_room_in_a_question_is_not_left_out, begin, end),

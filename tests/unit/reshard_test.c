@@ -1,6 +1,6 @@
 #include "role/reshard_state.h"
 
-#include "unit.h"
+#include "records.h"
 
 static void check_answer(const char *text, bool good, uint64_t wanted)
 {
@@ -40,46 +40,79 @@ static void test_a_name_that_is_asked_for(void **state)
     assert_false(source_is_covered(&source, 1));
 }
 
-/* Nor before each member was read since the last pass that found something, or has been seen to have the same as one that was. */
+/* Nor before each member was read twice since the last pass that found something, or has been seen to have the same as one that was. */
 static void test_a_member_that_was_not_read(void **state)
 {
     (void)state;
-    struct backend members[2] = {{.read_pass = 5, .digest = 7}, {.read_pass = 4, .digest = 8}};
+    struct backend members[2] = {{.address.port = 1, .twice_pass = 5, .digest = 7},
+                                 {.address.port = 2, .twice_pass = 4, .digest = 8}};
     struct backend *usable[2] = {&members[0], &members[1]};
     struct partition partition = {.usable = usable, .usable_count = 2};
-    struct source source = {.contact = {.partition = &partition}, .pass = 5, .digest = 7};
+    struct source source = {.contact = {.partition = &partition, .address.port = 1},
+                            .pass = 5,
+                            .digest = 7,
+                            .before = 7};
+
     assert_true(source_is_covered(&source, 4));
     assert_false(source_is_covered(&source, 5));
     members[1].digest = 7;
     assert_true(source_is_covered(&source, 5));
+    assert_false(source_is_covered(&source, 6)); /* none of it counts */
+    source.before =
+        6; /* it was another table, or has changed, when it was read for the first time */
+    assert_false(source_is_covered(&source, 5));
+    source.before = 7;
     members[0].digest = 9; /* it has changed since it was read */
     assert_false(source_is_covered(&source, 5));
     members[1].digest = 9;
     assert_false(source_is_covered(&source, 5));
+    members[0].read_pass = 5; /* once is not enough */
+    members[0].twice_pass = 3;
+    assert_false(source_is_covered(&source, 4));
 }
 
-/* Each pass asks another member than the one before it, also when members have come or gone since: else what one alone was given would
- * be proven by that one. */
-static void test_another_member_is_asked(void **state)
+/* One that a new member was lost in counts for nothing: with it and the next one two were read, but only one was given all. One that brings
+ * deletes alone, which do not count, is followed by another one, but by no more. */
+static void test_from_where_on_passes_count(void **state)
 {
     (void)state;
-    struct backend members[3] = {{.address.port = 1}, {.address.port = 2}, {.address.port = 3}};
-    struct backend *usable[3] = {&members[0], &members[1], &members[2]};
-    struct partition partition = {.usable = usable, .usable_count = 3};
-    struct contact contact = {.partition = &partition, .turn = 1};
-    contact.address = *contact_next(&contact);
-    assert_int_equal(contact.address.port, 2);
-    partition.usable = usable + 1; /* the first one has died */
-    partition.usable_count = 2;
-    contact.turn++;
-    contact.address = *contact_next(&contact);
-    assert_int_equal(contact.address.port, 3);
-    contact.turn++;
-    contact.address = *contact_next(&contact);
-    assert_int_equal(contact.address.port, 2);
-    partition.usable_count = 1; /* there is no other one */
-    contact.turn++;
-    assert_int_equal(contact_next(&contact)->port, 2);
+    static const struct {
+        bool broken;
+        unsigned counted, fresh, wanted;
+    } passes[] = {{false, 0, 0, 2}, {false, 3, 3, 3},  {false, 0, 0, 3},  {true, 0, 0, 6},
+                  {false, 3, 3, 6}, {false, 0, 0, 6},  {true, 3, 3, 9},   {false, 0, 0, 9},
+                  {false, 0, 5, 9}, {false, 1, 5, 11}, {false, 0, 5, 12}, {false, 0, 5, 12}};
+    const struct reshard_config config = {.to_count = 2};
+    struct target targets[2] = {0};
+    struct reshard reshard = {.config = &config, .targets = targets, .counts_from = 2};
+    for (unsigned i = 0; i < COUNT(passes); i++) {
+        reshard.pass = i + 1;
+        targets[1].broken = passes[i].broken;
+        reshard.counted = passes[i].counted;
+        reshard.fresh = passes[i].fresh;
+        reshard_judge(&reshard);
+        check(reshard.counts_from == passes[i].wanted, "pass %u: %u", i + 1, reshard.counts_from);
+    }
+}
+
+/* Somebody may still write to the old clusters, be it deletes. */
+static void test_only_old_deletes_do_not_matter(void **state)
+{
+    (void)state;
+    static const struct source source = {.settled = 100};
+    static const struct {
+        uint64_t version;
+        bool tombstone, settled;
+    } rows[] = {{100, true, true}, {101, true, false}, {100, false, false}, {101, false, false}};
+    struct heap *heap = heap_new(0);
+    for (unsigned i = 0; i < COUNT(rows); i++) {
+        struct said said = {
+            .key = SLICE("key"), .version = rows[i].version, .tombstone = rows[i].tombstone};
+        struct record *record = said_record(heap, &said);
+        check(reshard_is_settled(&source, record) == rows[i].settled, "row %u", i);
+        record_release(heap, record);
+    }
+    heap_destroy(heap);
 }
 
 static void check_line(const struct reshard_told *told, bool terminal, const char *wanted)
@@ -175,7 +208,8 @@ int main(void)
         cmocka_unit_test(test_answers_to_merges),
         cmocka_unit_test(test_a_name_that_is_asked_for),
         cmocka_unit_test(test_a_member_that_was_not_read),
-        cmocka_unit_test(test_another_member_is_asked),
+        cmocka_unit_test(test_from_where_on_passes_count),
+        cmocka_unit_test(test_only_old_deletes_do_not_matter),
         cmocka_unit_test(test_lines),
         cmocka_unit_test(test_fits_a_terminal),
         cmocka_unit_test(test_longest_line),
