@@ -224,15 +224,19 @@ static bool must_succeed(const struct fleet_client *client, const struct fleet_c
     return fleet->gentle && !call->streams && born_us && call->begun_us > born_us + KNOWN_US;
 }
 
-/* With clocks that are wrong, two may have the same. */
+/* NULL also when two have the same: by clocks that are wrong, or since one was overwritten while it came, and tells what it would have. */
 static struct fleet_write *write_of_version(struct fleet *fleet, unsigned key, uint64_t version)
 {
+    struct fleet_write *found = NULL;
     for (unsigned i = 0; i < fleet->write_count && !fleet->troubles.skewed; i++)
         for (unsigned v = 0; fleet->writes[i]->key == key && v < fleet->writes[i]->version_count;
              v++)
-            if (fleet->writes[i]->versions[v] == version)
-                return fleet->writes[i];
-    return NULL;
+            if (fleet->writes[i]->versions[v] == version) {
+                if (found && found != fleet->writes[i])
+                    return NULL;
+                found = fleet->writes[i];
+            }
+    return found;
 }
 
 /* What was answered with all copies is seen by who asks later, as long as nothing goes wrong with the cluster. */
