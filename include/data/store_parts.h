@@ -1,4 +1,4 @@
-/* The inside of the store, shared by store.c (reads and writes), store_digest.c (what counts) and
+/* The inside of the store, shared by store.c (reads and writes), store_table.c (what they are done to), store_digest.c (what counts) and
  * store_sweep.c (what goes by itself). Nobody else includes this. */
 #ifndef DATA_STORE_PARTS_H
 #define DATA_STORE_PARTS_H
@@ -45,6 +45,30 @@ static inline void store_sweep_passes(struct store *store, const struct record *
         store->sweep_next = store_after(record);
 }
 
+/* store_table.c: a shard has one record of each key, in the order of their last change */
+
+/* Puts in the first record of a key, as the last one. Returns 0 or -1 when out of memory. */
+int store_table_add(struct store *store, const struct store_key *key, struct record *record);
+
+/* The same for one whose key has an `old` one. That is not found any more then, but stands in the order until it leaves it. */
+void store_table_overwrite(struct record *old, struct record *record);
+
+/* Takes one that is not the last out of the order. */
+void store_table_leave(struct store *store, uint32_t shard, struct record *record);
+
+/* Makes one that is not the last the last. */
+void store_table_rejoin(struct store *store, uint32_t shard, struct record *record);
+
+/* Takes it out. */
+void store_table_delete(struct store *store, uint32_t shard, struct record *record);
+
+/* `copy` takes the place of the record that it was copied from. */
+void store_table_moved(struct store *store, uint32_t shard, struct record *copy);
+
+/* Copies what a shard has beside its records to another place in memory, as store_move: else the room between those of shards that are
+ * empty again, or have grown, would never be won. */
+void store_table_move(struct store *store, uint32_t shard);
+
 /* store_digest.c */
 
 /* Makes the digests say `record` instead of `old`; NULL stands for nothing. */
@@ -69,10 +93,6 @@ enum store_result store_replace(struct store *store, const struct store_key *key
 
 /* Copies a record that nobody else refers to into another place in memory, and releases it; does nothing when there is none. */
 void store_move(struct store *store, uint32_t shard, struct record *record);
-
-/* The same for what a shard's table has beside its records: else the room between those of shards that are empty again, or have grown,
- * would never be won. */
-void store_move_table(struct store *store, uint32_t shard);
 
 /* Takes a record out, and nothing comes in its place. */
 void store_drop(struct store *store, uint32_t shard, struct record *record);

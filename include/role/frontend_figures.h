@@ -4,7 +4,6 @@
 #define ROLE_FRONTEND_FIGURES_H
 
 #include "role/figures.h"
-#include "role/frontend_state.h"
 
 enum {
     /* Told one by one in /-/status and on the page, and in /-/metrics: of all partitions, and one of each at least. */
@@ -15,6 +14,10 @@ enum {
     FRONTEND_PARTITION_BYTES = 2 * 1024, /* of a reply, for each partition */
     FRONTEND_NODE_BYTES = 1024,          /* the same for each node that is told */
 };
+
+struct backend;
+struct frontend;
+struct partition;
 
 /* How a member is, the worst first. */
 enum backend_state {
@@ -65,5 +68,15 @@ struct backend_walk {
     unsigned state, at; /* 0 at first */
 };
 const struct backend *backend_walk_next(struct backend_walk *walk);
+
+/* For /-/history. */
+void frontend_take_sample(struct frontend *frontend);
+
+/* frontend_status.c, frontend_metrics.c, frontend_lines.c and frontend_figures.c: each writes a whole reply. */
+
+void frontend_reply_status(struct frontend *frontend, struct request *request);
+void frontend_reply_metrics(struct frontend *frontend, struct request *request);
+void frontend_reply_front(struct frontend *frontend, struct request *request);
+void frontend_reply_ready(struct frontend *frontend, struct request *request);
 
 #endif

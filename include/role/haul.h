@@ -11,9 +11,12 @@
 
 #include "data/store.h"
 #include "data/wire.h"
+#include "net/fetch.h"
+#include "role/backend.h"
 #include "role/bar.h"
 #include "role/command.h"
 #include "role/frontend_state.h"
+#include "role/partition.h"
 
 enum {
     HAUL_TICK_US = 50 * 1000,          /* how often all this is looked after */

@@ -6,6 +6,7 @@
 #ifndef ROLE_RESHARD_STATE_H
 #define ROLE_RESHARD_STATE_H
 
+#include "data/route.h"
 #include "role/haul.h"
 #include "role/reshard.h"
 

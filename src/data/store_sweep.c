@@ -102,7 +102,7 @@ static void sweep_shard_begin(struct store *store)
     store->counts.sweeps += store->sweep_shard == 0;
     store->sweep_seen = 0;
     store->sweep_next = store_first(store, store->sweep_shard);
-    store_move_table(store, store->sweep_shard);
+    store_table_move(store, store->sweep_shard);
 }
 
 unsigned store_sweep(struct store *store, uint64_t now_us, unsigned records)

@@ -1,11 +1,15 @@
 /* One member of a cluster: whether it is there and ready is asked BACKEND_HELLO_US by BACKEND_HELLO_US, on a connection of its own, so
  * that a node that hangs is known before its requests are overdue. */
-#include "role/frontend_state.h"
+#include "role/backend.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include "role/frontend_state.h"
+#include "role/lane.h"
+#include "role/partition.h"
+#include "role/search.h"
 
 static struct loop *loop_of(const struct backend *backend)
 {

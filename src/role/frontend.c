@@ -6,6 +6,14 @@
 #include <stdlib.h>
 
 #include "data/hash.h"
+#include "data/route.h"
+#include "net/reply.h"
+#include "role/frontend_figures.h"
+#include "role/lane.h"
+#include "role/partition.h"
+#include "role/relay.h"
+#include "role/search.h"
+#include "role/upload.h"
 
 /* What is under /-/, and "/" */
 

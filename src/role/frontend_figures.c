@@ -3,6 +3,12 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "net/reply.h"
+#include "role/backend.h"
+#include "role/frontend_state.h"
+#include "role/lane.h"
+#include "role/partition.h"
+
 /* Ready as soon as some keys can be reached: another front-end would not reach more. */
 void frontend_reply_ready(struct frontend *frontend, struct request *request)
 {

@@ -1,7 +1,9 @@
 /* GET / of a front-end: the page for those who ask for HTML, a few lines of text for all others. */
+#include "role/backend.h"
 #include "role/frontend_figures.h"
 #include "role/lines.h"
 #include "role/page.h"
+#include "role/partition.h"
 #include "version.h"
 
 /* What it is doing, in a word or two. */

@@ -1,6 +1,9 @@
 /* /-/metrics of a front-end, for Prometheus. */
 #include "base/exposition.h"
+#include "role/backend.h"
 #include "role/frontend_figures.h"
+#include "role/frontend_state.h"
+#include "role/partition.h"
 
 enum { LABELS_BYTES = 128 };
 

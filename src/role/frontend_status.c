@@ -1,5 +1,8 @@
 /* /-/status of a front-end: one JSON object. */
+#include "role/backend.h"
 #include "role/frontend_figures.h"
+#include "role/frontend_state.h"
+#include "role/partition.h"
 
 /* Its clock less this one's, as of when it was heard last: 0 before. */
 static int64_t skew_us(const struct backend *backend)

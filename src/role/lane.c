@@ -6,11 +6,18 @@
  * An answer on the shared one that turns out to take long makes that its own: those behind it are sent again elsewhere, and the
  * spare one is shared from then on. That throws away what was on its way to them, so a read that is likely to take long, as its key's
  * value was long the last time or as it was sent again so twice, has one of its own from the beginning. */
-#include "role/frontend_state.h"
+#include "role/lane.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+
+#include "role/backend.h"
+#include "role/frontend_state.h"
+#include "role/moving.h"
+#include "role/partition.h"
+#include "role/relay.h"
+#include "role/upload.h"
 
 /* Attempts */
 

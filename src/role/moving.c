@@ -10,7 +10,13 @@
  * It does not matter then who writes where: each front-end that knows both sees the newest of both. A cluster that cannot be asked
  * for versions is done without; what its own cluster does not know at all is then asked for there nevertheless, so that the answer
  * is 503 and never a false 204. */
+#include "role/moving.h"
+
+#include "role/backend.h"
 #include "role/frontend_state.h"
+#include "role/lane.h"
+#include "role/partition.h"
+#include "role/relay.h"
 
 /* Begins a new round of tries. */
 static void turn_to(struct relay *relay, struct partition *partition)

@@ -1,13 +1,15 @@
 /* One partition's cluster, as a front-end sees it: whom it has, who of them can be asked, and whom to ask for a key. */
-#include "role/frontend_state.h"
+#include "role/partition.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "data/hash.h"
-#include "role/members.h"
+#include "role/backend.h"
+#include "role/frontend_state.h"
+#include "role/moving.h"
+#include "role/relay.h"
 
 /* Who can be asked */
 

@@ -13,9 +13,16 @@
  * it is refused there after a while (Fog-Before), and the next one is not sent before that. Else the first one, when it was held
  * up on its way, could come back over what was written once the next one was seen. A first try that was refused so was not carried out;
  * then the next one has its version from the node, too. */
-#include "role/frontend_state.h"
+#include "role/relay.h"
 
 #include <stdlib.h>
+
+#include "role/backend.h"
+#include "role/frontend_state.h"
+#include "role/lane.h"
+#include "role/moving.h"
+#include "role/partition.h"
+#include "role/upload.h"
 
 /* Life */
 

@@ -5,10 +5,18 @@
  *
  * What is kept of a long one is bounded: the node's connection is not read while its client takes nothing. When the node dies in
  * the middle, another one is asked for the same value, and what went out already is passed over. */
-#include "role/frontend_state.h"
+#include "role/relay.h"
 
 #include <errno.h>
 #include <stdlib.h>
+
+#include "net/reply.h"
+#include "role/backend.h"
+#include "role/frontend_state.h"
+#include "role/lane.h"
+#include "role/moving.h"
+#include "role/partition.h"
+#include "role/upload.h"
 
 static struct relay *relay_of(struct call *call)
 {

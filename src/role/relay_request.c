@@ -4,6 +4,8 @@
 
 #include "base/digits.h"
 #include "role/frontend_state.h"
+#include "role/relay.h"
+#include "role/upload.h"
 
 /* Bytes */
 

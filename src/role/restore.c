@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "data/route.h"
 #include "role/depot.h"
 #include "role/progress.h"
 

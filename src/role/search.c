@@ -5,11 +5,18 @@
  *      ▲                  │ none
  *      └── another member ┘
  */
+#include "role/search.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "net/fetch.h"
+#include "net/reply.h"
+#include "role/backend.h"
 #include "role/frontend_state.h"
+#include "role/partition.h"
+#include "role/relay.h"
 
 struct search {
     struct frontend *frontend;

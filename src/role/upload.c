@@ -4,12 +4,14 @@
  *
  * One of RELAY_WHOLE_BYTES_MAX at most is collected, and then is a request like any other, that can be sent again. A larger one is
  * passed on as it comes: it cannot. While the node takes nothing, no more is read from the client. */
-#include "role/frontend_state.h"
+#include "role/upload.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include "role/frontend_state.h"
+#include "role/lane.h"
 
 enum {
     PART_BYTES = 64 * 1024,   /* room for a part of a body that streams */

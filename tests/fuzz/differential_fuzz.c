@@ -10,6 +10,7 @@
 #include "data/wire.h"
 #include "role/frontend_state.h"
 #include "role/node_state.h"
+#include "role/partition.h"
 #include "talk.h"
 
 enum { NODE = 1, BEHIND = 2, FRONTEND = 3 };

@@ -11,6 +11,7 @@
 #include "data/hash.h"
 #include "member.h"
 #include "role/frontend_state.h"
+#include "role/partition.h"
 #include "talk.h"
 
 enum { LONG_BYTES = 100 * 1000 };

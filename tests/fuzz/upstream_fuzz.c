@@ -11,7 +11,10 @@
 #include <string.h>
 
 #include "member.h"
+#include "role/backend.h"
 #include "role/frontend_state.h"
+#include "role/lane.h"
+#include "role/partition.h"
 #include "talk.h"
 
 enum { FILLER_BYTES = 150 * 1000, ASKED_MAX = 256, HANGS = 8, RESETS = 16, FILLS = 32 };

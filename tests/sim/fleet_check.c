@@ -4,8 +4,12 @@
 
 #include "fleet.h"
 #include "net/client.h"
+#include "role/backend.h"
 #include "role/frontend_state.h"
+#include "role/lane.h"
 #include "role/node_state.h"
+#include "role/partition.h"
+#include "role/relay.h"
 
 enum {
     SECOND = 1000 * 1000,

@@ -7,8 +7,13 @@
 #include "fleet.h"
 #include "net/client.h"
 #include "role/archive.h"
+#include "role/backend.h"
 #include "role/diff_list.h"
 #include "role/frontend_state.h"
+#include "role/lane.h"
+#include "role/moving.h"
+#include "role/partition.h"
+#include "role/relay.h"
 #include "role/reshard_state.h"
 #include "role/survey_state.h"
 

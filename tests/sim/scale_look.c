@@ -1,9 +1,11 @@
 /* Whether all know what they should. Looking at everything takes long where there is much, so it goes on where it last ended. */
 #include <string.h>
 
+#include "role/backend.h"
 #include "role/cluster_state.h"
 #include "role/frontend_state.h"
 #include "role/node_state.h"
+#include "role/partition.h"
 #include "scale.h"
 
 static const struct node *node_of_process(const struct scale_process *process)

@@ -7,7 +7,12 @@
 #include "answer.h"
 #include "failing.h"
 #include "fake_io.h"
+#include "role/backend.h"
 #include "role/haul.h"
+#include "role/lane.h"
+#include "role/partition.h"
+#include "role/relay.h"
+#include "role/search.h"
 #include "unit.h"
 
 enum {
