@@ -69,7 +69,7 @@ struct io_ops {
 
     /* Begins to report IO_READ and IO_WRITE as asked by `interest` (level-triggered; 0 reports only
      * IO_BROKEN). With IO_EDGE it is reported once, and again when more has come or after a rewatch (the edge-triggered way
-     * of epoll(7)): to look again at what was read already costs a fiftieth of a request. Returns 0 or -errno (-ENOMEM,
+     * of epoll(7)): to look again at what was read already costs a hundredth of a request. Returns 0 or -errno (-ENOMEM,
      * -ENOSPC). */
     int (*watch)(struct io *io, int fd, unsigned interest, void *data);
 
