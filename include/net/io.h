@@ -18,8 +18,9 @@ enum {
     IO_READ = 1,   /* there is something to read, or the end, or an error that a read will tell */
     IO_WRITE = 2,  /* there is room to write, or an error that a write will tell */
     IO_BROKEN = 4, /* reported, never asked for: reset, or both directions are closed */
-    IO_ENDED = 8,  /* reported beside IO_READ: its end is among what there is to read */
-    IO_EDGE = 16,  /* asked for beside IO_READ: see watch */
+    IO_ENDED =
+        8, /* reported beside IO_READ: its end is among what there is to read, or an urgent byte, where a read stops, too */
+    IO_EDGE = 16, /* asked for beside IO_READ: see watch */
 };
 
 struct io_event {

@@ -146,10 +146,10 @@ enum store_result store_write_begun(struct store *store, const struct store_key 
                                     struct record *record, uint64_t now_us)
 {
     struct record *old = store_find(store, key);
-    if (record->version < horizon_of(store) || (old && old->version == record->version))
-        return store_write(store, key, record, now_us);
     if (old && old->version > record->version)
         return STORE_STALE;
+    if (record->version < horizon_of(store) || (old && old->version == record->version))
+        return store_write(store, key, record, now_us);
     record->flags |= RECORD_LOCAL;
     return store_replace(store, key, old, record, now_us);
 }

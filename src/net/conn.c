@@ -143,7 +143,8 @@ static int queue_make(struct conn *conn)
     return 0;
 }
 
-/* Interest: nothing is read while something is queued; a lingering conn only reads. */
+/* Interest: nothing is read while something is queued; a lingering conn only reads, part by part, and is told of what is left until it has
+ * read the end. */
 static void conn_update_interest(struct conn *conn)
 {
     unsigned interest;
@@ -152,7 +153,7 @@ static void conn_update_interest(struct conn *conn)
         interest = IO_WRITE;
     else if (conn->queue)
         interest = IO_WRITE | (conn->duplex ? interest : 0);
-    if (interest == IO_READ)
+    if (interest == IO_READ && conn->state != CONN_LINGERING)
         interest |= IO_EDGE;
     if (interest == conn->interest)
         return;

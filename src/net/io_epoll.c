@@ -262,7 +262,7 @@ static struct epoll_event event_make(unsigned interest, void *data)
     struct epoll_event event = {.data = {.ptr = data}};
     event.events |= interest & IO_READ ? (uint32_t)EPOLLIN : 0;
     event.events |= interest & IO_WRITE ? (uint32_t)EPOLLOUT : 0;
-    event.events |= interest & IO_EDGE ? (uint32_t)EPOLLET | (uint32_t)EPOLLRDHUP : 0;
+    event.events |= interest & IO_EDGE ? (uint32_t)EPOLLET | EPOLLRDHUP | EPOLLPRI : 0;
     return event;
 }
 
@@ -289,7 +289,7 @@ static unsigned ready_of(uint32_t events)
     unsigned ready = 0;
     ready |= events & EPOLLIN ? IO_READ : 0u;
     ready |= events & EPOLLOUT ? IO_WRITE : 0u;
-    ready |= events & EPOLLRDHUP ? IO_ENDED : 0u;
+    ready |= events & (EPOLLRDHUP | EPOLLPRI) ? IO_ENDED : 0u;
     ready |= events & (EPOLLERR | EPOLLHUP) ? IO_BROKEN : 0u;
     return ready;
 }

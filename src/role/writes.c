@@ -244,11 +244,12 @@ void write_on_body_start(struct node *node, struct request *request, uint64_t by
     struct node_work *work = work_of(request);
     if (!key_is_set(request))
         return;
-    if (is_late(node, request)) {
+    bool begins = counts_from_beginning(request);
+    if (begins && is_late(node, request)) {
         request_refuse(request, 412, too_late);
         return;
     }
-    if (counts_from_beginning(request))
+    if (begins)
         work->options.version =
             store_next_version(node->store, &work->key, work->options.version, node->loop->wall_us);
     struct record_form form = form_of(request, node->loop->wall_us);

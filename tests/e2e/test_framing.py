@@ -1,6 +1,7 @@
 """How requests are cut out of the bytes: pipelining, splitting, half-closed clients, chunks."""
 
 import os
+import signal
 import socket
 import time
 
@@ -164,6 +165,20 @@ def _close(value):
 for _name, _value in {"plain": "close", "in_capitals": "Close", "in_a_list": "foo, close",
                       "with_keep_alive": "keep-alive, close", "among_empty_members": ",, close ,"}.items():
     register("framing", f"connection_close_{_name}", _close, _value)
+
+
+@test
+def request_with_an_urgent_byte_in_it():
+    """The kernel leaves the byte out, and ends a read before it."""
+    node = serve()
+    with node.connect() as connection:
+        equal(connection.ask("GET", "/k").status, 204, "the status before it")
+        node.signal(signal.SIGSTOP)
+        connection.send(b"GET /k HTTP/1.1\r\nHost: a\r\nX-Part: ")
+        connection.socket.send(b"!", socket.MSG_OOB)
+        connection.send(b"b\r\n\r\n")
+        node.signal(signal.SIGCONT)
+        equal(connection.reply().status, 204, "the status")
 
 
 # --- half-closed clients

@@ -971,6 +971,23 @@ static void test_lingering_has_a_limit(void **state)
     check_closed();
 }
 
+/* However much has come at a time, and also when the end has come with it. */
+static void test_lingering_reads_all(void **state)
+{
+    (void)state;
+    const size_t sizes[] = {1, CONN_DISCARD_BYTES, CONN_DISCARD_BYTES + 1, 3 * CONN_DISCARD_BYTES};
+    for (unsigned i = 0; i < COUNT(sizes); i++) {
+        open_conn();
+        conn_finish(&own.conn, true);
+        fake_feed(io, own.fd, text_of(0, sizes[i]));
+        fake_end(io, own.fd);
+        for (int turns = 0; turns < 6 && own.closed == 0; turns++)
+            turn();
+        assert_int_equal(fake_unread(io, own.fd), 0);
+        check_closed();
+    }
+}
+
 /* Connecting */
 
 static void connect_conn(void)
@@ -1275,6 +1292,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_finish_with_errors, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_lingering_ends_with_an_error, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_lingering_has_a_limit, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_lingering_reads_all, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_connect, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_connect_that_fails, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_duplex_reads_while_blocked, set_up, tear_down),

@@ -124,8 +124,19 @@ static void test_a_write_that_takes_long_is_one_of_its_beginning(void **state)
     assert_int_equal(present()->version, HORIZON_US + 11); /* no version is given twice */
     assert_int_equal(put(store_write_begun, HORIZON_US + 12, true), STORE_APPLIED);
     assert_int_equal(present()->version, HORIZON_US + 12);
-    assert_int_equal(put(store_write_begun, HORIZON_US - 1, false), STORE_APPLIED);
-    assert_int_equal(present()->version, HORIZON_US + 13);
+    /* What was written since is newer in any case. */
+    assert_int_equal(put(store_write_begun, HORIZON_US - 1, false), STORE_STALE);
+    assert_int_equal(present()->version, HORIZON_US + 12);
+}
+
+static void test_a_write_that_takes_long_is_not_older_than_what_was_forgotten(void **state)
+{
+    (void)state;
+    assert_int_equal(put(store_write_begun, HORIZON_US - 10, false), STORE_APPLIED);
+    assert_int_equal(present()->version, HORIZON_US);
+    in.horizon_us = 3 * HORIZON_US;
+    assert_int_equal(put(store_write_begun, 2 * HORIZON_US, true), STORE_APPLIED);
+    assert_int_equal(present()->version, 3 * HORIZON_US);
 }
 
 /* A newcomer has to know of deletes that all others have forgotten to speak of: somebody who was cut off may not know them. */
@@ -292,6 +303,8 @@ int main(void)
                                         end),
         cmocka_unit_test_setup_teardown(test_a_write_that_takes_long_is_one_of_its_beginning, begin,
                                         end),
+        cmocka_unit_test_setup_teardown(
+            test_a_write_that_takes_long_is_not_older_than_what_was_forgotten, begin, end),
         cmocka_unit_test_setup_teardown(test_a_copy_has_old_deletes_and_they_count_for_nothing,
                                         begin, end),
         cmocka_unit_test_setup_teardown(test_who_does_not_know_an_old_delete_hears_of_it, begin,

@@ -2,6 +2,7 @@
 #include "net/io_epoll.h"
 
 #include <errno.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "net/upstream.h"
@@ -102,6 +103,36 @@ static void test_edges(void **state)
     assert_int_equal(io->ops->send(io, near, &piece, 1), 2);
     io->ops->shutdown(io, near);
     assert_int_equal(told(), IO_READ | IO_ENDED);
+    io->ops->close(io, near);
+    io->ops->close(io, far);
+    io->ops->close(io, listener);
+}
+
+/* A read stops before a byte that was sent as urgent, though more is there: that is told as the end is. */
+static void test_urgent_bytes(void **state)
+{
+    struct address wanted = parse("127.0.0.1:0"), bound, peer;
+    struct iovec piece = {(char[]){"ab"}, 2};
+    char room[8];
+    (void)state;
+    int listener = io->ops->listen(io, &wanted, &bound);
+    int near = io->ops->connect(io, &bound);
+    wait_for(near, IO_WRITE);
+    wait_for(listener, IO_READ);
+    int far = io->ops->accept(io, listener, &peer);
+    assert_true(far >= 0);
+    assert_int_equal(io->ops->watch(io, far, IO_READ | IO_EDGE, NULL), 0);
+    assert_int_equal(io->ops->send(io, near, &piece, 1), 2);
+    assert_int_equal(send(near, "!", 1, MSG_OOB), 1);
+    assert_int_equal(io->ops->send(io, near, &piece, 1), 2);
+    assert_int_equal(told(), IO_READ | IO_ENDED);
+    assert_int_equal(io->ops->recv(io, far, room, sizeof room), 2);
+    assert_int_equal(told(), 0);
+    io->ops->rewatch(io, far, IO_READ | IO_EDGE, NULL);
+    assert_int_equal(told(), IO_READ | IO_ENDED);
+    assert_int_equal(io->ops->recv(io, far, room, sizeof room), 2);
+    io->ops->rewatch(io, far, IO_READ | IO_EDGE, NULL);
+    assert_int_equal(told(), 0);
     io->ops->close(io, near);
     io->ops->close(io, far);
     io->ops->close(io, listener);
@@ -282,6 +313,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_remote, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_edges, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_urgent_bytes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_many_slow_readers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_reused_port, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_upstream, set_up, tear_down),

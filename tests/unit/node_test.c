@@ -414,6 +414,21 @@ static void test_a_short_write_is_one_of_its_end(void **state)
     assert_true(slice_starts(ask(fd, "b"), SLICE("HTTP/1.1 412 ")));
 }
 
+/* And one that begins too late ends no connection: a front-end has sent others behind it. */
+static void test_a_short_write_that_is_late_is_read_to_its_end(void **state)
+{
+    (void)state;
+    char request[200];
+    int fd = client();
+    snprintf(request, sizeof request,
+             "PUT /k HTTP/1.1\r\nHost: n\r\nFog-Before: %llu\r\nContent-Length: 2\r\n\r\na",
+             (unsigned long long)loop.wall_us);
+    assert_int_equal(ask(fd, request).len, 0);
+    struct slice told = ask(fd, "bGET /k HTTP/1.1\r\nHost: n\r\n\r\n");
+    assert_true(slice_starts(told, SLICE("HTTP/1.1 412 ")));
+    assert_int_equal(count_of(told, SLICE("HTTP/1.1 204 ")), 1);
+}
+
 static void test_a_wait_is_an_hour_at_most(void **state)
 {
     (void)state;
@@ -478,6 +493,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_write_is_late_from_the_very_time_on, begin, end),
         cmocka_unit_test_setup_teardown(test_a_long_write_is_one_of_its_beginning, begin, end),
         cmocka_unit_test_setup_teardown(test_a_short_write_is_one_of_its_end, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_short_write_that_is_late_is_read_to_its_end, begin,
+                                        end),
         cmocka_unit_test_setup_teardown(test_a_write_is_late_by_the_clock_and_not_by_the_turn,
                                         begin, end),
         cmocka_unit_test_setup_teardown(test_a_wait_is_an_hour_at_most, begin, end),
