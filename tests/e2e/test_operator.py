@@ -78,13 +78,16 @@ def status_through_a_proxy_that_closes_after_each_answer():
 
 
 def _of_a_stranger(answers, code, *words):
-    """What a command says of a server with these answers, by path, in which PORT stands for its own. Others are 404."""
+    """What a command says of a server with these answers, by path, in which PORT stands for its own. Others are 404; to None it says nothing,
+    and closes."""
 
     class Stranger(http.server.BaseHTTPRequestHandler):
         """Says what it is told to."""
 
         def do_GET(self):  # pylint: disable=invalid-name
             """One of the answers."""
+            if answers.get(self.path, "") is None:
+                return
             body = answers.get(self.path, "\x1b[2JNot\x08\x7f\there.\n").replace("PORT", str(stranger.server_port)).encode("latin-1")
             self.send_response(200 if self.path in answers else 404)
             self.send_header("Content-Length", str(len(body)))
@@ -132,6 +135,15 @@ def status_of_who_says_what_nobody_can_believe():
     check(said.isascii() and "evil" not in said and all(line.isprintable() for line in lines), repr(said))
     check(max(map(len, lines)) < 160, said)
     check(json.loads(_status_of_a_stranger(answers, "--json"))["problem_count"] == 1, "as JSON")
+
+
+@test
+def status_of_who_closes_instead_of_an_answer():
+    node = '{"role": "node", "ready": true, "cluster": {"phase": "ready", "members": {}}}'
+    answers = {"/-/status": node, "/-/history": None, "/-/members": "member 127.0.0.1:PORT ready\n"}
+    said, complaint = _of_a_stranger(answers, 0, "status", "127.0.0.1:PORT")
+    equal(complaint, "", "stderr")
+    check(said.startswith("All is well: "), said)
 
 
 @test

@@ -418,6 +418,12 @@ static void check_status(const struct command *command)
     require(json_is_true(well) == fine);
 }
 
+/* Watching goes on until then. */
+static bool stops(void)
+{
+    return how_run & STOPPED || what == STATUS_WATCH;
+}
+
 static void check_end(const struct command *command)
 {
     bool fine = command->exit == COMMAND_FINE, failed = *command->failure;
@@ -437,7 +443,7 @@ static void check_end(const struct command *command)
         check_within(&last, &given);
     }
     /* With nothing made up, nobody who is silent and nobody who stops it, all goes well. */
-    if (made_up == 0 && !silent && !(how_run & STOPPED) && what != STATUS_WATCH)
+    if (made_up == 0 && !silent && !stops())
         require(fine);
 }
 
@@ -486,16 +492,14 @@ static struct command command_of(bool resume)
 static enum command_exit run(bool resume)
 {
     struct command command = command_of(resume);
-    bool stops = how_run & STOPPED || what == STATUS_WATCH;
     uint64_t begin_us = bench.now_us;
     printed[printed_bytes = 0] = 0;
-    made_up = 0;
     last = (struct records){.count = 0};
     void *state = ops_of()->start(&command);
     require(state);
     for (unsigned steps = 0; !command.over; steps++) {
         require(steps < OVER_STEPS + OVER_STEPS_ANSWER * made_up);
-        if (stops && bench.now_us - begin_us >= STOP_US)
+        if (stops() && bench.now_us - begin_us >= STOP_US)
             ops_of()->stop(state);
         else
             member_pass(&play, STEP_US);
@@ -598,6 +602,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     how_run = what == RESHARD ? data[1] & (uint8_t)~BY_FRONTEND : data[1];
     silent = how_run & THEN_SILENT;
     unsure = false;
+    made_up = 0;
     script = (struct slice){(const char *)data + BEGIN_BYTES, size - BEGIN_BYTES};
     memset(next, 0, sizeof next);
     told.count = given.count = 0;
@@ -607,7 +612,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (run(false) != COMMAND_FINE && how_run & RESUMED && (what == BACKUP || what == RESTORE)) {
         silent = false;
         how_run &= (uint8_t)~STOPPED;
-        made_up = 1;
         run(true);
     }
     bench_end(&bench);
