@@ -600,6 +600,24 @@ def diff_with_a_stranger_leaves_the_terminal_alone():
 
 
 @test
+def diff_with_who_does_not_tell_how_long_a_value_is():
+    """What was answered before it is no reason."""
+    node, other = Node(), Node()
+    node.put("k", b"x")
+    other.put("k", b"y")
+    answers, part = {}, ""
+    for level in range(3):
+        path = "/-/digest" + part
+        with urllib.request.urlopen(other.url(path)) as answer:
+            answers[path] = answer.read().decode()
+        words = [line.split() for line in answers[path].splitlines()]
+        if level < 2:
+            part = "/" + next(word[0] for word in words if word[0] != "all" and word[1].strip("0"))
+    said, complaint = _of_a_stranger(answers, 3, "diff", name(node), "127.0.0.1:PORT")
+    check(said == "" and complaint.endswith(" answers to /k with 501.\n"), complaint)
+
+
+@test
 def diff_with_who_leaves_lines_out_is_no_proof():
     node = Node()
     node.put("k", b"x")

@@ -206,7 +206,8 @@ static void say_digests(struct text *text, unsigned host, struct slice target, s
     if (target.len == ALL)
         text_add(text, "all %016x records 5\n", own.len ? host : 0);
     for (unsigned i = 0; i < DIGEST_LINES; i++)
-        text_add(text, "%02x %016x\n", i, different[i]);
+        text_add(text, "%.*s%s%02x %016x\n", target.len == GROUP ? 2 : 0, target.data + GROUP - 2,
+                 target.len == GROUP ? "/" : "", i, different[i]);
 }
 
 static void say_usual(struct text *text, unsigned host, enum kind kind,
