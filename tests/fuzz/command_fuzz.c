@@ -274,8 +274,7 @@ static void on_request(struct member_play *play, int fd, const struct bench_requ
     if (!scripted)
         say_usual(&text, host, kind, request);
     else if (kind == OF_DIGEST && body.len > 0 && body.data[0] == 0)
-        say_digests(&text, host, request->head.target,
-                    (struct slice){body.data + 1, body.len - 1});
+        say_digests(&text, host, request->head.target, (struct slice){body.data + 1, body.len - 1});
     else
         text_add_slice(&text, body);
     body = text_slice(&text);
@@ -346,10 +345,8 @@ static bool resolver_answer(struct member_play *play)
 static const struct resolver_ops resolver_ops = {resolver_ask, resolver_cancel};
 static struct resolver resolver = {&resolver_ops};
 
-static struct member_play play = {.bench = &bench,
-                                  .plays_all = true,
-                                  .on_request = on_request,
-                                  .on_quiet = resolver_answer};
+static struct member_play play = {
+    .bench = &bench, .plays_all = true, .on_request = on_request, .on_quiet = resolver_answer};
 
 /* What it prints */
 
@@ -463,7 +460,8 @@ static const struct command_ops *ops_of(void)
 
 static struct command command_of(bool resume)
 {
-    static const char *const old_seeds[] = {"10.0.0.9:8000"}, *const new_seeds[] = {"10.0.0.8:8000"};
+    static const char *const old_seeds[] = {"10.0.0.9:8000"}, *const new_seeds[] = {
+                                                                  "10.0.0.8:8000"};
     static const struct frontend_cluster from = {old_seeds, 1}, to = {new_seeds, 1};
     static const struct reshard_config reshard = {&from, &to, 1, 1};
     bool terminal = how_run & ON_TERMINAL;
