@@ -618,6 +618,19 @@ def diff_with_who_does_not_tell_how_long_a_value_is():
 
 
 @test
+def diff_of_very_many_deletes_in_one_shard():
+    node, count = Node(), 20_000
+    groups = "".join(f"{i:02x} {i == 3:016x}\n" for i in range(128))
+    answers = {
+        "/-/digest": f"all {1:016x} records 0\n{groups}",
+        "/-/digest/03": "".join(f"03/{line}\n" for line in groups.splitlines()),
+        "/-/digest/03/03": "".join(f"{at:016x} 12 deleted k-{at}\n" for at in range(1, count + 1)),
+    }
+    said, complaint = _of_a_stranger(answers, 1, "diff", "--limit", "1000000", name(node), "127.0.0.1:PORT")
+    check(complaint == "" and said.endswith(f"\n{count} keys differ.\n"), (said[-200:], complaint))
+
+
+@test
 def diff_with_who_leaves_lines_out_is_no_proof():
     node = Node()
     node.put("k", b"x")
