@@ -230,11 +230,11 @@ static void say_usual(struct text *text, unsigned host, enum kind kind,
     }
 }
 
-/* A merge that a server took counts as given; what it says to that may be anything. */
+/* A merge that a server took, and said so, counts as given; what it says may be anything. */
 static void keep_records(enum kind kind, const struct bench_request *request, unsigned status,
                          struct slice body, bool breaks)
 {
-    if (kind == OF_MERGE && status == 200)
+    if (kind == OF_MERGE && status == 200 && !breaks)
         records_read(&given, request->body);
     if (kind != OF_RECORDS)
         return;
@@ -361,10 +361,9 @@ static void on_print(void *context, const char *text)
 }
 
 /* A terminal obeys a few things that the program itself says. */
-static void check_printed(void)
+static void check_text(const char *text, bool terminal)
 {
-    bool terminal = how_run & ON_TERMINAL;
-    for (const char *at = printed; *at; at++) {
+    for (const char *at = text; *at; at++) {
         bool own = terminal && (*at == '\r' || (*at == 27 && at[1] == '['));
         require((unsigned char)*at >= ' ' ? *at != 127 : *at == '\n' || own);
     }
@@ -431,7 +430,8 @@ static void check_end(const struct command *command)
     require(command->exit != COMMAND_UNREACHED || failed);
     require(fine || failed || (what <= DIFF && printed_bytes > 0));
     require(failed || printed_bytes > 0);
-    check_printed();
+    check_text(printed, how_run & ON_TERMINAL);
+    check_text(command->failure, false);
     if (what < DIFF && !failed)
         check_status(command);
     if (fine && !unsure && what == RESTORE && !strstr(printed, " are of other partitions"))
