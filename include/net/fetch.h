@@ -9,7 +9,7 @@ struct fetch {
     struct call call; /* first, so that a call leads here */
 
     /* Once for each fetch_start, never from inside it. `status` is 0 when there is no whole answer (the connection broke, or the
-     * body was over body_max); the body lives until it returns. */
+     * body was over body_max); the body lives until it returns, and has an address when it is empty, too. */
     void (*on_done)(struct fetch *fetch, unsigned status, struct slice body);
     size_t body_max;         /* bytes */
     bool head_only;          /* the request is a HEAD: the owner says so */

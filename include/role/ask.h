@@ -29,7 +29,7 @@ struct ask {
     struct fetch fetch;
     const char *target; /* of the question */
     bool head;          /* it is a HEAD */
-    bool waiting;       /* it is not on its way yet */
+    bool waiting;       /* it has begun, and is not on its way yet */
     void (*on_answer)(struct ask *ask, unsigned status, struct slice body);
     struct loop_timer timer; /* to begin, then that it takes too long */
     bool busy, started, ending;

@@ -43,7 +43,7 @@ static void fetch_on_end(struct call *call, enum call_result result)
     struct fetch *fetch = (struct fetch *)call;
     bool whole = result == CALL_DONE && !fetch->overflow;
     char *body = fetch->body;
-    struct slice bytes = {body, whole ? fetch->len : 0};
+    struct slice bytes = {body ? body : "", whole ? fetch->len : 0};
     fetch->body = NULL;
     fetch->room = fetch->len = 0;
     fetch->busy = false;

@@ -135,7 +135,7 @@ static void ask_look_up(struct ask *ask)
 
 static void ask_start(struct ask *ask)
 {
-    ask->started = true;
+    ask->started = ask->waiting = true;
     loop_timer_set(ask->loop, &ask->timer, ask->loop->now_us + ASK_WHOLE_US);
     if (upstream_is_open(ask->upstream))
         ask_send(ask);
@@ -167,8 +167,7 @@ static void ask_begin(struct ask *ask, const char *target, size_t body_max, bool
     ask->on_answer = on_answer;
     ask->fetch.body_max = body_max;
     ask->target = target;
-    ask->waiting = true;
-    ask->started = false;
+    ask->waiting = ask->started = false;
     loop_timer_set(ask->loop, &ask->timer, ask->loop->now_us);
 }
 

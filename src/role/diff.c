@@ -5,11 +5,15 @@
 
 /* Asking */
 
+/* The answer to a HEAD gives no reason; side->body is of the one before. */
 static void refuse(struct diff *diff, const struct diff_side *side)
 {
     size_t len = strcspn(side->body ? side->body : "", "\n");
     if (side->status == 0)
         command_fail(diff->command, COMMAND_UNREACHED, "%s %s.", side->ask.name, side->ask.trouble);
+    else if (side->ask.head)
+        command_fail(diff->command, COMMAND_UNREACHED, "%s answers to %.60s with %u.",
+                     side->ask.name, side->target, side->status);
     else
         command_fail(diff->command, COMMAND_UNREACHED, "%s answers to %.60s with %u: %.*s",
                      side->ask.name, side->target, side->status, len < 200 ? (int)len : 200,

@@ -164,31 +164,33 @@ static void print_heads(const struct diff *diff)
                   diff->b.ask.name, plain);
 }
 
-static void walk_on(struct diff *diff);
-
-/* The sizes are known. */
-static void on_sized(struct diff *diff)
+static void name_key(struct diff *diff)
 {
     struct slice key = diff->a_line ? diff->a_line->key : diff->b_line->key;
     if (diff->named++ == 0)
         print_heads(diff);
     print_side(diff, &diff->a, diff->a_line, key, true);
     print_side(diff, &diff->b, diff->b_line, key, false);
+}
+
+static void walk_on(struct diff *diff);
+
+static void on_sized(struct diff *diff)
+{
+    name_key(diff);
     walk_on(diff);
 }
 
-/* How long the values are, only their nodes know. */
-static void name_key(struct diff *diff)
+/* How long the values are, only their nodes know. Returns false when there are none. */
+static bool ask_sizes(struct diff *diff)
 {
     struct slice key = diff->a_line ? diff->a_line->key : diff->b_line->key;
     bool a = diff->a_line && !diff->a_line->deleted, b = diff->b_line && !diff->b_line->deleted;
     int len = key.len < DIFF_TARGET_BYTES - 2 ? (int)key.len : DIFF_TARGET_BYTES - 2;
     snprintf(diff->a.target, sizeof diff->a.target, "/%.*s", len, key.data);
     memcpy(diff->b.target, diff->a.target, sizeof diff->b.target);
-    if (a || b)
-        diff_ask(diff, a, b, true, on_sized);
-    else
-        on_sized(diff);
+    diff_ask(diff, a, b, true, on_sized);
+    return a || b;
 }
 
 /* Whether it is as it was, or one side lacks what the other one had a second ago, however often that was written since. */
@@ -212,15 +214,17 @@ static bool was_seen(struct diff *diff)
 
 static void again_on(struct diff *diff);
 
-/* Up to the next key to be named. */
+/* Up to the next key whose sizes have to be asked for. */
 static void walk_on(struct diff *diff)
 {
     while (diff->named < diff->command->options.limit &&
-           diff_walk_next(&diff->walk, &diff->a_line, &diff->b_line))
-        if (was_seen(diff)) {
-            name_key(diff);
+           diff_walk_next(&diff->walk, &diff->a_line, &diff->b_line)) {
+        if (!was_seen(diff))
+            continue;
+        if (ask_sizes(diff))
             return;
-        }
+        name_key(diff);
+    }
     drop_lists(diff);
     diff->shard_at++;
     again_on(diff);

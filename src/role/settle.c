@@ -88,7 +88,7 @@ static void on_answer(struct ask *ask, unsigned status, struct slice body)
     struct settle_side *side = (struct settle_side *)ask;
     struct settle *settle = side->settle;
     free(side->body);
-    side->body = status == 200 ? strndup(body.len ? body.data : "", body.len) : NULL;
+    side->body = status == 200 ? strndup(body.data, body.len) : NULL;
     if (--settle->pending > 0)
         return;
     bool whole = strcmp(settle->target, "/-/digest") == 0, fine = false;

@@ -78,13 +78,16 @@ def status_through_a_proxy_that_closes_after_each_answer():
 
 
 def _of_a_stranger(answers, code, *words):
-    """What a command says of a server with these answers, by path, in which PORT stands for its own. Others are 404."""
+    """What a command says of a server with these answers, by path, in which PORT stands for its own. Others are 404; to None it says nothing,
+    and closes."""
 
     class Stranger(http.server.BaseHTTPRequestHandler):
         """Says what it is told to."""
 
         def do_GET(self):  # pylint: disable=invalid-name
             """One of the answers."""
+            if answers.get(self.path, "") is None:
+                return
             body = answers.get(self.path, "\x1b[2JNot\x08\x7f\there.\n").replace("PORT", str(stranger.server_port)).encode("latin-1")
             self.send_response(200 if self.path in answers else 404)
             self.send_header("Content-Length", str(len(body)))
@@ -132,6 +135,15 @@ def status_of_who_says_what_nobody_can_believe():
     check(said.isascii() and "evil" not in said and all(line.isprintable() for line in lines), repr(said))
     check(max(map(len, lines)) < 160, said)
     check(json.loads(_status_of_a_stranger(answers, "--json"))["problem_count"] == 1, "as JSON")
+
+
+@test
+def status_of_who_closes_instead_of_an_answer():
+    node = '{"role": "node", "ready": true, "cluster": {"phase": "ready", "members": {}}}'
+    answers = {"/-/status": node, "/-/history": None, "/-/members": "member 127.0.0.1:PORT ready\n"}
+    said, complaint = _of_a_stranger(answers, 0, "status", "127.0.0.1:PORT")
+    equal(complaint, "", "stderr")
+    check(said.startswith("All is well: "), said)
 
 
 @test
@@ -585,6 +597,37 @@ def diff_with_a_stranger_leaves_the_terminal_alone():
     node = Node()
     _, complaint = _of_a_stranger({}, 3, "diff", name(node), "127.0.0.1:PORT")
     check(complaint.isascii() and complaint[:-1].isprintable() and "with 404: ?[2JNot???here." in complaint, repr(complaint))
+
+
+@test
+def diff_with_who_does_not_tell_how_long_a_value_is():
+    """What was answered before it is no reason."""
+    node, other = Node(), Node()
+    node.put("k", b"x")
+    other.put("k", b"y")
+    answers, part = {}, ""
+    for level in range(3):
+        path = "/-/digest" + part
+        with urllib.request.urlopen(other.url(path)) as answer:
+            answers[path] = answer.read().decode()
+        words = [line.split() for line in answers[path].splitlines()]
+        if level < 2:
+            part = "/" + next(word[0] for word in words if word[0] != "all" and word[1].strip("0"))
+    said, complaint = _of_a_stranger(answers, 3, "diff", name(node), "127.0.0.1:PORT")
+    check(said == "" and complaint.endswith(" answers to /k with 501.\n"), complaint)
+
+
+@test
+def diff_of_very_many_deletes_in_one_shard():
+    node, count = Node(), 20_000
+    groups = "".join(f"{i:02x} {i == 3:016x}\n" for i in range(128))
+    answers = {
+        "/-/digest": f"all {1:016x} records 0\n{groups}",
+        "/-/digest/03": "".join(f"03/{line}\n" for line in groups.splitlines()),
+        "/-/digest/03/03": "".join(f"{at:016x} 12 deleted k-{at}\n" for at in range(1, count + 1)),
+    }
+    said, complaint = _of_a_stranger(answers, 1, "diff", "--limit", "1000000", name(node), "127.0.0.1:PORT")
+    check(complaint == "" and said.endswith(f"\n{count} keys differ.\n"), (said[-200:], complaint))
 
 
 @test

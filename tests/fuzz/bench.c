@@ -416,7 +416,7 @@ int bench_next_call(const struct bench *bench, unsigned host, int after)
     struct address at = address_of(host, BENCH_PORT);
     for (int fd = after + 1; fd < bench->sockets_used; fd++)
         if (bench->sockets[fd].open && bench->sockets[fd].mine &&
-            same_address(&bench->sockets[fd].remote, &at))
+            (host == 0 || same_address(&bench->sockets[fd].remote, &at)))
             return fd;
     return -1;
 }

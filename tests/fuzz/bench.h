@@ -75,8 +75,8 @@ struct frontend *bench_frontend(struct bench *bench, unsigned host, unsigned mem
 /* A client at 10.0.0.99. Returns the program's socket, by which its other end is named. */
 int bench_connect(struct bench *bench, unsigned host);
 
-/* The program connects to an address where nobody listens: then, when that is `host`, it is the fuzzer's. Returns the next such socket
- * behind `after` (-1 at first), or -1. */
+/* The program connects to an address where nobody listens: then, when that is `host` (0 for any), it is the fuzzer's. Returns the next such
+ * socket behind `after` (-1 at first), or -1. */
 int bench_next_call(const struct bench *bench, unsigned host, int after);
 
 /* Bytes for it, which it reads as they come or, when `cut` is not 0, in pieces by that chance; turns go by meanwhile. Returns false when the

@@ -7,7 +7,7 @@
 
 struct member_play {
     struct bench *bench;
-    unsigned host;
+    unsigned host;  /* 0: whoever is called */
     bool plays_all; /* it says no hello by itself: that is asked of the target, too */
 
     /* A whole request, checked to be one. Its slices are gone once turns go by. */
