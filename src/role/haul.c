@@ -1,5 +1,6 @@
 #include "role/haul.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -54,9 +55,11 @@ void contact_closed(struct contact *contact, int error)
 static struct backend *usable_at(const struct contact *contact, const struct address *address)
 {
     const struct partition *partition = contact->partition;
-    for (unsigned i = 0; i < partition->usable_count; i++)
+    for (unsigned i = 0; i < partition->usable_count; i++) {
+        assert(partition->usable[i]);
         if (address_equal(&partition->usable[i]->address, address))
             return partition->usable[i];
+    }
     return NULL;
 }
 
@@ -71,9 +74,9 @@ struct backend *contact_next(const struct contact *contact)
     struct backend *next = contact->wanted ? usable_at(contact, contact->wanted) : NULL;
     if (next)
         return next;
-    next = partition->usable[0];
-    for (unsigned i = 1; i < partition->usable_count; i++)
-        if (partition->usable[i]->taken < next->taken)
+    assert(partition->usable_count > 0);
+    for (unsigned i = 0; i < partition->usable_count; i++)
+        if (!next || partition->usable[i]->taken < next->taken)
             next = partition->usable[i];
     return next;
 }
