@@ -74,9 +74,9 @@ struct backend *contact_next(const struct contact *contact)
     struct backend *next = contact->wanted ? usable_at(contact, contact->wanted) : NULL;
     if (next)
         return next;
-    assert(partition->usable_count > 0);
-    for (unsigned i = 0; i < partition->usable_count; i++)
-        if (!next || partition->usable[i]->taken < next->taken)
+    next = partition->usable[0];
+    for (unsigned i = 1; i < partition->usable_count; i++)
+        if (partition->usable[i]->taken < next->taken)
             next = partition->usable[i];
     return next;
 }
