@@ -20,15 +20,14 @@
 
 #include "base/json_read.h"
 #include "base/text.h"
-#include "frames.h"
 #include "member.h"
 #include "role/archive.h"
 #include "role/command.h"
 #include "role/reshard.h"
+#include "script.h"
 
 enum {
     BEGIN_BYTES = 2,
-    HEAD_BYTES = 3,
     CUT = 32,
     ENDS = 64,
     BREAKS = 128,
@@ -77,8 +76,7 @@ struct records {
 };
 
 static struct bench bench;
-static struct slice script;
-static size_t next[OF_KEY + 1]; /* where in the script to look for the next answer of a kind */
+static struct script script; /* of answers */
 static uint8_t how_run;
 static enum run what;
 static unsigned made_up; /* answers so far */
@@ -146,23 +144,6 @@ static enum kind kind_of(const struct bench_request *request)
     while (kind < OF_KEY && !slice_starts(request->head.target, slice_of(targets[kind])))
         kind++;
     return kind;
-}
-
-/* The next answer of this kind in the script; returns false when there is none any more. */
-static bool find_answer(enum kind kind, uint8_t *how, struct slice *body)
-{
-    while (next[kind] + HEAD_BYTES <= script.len) {
-        const uint8_t *at = (const uint8_t *)script.data + next[kind];
-        size_t len = (size_t)at[1] << 8 | at[2], left = script.len - next[kind] - HEAD_BYTES;
-        len = len < left ? len : left;
-        next[kind] += HEAD_BYTES + len;
-        if ((at[0] & 7) != kind)
-            continue;
-        *how = at[0];
-        *body = (struct slice){(const char *)at + HEAD_BYTES, len};
-        return true;
-    }
-    return false;
 }
 
 static void say_status(struct text *text, unsigned host)
@@ -267,7 +248,7 @@ static void on_request(struct member_play *play, int fd, const struct bench_requ
     unsigned host = bench.sockets[fd].remote.ip[15];
     enum kind kind = kind_of(request);
     check_asked(kind, request);
-    bool scripted = find_answer(kind, &how, &body);
+    bool scripted = script_find(&script, kind, &how, &body);
     made_up += scripted;
     if (!scripted && silent)
         return;
@@ -602,8 +583,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     silent = how_run & THEN_SILENT;
     unsure = false;
     made_up = 0;
-    script = (struct slice){(const char *)data + BEGIN_BYTES, size - BEGIN_BYTES};
-    memset(next, 0, sizeof next);
+    script = (struct script){.bytes = {(const char *)data + BEGIN_BYTES, size - BEGIN_BYTES}};
     told.count = given.count = 0;
     forget_files();
     int files = next_file();
@@ -622,12 +602,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t size_max, unsigned seed)
 {
     size = LLVMFuzzerMutate(data, size, size_max);
-    for (size_t at = BEGIN_BYTES; seed % 2 && at + HEAD_BYTES <= size;) {
-        size_t len = (size_t)data[at + 1] << 8 | data[at + 2], left = size - at - HEAD_BYTES;
-        len = len < left ? len : left;
-        if ((data[at] & 7) == OF_RECORDS)
-            frames_mend(data + at + HEAD_BYTES, len);
-        at += HEAD_BYTES + len;
-    }
+    if (seed % 2 && size > BEGIN_BYTES)
+        script_mend(data + BEGIN_BYTES, size - BEGIN_BYTES, 1u << OF_RECORDS);
     return size;
 }

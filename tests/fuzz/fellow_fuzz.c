@@ -14,14 +14,13 @@
 
 #include "../unit/answer.h"
 #include "data/wire.h"
-#include "frames.h"
 #include "member.h"
 #include "role/cluster_state.h"
 #include "role/hello.h"
 #include "role/node_state.h"
+#include "script.h"
 
 enum {
-    HEAD_BYTES = 3,
     CUT = 32,
     ENDS = 64,
     BREAKS = 128,
@@ -42,8 +41,7 @@ static const unsigned statuses[] = {200, 503, 409, 507};
 
 static struct bench bench;
 static struct node *node;
-static struct slice script;
-static size_t next[KINDS]; /* where in the script to look for the next answer of a kind */
+static struct script script; /* of answers */
 static char said[BODY_BYTES_MAX + 200];
 
 /* What the node asks */
@@ -97,23 +95,6 @@ static void check_asked(enum kind kind, struct slice body)
 
 /* What the member answers */
 
-/* The next answer of this kind in the script; returns false when there is none any more. */
-static bool find_answer(enum kind kind, uint8_t *how, struct slice *body)
-{
-    while (next[kind] + HEAD_BYTES <= script.len) {
-        const uint8_t *at = (const uint8_t *)script.data + next[kind];
-        size_t len = (size_t)at[1] << 8 | at[2], left = script.len - next[kind] - HEAD_BYTES;
-        len = len < left ? len : left;
-        next[kind] += HEAD_BYTES + len;
-        if ((at[0] & 7) != kind)
-            continue;
-        *how = at[0];
-        *body = (struct slice){(const char *)at + HEAD_BYTES, len};
-        return true;
-    }
-    return false;
-}
-
 /* It is ready, and has what nobody else has. */
 static struct slice usual_hello(char *room, size_t room_bytes)
 {
@@ -145,7 +126,7 @@ static void on_request(struct member_play *play, int fd, const struct bench_requ
     struct slice body;
     enum kind kind = kind_of(request);
     check_asked(kind, request->body);
-    if (!find_answer(kind, &how, &body))
+    if (!script_find(&script, kind, &how, &body))
         body = usual(kind, room, sizeof room);
     int head = snprintf(said, sizeof said, "HTTP/1.1 %u Status\r\nContent-Length: %zu\r\n\r\n",
                         statuses[how >> 3 & 3], body.len);
@@ -270,8 +251,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     bool joins = data[0] & 1;
     uint64_t first = 0, second = 0;
-    memset(next, 0, sizeof next);
-    script = (struct slice){(const char *)data + 1, size - 1};
+    script = (struct script){.bytes = {(const char *)data + 1, size - 1}};
     bench_start(&bench);
     node = bench_joiner(&bench, 1, joins ? play.host : 0);
     if (!joins) {
@@ -300,12 +280,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t size_max, unsigned seed)
 {
     size = LLVMFuzzerMutate(data, size, size_max);
-    for (size_t at = 1; seed % 2 && at + HEAD_BYTES <= size;) {
-        size_t len = (size_t)data[at + 1] << 8 | data[at + 2], left = size - at - HEAD_BYTES;
-        len = len < left ? len : left;
-        if ((data[at] & 7) == RECORDS || (data[at] & 7) == COPY)
-            frames_mend(data + at + HEAD_BYTES, len);
-        at += HEAD_BYTES + len;
-    }
+    if (seed % 2 && size > 1)
+        script_mend(data + 1, size - 1, 1u << RECORDS | 1u << COPY);
     return size;
 }

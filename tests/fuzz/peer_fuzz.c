@@ -10,9 +10,9 @@
 
 #include "../unit/answer.h"
 #include "bench.h"
-#include "frames.h"
 #include "role/cluster_state.h"
 #include "role/node_state.h"
+#include "script.h"
 
 enum { HEAD_BYTES = 3, CHUNKED = 64, STRANGER = 128 };
 
@@ -148,12 +148,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t size_max, unsigned seed)
 {
     size = LLVMFuzzerMutate(data, size, size_max);
-    for (size_t at = 0; seed % 2 && at + HEAD_BYTES <= size;) {
-        size_t len = (size_t)data[at + 1] << 8 | data[at + 2], left = size - at - HEAD_BYTES;
-        len = len < left ? len : left;
-        if ((data[at] & 7) == MERGE)
-            frames_mend(data + at + HEAD_BYTES, len);
-        at += HEAD_BYTES + len;
-    }
+    if (seed % 2)
+        script_mend(data, size, 1u << MERGE);
     return size;
 }

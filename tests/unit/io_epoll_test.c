@@ -76,20 +76,28 @@ static unsigned told(void)
     return io->ops->wait(io, &event, 1, 0) ? event.ready : 0;
 }
 
+/* A connection, one end of which is watched for edges. */
+static void open_edge(int *near, int *far)
+{
+    struct address wanted = parse("127.0.0.1:0"), bound, peer;
+    int listener = io->ops->listen(io, &wanted, &bound);
+    *near = io->ops->connect(io, &bound);
+    wait_for(*near, IO_WRITE);
+    wait_for(listener, IO_READ);
+    *far = io->ops->accept(io, listener, &peer);
+    assert_true(*far >= 0);
+    io->ops->close(io, listener);
+    assert_int_equal(io->ops->watch(io, *far, IO_READ | IO_EDGE, NULL), 0);
+}
+
 /* Once; again after a rewatch, and when more comes. The end is told with the bytes before it. */
 static void test_edges(void **state)
 {
-    struct address wanted = parse("127.0.0.1:0"), bound, peer;
     struct iovec piece = {(char[]){"ab"}, 2};
     char room[8];
+    int near, far;
     (void)state;
-    int listener = io->ops->listen(io, &wanted, &bound);
-    int near = io->ops->connect(io, &bound);
-    wait_for(near, IO_WRITE);
-    wait_for(listener, IO_READ);
-    int far = io->ops->accept(io, listener, &peer);
-    assert_true(far >= 0);
-    assert_int_equal(io->ops->watch(io, far, IO_READ | IO_EDGE, NULL), 0);
+    open_edge(&near, &far);
     assert_int_equal(told(), 0);
     for (unsigned i = 0; i < 2; i++) {
         assert_int_equal(io->ops->send(io, near, &piece, 1), 2);
@@ -105,23 +113,16 @@ static void test_edges(void **state)
     assert_int_equal(told(), IO_READ | IO_ENDED);
     io->ops->close(io, near);
     io->ops->close(io, far);
-    io->ops->close(io, listener);
 }
 
 /* A read stops before a byte that was sent as urgent, though more is there: that is told as the end is. */
 static void test_urgent_bytes(void **state)
 {
-    struct address wanted = parse("127.0.0.1:0"), bound, peer;
     struct iovec piece = {(char[]){"ab"}, 2};
     char room[8];
+    int near, far;
     (void)state;
-    int listener = io->ops->listen(io, &wanted, &bound);
-    int near = io->ops->connect(io, &bound);
-    wait_for(near, IO_WRITE);
-    wait_for(listener, IO_READ);
-    int far = io->ops->accept(io, listener, &peer);
-    assert_true(far >= 0);
-    assert_int_equal(io->ops->watch(io, far, IO_READ | IO_EDGE, NULL), 0);
+    open_edge(&near, &far);
     assert_int_equal(io->ops->send(io, near, &piece, 1), 2);
     assert_int_equal(send(near, "!", 1, MSG_OOB), 1);
     assert_int_equal(io->ops->send(io, near, &piece, 1), 2);
@@ -135,7 +136,6 @@ static void test_urgent_bytes(void **state)
     assert_int_equal(told(), 0);
     io->ops->close(io, near);
     io->ops->close(io, far);
-    io->ops->close(io, listener);
 }
 
 /* What the kernel takes for a client that reads nothing. */
