@@ -164,6 +164,9 @@ void relay_was_late(struct relay *relay);
 /* Its answer is there: those that stood behind it come next. */
 void relay_end(struct relay *relay);
 
+/* It is a write that will be answered later in this turn: what that takes is brought into the processor's cache. */
+void relay_will_be_written(const struct relay *relay);
+
 /* It is a write, and its client hears of it now: reads that come after that are not to be older. */
 void relay_was_written(const struct relay *relay);
 

@@ -67,6 +67,11 @@ static const struct recent_write *recent_find(const struct relay *relay)
     return recent->key_hash == relay->key_hash && recent->until_us > now_us ? recent : NULL;
 }
 
+void relay_will_be_written(const struct relay *relay)
+{
+    __builtin_prefetch(recent_place(relay), 1);
+}
+
 void relay_was_written(const struct relay *relay)
 {
     const struct recent_write *recent = recent_find(relay);

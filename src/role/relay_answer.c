@@ -394,6 +394,7 @@ static void relay_on_head(struct call *call, const struct http_response *head)
     if (relay->write && version) {
         relay->after = version;
         relay->writer = attempt->lane->backend->id;
+        relay_will_be_written(relay);
     }
     if (!relay->streaming)
         answer_head_first(relay, head);
