@@ -10,7 +10,7 @@ enum {
     DIGITS_HEX = 16,
 };
 
-/* Writes `value` in decimal, without a NUL. Returns how many digits. */
+/* Writes `value` in decimal, without a NUL; what is in `out` behind the digits is lost. Returns how many digits. */
 size_t digits_decimal(uint64_t value, char out[DIGITS_DECIMAL_MAX]);
 
 /* Writes `value` in 16 hexadecimal digits, without a NUL. */

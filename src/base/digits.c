@@ -16,21 +16,19 @@ static uint64_t decimal_of(uint32_t value)
 
 enum { BLOCK_DIGITS = 8, BLOCK = 100000000 };
 
-/* Leading zeros too. */
-static void block_put(uint32_t value, char *out)
+/* Eight characters, the first digit in the lowest byte; `skip` digits are left out at the beginning. */
+static void block_put(uint64_t digits, size_t skip, char *out)
 {
-    uint64_t text = htole64(decimal_of(value) + 0x3030303030303030);
+    uint64_t text = htole64((digits + 0x3030303030303030) >> 8 * skip);
     memcpy(out, &text, BLOCK_DIGITS);
 }
 
-/* Without leading zeros. */
+/* Without leading zeros: behind the digits, there is room for these. */
 static size_t block_put_first(uint32_t value, char *out)
 {
-    char text[BLOCK_DIGITS];
     uint64_t digits = decimal_of(value);
     size_t zeros = digits ? (size_t)__builtin_ctzll(digits) / 8 : BLOCK_DIGITS - 1;
-    block_put(value, text);
-    memcpy(out, text + zeros, BLOCK_DIGITS - zeros);
+    block_put(digits, zeros, out);
     return BLOCK_DIGITS - zeros;
 }
 
@@ -39,7 +37,7 @@ size_t digits_decimal(uint64_t value, char out[DIGITS_DECIMAL_MAX])
     if (value < BLOCK)
         return block_put_first((uint32_t)value, out);
     size_t digits = digits_decimal(value / BLOCK, out);
-    block_put((uint32_t)(value % BLOCK), out + digits);
+    block_put(decimal_of((uint32_t)(value % BLOCK)), 0, out + digits);
     return digits + BLOCK_DIGITS;
 }
 

@@ -486,6 +486,14 @@ void heap_release(struct heap *heap, void *object, size_t bytes)
         large_release(heap, object, bytes, bytes);
 }
 
+void heap_prefetch_release(const void *object)
+{
+    size_t place = (uintptr_t)object % CHUNK_BYTES;
+    __builtin_prefetch((const char *)object - place + place / HEAP_SPAN_BYTES * sizeof(struct slab),
+                       1);
+    __asm__ volatile(""); /* without an effect, as gcc sees it, the call would go */
+}
+
 void heap_set_growing_max(struct heap *heap, size_t bytes)
 {
     heap->growing_max = bytes;

@@ -115,7 +115,8 @@ static void prefetch_hop(const UT_hash_handle **at, const struct store_key *cons
 }
 
 /* Of the record that was found: its value, which a read copies out, and whose place is that of the next record to be written. Also,
- * since a write replaces it, its neighbours in the shard's order and in its chain, and the table's struct. */
+ * since a write replaces it, its neighbours in the shard's order and in its chain, the table's struct, and what the heap knows of
+ * its place. */
 static void prefetch_found(const UT_hash_handle *handle, bool for_write)
 {
     prefetch_lines((const char *)handle + (size_t)HEAD_LINES * LINE_BYTES, VALUE_LINES);
@@ -125,6 +126,7 @@ static void prefetch_found(const UT_hash_handle *handle, bool for_write)
     prefetch(handle->prev);
     prefetch(handle->next);
     prefetch(handle->hh_next);
+    heap_prefetch_release(handle);
 }
 
 static void prefetch_records(const struct store *store, const struct store_key *const *keys,

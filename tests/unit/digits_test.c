@@ -13,7 +13,7 @@ static void check_number(uint64_t value)
     int wanted_len = snprintf(wanted, sizeof wanted, "%" PRIu64, value);
     assert_int_equal(len, wanted_len);
     assert_memory_equal(decimal, wanted, len);
-    for (size_t i = len; i < sizeof decimal; i++)
+    for (size_t i = DIGITS_DECIMAL_MAX; i < sizeof decimal; i++)
         assert_int_equal(decimal[i], '#');
     digits_hex(value, hex);
     snprintf(wanted, sizeof wanted, "%016" PRIx64 "##", value);
