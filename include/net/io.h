@@ -20,7 +20,7 @@ enum {
     IO_BROKEN = 4, /* reported, never asked for: reset, or both directions are closed */
     IO_ENDED =
         8, /* reported beside IO_READ: its end is among what there is to read, or an urgent byte, where a read stops, too */
-    IO_EDGE = 16, /* asked for beside IO_READ: see watch */
+    IO_EDGE = 16, /* asked for beside IO_READ, or IO_WRITE: see watch */
 };
 
 struct io_event {
@@ -69,8 +69,9 @@ struct io_ops {
     void (*close)(struct io *io, int fd);
 
     /* Begins to report IO_READ and IO_WRITE as asked by `interest` (level-triggered; 0 reports only
-     * IO_BROKEN). With IO_EDGE it is reported once, and again when more has come or after a rewatch (the edge-triggered way
-     * of epoll(7)): to look again at what was read already costs a hundredth of a request. Returns 0 or -errno (-ENOMEM,
+     * IO_BROKEN). With IO_EDGE it is reported once, and again when more has come, or there is room where a send
+     * found too little, or after a rewatch (the edge-triggered way of epoll(7)): to look again at what was read already costs a hundredth of
+     * a request, and thousands that there is room for would have others told of later in every turn. Returns 0 or -errno (-ENOMEM,
      * -ENOSPC). */
     int (*watch)(struct io *io, int fd, unsigned interest, void *data);
 

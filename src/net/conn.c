@@ -143,8 +143,8 @@ static int queue_make(struct conn *conn)
     return 0;
 }
 
-/* Interest: nothing is read while something is queued; a lingering conn only reads, part by part, and is told of what is left until it has
- * read the end. */
+/* Interest: nothing is read while something is queued; a lingering conn only reads. What a conn that reads and writes by turns has to do is
+ * told once, as thousands of them may have something at a time: those that were told of last would come behind all these, in every turn. */
 static void conn_update_interest(struct conn *conn)
 {
     unsigned interest;
@@ -153,12 +153,19 @@ static void conn_update_interest(struct conn *conn)
         interest = IO_WRITE;
     else if (conn->queue)
         interest = IO_WRITE | (conn->duplex ? interest : 0);
-    if (interest == IO_READ && conn->state != CONN_LINGERING)
+    if (interest && !conn->connecting && !(interest & IO_WRITE && conn->duplex))
         interest |= IO_EDGE;
     if (interest == conn->interest)
         return;
     conn->interest = (uint8_t)interest;
     ops_of(conn)->rewatch(conn->loop->io, conn->fd, interest, &conn->watcher);
+}
+
+/* What is still there, or not looked at, is told again. */
+static void conn_watch_again(struct conn *conn)
+{
+    if (conn->interest & IO_EDGE && conn->state != CONN_CLOSED)
+        ops_of(conn)->rewatch(conn->loop->io, conn->fd, conn->interest, &conn->watcher);
 }
 
 /* Nothing is left to send of a conn that finishes. */
@@ -175,22 +182,23 @@ static void conn_linger(struct conn *conn)
     ops_of(conn)->shutdown(conn->loop->io, conn->fd);
     conn->paused = false;
     conn_update_interest(conn);
+    conn_watch_again(conn); /* what there is may have been told already */
 }
 
 static void conn_discard(struct conn *conn)
 {
     assert(conn->state == CONN_LINGERING);
     ssize_t got = ops_of(conn)->recv(conn->loop->io, conn->fd, NULL, CONN_DISCARD_BYTES);
-    if (got == -EAGAIN)
-        return;
     if (got > 0)
         conn->discarded_bytes += (uint32_t)got;
-    if (got <= 0) {
+    if (got <= 0 && got != -EAGAIN) {
         conn_close(conn);
     } else if (conn->discarded_bytes > CONN_LINGER_BYTES_MAX) {
         /* Closing now would be a reset, which may overtake the reply; who cannot send on looks for it. */
         conn->paused = true;
         conn_update_interest(conn);
+    } else {
+        conn_watch_again(conn);
     }
 }
 
@@ -270,10 +278,17 @@ static void conn_on_writable(struct conn *conn)
         error = queue_send(conn);
     while (!error && conn->queue->first && !conn->duplex &&
            loop_share_take(conn->loop, &conn->loop->bulk));
-    if (error == -EAGAIN || (!error && conn->queue->first))
+    if (error == -EAGAIN) {
+        conn_watch_again(conn); /* it may have been for want of memory, and there is room still */
         return;
+    }
     if (error) {
         conn_send_failed(conn, error);
+        return;
+    }
+    if (conn->queue->first) {
+        if (!conn->duplex)
+            loop_line_join(conn->loop, &conn->waiter);
         return;
     }
     queue_destroy(conn);
@@ -302,14 +317,12 @@ static void conn_on_connected(struct conn *conn, unsigned ready)
     conn->ops->on_connected(conn);
 }
 
-/* What was left, or was not looked at, is reported again in the next turn. */
 static void conn_read(struct conn *conn, unsigned ready)
 {
     conn->drained = false;
     conn->ops->on_readable(conn);
-    if (conn->interest & IO_EDGE && conn->state != CONN_CLOSED &&
-        (!conn->drained || (ready & IO_ENDED && !conn->ended)))
-        ops_of(conn)->rewatch(conn->loop->io, conn->fd, conn->interest, &conn->watcher);
+    if (!conn->drained || (ready & IO_ENDED && !conn->ended))
+        conn_watch_again(conn);
 }
 
 static void conn_on_ready(struct loop_watcher *watcher, unsigned ready)

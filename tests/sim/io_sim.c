@@ -15,6 +15,7 @@ struct io_sim_socket {
     bool watched;
     bool armed;    /* what is there to read was not told yet, or is to be told again: see IO_EDGE */
     uint64_t told; /* cable_news at the time */
+    bool room_told;      /* that it is writable; no send has found too little room since */
     bool deaf, restless; /* by mutants */
     unsigned interest;
     void *data;
@@ -309,6 +310,7 @@ static ssize_t sim_send(struct io *io, int fd, const struct iovec *pieces, int c
         bytes = (size_t)rng_spread(&sim->chance, 1, bytes - 1);
     ssize_t sent = cable_send(socket->end, pieces, count, bytes);
     sim->progress += sent != -EAGAIN;
+    socket->room_told &= sent == (ssize_t)iov_bytes(pieces, count);
     if (sent == -EAGAIN && world_mutates(sim->world, MUTANT_BLOCKED, 200000))
         socket->deaf = true;
     return sent;
@@ -336,6 +338,15 @@ static void sim_close(struct io *io, int fd)
 
 /* Readiness */
 
+static void watch_as(struct io_sim_socket *socket, unsigned interest, void *data)
+{
+    socket->armed = true;
+    socket->room_told = false;
+    socket->interest = interest;
+    socket->data = data;
+    wake(socket);
+}
+
 static int sim_watch(struct io *io, int fd, unsigned interest, void *data)
 {
     struct io_sim *sim = sim_of(io);
@@ -346,10 +357,8 @@ static int sim_watch(struct io *io, int fd, unsigned interest, void *data)
         socket->end->cable->troubled = true;
         return rng_chance(&sim->chance, 500000) ? -ENOMEM : -ENOSPC;
     }
-    socket->watched = socket->armed = true;
-    socket->interest = interest;
-    socket->data = data;
-    wake(socket);
+    socket->watched = true;
+    watch_as(socket, interest, data);
     return 0;
 }
 
@@ -357,10 +366,7 @@ static void sim_rewatch(struct io *io, int fd, unsigned interest, void *data)
 {
     struct io_sim_socket *socket = socket_of(io, fd);
     assert(socket->watched);
-    socket->armed = true;
-    socket->interest = interest;
-    socket->data = data;
-    wake(socket);
+    watch_as(socket, interest, data);
 }
 
 static void sim_unwatch(struct io *io, int fd)
@@ -376,13 +382,13 @@ static unsigned socket_ready(const struct io_sim_socket *socket)
     unsigned ready;
     if (!socket || !socket->watched)
         return 0;
-    if (socket->end && socket->interest & IO_EDGE && !socket->armed &&
-        socket->told == cable_news(socket->end))
-        ready = 0;
-    else if (socket->end)
+    if (socket->end)
         ready = cable_ready(socket->end);
     else
         ready = socket->listener.waiting_count ? IO_READ : 0;
+    if (socket->end && socket->interest & IO_EDGE && !socket->armed &&
+        socket->told == cable_news(socket->end))
+        ready &= socket->room_told ? 0 : IO_WRITE;
     if (socket->deaf)
         ready = 0;
     if (socket->restless)
@@ -431,6 +437,7 @@ static void socket_tell(struct io_sim_socket *socket, struct io_event *event, un
 {
     *event = (struct io_event){socket->data, ready};
     socket->armed = false;
+    socket->room_told |= ready & IO_WRITE;
     if (socket->end)
         socket->told = cable_news(socket->end);
 }

@@ -625,6 +625,50 @@ static void test_copies_are_copies(void **state)
     check_slice(fake_output(io, own.fd), SLICE("mine"), "output");
 }
 
+/* Those that are not served in a turn stand in the line: the io has to tell of others. */
+static void test_room_is_told_once(void **state)
+{
+    (void)state;
+    static const struct conn_ops nothing = {on_nothing, on_nothing, on_nothing, on_nothing};
+    static char zeros[FAST_PARTS * CONN_SEND_BYTES];
+    struct conn_piece piece = {.data = zeros, .len = sizeof zeros};
+    struct conn conns[FAST];
+    for (size_t i = 0; i < FAST; i++) {
+        assert_int_equal(conn_open(&conns[i], &loop, fake_socket_new(io), &nothing), 0);
+        conn_send(&conns[i], &piece, 1);
+    }
+    io->tick_us = LOOP_SHARE_US; /* a turn has time for one */
+    turn();
+    assert_int_equal(io->events, FAST);
+    for (size_t turns = 0; turns < FAST * FAST_PARTS; turns++) {
+        turn();
+        assert_int_equal(io->events, 0);
+    }
+    for (size_t i = 0; i < FAST; i++) {
+        assert_int_equal(fake_output(io, conns[i].fd).len, sizeof zeros);
+        conn_close(&conns[i]);
+    }
+    turn();
+}
+
+/* The kernel had no memory for it: there is room all the time, so none becomes free. */
+static void test_room_is_told_again_when_a_send_took_nothing(void **state)
+{
+    (void)state;
+    static const size_t len = 3 * CONN_SEND_BYTES / 2;
+    struct conn_piece piece = parcel(text_of(0, len));
+    turn(); /* a new one, that has sent nothing */
+    socket_of_conn()->send_steps = (struct fake_steps){{CONN_SEND_BYTES, -EAGAIN, -EAGAIN}, 3, 0};
+    conn_send(&own.conn, &piece, 1);
+    for (int turns = 0; turns < 3; turns++) {
+        check_output(0, CONN_SEND_BYTES);
+        turn();
+    }
+    check_output(0, len);
+    assert_false(conn_blocked(&own.conn));
+    parcels_check_all_released();
+}
+
 /* Small copies share memory; what is borrowed takes none. */
 static void test_memory_of_the_queue(void **state)
 {
@@ -848,6 +892,18 @@ static void test_finish_finds_out_what_is_unread(void **state)
     fake_end(io, own.fd);
     turn();
     check_closed();
+}
+
+/* Though it was told of that before, and it was not read. */
+static void test_finish_discards_what_was_told_already(void **state)
+{
+    (void)state;
+    fake_feed(io, own.fd, SLICE("the rest of a body"));
+    socket_of_conn()->armed = false;
+    conn_finish(&own.conn, true);
+    turn();
+    assert_int_equal(fake_unread(io, own.fd), 0);
+    assert_int_equal(own.conn.state, CONN_LINGERING);
 }
 
 static void test_finish_when_the_peer_has_ended(void **state)
@@ -1273,6 +1329,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             test_large_pieces_wait_when_the_turn_has_sent_enough_of_them, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_fast_readers_take_turns, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_room_is_told_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_room_is_told_again_when_a_send_took_nothing, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_copies_are_copies, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_memory_of_the_queue, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_write_errors_close, set_up, tear_down),
@@ -1285,6 +1344,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_broken_with_input, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_finish_with_nothing_unread, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_finish_finds_out_what_is_unread, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_finish_discards_what_was_told_already, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_finish_when_the_peer_has_ended, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_finish_sends_the_queue_first, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_finish_after_pause_still_discards, set_up, tear_down),

@@ -158,6 +158,8 @@ static ssize_t fake_send(struct io *io, int fd, const struct iovec *pieces, int 
                                       : -EAGAIN;
     ssize_t taken = step(&socket->send_steps, usual);
     size_t left = taken > 0 ? (size_t)taken : 0;
+    socket->room_told &=
+        socket->space >= bytes; /* one that fails for want of memory is not told of room */
     socket->space -= least(socket->space, left);
     for (int i = 0; i < count && left > 0; i++) {
         size_t part = least(left, pieces[i].iov_len);
@@ -185,6 +187,7 @@ static void watch_as(struct fake_socket *socket, unsigned interest)
     socket->interest = interest & ~(unsigned)IO_EDGE;
     socket->edge = interest & IO_EDGE;
     socket->armed = true;
+    socket->room_told = false;
 }
 
 static int fake_watch(struct io *io, int fd, unsigned interest, void *data)
@@ -232,7 +235,7 @@ static bool can_read(const struct fake_io *io, const struct fake_socket *socket)
 static unsigned ready(const struct fake_io *io, const struct fake_socket *socket)
 {
     unsigned now = socket->broken ? IO_BROKEN : 0;
-    if (!socket->watched || (socket->edge && !socket->armed))
+    if (!socket->watched)
         return 0;
     if (socket->edge && socket->in_ended)
         now |= IO_ENDED;
@@ -240,6 +243,8 @@ static unsigned ready(const struct fake_io *io, const struct fake_socket *socket
         now |= IO_READ;
     if (socket->interest & IO_WRITE && (socket->space || socket->out_error))
         now |= IO_WRITE;
+    if (socket->edge && !socket->armed)
+        now &= socket->room_told ? 0 : IO_WRITE;
     return now;
 }
 
@@ -253,6 +258,7 @@ static int fake_wait(struct io *io, struct io_event *events, int max, int64_t ti
             continue;
         events[count++] = (struct io_event){fake->sockets[fd]->data, now};
         fake->sockets[fd]->armed = false;
+        fake->sockets[fd]->room_told |= now & IO_WRITE;
     }
     fake->wait_us = timeout_us;
     fake->events = count;

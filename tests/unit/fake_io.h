@@ -30,6 +30,7 @@ struct fake_socket {
     bool broken;                            /* IO_BROKEN is reported */
     unsigned interest;                      /* IO_EDGE apart */
     bool edge, armed;                       /* what is there to read is told once; it was not yet */
+    bool room_told; /* the same of room to write; no send has found too little of it since */
     void *data;
     struct address peer;
 

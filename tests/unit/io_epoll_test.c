@@ -115,6 +115,37 @@ static void test_edges(void **state)
     io->ops->close(io, far);
 }
 
+/* Room to write: once, again after a rewatch, and when there is some where a send has found too little. */
+static void test_edges_of_room(void **state)
+{
+    static char zeros[1024 * 1024], room[1024 * 1024];
+    struct iovec piece = {zeros, sizeof zeros};
+    ssize_t sent, got;
+    int near, far;
+    (void)state;
+    open_edge(&near, &far);
+    for (unsigned i = 0; i < 2; i++) {
+        io->ops->rewatch(io, far, IO_WRITE | IO_EDGE, NULL);
+        assert_int_equal(told(), IO_WRITE);
+        assert_int_equal(told(), 0);
+    }
+    do
+        sent = io->ops->send(io, far, &piece, 1);
+    while (sent > 0);
+    assert_int_equal(sent, -EAGAIN);
+    io->ops->rewatch(io, far, IO_WRITE | IO_EDGE, NULL);
+    assert_int_equal(told(), 0);
+    unsigned now = 0;
+    for (unsigned tries = 0; !now && tries < 1000; tries++) {
+        got = io->ops->recv(io, near, room, sizeof room);
+        assert_true(got > 0 || got == -EAGAIN);
+        now = told();
+    }
+    assert_int_equal(now, IO_WRITE);
+    io->ops->close(io, near);
+    io->ops->close(io, far);
+}
+
 /* A read stops before a byte that was sent as urgent, though more is there: that is told as the end is. */
 static void test_urgent_bytes(void **state)
 {
@@ -313,6 +344,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_remote, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_edges, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_edges_of_room, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_urgent_bytes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_many_slow_readers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_reused_port, set_up, tear_down),
