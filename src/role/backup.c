@@ -97,7 +97,8 @@ static void failed_to_write(struct backup *backup, const char *name)
 {
     struct haul *haul = &backup->haul;
     if (backup->writer.error == -EEXIST)
-        haul_fail(haul, "%s is there, and no regular file: name another one.", backup->path);
+        haul_fail(haul, "%s is there, and a link or no regular file: name another one.",
+                  backup->path);
     else if (backup->writer.error == -EBUSY)
         haul_fail(haul, "Another backup writes %s: wait for its end, or name another file.", name);
     else

@@ -566,11 +566,29 @@ def what_is_no_file_is_not_replaced():
     os.symlink(there, _file("link"))
     for called in (there, _file("link"), scope().directory()):
         _, complaint = run("backup", name(node), called, code=1)
-        equal(complaint, f"velour-fog: {called} is there, and no regular file: name another one.\n", "stderr")
+        equal(complaint, f"velour-fog: {called} is there, and a link or no regular file: name another one.\n", "stderr")
         check(not os.path.exists(f"{called}.part"), "FILE.part is there")
     check(stat.S_ISFIFO(os.stat(there).st_mode) and os.path.islink(_file("link")), "it was replaced")
     run("backup", name(node), _file())
     run("backup", name(node), _file())
+
+
+@test
+def a_link_is_not_replaced():
+    """As /dev/stdout is one, which leads to a regular file when the output goes to one."""
+    node = Node()
+    node.put("k", b"x")
+    run("backup", name(node), _file("whole"))
+    os.symlink(_file("whole"), _file("link"))
+    os.symlink(_file("nothing"), _file("astray"))
+    before = size(_file("whole"))
+    node.put("more", b"x" * 1000)
+    for called in (_file("link"), _file("astray")):
+        _, complaint = run("backup", name(node), called, code=1)
+        equal(complaint, f"velour-fog: {called} is there, and a link or no regular file: name another one.\n", "stderr")
+        check(os.path.islink(called) and not os.path.exists(f"{called}.part"), "it was replaced, or FILE.part is there")
+    check(size(_file("whole")) == before and not os.path.exists(_file("nothing")), "what it leads to was written")
+    run("restore", name(node), _file("link"))
 
 
 @test
