@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import resource
 import subprocess
 
@@ -43,6 +44,29 @@ def on_terminal(*words, seconds=20, env=None):
         seen += part
     os.close(reading)
     return process.wait(seconds * SLOW), seen.decode()
+
+
+def rows(seen, columns):
+    """What stands on a terminal of so many columns and any number of rows after all that came out. It knows what commands make use of."""
+    screen, row, column, wraps = [[]], 0, 0, True
+    for part in re.findall(r"\x1b\[[?0-9;]*[A-Za-z]|.", seen, re.DOTALL):
+        if part == "\r":
+            column = 0
+        elif part == "\n":
+            row += 1
+            screen += [[]] * (row == len(screen))
+        elif part == "\x1b[K":
+            del screen[row][column:]
+        elif part in ("\x1b[?7h", "\x1b[?7l"):  # DECAWM
+            wraps = part.endswith("h")
+        elif not part.startswith("\x1b"):
+            if column == columns and wraps:
+                row, column = row + 1, 0
+                screen += [[]] * (row == len(screen))
+            column = min(column, columns - 1)
+            screen[row] = screen[row][:column] + [part] + screen[row][column + 1:]
+            column += 1
+    return ["".join(line) for line in screen]
 
 
 class Running:
