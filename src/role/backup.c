@@ -469,8 +469,12 @@ static void *backup_start(struct command *command)
 static void backup_stop(void *state)
 {
     struct backup *backup = state;
-    haul_fail(&backup->haul, "Stopped. What was saved so far stays in %s.part; --resume goes on.",
-              backup->path);
+    if (!backup->writer.part)
+        haul_fail(&backup->haul, "Stopped before it wrote anything; run it again.");
+    else
+        haul_fail(&backup->haul,
+                  "Stopped. What was saved so far stays in %s.part; --resume goes on.",
+                  backup->path);
 }
 
 const struct command_ops backup_command = {backup_start, backup_stop, backup_destroy};

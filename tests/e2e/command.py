@@ -4,6 +4,7 @@ import os
 import pty
 import re
 import resource
+import signal
 import subprocess
 
 from frontend import address
@@ -95,6 +96,13 @@ def start(*words, **rest):
     running = Running(process)
     scope().nodes.insert(0, running)
     return running
+
+
+def watches_signals(running):
+    """Whether SIGTERM is blocked there, so that it is read in its turn."""
+    with open(f"/proc/{running.process.pid}/status", encoding="ascii") as file:
+        blocked = re.search(r"^SigBlk:\s*([0-9a-f]+)$", file.read(), re.M)
+    return int(blocked.group(1), 16) >> (signal.SIGTERM - 1) & 1
 
 
 def end(running, seconds=20):

@@ -14,7 +14,7 @@ import urllib.request
 
 from backup import merge, records_of
 from cluster import agree, cluster, status
-from command import Running, end, name, on_terminal, run, start
+from command import Running, end, name, on_terminal, run, start, watches_signals
 from frontend import Frontend, clusters
 from harness import BINARY, SLOW, Background, Skip, check, equal, scope, test, until
 from node import Node, environment, free_port, run_binary
@@ -233,19 +233,12 @@ def status_that_is_stopped_before_it_knows_is_not_well():
     try:
         for words in (["status", name(node)], ["status", name(node), "--watch"]):
             running = start(*words)
-            until(lambda running=running: _watches_signals(running), 10, "it has begun")
+            until(lambda running=running: watches_signals(running), 10, "it has begun")
             running.process.terminate()
             code, said = end(running)
             equal((code, said), (1, "velour-fog: Stopped before all had answered.\n"), "the exit code, and what it says")
     finally:
         node.signal(signal.SIGCONT)
-
-
-def _watches_signals(running):
-    """Whether SIGTERM is blocked there, so that it is read in its turn."""
-    with open(f"/proc/{running.process.pid}/status", encoding="ascii") as file:
-        blocked = re.search(r"^SigBlk:\s*([0-9a-f]+)$", file.read(), re.M)
-    return int(blocked.group(1), 16) >> (signal.SIGTERM - 1) & 1
 
 
 def _on_closed_terminal(*words, **rest):

@@ -12,7 +12,7 @@ import time
 from backup import ODD_KEYS, digest_of, keys_of, merge, records_of
 from client import MIB, curl
 from cluster import UP_SECONDS, cluster, is_ready, members, settle, status
-from command import end, file_limit, name, on_terminal, rows, run, size, start, watch_memory
+from command import end, file_limit, name, on_terminal, rows, run, size, start, watch_memory, watches_signals
 from frontend import Frontend, clusters, partition_of
 from harness import BINARY, check, equal, scope, test, until
 from node import Node, environment, free_port
@@ -235,6 +235,21 @@ def a_backup_that_is_stopped_says_how_to_go_on():
     equal(code, 1, "the exit code")
     check(said.endswith(f"velour-fog: Stopped. What was saved so far stays in {_file()}.part; --resume goes on.\n"), said)
     run("backup", name(node), _file(), "--resume")
+
+
+@test
+def a_backup_that_is_stopped_before_it_writes_names_no_file():
+    node = Node()
+    node.signal(signal.SIGSTOP)
+    try:
+        running = start("backup", name(node), _file())
+        until(lambda: watches_signals(running), 10, "it has begun")
+        running.process.send_signal(signal.SIGINT)
+        code, said = end(running)
+    finally:
+        node.signal(signal.SIGCONT)
+    equal((code, said), (1, "velour-fog: Stopped before it wrote anything; run it again.\n"), "the exit code, and what it says")
+    check(not os.path.exists(_file("backup.part")), "FILE.part is there")
 
 
 @test
