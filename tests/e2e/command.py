@@ -131,6 +131,15 @@ def file_limit(limit):
     return limited
 
 
+def files_limit(limit):
+    """For start: so many files may be open at a time."""
+
+    def limited():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+
+    return limited
+
+
 def peak(running):
     """The most memory that it has had so far; 0 when it has ended."""
     try:

@@ -14,7 +14,7 @@ import urllib.request
 
 from backup import merge, records_of
 from cluster import agree, cluster, status
-from command import Running, end, name, on_terminal, run, start, watches_signals
+from command import Running, end, files_limit, name, on_terminal, run, start, watches_signals
 from frontend import Frontend, clusters
 from harness import BINARY, SLOW, Background, Skip, check, equal, scope, test, until
 from node import Node, environment, free_port, run_binary
@@ -239,6 +239,19 @@ def status_that_is_stopped_before_it_knows_is_not_well():
             equal((code, said), (1, "velour-fog: Stopped before all had answered.\n"), "the exit code, and what it says")
     finally:
         node.signal(signal.SIGCONT)
+
+
+@test
+def status_that_has_no_descriptors_says_so():
+    """It blames no server for it."""
+    node = Node()
+    for limit in range(4, 20):
+        running = start("status", name(node), preexec_fn=files_limit(limit))
+        code, said = end(running)
+        if "cannot start" not in said:
+            break
+    equal((code, said), (3, f"velour-fog: {name(node)} cannot be asked: this process may open no more files (ulimit -n).\n"),
+          f"the exit code with {limit} files, and what it says")
 
 
 def _on_closed_terminal(*words, **rest):
