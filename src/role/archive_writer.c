@@ -123,8 +123,8 @@ static int writer_init(struct archive_writer *writer, const char *path, int flag
         return writer->error = -ENOMEM;
     if (!is_replaceable(path))
         return writer->error = -EEXIST;
-    /* to open a pipe that nobody reads would wait for ever */
-    writer->fd = open(writer->part, O_WRONLY | O_CLOEXEC | O_NONBLOCK | flags, 0666);
+    /* to open a pipe that nobody reads would wait for ever, and what a link leads to is nothing of ours */
+    writer->fd = open(writer->part, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | flags, 0666);
     return writer->error = writer->fd < 0 ? -errno : part_lock(writer);
 }
 

@@ -604,6 +604,10 @@ def a_link_is_not_replaced():
         check(os.path.islink(called) and not os.path.exists(f"{called}.part"), "it was replaced, or FILE.part is there")
     check(size(_file("whole")) == before and not os.path.exists(_file("nothing")), "what it leads to was written")
     run("restore", name(node), _file("link"))
+    os.symlink(_file("whole"), _file("new.part"))
+    _, complaint = run("backup", name(node), _file("new"), code=1)
+    check(complaint.startswith(f"velour-fog: Cannot write {_file('new')}.part: "), complaint)
+    check(size(_file("whole")) == before and not os.path.lexists(_file("new")), "what FILE.part leads to was written")
 
 
 @test
