@@ -299,10 +299,13 @@ static int set_limit(struct config *config, const char *value)
     return 0;
 }
 
+/* What a node may listen at, as --listen does, nobody reaches it at: each machine takes that for itself. */
 static int set_advertise(struct config *config, const char *value)
 {
+    struct address address;
+    bool any = address_parse(slice_of(value), &address) == 0 && address_is_unspecified(&address);
     config->node.advertise = value;
-    return is_host_and_port(slice_of(value)) ? 0 : -EINVAL;
+    return is_host_and_port(slice_of(value)) && !any ? 0 : -EINVAL;
 }
 
 static int set_cluster_name(struct config *config, const char *value)
@@ -359,7 +362,8 @@ const struct config_option config_options[] = {
     {"grace", NODE, set_grace, "a time such as 1d"},
     {"join", NODE, set_join,
      "HOST:PORT of a member, such as 10.0.0.5:8000 or fog.example:8000, 64 at most"},
-    {"advertise", NODE, set_advertise, "HOST:PORT at which the other members reach this node"},
+    {"advertise", NODE, set_advertise,
+     "HOST:PORT at which the other members reach this node, not 0.0.0.0 or [::]"},
     {"cluster-name", NODE, set_cluster_name,
      "a name of letters, digits, dots, _ and -, 63 at most"},
     {"partition", NODE, set_partition, "I/N, such as 0/3: the first of three"},

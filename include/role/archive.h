@@ -51,7 +51,7 @@ struct archive_writer {
 char *archive_part_name(const char *path);
 
 /* Begins anew, or at a place of PATH.part: what is behind it goes. Returns 0 or -errno, -EEXIST when PATH is there and
- * no regular file, -EBUSY while another process writes PATH.part. archive_close in any case. */
+ * a link or no regular file, -EBUSY while another process writes PATH.part. archive_close in any case. */
 int archive_create(struct archive_writer *writer, const char *path,
                    const struct archive_head *head);
 int archive_append(struct archive_writer *writer, const char *path,

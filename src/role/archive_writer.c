@@ -91,11 +91,11 @@ int archive_apart(struct archive_writer *writer)
     return put_note(writer, &note);
 }
 
-/* A backup takes the place of what had its name: not that of a directory, a device or a pipe. */
+/* A backup takes the place of what had its name: not that of a directory, a device or a pipe, nor of a link, such as /dev/stdout. */
 static bool is_replaceable(const char *path)
 {
     struct stat there;
-    return stat(path, &there) != 0 || S_ISREG(there.st_mode);
+    return lstat(path, &there) != 0 || S_ISREG(there.st_mode);
 }
 
 /* Whether the name still leads to what is open: who wrote it before may just have given it its last name. */
@@ -123,8 +123,8 @@ static int writer_init(struct archive_writer *writer, const char *path, int flag
         return writer->error = -ENOMEM;
     if (!is_replaceable(path))
         return writer->error = -EEXIST;
-    /* to open a pipe that nobody reads would wait for ever */
-    writer->fd = open(writer->part, O_WRONLY | O_CLOEXEC | O_NONBLOCK | flags, 0666);
+    /* to open a pipe that nobody reads would wait for ever, and what a link leads to is nothing of ours */
+    writer->fd = open(writer->part, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | flags, 0666);
     return writer->error = writer->fd < 0 ? -errno : part_lock(writer);
 }
 

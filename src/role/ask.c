@@ -71,6 +71,8 @@ static const char *trouble_of(int error)
         return "refuses connections";
     if (error == -EHOSTUNREACH || error == -ENETUNREACH)
         return "cannot be reached";
+    if (error == -EMFILE || error == -ENFILE)
+        return "cannot be asked: this process may open no more files (ulimit -n)";
     return "does not answer";
 }
 

@@ -268,6 +268,8 @@ static void on_ready(struct fetch *fetch, unsigned status, struct slice body)
     if (status == 0)
         return; /* the connection has ended, which is told too: it has not said that it is not ready */
     backend->is_ready = status == 200;
+    if (status != 200 && status != 503) /* it may close before it is asked more */
+        log_foreign(backend, status);
     if (backend->up)
         backend_update(backend);
 }
@@ -299,7 +301,10 @@ static void control_on_closed(struct upstream *upstream, int error)
     backend->backoff_us = backend->backoff_us * 2 + FRONTEND_TICK_US;
     if (backend->backoff_us > BACKEND_RETRY_US)
         backend->backoff_us = BACKEND_RETRY_US;
-    backend->retry_us = loop_of(backend)->now_us + (error ? backend->backoff_us : 0);
+    bool at_once =
+        error == 0 &&
+        backend->up; /* what closes before it has said anything is no node, or has no room */
+    backend->retry_us = loop_of(backend)->now_us + (at_once ? 0 : backend->backoff_us);
     backend_down(backend, error == -ETIMEDOUT ? "msg=\"it does not answer\""
                                               : "msg=\"the connection ended\"");
 }

@@ -97,7 +97,8 @@ static void failed_to_write(struct backup *backup, const char *name)
 {
     struct haul *haul = &backup->haul;
     if (backup->writer.error == -EEXIST)
-        haul_fail(haul, "%s is there, and no regular file: name another one.", backup->path);
+        haul_fail(haul, "%s is there, and a link or no regular file: name another one.",
+                  backup->path);
     else if (backup->writer.error == -EBUSY)
         haul_fail(haul, "Another backup writes %s: wait for its end, or name another file.", name);
     else
@@ -468,8 +469,12 @@ static void *backup_start(struct command *command)
 static void backup_stop(void *state)
 {
     struct backup *backup = state;
-    haul_fail(&backup->haul, "Stopped. What was saved so far stays in %s.part; --resume goes on.",
-              backup->path);
+    if (!backup->writer.part)
+        haul_fail(&backup->haul, "Stopped before it wrote anything; run it again.");
+    else
+        haul_fail(&backup->haul,
+                  "Stopped. What was saved so far stays in %s.part; --resume goes on.",
+                  backup->path);
 }
 
 const struct command_ops backup_command = {backup_start, backup_stop, backup_destroy};

@@ -43,8 +43,10 @@ void bar_put_left(struct text *text, uint64_t elapsed_us, unsigned from, unsigne
 
 void bar_tell(struct bar *bar, const char *line)
 {
+    /* of a line that does not fit, the end is left out, as the next one can be written over one row alone */
     bool terminal = bar->command->terminal;
-    command_print(bar->command, "%s%s%s", terminal ? "\r" : "", line, terminal ? "\033[K" : "\n");
+    command_print(bar->command, "%s%s%s", terminal ? "\033[?7l\r" : "", line,
+                  terminal ? "\033[K\033[?7h" : "\n");
     bar->open = terminal;
 }
 

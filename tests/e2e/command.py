@@ -2,7 +2,9 @@
 
 import os
 import pty
+import re
 import resource
+import signal
 import subprocess
 
 from frontend import address
@@ -45,6 +47,29 @@ def on_terminal(*words, seconds=20, env=None):
     return process.wait(seconds * SLOW), seen.decode()
 
 
+def rows(seen, columns):
+    """What stands on a terminal of so many columns and any number of rows after all that came out. It knows what commands make use of."""
+    screen, row, column, wraps = [[]], 0, 0, True
+    for part in re.findall(r"\x1b\[[?0-9;]*[A-Za-z]|.", seen, re.DOTALL):
+        if part == "\r":
+            column = 0
+        elif part == "\n":
+            row += 1
+            screen += [[]] * (row == len(screen))
+        elif part == "\x1b[K":
+            del screen[row][column:]
+        elif part in ("\x1b[?7h", "\x1b[?7l"):  # DECAWM
+            wraps = part.endswith("h")
+        elif not part.startswith("\x1b"):
+            if column == columns and wraps:
+                row, column = row + 1, 0
+                screen += [[]] * (row == len(screen))
+            column = min(column, columns - 1)
+            screen[row] = screen[row][:column] + [part] + screen[row][column + 1:]
+            column += 1
+    return ["".join(line) for line in screen]
+
+
 class Running:
     """A command that runs; it ends with the test, or before."""
 
@@ -73,6 +98,13 @@ def start(*words, **rest):
     return running
 
 
+def watches_signals(running):
+    """Whether SIGTERM is blocked there, so that it is read in its turn."""
+    with open(f"/proc/{running.process.pid}/status", encoding="ascii") as file:
+        blocked = re.search(r"^SigBlk:\s*([0-9a-f]+)$", file.read(), re.M)
+    return int(blocked.group(1), 16) >> (signal.SIGTERM - 1) & 1
+
+
 def end(running, seconds=20):
     """Waits for its end: its exit code, and what it said."""
     try:
@@ -95,6 +127,15 @@ def file_limit(limit):
 
     def limited():
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    return limited
+
+
+def files_limit(limit):
+    """For start: so many files may be open at a time."""
+
+    def limited():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
 
     return limited
 

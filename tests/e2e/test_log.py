@@ -283,9 +283,8 @@ def log_of_clusters_in_a_wrong_order():
         check(f"get {front_end.get(key_of(number, 2)).status}\"" in line, line)
 
 
-@test
-def log_of_what_is_no_node():
-    """It is told once, and asked ever less often."""
+def _log_of_what_is_no_node(answers):
+    """It is told once, and asked ever less often. After so many answers it closes."""
     asked = [0]
 
     def serve(server):
@@ -297,7 +296,7 @@ def log_of_what_is_no_node():
             asked[0] += 1
             with one:
                 one.recv(65536)
-                one.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno" * 2)
+                one.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno" * answers)
 
     with socket.create_server(("127.0.0.1", 0)) as server:
         Background(serve, server)
@@ -309,6 +308,16 @@ def log_of_what_is_no_node():
         server.shutdown(socket.SHUT_RDWR)
     _once(front_end, "node-foreign", "warn", do="correct --cluster", node=address, status=404)
     _parses(front_end)
+
+
+@test
+def log_of_what_is_no_node():
+    _log_of_what_is_no_node(2)
+
+
+@test
+def log_of_what_is_no_node_and_closes_behind_each_answer():
+    _log_of_what_is_no_node(1)
 
 
 @test

@@ -14,7 +14,7 @@ import urllib.request
 
 from backup import merge, records_of
 from cluster import agree, cluster, status
-from command import Running, end, name, on_terminal, run, start
+from command import Running, end, files_limit, name, on_terminal, run, start, watches_signals
 from frontend import Frontend, clusters
 from harness import BINARY, SLOW, Background, Skip, check, equal, scope, test, until
 from node import Node, environment, free_port, run_binary
@@ -233,7 +233,7 @@ def status_that_is_stopped_before_it_knows_is_not_well():
     try:
         for words in (["status", name(node)], ["status", name(node), "--watch"]):
             running = start(*words)
-            until(lambda running=running: _watches_signals(running), 10, "it has begun")
+            until(lambda running=running: watches_signals(running), 10, "it has begun")
             running.process.terminate()
             code, said = end(running)
             equal((code, said), (1, "velour-fog: Stopped before all had answered.\n"), "the exit code, and what it says")
@@ -241,11 +241,17 @@ def status_that_is_stopped_before_it_knows_is_not_well():
         node.signal(signal.SIGCONT)
 
 
-def _watches_signals(running):
-    """Whether SIGTERM is blocked there, so that it is read in its turn."""
-    with open(f"/proc/{running.process.pid}/status", encoding="ascii") as file:
-        blocked = re.search(r"^SigBlk:\s*([0-9a-f]+)$", file.read(), re.M)
-    return int(blocked.group(1), 16) >> (signal.SIGTERM - 1) & 1
+@test
+def status_that_has_no_descriptors_says_so():
+    """It blames no server for it."""
+    node = Node()
+    for limit in range(4, 20):
+        running = start("status", name(node), preexec_fn=files_limit(limit))
+        code, said = end(running)
+        if "cannot start" not in said:
+            break
+    equal((code, said), (3, f"velour-fog: {name(node)} cannot be asked: this process may open no more files (ulimit -n).\n"),
+          f"the exit code with {limit} files, and what it says")
 
 
 def _on_closed_terminal(*words, **rest):

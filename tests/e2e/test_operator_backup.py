@@ -12,7 +12,7 @@ import time
 from backup import ODD_KEYS, digest_of, keys_of, merge, records_of
 from client import MIB, curl
 from cluster import UP_SECONDS, cluster, is_ready, members, settle, status
-from command import end, file_limit, name, on_terminal, run, size, start, watch_memory
+from command import end, file_limit, name, on_terminal, rows, run, size, start, watch_memory, watches_signals
 from frontend import Frontend, clusters, partition_of
 from harness import BINARY, check, equal, scope, test, until
 from node import Node, environment, free_port
@@ -235,6 +235,21 @@ def a_backup_that_is_stopped_says_how_to_go_on():
     equal(code, 1, "the exit code")
     check(said.endswith(f"velour-fog: Stopped. What was saved so far stays in {_file()}.part; --resume goes on.\n"), said)
     run("backup", name(node), _file(), "--resume")
+
+
+@test
+def a_backup_that_is_stopped_before_it_writes_names_no_file():
+    node = Node()
+    node.signal(signal.SIGSTOP)
+    try:
+        running = start("backup", name(node), _file())
+        until(lambda: watches_signals(running), 10, "it has begun")
+        running.process.send_signal(signal.SIGINT)
+        code, said = end(running)
+    finally:
+        node.signal(signal.SIGCONT)
+    equal((code, said), (1, "velour-fog: Stopped before it wrote anything; run it again.\n"), "the exit code, and what it says")
+    check(not os.path.exists(_file("backup.part")), "FILE.part is there")
 
 
 @test
@@ -566,11 +581,33 @@ def what_is_no_file_is_not_replaced():
     os.symlink(there, _file("link"))
     for called in (there, _file("link"), scope().directory()):
         _, complaint = run("backup", name(node), called, code=1)
-        equal(complaint, f"velour-fog: {called} is there, and no regular file: name another one.\n", "stderr")
+        equal(complaint, f"velour-fog: {called} is there, and a link or no regular file: name another one.\n", "stderr")
         check(not os.path.exists(f"{called}.part"), "FILE.part is there")
     check(stat.S_ISFIFO(os.stat(there).st_mode) and os.path.islink(_file("link")), "it was replaced")
     run("backup", name(node), _file())
     run("backup", name(node), _file())
+
+
+@test
+def a_link_is_not_replaced():
+    """As /dev/stdout is one, which leads to a regular file when the output goes to one."""
+    node = Node()
+    node.put("k", b"x")
+    run("backup", name(node), _file("whole"))
+    os.symlink(_file("whole"), _file("link"))
+    os.symlink(_file("nothing"), _file("astray"))
+    before = size(_file("whole"))
+    node.put("more", b"x" * 1000)
+    for called in (_file("link"), _file("astray")):
+        _, complaint = run("backup", name(node), called, code=1)
+        equal(complaint, f"velour-fog: {called} is there, and a link or no regular file: name another one.\n", "stderr")
+        check(os.path.islink(called) and not os.path.exists(f"{called}.part"), "it was replaced, or FILE.part is there")
+    check(size(_file("whole")) == before and not os.path.exists(_file("nothing")), "what it leads to was written")
+    run("restore", name(node), _file("link"))
+    os.symlink(_file("whole"), _file("new.part"))
+    _, complaint = run("backup", name(node), _file("new"), code=1)
+    check(complaint.startswith(f"velour-fog: Cannot write {_file('new')}.part: "), complaint)
+    check(size(_file("whole")) == before and not os.path.lexists(_file("new")), "what FILE.part leads to was written")
 
 
 @test
@@ -620,8 +657,11 @@ def a_bar_on_a_terminal():
     _fill(node, 3_000_000)
     code, seen = on_terminal("backup", name(node), _file(), "--rate", "3M")
     equal(code, 0, "the exit code")
-    check(re.search(r"\rbackup: \[#+-+\] \d+\.\d %, \d+\.\d MB, \d+\.\d MB/s, \d+ s left\x1b\[K", seen),
-          repr(seen))
+    bars = [line for line in seen.split("\r") if re.search(r"backup: \[#+-+\] \d+\.\d %, \d+\.\d MB, \d+\.\d MB/s, \d+ s left\x1b\[K", line)]
+    check(len(bars) > 1, repr(seen))
+    for columns in (200, 30):  # each is written over the one before it, also where it does not fit
+        screen = rows(seen[:seen.index("\r\nDone")], columns)
+        check(len(screen) == 1 and screen[0].startswith("backup: "), f"{columns}: {screen}")
     check(seen.count("\n") == 2 and "\nDone: 30 records" in seen, repr(seen))
     code, seen = on_terminal("restore", name(node), _file(), "--rate", "3M")
     equal(code, 0, "the exit code")
