@@ -51,6 +51,7 @@ struct client {
     uint16_t run_max; /* requests looked at in one go: fewer when many had to be looked at again */
     uint8_t state;    /* enum client_state */
     bool in_batch, in_ready;
+    bool takes_long;   /* while in_ready: it streams, or sends a large body */
     bool large_bodies; /* its last body that came in parts was large, or its last chunk */
     bool more;         /* kept input may hold a whole request */
     bool rejected;     /* more of a request may come that is not wanted */
@@ -89,6 +90,12 @@ struct output {
     size_t stream_bytes; /* of the streamed body, in this call of on_stream */
 };
 
+/* Those with something to go on with, in the order in which they got it. */
+struct ready_clients {
+    struct client *first, **end;
+    unsigned count;
+};
+
 struct server {
     struct loop *loop;
     struct log *log;
@@ -101,8 +108,9 @@ struct server {
     int fd; /* of the listener, -1 while there is none */
     struct loop_share accepts;
     bool accepting, draining;
-    struct client *clients, *ready, **ready_end;
-    unsigned ready_count;
+    struct client *clients;
+    struct ready_clients ready,
+        ready_long; /* those of the second have a part of each turn, behind all of the first */
     struct client *answering; /* whose request the service has in hands */
     struct pool exchanges;
     uint64_t trim_us; /* when they are trimmed next */

@@ -189,9 +189,11 @@ static void conn_discard(struct conn *conn)
 {
     assert(conn->state == CONN_LINGERING);
     ssize_t got = ops_of(conn)->recv(conn->loop->io, conn->fd, NULL, CONN_DISCARD_BYTES);
+    if (got == -EAGAIN)
+        return; /* an urgent byte, which is told of again and again, may have come before what stands before it */
     if (got > 0)
         conn->discarded_bytes += (uint32_t)got;
-    if (got <= 0 && got != -EAGAIN) {
+    if (got <= 0) {
         conn_close(conn);
     } else if (conn->discarded_bytes > CONN_LINGER_BYTES_MAX) {
         /* Closing now would be a reset, which may overtake the reply; who cannot send on looks for it. */

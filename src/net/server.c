@@ -42,45 +42,61 @@ void server_run_batch(struct server *server)
     server->input_used = server->scratch_used = 0;
 }
 
+static struct ready_clients *ready_of(struct client *client)
+{
+    return client->takes_long ? &client->server->ready_long : &client->server->ready;
+}
+
 void server_ready(struct client *client)
 {
     struct server *server = client->server;
     if (client->in_ready)
         return;
     client->in_ready = true;
+    client->takes_long = client->state == CLIENT_STREAMING || client_reads_direct(client);
     client->next_ready = NULL;
-    *server->ready_end = client;
-    server->ready_end = &client->next_ready;
-    server->ready_count++;
+    struct ready_clients *ready = ready_of(client);
+    *ready->end = client;
+    ready->end = &client->next_ready;
+    ready->count++;
     server->loop->again |= server->turn == server->loop->turns; /* its batches are over already */
 }
 
 static void server_unready(struct client *client)
 {
-    struct server *server = client->server;
-    struct client **at = &server->ready;
+    struct ready_clients *ready = ready_of(client);
+    struct client **at = &ready->first;
     while (*at != client)
         at = &(*at)->next_ready;
     *at = client->next_ready;
-    if (server->ready_end == &client->next_ready)
-        server->ready_end = at;
-    server->ready_count--;
+    if (ready->end == &client->next_ready)
+        ready->end = at;
+    ready->count--;
     client->in_ready = false;
 }
 
-/* Clients with something to go on with, as of now, until the time is up; what they leave is for the next pass. Returns whether
- * there is time left. */
+static bool server_has_ready(const struct server *server)
+{
+    return server->ready.first || server->ready_long.first;
+}
+
+static void server_go_on(struct client *client)
+{
+    server_unready(client);
+    if (client->conn.state == CONN_OPEN && !conn_blocked(&client->conn))
+        client_go_on(client);
+}
+
+/* Clients with something to go on with, as of now: all that ask for little, as each answer of a front-end's is one, and of the others
+ * as many as there is time for. What they leave is for the next pass. Returns whether there is time left. */
 static bool server_run_ready(struct server *server, uint64_t until_us)
 {
-    for (unsigned left = server->ready_count; left > 0 && server->ready; left--) {
-        struct client *client = server->ready;
-        bool is_long = client->state == CLIENT_STREAMING || client_reads_direct(client);
-        server_unready(client);
-        if (client->conn.state == CONN_OPEN && !conn_blocked(&client->conn))
-            client_go_on(client);
-        if (is_long)
-            loop_update_time(server->loop);
-        if (is_long && server->loop->now_us >= until_us)
+    for (unsigned left = server->ready.count; left > 0 && server->ready.first; left--)
+        server_go_on(server->ready.first);
+    for (unsigned left = server->ready_long.count; left > 0 && server->ready_long.first; left--) {
+        server_go_on(server->ready_long.first);
+        loop_update_time(server->loop);
+        if (server->loop->now_us >= until_us)
             return false;
     }
     return true;
@@ -90,11 +106,11 @@ static void server_on_turn_end(struct loop_hook *hook)
 {
     struct server *server = (struct server *)((char *)hook - offsetof(struct server, hook));
     server_run_batch(server);
-    if (server->ready)
+    if (server_has_ready(server))
         loop_update_time(server->loop);
     uint64_t until_us = server->loop->now_us + LOOP_SHARE_US;
     bool going = true;
-    for (int pass = 0; pass < SERVER_PASSES_PER_TURN && server->ready && going; pass++) {
+    for (int pass = 0; pass < SERVER_PASSES_PER_TURN && server_has_ready(server) && going; pass++) {
         going = server_run_ready(server, until_us);
         server_run_batch(server);
     }
@@ -103,7 +119,7 @@ static void server_on_turn_end(struct loop_hook *hook)
         server->trim_us = server->loop->now_us + SERVER_TRIM_US;
     }
     server->turn = server->loop->turns;
-    if (server->ready)
+    if (server_has_ready(server))
         server->loop->again = true;
 }
 
@@ -264,7 +280,8 @@ struct server *server_new(struct loop *loop, struct log *log, const struct serve
     http_reader_init(&server->reader);
     pool_init(&server->exchanges, sizeof(struct exchange));
     server->fd = -1;
-    server->ready_end = &server->ready;
+    server->ready.end = &server->ready.first;
+    server->ready_long.end = &server->ready_long.first;
     server->listener.on_ready = server_on_listener;
     server->accept_timer.on_time = server_on_accept_time;
     server->hook.on_turn_end = server_on_turn_end;

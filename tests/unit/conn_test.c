@@ -1007,6 +1007,27 @@ static void test_lingering_ends_with_an_error(void **state)
     check_closed();
 }
 
+/* An urgent byte is told of that came before others which stand before it: there is nothing to read, and nothing to do until there is. */
+static void test_lingering_waits_for_what_is_not_there(void **state)
+{
+    (void)state;
+    conn_finish(&own.conn, true);
+    turn();
+    fake_end(io, own.fd); /* told in the same way */
+    socket_of_conn()->recv_steps = (struct fake_steps){{-EAGAIN}, 1, 0};
+    turn();
+    unsigned recvs = socket_of_conn()->recvs;
+    turn();
+    assert_int_equal(io->events, 0);
+    assert_int_equal(socket_of_conn()->recvs, recvs);
+    fake_feed(io, own.fd, SLICE("the others"));
+    socket_of_conn()->recv_steps = (struct fake_steps){0};
+    turn();
+    assert_int_equal(fake_unread(io, own.fd), 0);
+    turn();
+    check_closed();
+}
+
 /* Of who goes on sending no more is read, no earlier than at the limit and not much later; the reply is still there to be read, until
  * the owner's time is over. */
 static void test_lingering_has_a_limit(void **state)
@@ -1352,6 +1373,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_finish_with_kept_input, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_finish_with_errors, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_lingering_ends_with_an_error, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_lingering_waits_for_what_is_not_there, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_lingering_has_a_limit, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_lingering_reads_all, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_connect, set_up, tear_down),

@@ -1346,6 +1346,29 @@ static void test_streams_leave_time_for_others(void **state)
         expect_stream(&readers[i], 20);
 }
 
+/* The same for who is answered later than its batch, as each is whose answer comes from another server. */
+static void test_streams_leave_time_for_late_answers(void **state)
+{
+    (void)state;
+    struct reader readers[LONG_CLIENTS], other = {.fd = client_new_settled()};
+    for (size_t i = 0; i < LONG_CLIENTS; i++)
+        readers[i] = (struct reader){.fd = client_new_settled()};
+    feed(other.fd, GET("/hold/1000") GET("/text/3"));
+    for (size_t i = 0; i < LONG_CLIENTS; i++)
+        feed(readers[i].fd, GET("/stream/200"));
+    loop_turn(&loop, 0);
+    tick_as_if_long();
+    io->now_us += 1000;
+    for (unsigned turn = 0; turn < 2; turn++)
+        loop_turn(&loop, 0);
+    expect(&other, 200, "held to the end\n");
+    expect_bytes(&other, 3);
+    io->tick_us = 0;
+    settle();
+    for (size_t i = 0; i < LONG_CLIENTS; i++)
+        expect_stream(&readers[i], 200);
+}
+
 static void large_bodies_leave_time(bool chunked)
 {
     struct reader readers[LONG_CLIENTS], other = {.fd = client_new_settled()};
@@ -2374,6 +2397,7 @@ int main(void)
         TEST(test_large_bodies_leave_time_for_others),
         TEST(test_large_chunks_leave_time_for_others),
         TEST(test_refused_ones_leave_time_for_others),
+        TEST(test_streams_leave_time_for_late_answers),
         TEST(test_slow_readers_leave_time_for_others),
         TEST(test_newcomers_leave_time_for_others),
         TEST(test_clients_that_leave),
