@@ -10,8 +10,8 @@ enum {
     KEY_SHORT_BYTES_MAX = 64 * 1024, /* of a value that front-ends pass on whole */
 };
 
-/* Of Fog-After: as many writes of the key can still follow as anybody will make. */
-#define KEY_AFTER_MAX (UINT64_MAX - UINT32_MAX - 1)
+/* Of Fog-After, less than 2^64 by 2^32: so many writes of the key can still follow. */
+#define KEY_AFTER_MAX 18446744069414584319UL
 
 /* All 0 when the request says nothing. */
 struct key_options {
