@@ -102,13 +102,14 @@ struct source {
     struct contact contact;
     struct call call;
     struct wire_reader reader;
-    uint64_t newest;  /* version that has come since source_begin */
-    uint64_t settled; /* resharding's: deletes up to this version are settled */
-    uint32_t shard;   /* that it has come to */
-    unsigned damaged; /* streams, one after the other */
-    unsigned pass;    /* source_begin was called so often */
-    uint64_t digest;  /* of the member's table, when this pass began with it */
-    uint64_t before;  /* the same of the pass before; what is not the same was not read twice */
+    uint64_t newest;   /* version that has come since source_begin */
+    uint64_t clock_us; /* resharding's: of its members, when the pass was begun; 0: not known */
+    uint64_t settled;  /* the same: deletes up to this version are settled */
+    uint32_t shard;    /* that it has come to */
+    unsigned damaged;  /* streams, one after the other */
+    unsigned pass;     /* source_begin was called so often */
+    uint64_t digest;   /* of the member's table, when this pass began with it */
+    uint64_t before;   /* the same of the pass before; what is not the same was not read twice */
     bool calling, good, paused, done;
     bool broken;         /* more than one member was read in this pass */
     const char *trouble; /* why the stream was left; static */

@@ -10,6 +10,9 @@ enum {
     KEY_SHORT_BYTES_MAX = 64 * 1024, /* of a value that front-ends pass on whole */
 };
 
+/* Of Fog-After, less than 2^64 by 2^32: so many writes of the key can still follow. */
+#define KEY_AFTER_MAX 18446744069414584319UL
+
 /* All 0 when the request says nothing. */
 struct key_options {
     uint64_t version; /* that a write shall have at least */
@@ -20,6 +23,7 @@ struct key_options {
     uint16_t wait_seconds; /* of a GET, or for the copies */
     bool waits;            /* it says how long */
     bool exact;            /* the write shall have just that version */
+    bool follows;          /* it says Fog-After */
     bool all_deletes;      /* of a list of records */
 };
 

@@ -90,18 +90,20 @@ static void take_preferences(const struct request *request, struct key_options *
 }
 
 /* What its client has seen, wherever that was, and the write has to win over; or the version that the write shall have: one that is
- * tried again has that of the first try. There have to be larger ones, or nothing could be written over it. */
+ * tried again has that of the first try. There have to be larger ones, or nothing could be written over it. What was seen may have been
+ * written over the largest that can be asked for, again and again. */
 static void take_version(struct request *request, struct key_options *options)
 {
     const struct http_field *after = http_field_find(&request->head, HTTP_FIELD_FOG_AFTER);
     const struct http_field *exact = http_field_find(&request->head, HTTP_FIELD_FOG_VERSION);
     unsigned long long version;
-    if (after && slice_number(after->value, INT64_MAX, &version))
+    options->follows = after != NULL;
+    if (after && slice_number(after->value, KEY_AFTER_MAX, &version))
         options->version = version + 1;
     else if (after)
         request_refuse(request, 400,
                        "Fog-After takes a version, as Fog-Version gives it, up to "
-                       "9223372036854775807.");
+                       "18446744069414584319.");
     if (!exact)
         return;
     options->exact = slice_number(exact->value, INT64_MAX, &version) && version > 0;

@@ -277,7 +277,7 @@ static void relay_stamp(struct relay *relay, const struct backend *backend)
     struct frontend *frontend = relay->frontend;
     uint64_t clock_us = backend_clock_us(backend);
     if (relay->after <= relay->other_version && relay->other)
-        relay->after = relay->other_version + 1;
+        relay->after = relay->other_version + (relay->other_version < UINT64_MAX);
     frontend_learn_version(frontend, relay->after, clock_us);
     relay->version = frontend_version(frontend, clock_us);
     if (relay->version < relay->after)
@@ -304,10 +304,10 @@ static struct lane *relay_lane(const struct relay *relay, struct backend *backen
     return lane || alone ? lane : backend->shared;
 }
 
-/* A try of a write: is it the first one with its version, and does it get that now? */
+/* A try of a write: is it the first one with its version, and does it get that now? It is when none before it can have been carried out. */
 static void write_begin_try(struct relay *relay, const struct backend *backend)
 {
-    relay->first = !relay->version || relay->late;
+    relay->first = !relay->lost || relay->late;
     if (relay->first)
         relay_stamp(relay, backend);
     relay->late = false;

@@ -158,7 +158,7 @@ bool relay_ends_soon(const struct relay *relay)
            (!relay->before_us || relay->before_us > relay->late_us);
 }
 
-/* What a write says of its version: of the first try when it is another one; else, when the node may know less than this front-end,
+/* What a write says of its version: of the first try when it is another one, and whether that was no time but followed another version; else, when the node may know less than this front-end,
  * that it shall win over all that was seen here. A first try must not be carried out any more when another one may have been. Returns
  * the length of the lines. */
 static size_t put_version(const struct relay *relay, char room[RELAY_LINES_BYTES])
@@ -167,9 +167,10 @@ static size_t put_version(const struct relay *relay, char room[RELAY_LINES_BYTES
     uint64_t before_us = relay->before_us;
     if (!relay->write)
         return 0;
-    if (!relay->versioned && !relay->first)
+    bool again = !relay->versioned && !relay->first;
+    if (again)
         used = put_number(room, used, SLICE("Fog-Version: "), relay->version);
-    else if (!relay->versioned && relay->ahead)
+    if (!relay->versioned && (again ? relay->version == relay->after : relay->ahead))
         used = put_number(room, used, SLICE("Fog-After: "), relay->version - 1);
     if (relay_ends_soon(relay))
         before_us = relay->late_us;

@@ -76,6 +76,25 @@ static void check_overlap(struct reshard *reshard, const struct partition *from)
                           address_format(&from->backends[i]->address, address));
 }
 
+/* By the slowest; 0 when there is none. */
+static uint64_t clock_of(const struct partition *partition)
+{
+    uint64_t slowest_us = UINT64_MAX;
+    for (unsigned i = 0; i < partition->usable_count; i++) {
+        uint64_t clock_us = backend_clock_us(partition->usable[i]);
+        slowest_us = clock_us < slowest_us ? clock_us : slowest_us;
+    }
+    return partition->usable_count ? slowest_us : 0;
+}
+
+/* After the last pass. A version of the future says nothing of when that was. */
+static void source_settle(struct source *source)
+{
+    uint64_t seen_us = source->newest < source->clock_us ? source->newest : source->clock_us;
+    source->settled = seen_us > RESHARD_SETTLED_US ? seen_us - RESHARD_SETTLED_US : 0;
+    source->clock_us = clock_of(source->contact.partition);
+}
+
 /* What one member was given in the last pass, the next one is given, too, or has by now. */
 static void reshard_begin_pass(struct reshard *reshard)
 {
@@ -87,8 +106,7 @@ static void reshard_begin_pass(struct reshard *reshard)
     reshard->counted = reshard->records = reshard->fresh = 0;
     for (unsigned i = 0; i < reshard->config->from_count; i++) {
         struct source *source = &reshard->sources[i];
-        source->settled =
-            source->newest > RESHARD_SETTLED_US ? source->newest - RESHARD_SETTLED_US : 0;
+        source_settle(source);
         source_stay(source, reshard->counts_from);
         source_begin(source, 0);
     }

@@ -149,10 +149,38 @@ static enum store_result put_in(struct node *node, const struct request *request
     return store_merge(node->store, &work->key, record, now_us);
 }
 
+/* What it loses to that is ahead of it and of the clock; or NULL. That may have been there before its first try: then it had to win. Or it is its
+ * first try, or was written since; nobody can tell. A version that was a time, if by a clock that is ahead, is likely to lose to a time, too. */
+static struct record *find_doubtful(const struct node *node, const struct request *request)
+{
+    const struct node_work *work = (const struct node_work *)(const void *)request->service_room;
+    struct record *found = work->options.exact ? store_find(node->store, &work->key) : NULL;
+    uint64_t version = work->options.version, now_us = node->loop->wall_us;
+    uint64_t least_us = version > now_us && !work->options.follows ? version : now_us;
+    return found && found->version > version && found->version > least_us + CLUSTER_SKEW_US ? found
+                                                                                            : NULL;
+}
+
+/* Whether it does not matter then. */
+static bool say_the_same(const struct record *a, const struct record *b)
+{
+    return record_is_tombstone(a) == record_is_tombstone(b) && !record_expires_us(a) &&
+           !record_expires_us(b) && slice_equal(record_type(a), record_type(b)) &&
+           slice_equal(record_value(a), record_value(b));
+}
+
 /* Puts the record in and answers. Takes over the reference. */
 static void write_record(struct node *node, struct request *request, struct record *record)
 {
     const struct node_work *work = work_of(request);
+    struct record *doubtful = find_doubtful(node, request);
+    if (doubtful && !say_the_same(doubtful, record)) {
+        reply_text(request, 409,
+                   "The key has a version of the future, and whether this write is later "
+                   "(Fog-Version) cannot be told; it was not carried out.");
+        record_release(store_heap(node->store), record);
+        return;
+    }
     enum store_result result = put_in(node, request, record);
     /* What has won is told again, so that its copies are counted. */
     if (result == STORE_STALE && work->options.copies)
@@ -160,7 +188,7 @@ static void write_record(struct node *node, struct request *request, struct reco
     if (result == STORE_NO_ROOM)
         reply_no_room(node, request);
     else
-        answer_write(node, request, record);
+        answer_write(node, request, doubtful ? doubtful : record);
     if (result != STORE_APPLIED)
         record_release(store_heap(node->store), record);
 }

@@ -273,6 +273,22 @@ def a_large_body_that_a_node_reads_late_changes_nothing():
     equal(_count(home, "PUT", 412), 1, "late writes")
 
 
+@test
+def a_write_whose_node_stands_still_is_not_said_to_be_done_over_a_version_of_the_future():
+    nodes = cluster(2)
+    frontend = Frontend([nodes])
+    home, others = _home(frontend, nodes, "k")
+    home.put("k", b"ahead", f"Fog-Version: {int((time.time() + 3600) * 1e6)}")
+    until(lambda: others[0].get("k").body == b"ahead", 5, "the other node has it")
+    home.signal(signal.SIGSTOP)
+    refusal(frontend.call("PUT", "/k", b"new"), 502)
+    equal(others[0].get("k").body, b"ahead", "the value")
+    frontend.put("k", b"newer")
+    equal(others[0].get("k").body, b"newer", "the value that was written anew")
+    home.signal(signal.SIGCONT)
+    until(lambda: home.get("k").body == b"newer", 5 * SLOW, "the node has it, too")
+
+
 def _broken_off(headers, first):
     """A client that leaves in the middle of its body changes nothing."""
     nodes = cluster(1)

@@ -107,6 +107,21 @@ def a_write_wins_over_a_faster_clock_of_the_other_side():
 
 
 @test
+def a_write_wins_over_the_largest_version_of_the_other_side():
+    old, new = clusters(2, 1), clusters(3, 1)
+    _holder(old, "k").put("k", b"largest", f"Fog-Version: {2**63 - 1}")
+    largest = _holder(old, "k").put("k", b"larger").fog_version()
+    after = _after(old, new)
+    for value in (b"1", b"2"):
+        version = after.put("k", value).fog_version()
+        check(version > largest, f"the version {version} is not above {largest}")
+        equal(after.get("k").body, value, "the value")
+    after.delete("k")
+    for frontend in (after, _before(old, new)):
+        equal(frontend.get("k").status, 204, "the status after the delete")
+
+
+@test
 def conditions_hold_wherever_the_value_is():
     old, new = clusters(2, 1), clusters(3, 1)
     before, after = _before(old, new), _after(old, new)
@@ -312,6 +327,25 @@ def a_late_and_old_delete_is_given_to_two_members():
     equal(process.wait(60), 0, "the exit code")
     passes = [int(line.split()[4]) for line in lines if b"of them were new" in line]
     equal(passes, [1, 1, 0], "what was new in each pass")
+
+
+@test
+def a_version_of_the_future_does_not_hide_deletes_that_go_on():
+    """Nothing that is deleted now is as old as what a clock that was wrong has left."""
+    old, new = clusters(1, 1), clusters(2, 2)
+    node = old[0][0]
+    node.put("ahead", b"v", f"Fog-Version: {int((time.time() + 3600) * 1e6)}")
+    process = subprocess.Popen([BINARY, "reshard", *_words("--from", old), *_words("--to", new)], stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment())
+    scope().nodes.append(Running(process))
+    passes = []
+    for line in process.stdout:
+        if b"of them were new" in line:
+            passes.append(int(line.split()[4]))
+            if len(passes) < 4:
+                node.delete(f"late-{len(passes)}")
+    equal(process.wait(60), 0, "the exit code")
+    equal(passes, [1, 1, 1, 1, 0], "what was new in each pass")
 
 
 @test

@@ -88,6 +88,35 @@ def a_write_after_a_version_has_a_larger_one():
 
 
 @test
+def a_version_that_was_seen_can_be_written_after():
+    """A write over the largest version that a client can give has a larger one."""
+    node, key = common(), fresh()
+    node.put(key, b"x", f"Fog-Version: {2**63 - 1}")
+    for value in (b"y", b"z"):
+        seen = node.get(key).fog_version()
+        written = node.put(key, value, f"Fog-After: {seen}")
+        check(written.fog_version() > seen, f"{written.fog_version()} is written after {seen}")
+        equal(node.get(key).body, value, "the value")
+    last = 2**64 - 2**32 - 1
+    equal(node.call("PUT", "/" + key, b"x", (f"Fog-After: {last + 2}",)).status, 400, "a version that is too large")
+
+
+@test
+def a_write_that_is_tried_again_is_not_said_to_be_done_under_a_version_of_the_future():
+    """The value may have been there before the first try, which had to win over it then; or it is that, or was written since."""
+    node, key, now = common(), fresh(), time.time_ns() // 1000
+    node.put(key, b"old", f"Fog-Version: {now + 3600 * 1000000}")
+    for method in ("PUT", "DELETE"):
+        refusal(node.call(method, "/" + key, b"new", (f"Fog-Version: {now}",)), 409)
+    equal(node.get(key).body, b"old", "the value")
+    again = node.call("PUT", "/" + key, b"old", (f"Fog-Version: {now}",))
+    equal((again.status, again.fog_version()), (200, now + 3600 * 1000000), "a write that would change nothing")
+    refusal(node.call("PUT", "/" + key, b"old", (f"Fog-Version: {now}", "Fog-TTL: 9")), 409)
+    node.put(key, b"new")
+    equal(node.get(key).body, b"new", "the value that was written anew")
+
+
+@test
 def no_version_is_before_all_or_after_all():
     node, key = common(), fresh()
     node.put(key, b"old")

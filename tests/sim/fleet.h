@@ -41,6 +41,9 @@ enum {
     FLEET_REPLIES_MIN = 10, /* with less a seed has shown nothing */
 };
 
+/* So far ahead is asked for, at random: an hour. */
+#define FLEET_AHEAD_US ((uint64_t)3600 * 1000000)
+
 /* A PUT, POST or DELETE. */
 struct fleet_write {
     unsigned key, id;
@@ -238,6 +241,7 @@ struct fleet {
     struct limits limits;
     struct cables cables;
     struct rng rng;
+    struct rng ahead_rng; /* of the versions of the future alone */
     struct fleet_troubles troubles;
     struct fleet_process processes[FLEET_PROCESSES_MAX]; /* nodes first */
     unsigned side_count[FLEET_SIDES];                    /* partitions of each */
@@ -266,6 +270,9 @@ struct fleet {
     const char *block;
     bool moves; /* its keys, to another number of partitions */
     bool gentle, large, has_wrong, read_home;
+    bool
+        ahead; /* clients ask for versions of the future now and then: of ahead_us and an hour more */
+    uint64_t ahead_us;  /* 0: of the clock */
     uint64_t offset_us; /* of all clocks that are right */
     uint64_t calm_us;   /* from here on there are no faults; 0 before */
     bool strict;        /* and from here on all must succeed */
@@ -278,6 +285,13 @@ void fleet_run_seed(uint64_t seed, bool moves, bool trace, enum mutant mutant, u
 static inline unsigned fleet_side_of(const struct fleet *fleet, unsigned cluster)
 {
     return cluster >= fleet->side_count[0];
+}
+
+/* Whether what is known of a key before a write begins is known to the node that takes it. A clock that is right makes its version the
+ * later one in any case; over one of the future it is later only where a node has that. */
+static inline bool fleet_is_ordered(const struct fleet *fleet)
+{
+    return !fleet->troubles.skewed && (!fleet->ahead || (fleet->gentle && !fleet->moves));
 }
 
 static inline unsigned fleet_side_first(const struct fleet *fleet, unsigned side)

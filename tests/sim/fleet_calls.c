@@ -78,6 +78,17 @@ static void put_chunks(struct fleet_client *client, const struct bytes *value)
 
 /* Composing */
 
+/* Its version is of the future then. */
+static void put_after(struct fleet_client *client)
+{
+    struct fleet *fleet = client->fleet;
+    if (!fleet->ahead || !rng_chance(&fleet->ahead_rng, 100000))
+        return;
+    uint64_t from_us = fleet->ahead_us ? fleet->ahead_us : fleet->offset_us + fleet->world.now_us;
+    bytes_print(&client->out, "Fog-After: %llu\r\n",
+                (ull)(from_us + rng_below(&fleet->ahead_rng, FLEET_AHEAD_US)));
+}
+
 static void put_copies(struct fleet_client *client, struct fleet_call *call)
 {
     struct rng *rng = &client->rng;
@@ -116,6 +127,7 @@ static void compose_set(struct fleet_client *client, struct fleet_call *call)
     if (call->expects)
         bytes_print(&client->out, "Expect: 100-continue\r\n");
     put_copies(client, call);
+    put_after(client);
     if (chunked) {
         bytes_print(&client->out, "Transfer-Encoding: chunked\r\n\r\n");
         put_chunks(client, &value);
@@ -133,6 +145,7 @@ static void compose_delete(struct fleet_client *client, struct fleet_call *call)
     client->fleet->keys[call->key].may_be_absent = true;
     put_line(client, call, "DELETE");
     put_copies(client, call);
+    put_after(client);
     bytes_print(&client->out, "\r\n");
 }
 
@@ -224,11 +237,13 @@ static bool must_succeed(const struct fleet_client *client, const struct fleet_c
     return fleet->gentle && !call->streams && born_us && call->begun_us > born_us + KNOWN_US;
 }
 
-/* NULL also when two have the same: by clocks that are wrong, or since one was overwritten while it came, and tells what it would have. */
+/* NULL also when two have the same: by clocks that are wrong, as both came after the same version of the future, or since one was overwritten
+ * while it came, and tells what it would have. */
 static struct fleet_write *write_of_version(struct fleet *fleet, unsigned key, uint64_t version)
 {
     struct fleet_write *found = NULL;
-    for (unsigned i = 0; i < fleet->write_count && !fleet->troubles.skewed; i++)
+    bool alike = fleet->troubles.skewed || fleet->ahead;
+    for (unsigned i = 0; i < fleet->write_count && !alike; i++)
         for (unsigned v = 0; fleet->writes[i]->key == key && v < fleet->writes[i]->version_count;
              v++)
             if (fleet->writes[i]->versions[v] == version) {
@@ -426,6 +441,14 @@ static void judge_written(struct fleet_client *client, const struct fleet_call *
         note_everywhere(client, call);
 }
 
+/* Whether it is a write of a key that may have a version of the future. When it was sent twice, and the key was written meanwhile, nobody can
+ * tell whether it was carried out. */
+static bool is_in_doubt(const struct fleet_client *client, const struct fleet_call *call)
+{
+    const struct fleet *fleet = client->fleet;
+    return fleet->ahead && call->write && client->response.status == 502;
+}
+
 /* 503 says that it was not done, 502 that this is not known. */
 static void judge_refusal(struct fleet_client *client, const struct fleet_call *call)
 {
@@ -438,7 +461,7 @@ static void judge_refusal(struct fleet_client *client, const struct fleet_call *
     if (call->write && call->write->known_us && call->write->refused)
         world_fail(&fleet->world, "%s: write %u was refused, but it was seen", client->host.name,
                    call->write->id);
-    if (!client->lost && must_succeed(client, call))
+    if (!client->lost && must_succeed(client, call) && !is_in_doubt(client, call))
         world_fail(&fleet->world, "%s: key %u gets %u in spite of nodes that are ready: %.*s",
                    client->host.name, call->key, status, (int)client->response.kept_bytes,
                    client->response.kept);

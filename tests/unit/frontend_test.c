@@ -670,6 +670,23 @@ static void test_write_again(void **state)
     expect(&reader, 200, "");
 }
 
+/* One that no node can have carried out is made anew: with the version of its first try it could lose to what the key had before that. */
+static void test_refused_write(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, PUT("a"));
+    say(nodes.asked[0].fd, "HTTP/1.1 503 Leaving\r\nContent-Length: 0\r\n\r\n");
+    settle();
+    assert_int_equal(nodes.count, 2);
+    assert_int_not_equal(node_of(nodes.asked[1].fd), node_of(nodes.asked[0].fd));
+    assert_true(asked_has(1, "Fog-Before: "));
+    assert_false(asked_has(1, "Fog-Version: "));
+    say(nodes.asked[1].fd, OK);
+    settle();
+    expect(&reader, 200, "");
+}
+
 #define LATE "HTTP/1.1 412 Late\r\nContent-Length: 0\r\n\r\n"
 
 static uint64_t number_in(unsigned asked, const char *field)
@@ -2649,6 +2666,7 @@ int main(void)
         TEST(test_nonsense_and_then_sense),
         TEST(test_nothing_but_nonsense),
         TEST(test_write_again),
+        TEST(test_refused_write),
         TEST(test_late_write),
         TEST(test_write_behind_a_write),
         TEST(test_read_behind_a_write),
