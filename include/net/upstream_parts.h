@@ -66,6 +66,7 @@ struct upstreams {
     uint64_t
         turn; /* of the loop, in which the hook has run: what becomes due since then is for the next one */
     char *input;
+    struct loop_share reads; /* of those from which more has come than one read takes */
     struct http_reader reader;
 };
 

@@ -194,11 +194,13 @@ void upstream_close(struct upstream *upstream, int error)
     conn_close(&upstream->conn);
 }
 
+/* Hundreds may send large values at a time. */
 static void upstream_on_readable(struct conn *conn)
 {
     struct upstream *upstream = (struct upstream *)conn;
     for (int reads = 0; reads < READS_PER_TURN; reads++)
-        if (!upstream_read(upstream, true))
+        if (!upstream_read(upstream, true) ||
+            !loop_share_take(upstream->all->loop, &upstream->all->reads))
             return;
 }
 

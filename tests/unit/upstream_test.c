@@ -143,6 +143,27 @@ static void test_calls_of_a_turn_are_written_in_one_go(void **state)
     assert_int_equal(upstream_depth(upstream), 2);
 }
 
+/* Others of its kind may have as much to read: one whose turn's part is over reads once. */
+static void test_long_answers_share_a_turn(void **state)
+{
+    (void)state;
+    static char body[8 * UPSTREAM_INPUT_BYTES];
+    static const struct call_ops no_body = {on_head, on_continue, NULL, on_end};
+    memset(body, 'x', sizeof body);
+    calls[0].call = (struct call){.ops = &no_body};
+    upstream_call(upstream, &calls[0].call, &(struct conn_piece){.data = "x", .len = 1}, 1);
+    turn();
+    fake_feed(io, fd, SLICE("HTTP/1.1 200 OK\r\nContent-Length: 524288\r\n\r\n"));
+    turn();
+    fake_feed(io, fd, (struct slice){body, sizeof body});
+    io->tick_us = LOOP_SHARE_US; /* a turn has time for one, beside the first */
+    for (size_t parts = 2; parts <= 8; parts += 2) {
+        turn();
+        assert_int_equal(fake_unread(io, fd), (8 - parts) * UPSTREAM_INPUT_BYTES);
+    }
+    assert_int_equal(calls[0].ends, 1);
+}
+
 static void test_answers_come_in_order_in_any_pieces(void **state)
 {
     (void)state;
@@ -449,6 +470,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_calls_of_a_turn_are_written_in_one_go),
+        TEST(test_long_answers_share_a_turn),
         TEST(test_answers_come_in_order_in_any_pieces),
         TEST(test_a_head_has_no_body),
         TEST(test_a_body_may_go_on_to_the_end),
