@@ -19,6 +19,9 @@ enum {
     RELAY_LONG_LATE_US =
         1000 *
         1000, /* so late it may begin one of a value that streams, which cannot be sent again */
+    RELAY_AHEAD_US =
+        10 * 1000 *
+        1000, /* a version is so far ahead of the node's clock at most to count as a time, by another one's clock */
     RELAY_PARK_US = 1500 * 1000, /* a request waits so long for a member that is ready */
     RELAY_ASK_AGAIN_US =
         500 * 1000, /* while keys move, a request that waits is asked anew so often */
@@ -92,6 +95,7 @@ struct relay {
     bool home;         /* a read that goes where the key's writes go */
     bool versioned;    /* the client has given a version itself */
     bool ahead;        /* the node may give a version that is less than what was seen here */
+    bool follows;      /* its version is no time by any clock, but follows one of the future */
     bool asks_version; /* of the other clusters, before the request itself */
     bool unasked;      /* they did not tell */
     bool settled;      /* a read takes what its own cluster answers */

@@ -283,6 +283,7 @@ static void relay_stamp(struct relay *relay, const struct backend *backend)
     if (relay->version < relay->after)
         relay->version = relay->after;
     relay->ahead = relay->version > clock_us || relay->other;
+    relay->follows = relay->version > clock_us + RELAY_AHEAD_US;
     relay->late_us = clock_us + (upload_streams(relay) ? RELAY_LONG_LATE_US : RELAY_LATE_US);
     relay->settled_us = frontend->loop->now_us + RELAY_LATE_US;
 }
