@@ -1014,7 +1014,8 @@ static bool follows_after(struct reader *reader, uint64_t us)
     unsigned again = asked_for("b");
     assert_int_not_equal(again, count);
     bool follows = asked_has(again, "Fog-After: ");
-    assert_true(!follows || number_in(again, "Fog-After: ") == number_in(again, "Fog-Version: ") - 1);
+    assert_true(!follows ||
+                number_in(again, "Fog-After: ") == number_in(again, "Fog-Version: ") - 1);
     say(nodes.asked[again].fd, OK);
     settle();
     expect(reader, 200, "");
