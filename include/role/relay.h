@@ -71,7 +71,8 @@ struct relay {
     struct relay *previous, *next; /* of those that are parked, or wait */
     struct relay_list *list;       /* that it waits in */
     uint64_t key_hash;
-    uint64_t version; /* of the first try that a node may have carried out; 0 before */
+    uint64_t
+        version; /* of the first try that a node may have carried out, or as its client says; 0 before */
     uint64_t
         after; /* what it is to be at least: a write as its client wants it, a read as it was just written; of a write that was answered what it is */
     uint64_t writer; /* the id of the node that has that; 0 for none, or before the answer */

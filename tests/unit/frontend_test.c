@@ -1032,6 +1032,29 @@ static void test_again_after_the_future(void **state)
     assert_true(follows_after(&reader, (uint64_t)60 * SECOND));
 }
 
+/* So it is with a client that tries again itself. */
+static void test_client_says_that_a_version_follows(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, "PUT /a HTTP/1.1\r\nHost: h\r\nFog-Version: 7\r\nContent-Length: 0\r\n\r\n");
+    assert_true(asked_has(0, "Fog-Version: 7\r\n"));
+    assert_false(asked_has(0, "Fog-After: "));
+    say(nodes.asked[0].fd, OK);
+    settle();
+    expect(&reader, 200, "");
+    ask(&reader, "PUT /a HTTP/1.1\r\nHost: h\r\nFog-Version: 7\r\nFog-After: 6\r\n"
+                 "Content-Length: 0\r\n\r\n");
+    assert_true(asked_has(1, "Fog-Version: 7\r\n"));
+    assert_true(asked_has(1, "Fog-After: 6\r\n"));
+    lose(nodes.asked[1].fd);
+    assert_true(asked_has(2, "Fog-Version: 7\r\n"));
+    assert_true(asked_has(2, "Fog-After: 6\r\n"));
+    say(nodes.asked[2].fd, OK);
+    settle();
+    expect(&reader, 200, "");
+}
+
 /* A version from the far future concerns its own key alone. */
 static void test_far_future(void **state)
 {
@@ -2723,6 +2746,7 @@ int main(void)
         TEST(test_read_after_a_lost_write),
         TEST(test_write_after),
         TEST(test_again_after_the_future),
+        TEST(test_client_says_that_a_version_follows),
         TEST(test_far_future),
         TEST(test_unsure),
         TEST(test_spare_connection),
