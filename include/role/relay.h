@@ -19,10 +19,8 @@ enum {
     RELAY_LONG_LATE_US =
         1000 *
         1000, /* so late it may begin one of a value that streams, which cannot be sent again */
-    RELAY_AHEAD_US =
-        10 * 1000 *
-        1000, /* a version is so far ahead of the node's clock at most to count as a time, by another one's clock */
-    RELAY_PARK_US = 1500 * 1000, /* a request waits so long for a member that is ready */
+    RELAY_AHEAD_US = 10 * 1000 * 1000, /* of its node's clock; a version beyond that is no time */
+    RELAY_PARK_US = 1500 * 1000,       /* a request waits so long for a member that is ready */
     RELAY_ASK_AGAIN_US =
         500 * 1000, /* while keys move, a request that waits is asked anew so often */
 };
