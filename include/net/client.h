@@ -105,12 +105,12 @@ struct server {
     struct loop_watcher listener;
     struct loop_timer accept_timer;
     struct loop_hook hook;
-    int fd; /* of the listener, -1 while there is none */
-    struct loop_share accepts;
+    int fd;                           /* of the listener, -1 while there is none */
+    struct loop_share accepts, longs; /* longs: of ready_long */
     bool accepting, draining;
     struct client *clients;
     struct ready_clients ready,
-        ready_long; /* those of the second have a part of each turn, behind all of the first */
+        ready_long; /* those of the second have a part of each turn for themselves, behind all of the first */
     struct client *answering; /* whose request the service has in hands */
     struct pool exchanges;
     uint64_t trim_us; /* when they are trimmed next */

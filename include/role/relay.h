@@ -19,7 +19,8 @@ enum {
     RELAY_LONG_LATE_US =
         1000 *
         1000, /* so late it may begin one of a value that streams, which cannot be sent again */
-    RELAY_PARK_US = 1500 * 1000, /* a request waits so long for a member that is ready */
+    RELAY_AHEAD_US = 10 * 1000 * 1000, /* of its node's clock; a version beyond that is no time */
+    RELAY_PARK_US = 1500 * 1000,       /* a request waits so long for a member that is ready */
     RELAY_ASK_AGAIN_US =
         500 * 1000, /* while keys move, a request that waits is asked anew so often */
 };
@@ -68,7 +69,8 @@ struct relay {
     struct relay *previous, *next; /* of those that are parked, or wait */
     struct relay_list *list;       /* that it waits in */
     uint64_t key_hash;
-    uint64_t version; /* of the first try that a node may have carried out; 0 before */
+    uint64_t
+        version; /* of the first try that a node may have carried out, or as its client says; 0 before */
     uint64_t
         after; /* what it is to be at least: a write as its client wants it, a read as it was just written; of a write that was answered what it is */
     uint64_t writer; /* the id of the node that has that; 0 for none, or before the answer */
@@ -92,6 +94,7 @@ struct relay {
     bool home;         /* a read that goes where the key's writes go */
     bool versioned;    /* the client has given a version itself */
     bool ahead;        /* the node may give a version that is less than what was seen here */
+    bool follows;      /* its version is no time by any clock, but follows one of the future */
     bool asks_version; /* of the other clusters, before the request itself */
     bool unasked;      /* they did not tell */
     bool settled;      /* a read takes what its own cluster answers */

@@ -87,17 +87,16 @@ static void server_go_on(struct client *client)
         client_go_on(client);
 }
 
-/* Clients with something to go on with, as of now: all that ask for little, as each answer of a front-end's is one, and of the others
- * as many as there is time for. What they leave is for the next pass. Returns whether there is time left. */
-static bool server_run_ready(struct server *server, uint64_t until_us)
+/* Clients with something to go on with, as of now: all that ask for little, as each answer of a front-end's is one, and then of the
+ * others as many as these have time for. What they leave is for the next pass. Returns whether there is time left. */
+static bool server_run_ready(struct server *server)
 {
     for (unsigned left = server->ready.count; left > 0 && server->ready.first; left--)
         server_go_on(server->ready.first);
     for (unsigned left = server->ready_long.count; left > 0 && server->ready_long.first; left--) {
-        server_go_on(server->ready_long.first);
-        loop_update_time(server->loop);
-        if (server->loop->now_us >= until_us)
+        if (!loop_share_take(server->loop, &server->longs))
             return false;
+        server_go_on(server->ready_long.first);
     }
     return true;
 }
@@ -108,10 +107,9 @@ static void server_on_turn_end(struct loop_hook *hook)
     server_run_batch(server);
     if (server_has_ready(server))
         loop_update_time(server->loop);
-    uint64_t until_us = server->loop->now_us + LOOP_SHARE_US;
     bool going = true;
     for (int pass = 0; pass < SERVER_PASSES_PER_TURN && server_has_ready(server) && going; pass++) {
-        going = server_run_ready(server, until_us);
+        going = server_run_ready(server);
         server_run_batch(server);
     }
     if (server->loop->now_us >= server->trim_us) {

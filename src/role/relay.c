@@ -114,7 +114,8 @@ struct relay *relay_new(struct frontend *frontend, struct request *request)
     relay->state = RELAY_SENDING;
     relay->write = request->head.method >= HTTP_POST;
     relay->versioned = work->options.exact;
-    relay->after = relay->versioned ? 0 : work->options.version;
+    *(relay->versioned ? &relay->version : &relay->after) = work->options.version;
+    relay->follows = relay->versioned && work->options.follows;
     relay->before_us = work->options.before_us;
     relay->copies = work->options.copies;
     relay->head_only = request->head.method == HTTP_HEAD;
@@ -283,6 +284,7 @@ static void relay_stamp(struct relay *relay, const struct backend *backend)
     if (relay->version < relay->after)
         relay->version = relay->after;
     relay->ahead = relay->version > clock_us || relay->other;
+    relay->follows = relay->version > clock_us + RELAY_AHEAD_US;
     relay->late_us = clock_us + (upload_streams(relay) ? RELAY_LONG_LATE_US : RELAY_LATE_US);
     relay->settled_us = frontend->loop->now_us + RELAY_LATE_US;
 }
@@ -308,7 +310,7 @@ static struct lane *relay_lane(const struct relay *relay, struct backend *backen
 static void write_begin_try(struct relay *relay, const struct backend *backend)
 {
     relay->first = !relay->lost || relay->late;
-    if (relay->first)
+    if (relay->first && !relay->versioned)
         relay_stamp(relay, backend);
     relay->late = false;
 }

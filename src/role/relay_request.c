@@ -170,7 +170,7 @@ static size_t put_version(const struct relay *relay, char room[RELAY_LINES_BYTES
     bool again = !relay->versioned && !relay->first;
     if (again)
         used = put_number(room, used, SLICE("Fog-Version: "), relay->version);
-    if (!relay->versioned && (again ? relay->version == relay->after : relay->ahead))
+    if (again || relay->versioned ? relay->follows : relay->ahead)
         used = put_number(room, used, SLICE("Fog-After: "), relay->version - 1);
     if (relay_ends_soon(relay))
         before_us = relay->late_us;

@@ -289,6 +289,22 @@ def a_write_whose_node_stands_still_is_not_said_to_be_done_over_a_version_of_the
     until(lambda: home.get("k").body == b"newer", 5 * SLOW, "the node has it, too")
 
 
+@test
+def a_write_whose_node_stands_still_is_not_said_to_be_done_under_a_version_just_above_what_was_seen():
+    """A clock that was ahead has left more than one; the front-end has seen one that is less than the key's."""
+    nodes, ahead = cluster(2), int((time.time() + 3600) * 1e6)
+    frontend = Frontend([nodes])
+    home, others = _home(frontend, nodes, "k")
+    home.put("seen", b"seen", f"Fog-Version: {ahead}")
+    equal(frontend.get("seen").body, b"seen", "a value of the same clock")
+    home.put("k", b"ahead", f"Fog-Version: {ahead + 500000}")
+    until(lambda: others[0].get("k").body == b"ahead", 5, "the other node has it")
+    home.signal(signal.SIGSTOP)
+    refusal(frontend.call("PUT", "/k", b"new"), 502)
+    equal(others[0].get("k").body, b"ahead", "the value")
+    home.signal(signal.SIGCONT)
+
+
 def _broken_off(headers, first):
     """A client that leaves in the middle of its body changes nothing."""
     nodes = cluster(1)

@@ -989,6 +989,72 @@ static void test_write_after(void **state)
     expect(&reader, 200, "");
 }
 
+static void see_ahead(struct reader *reader, uint64_t us)
+{
+    char text[200];
+    unsigned count = nodes.count;
+    ask(reader, GET("a"));
+    snprintf(text, sizeof text,
+             "HTTP/1.1 200 OK\r\nFog-Version: %llu\r\nETag: \"1\"\r\nContent-Length: 0\r\n\r\n",
+             (unsigned long long)(io->now_us + io->wall_ahead_us + us));
+    say(nodes.asked[count].fd, text);
+    settle();
+    expect(reader, 200, "");
+}
+
+/* Whether a write that is tried again says that its version is no time, after that was seen of another key. */
+static bool follows_after(struct reader *reader, uint64_t us)
+{
+    see_ahead(reader, us);
+    unsigned count = nodes.count;
+    ask(reader, PUT("b"));
+    assert_true(asked_has(count, "Fog-After: "));
+    lose(nodes.asked[count].fd);
+    pass(RELAY_LATE_US + FRONTEND_TICK_US);
+    unsigned again = asked_for("b");
+    assert_int_not_equal(again, count);
+    bool follows = asked_has(again, "Fog-After: ");
+    assert_true(!follows ||
+                number_in(again, "Fog-After: ") == number_in(again, "Fog-Version: ") - 1);
+    say(nodes.asked[again].fd, OK);
+    settle();
+    expect(reader, 200, "");
+    return follows;
+}
+
+/* A version that is ahead by seconds may be a time by another node's clock, which goes on; one that is ahead by more stands still, so that
+ * the next ones say nothing of when they were given. */
+static void test_again_after_the_future(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    assert_false(follows_after(&reader, 5 * SECOND));
+    assert_true(follows_after(&reader, (uint64_t)60 * SECOND));
+}
+
+/* So it is with a client that tries again itself. */
+static void test_client_says_that_a_version_follows(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, "PUT /a HTTP/1.1\r\nHost: h\r\nFog-Version: 7\r\nContent-Length: 0\r\n\r\n");
+    assert_true(asked_has(0, "Fog-Version: 7\r\n"));
+    assert_false(asked_has(0, "Fog-After: "));
+    say(nodes.asked[0].fd, OK);
+    settle();
+    expect(&reader, 200, "");
+    ask(&reader, "PUT /a HTTP/1.1\r\nHost: h\r\nFog-Version: 7\r\nFog-After: 6\r\n"
+                 "Content-Length: 0\r\n\r\n");
+    assert_true(asked_has(1, "Fog-Version: 7\r\n"));
+    assert_true(asked_has(1, "Fog-After: 6\r\n"));
+    lose(nodes.asked[1].fd);
+    assert_true(asked_has(2, "Fog-Version: 7\r\n"));
+    assert_true(asked_has(2, "Fog-After: 6\r\n"));
+    say(nodes.asked[2].fd, OK);
+    settle();
+    expect(&reader, 200, "");
+}
+
 /* A version from the far future concerns its own key alone. */
 static void test_far_future(void **state)
 {
@@ -2679,6 +2745,8 @@ int main(void)
         TEST(test_read_after_a_write),
         TEST(test_read_after_a_lost_write),
         TEST(test_write_after),
+        TEST(test_again_after_the_future),
+        TEST(test_client_says_that_a_version_follows),
         TEST(test_far_future),
         TEST(test_unsure),
         TEST(test_spare_connection),

@@ -26,14 +26,15 @@ static int listener;
  *   text/N    N bytes, copied             hold/N     held for N us
  *   ref/N     N bytes, from their place   stream/N   N pieces of STREAM_PIECE_BYTES
  *   sum/N     length and sum of the body  broken/N   the same, but then it cannot go on
- *   ignore    takes no body               refuse/N   at the place N (REFUSE_HEAD …) */
-enum what { TEXT, REF, SUM, HOLD, STREAM, BROKEN, IGNORE, REFUSE, UNKNOWN };
+ *   ignore    takes no body               refuse/N   at the place N (REFUSE_HEAD …)
+ *   defer/N   deferred, to answer takes N us */
+enum what { TEXT, REF, SUM, HOLD, STREAM, BROKEN, IGNORE, REFUSE, DEFER, UNKNOWN };
 enum { REFUSE_HEAD, REFUSE_START, REFUSE_ROOM, REFUSE_FILLED };
 enum { STREAM_PIECE_BYTES = 10000 };
 enum { STORM_CLIENTS = 12, STORM_REQUESTS = 40 };
 
-static const char *const names[] = {"text",   "ref",    "sum",    "hold",
-                                    "stream", "broken", "ignore", "refuse"};
+static const char *const names[] = {"text",   "ref",    "sum",    "hold", "stream",
+                                    "broken", "ignore", "refuse", "defer"};
 
 /* What a request is about, in its service_room. */
 struct about {
@@ -94,6 +95,7 @@ static void on_head(struct service *service, struct request *request)
     about->number = number;
     if (about->what == REFUSE && number == REFUSE_HEAD)
         request->error = refusals[REFUSE_HEAD];
+    request->deferrable = about->what == DEFER;
 }
 
 static struct keeps *keeps_new(void)
@@ -234,6 +236,24 @@ static void answer_stream(struct request *request)
     reply_stream(stream);
 }
 
+static void answer_slowly(struct service *service, struct request *request)
+{
+    (void)service;
+    io->now_us += about_of(request)->number;
+    reply_text(request, 200, "answered slowly");
+}
+
+static void answer_defer(struct request *request)
+{
+    struct request *deferred = server_defer(request);
+    if (!deferred) {
+        reply_text(request, 503, "No memory.");
+        return;
+    }
+    deferred->service_data = keeps_new();
+    server_answer_deferred(deferred, answer_slowly);
+}
+
 /* Where nobody took the body, the head is as it was, whatever came in between. */
 static void check_head(struct request *request)
 {
@@ -267,6 +287,9 @@ static void on_request(struct service *service, struct request *request)
         break;
     case HOLD:
         answer_hold(request);
+        break;
+    case DEFER:
+        answer_defer(request);
         break;
     case STREAM:
     case BROKEN:
@@ -1369,6 +1392,33 @@ static void test_streams_leave_time_for_late_answers(void **state)
         expect_stream(&readers[i], 200);
 }
 
+/* Nor do they take the time of those that stream. */
+static void test_late_answers_leave_time_for_streams(void **state)
+{
+    (void)state;
+    struct reader readers[LONG_CLIENTS], others[LONG_CLIENTS];
+    for (size_t i = 0; i < LONG_CLIENTS; i++) {
+        readers[i] = (struct reader){.fd = client_new_settled()};
+        others[i] = (struct reader){.fd = client_new_settled()};
+    }
+    tick_as_if_long();
+    for (size_t i = 0; i < LONG_CLIENTS; i++)
+        feed(readers[i].fd, GET("/stream/200"));
+    loop_turn(&loop, 0);
+    for (size_t i = 0; i < LONG_CLIENTS; i++)
+        feed(others[i].fd, GET("/defer/100"));
+    size_t before = sent_by(readers, LONG_CLIENTS);
+    loop_turn(&loop, 0);
+    for (size_t i = 0; i < LONG_CLIENTS; i++)
+        expect(&others[i], 200, "answered slowly\n");
+    size_t pieces = (sent_by(readers, LONG_CLIENTS) - before) / STREAM_PIECE_BYTES;
+    assert_in_range(pieces, LONG_PER_TURN - 1, LONG_PER_TURN + 1);
+    io->tick_us = 0;
+    settle();
+    for (size_t i = 0; i < LONG_CLIENTS; i++)
+        expect_stream(&readers[i], 200);
+}
+
 static void large_bodies_leave_time(bool chunked)
 {
     struct reader readers[LONG_CLIENTS], other = {.fd = client_new_settled()};
@@ -2398,6 +2448,7 @@ int main(void)
         TEST(test_large_chunks_leave_time_for_others),
         TEST(test_refused_ones_leave_time_for_others),
         TEST(test_streams_leave_time_for_late_answers),
+        TEST(test_late_answers_leave_time_for_streams),
         TEST(test_slow_readers_leave_time_for_others),
         TEST(test_newcomers_leave_time_for_others),
         TEST(test_clients_that_leave),
