@@ -46,6 +46,8 @@ struct member {
     unsigned
         gathered_permille; /* the same: how much of everything it has; 0 when it was not told */
     bool is_self;
+    bool
+        outbid; /* this node has taken a larger stamp than its, as one that answers at the address of both */
     struct peer *peer; /* the cluster's */
 };
 

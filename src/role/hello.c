@@ -186,8 +186,11 @@ void cluster_reply_members(struct cluster *cluster, struct request *request, str
         reply_hello_broken(cluster, request);
         return;
     }
-    const char *refusal =
-        hello.who.id == self_of(cluster)->id ? NULL : hello_refusal(cluster, &hello, body);
+    if (hello.who.id == self_of(cluster)->id) { /* no news: hearsay would count as heard just now */
+        reply_content(request, 200, SLICE("text/plain; charset=utf-8"), hello_to(cluster, NULL));
+        return;
+    }
+    const char *refusal = hello_refusal(cluster, &hello, body);
     if (refusal) {
         cluster->counters.refused++;
         if (hello.who.id == 0)
@@ -200,10 +203,7 @@ void cluster_reply_members(struct cluster *cluster, struct request *request, str
         reply_hello_broken(cluster, request);
         return;
     }
-    if (hello.who.id == self_of(cluster)->id)
-        reply_content(request, 200, SLICE("text/plain; charset=utf-8"), hello_to(cluster, NULL));
-    else
-        greet(cluster, request, &hello);
+    greet(cluster, request, &hello);
 }
 
 void cluster_reply_drop(struct cluster *cluster, struct request *request, struct slice text)
@@ -323,6 +323,18 @@ static void told_no(struct peer *peer, unsigned status, struct slice body)
     peer->quiet_us = cluster->loop->now_us + (busy ? CLUSTER_RETRY_US : JOIN_REFUSED_AGAIN_US);
 }
 
+/* A member that says to be at an address that leads here, as a loopback one does on each machine. A life of this node's before this one is no
+ * such member: where it was is this node's address. */
+static void tell_found_self(struct peer *peer)
+{
+    struct cluster *cluster = peer->cluster;
+    const struct address *address = &peer->member->address;
+    if (!address_equal(address, &self_of(cluster)->address))
+        log_refusal(cluster, "hello-refused", address, 200,
+                    SLICE("This node itself answers at that member's address (--advertise): "
+                          "correct the member's."));
+}
+
 static void hello_on_done(struct fetch *fetch, unsigned status, struct slice body)
 {
     struct peer *peer = (struct peer *)((char *)fetch - offsetof(struct peer, hello));
@@ -336,8 +348,10 @@ static void hello_on_done(struct fetch *fetch, unsigned status, struct slice bod
         return;
     }
     const char *why;
-    if (take_answer(cluster, body, &hello, &why) != HELLO_FINE ||
-        hello.who.id != peer->member->id) {
+    enum hello_result result = take_answer(cluster, body, &hello, &why);
+    if (result == HELLO_SELF)
+        tell_found_self(peer);
+    if (result != HELLO_FINE || hello.who.id != peer->member->id) {
         peer_down(peer, why ? why : "another node answers at its address");
         peer->quiet_us = cluster->loop->now_us + CLUSTER_RETRY_US;
         return;

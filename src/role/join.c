@@ -29,7 +29,29 @@ static void probe_failed(struct probe *probe, int error)
     probe_result(probe);
 }
 
-/* This node has answered itself: so its address is its own. */
+/* Another node that is alive has this node's address. */
+static void give_way(struct cluster *cluster)
+{
+    char text[ADDRESS_TEXT_BYTES];
+    if (cluster->refused)
+        return;
+    cluster->refused = "Another node has this node's address (--advertise): stop one of the two.";
+    log_event(cluster->log, LOG_ERROR_LEVEL, "refused",
+              "address=%s msg=\"%s\" do=\"stop one of the two, or give it another --advertise\"",
+              address_format(&self_of(cluster)->address, text), cluster->refused);
+}
+
+/* Of two that each answer themselves at one address, as at 127.0.1.1 or behind two address translations, a newcomer gives way; of two
+ * that are ready, the one with the larger number. */
+static bool gives_way_to(const struct cluster *cluster, const struct member *other)
+{
+    bool is_new =
+        other->joining_us > 0 && cluster->loop->now_us <= other->joining_us + CLUSTER_DEAD_US;
+    return !cluster->has_everything || (!is_new && self_of(cluster)->id > other->id);
+}
+
+/* This node has answered itself: so its address is its own. A life before this one takes no larger stamp: who does so after this node did is
+ * alive, and answers itself there, too. Without an end to that, the two would not be told of each other's writes. */
 static void own_address(struct probe *probe)
 {
     struct cluster *cluster = probe->cluster;
@@ -38,21 +60,13 @@ static void own_address(struct probe *probe)
     probe->own = true;
     if (!other || other == self)
         return;
+    if (other->outbid && gives_way_to(cluster, other)) {
+        give_way(cluster);
+        return;
+    }
+    other->outbid = true;
     self->stamp = other->stamp + 1;
     news_tell(cluster);
-}
-
-/* Somebody else answers at this node's own address. */
-static void foreign_address(struct probe *probe)
-{
-    struct cluster *cluster = probe->cluster;
-    char text[ADDRESS_TEXT_BYTES];
-    if (cluster->refused)
-        return;
-    cluster->refused = "Another node has this node's address (--advertise): stop one of the two.";
-    log_event(cluster->log, LOG_ERROR_LEVEL, "refused",
-              "address=%s msg=\"%s\" do=\"stop one of the two, or give it another --advertise\"",
-              address_format(&probe->address, text), cluster->refused);
 }
 
 static bool is_own_address(const struct cluster *cluster, const struct address *address)
@@ -61,10 +75,19 @@ static bool is_own_address(const struct cluster *cluster, const struct address *
     return own->port == address->port && memcmp(own->ip, address->ip, sizeof own->ip) == 0;
 }
 
+/* Whether one that has just answered elsewhere has this node's address, before this node has anything: it would take the other one for
+ * a life before its own, and nobody for one to gather from. */
+static bool is_early_rival(const struct cluster *cluster, const struct member *other)
+{
+    return !cluster->has_everything && other->state == MEMBER_HERE &&
+           other->phase != PHASE_LEAVING && is_own_address(cluster, &other->address);
+}
+
 /* Returns whether it tells whether a member is there: not when there was no memory to take note of it. */
 static bool probe_take(struct probe *probe, struct slice body)
 {
     struct cluster *cluster = probe->cluster;
+    struct member *other;
     uint64_t id = 0;
     const char *why;
     bool own = is_own_address(cluster, &probe->address);
@@ -73,9 +96,10 @@ static bool probe_take(struct probe *probe, struct slice body)
         own_address(probe);
         break;
     case HELLO_FINE:
-        if (own)
-            foreign_address(probe);
-        return members_find(&cluster->members, id) != NULL;
+        other = members_find(&cluster->members, id);
+        if (own || (other && is_early_rival(cluster, other)))
+            give_way(cluster);
+        return other != NULL;
     case HELLO_BROKEN:
         log_refusal(cluster, "join-refused", &probe->address, 200, slice_of(why));
         break;

@@ -149,6 +149,7 @@ static bool members_add(struct members *members, const struct member *said)
     *member = *said;
     member->is_self = false;
     member->replaced_us = 0;
+    member->outbid = false;
     member->peer = NULL;
     members->list[members->count++] = member;
     return true;

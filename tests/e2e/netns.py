@@ -182,12 +182,14 @@ class Names(threading.Thread):
 
 
 class NetNode(Node):
-    """A node on a machine of a network. Talking to it needs no cable: it is done on its own machine."""
+    """A node on a machine of a network. Talking to it needs no cable: it is done on its own machine. `everywhere` is at all of that
+    machine's addresses."""
 
-    def __init__(self, network, machine, *options, prefix=(), **more):
+    def __init__(self, network, machine, *options, prefix=(), everywhere=False, **more):
         self.space = network.spaces[machine]
         self.machine = machine
-        super().__init__(*options, listen=f"{network.address(machine)}:{PORT}", pass_fds=(self.space.fd,),
+        host = "[::]" if everywhere else network.address(machine)
+        super().__init__(*options, listen=f"{host}:{PORT}", pass_fds=(self.space.fd,),
                          prefix=(*self.space.entrance, *prefix), **more)
         self.host = network.address(machine)
 

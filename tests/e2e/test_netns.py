@@ -75,6 +75,40 @@ def a_link_that_is_cut_one_way_is_gone_around():
 
 
 @test
+def of_two_nodes_that_each_reach_themselves_at_one_address_one_gives_way():
+    network = Network(3)
+    local = ("--advertise", f"127.0.1.1:{PORT}")  # what many a machine calls itself
+    first = network.node(0, *local, everywhere=True)
+    _write(first, {"a": b"1"})
+    for _ in range(2):  # in the place of one that was stopped, too
+        second = network.node(1, *local, *_join(network), everywhere=True)
+        second.wait_log("event=refused .*--advertise", 5, "sentence of the one that gives way")
+        check(second.get("a").status in (200, 503), "a key that it lacks is not said to be gone")
+        check(is_ready(first), "the first one stays ready")
+        second.kill()
+    third = network.node(2, *_join(network), everywhere=True)
+    third.wait_log("event=hello-refused .*--advertise", 5, "sentence of one that finds itself at a member's address")
+
+
+@test
+def of_two_such_nodes_that_hear_of_each_other_by_a_third_one_gives_way():
+    network = Network(3)
+    third = network.node(0, everywhere=True)
+    _write(third, {"a": b"1"})
+    local = ("--advertise", f"127.0.1.1:{PORT}")
+    rivals = [network.node(machine, *local, *_join(network), everywhere=True) for machine in (1, 2)]
+    until(lambda: any(node.count_log("event=refused .*--advertise") for node in rivals), DOWN_SECONDS, "one gives way")
+    time.sleep(4)  # so long the other one might do so, too
+    equal(sorted(is_ready(node) for node in rivals), [False, True], "which of the two are ready")
+    lines = max(node.count_log("member-known") for node in (third, *rivals))
+    check(lines <= 20, f"{lines} lines about members that are known")
+    stays = next(node for node in rivals if is_ready(node))
+    _write(third, {"b": b"2"})
+    _write(stays, {"c": b"3"})
+    hold([third, stays], {"a": b"1", "b": b"2", "c": b"3"})
+
+
+@test
 def nodes_that_start_together_are_ready_though_two_do_not_reach_each_other():
     network = Network(3)
     for one, other in ((0, 2), (2, 0)):
