@@ -441,12 +441,13 @@ static void judge_written(struct fleet_client *client, const struct fleet_call *
         note_everywhere(client, call);
 }
 
-/* Whether it is a write of a key that may have a version of the future. When it was sent twice, and the key was written meanwhile, nobody can
+/* Whether it is a write of a key that may have a version of the future, as a client has asked for it or a clock is wrong. When it was sent twice, and the key was written meanwhile, nobody can
  * tell whether it was carried out. */
 static bool is_in_doubt(const struct fleet_client *client, const struct fleet_call *call)
 {
     const struct fleet *fleet = client->fleet;
-    return fleet->ahead && call->write && client->response.status == 502;
+    bool may_have = fleet->ahead || fleet->troubles.skewed;
+    return may_have && call->write && client->response.status == 502;
 }
 
 /* 503 says that it was not done, 502 that this is not known. */
