@@ -325,7 +325,8 @@ static void gather_check(struct cluster *cluster)
         if (member->peer->knows_us)
             repair_start(member->peer);
     }
-    if (all)
+    /* Who has yet to answer at --join may be of another part of the cluster, and then this node is of neither. */
+    if (all && join_is_settled(cluster))
         gather_become_ready(cluster, "everything is gathered");
 }
 
