@@ -158,9 +158,9 @@ bool relay_ends_soon(const struct relay *relay)
            (!relay->before_us || relay->before_us > relay->late_us);
 }
 
-/* What a write says of its version: of the first try when it is another one, and whether that was no time but followed another version; else, when the node may know less than this front-end,
- * that it shall win over all that was seen here. A first try must not be carried out any more when another one may have been. Returns
- * the length of the lines. */
+/* What a write says of its version: of the first try when it is another one, and whether that was no time but followed another version;
+ * else, when the node may know less than this front-end, that it shall win over all that was seen here. A first try must not be carried
+ * out any more when another one may have been. Returns the length of the lines. */
 static size_t put_version(const struct relay *relay, char room[RELAY_LINES_BYTES])
 {
     size_t used = 0;

@@ -579,25 +579,31 @@ static void test_large_pieces_wait_when_the_turn_has_sent_enough_of_them(void **
 
 /* Those that are read as fast as they are written to take turns, though the io reports them in the same order each time; one that is
  * closed meanwhile leaves the line. */
-enum { FAST = 4, FAST_PARTS = 6 };
+enum { FAST = 4, FAST_PARTS = 6, FAST_BYTES = FAST_PARTS * CONN_SEND_BYTES };
 
 static void on_nothing(struct conn *conn)
 {
     (void)conn;
 }
 
-static void test_fast_readers_take_turns(void **state)
+/* Of each of which more is queued than a turn has time for; it has for one. */
+static void open_fast(struct conn conns[FAST])
 {
-    (void)state;
     static const struct conn_ops nothing = {on_nothing, on_nothing, on_nothing, on_nothing};
-    static char zeros[FAST_PARTS * CONN_SEND_BYTES];
+    static char zeros[FAST_BYTES];
     struct conn_piece piece = {.data = zeros, .len = sizeof zeros};
-    struct conn conns[FAST];
     for (size_t i = 0; i < FAST; i++) {
         assert_int_equal(conn_open(&conns[i], &loop, fake_socket_new(io), &nothing), 0);
         conn_send(&conns[i], &piece, 1);
     }
-    io->tick_us = LOOP_SHARE_US; /* a turn has time for one */
+    io->tick_us = LOOP_SHARE_US;
+}
+
+static void test_fast_readers_take_turns(void **state)
+{
+    (void)state;
+    struct conn conns[FAST];
+    open_fast(conns);
     for (size_t i = 0; i < FAST; i++)
         turn();
     for (size_t i = 0; i < FAST; i++)
@@ -607,7 +613,7 @@ static void test_fast_readers_take_turns(void **state)
         turn();
     for (size_t i = 0; i < FAST; i++) {
         if (i != FAST / 2)
-            assert_int_equal(fake_output(io, conns[i].fd).len, sizeof zeros);
+            assert_int_equal(fake_output(io, conns[i].fd).len, FAST_BYTES);
         conn_close(&conns[i]);
     }
     io->tick_us = 0;
@@ -629,15 +635,8 @@ static void test_copies_are_copies(void **state)
 static void test_room_is_told_once(void **state)
 {
     (void)state;
-    static const struct conn_ops nothing = {on_nothing, on_nothing, on_nothing, on_nothing};
-    static char zeros[FAST_PARTS * CONN_SEND_BYTES];
-    struct conn_piece piece = {.data = zeros, .len = sizeof zeros};
     struct conn conns[FAST];
-    for (size_t i = 0; i < FAST; i++) {
-        assert_int_equal(conn_open(&conns[i], &loop, fake_socket_new(io), &nothing), 0);
-        conn_send(&conns[i], &piece, 1);
-    }
-    io->tick_us = LOOP_SHARE_US; /* a turn has time for one */
+    open_fast(conns);
     turn();
     assert_int_equal(io->events, FAST);
     for (size_t turns = 0; turns < FAST * FAST_PARTS; turns++) {
@@ -645,7 +644,7 @@ static void test_room_is_told_once(void **state)
         assert_int_equal(io->events, 0);
     }
     for (size_t i = 0; i < FAST; i++) {
-        assert_int_equal(fake_output(io, conns[i].fd).len, sizeof zeros);
+        assert_int_equal(fake_output(io, conns[i].fd).len, FAST_BYTES);
         conn_close(&conns[i]);
     }
     turn();
