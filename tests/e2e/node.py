@@ -83,6 +83,10 @@ class Node:
             self._log_ended = True
             self._changed.notify_all()
 
+    def _read_all(self):
+        if hasattr(self, "_reader"):
+            self._reader.join(5 * SLOW)
+
     def _read_until_address(self, reading):
         seen = b""
         while True:
@@ -193,8 +197,9 @@ class Node:
         self.process.send_signal(number)
 
     def wait(self, seconds):
-        """Its exit code, once it has ended."""
+        """Its exit code, once it has ended and its log has been read."""
         until(lambda: self.process.poll() is not None, seconds, f"the node ends ({self.tail(2)})")
+        self._read_all()
         return self.process.returncode
 
     def terminate(self, seconds=STOP_SECONDS):
@@ -222,8 +227,7 @@ class Node:
             problems.append(f"the node does not end in {STOP_SECONDS * SLOW} s after SIGTERM ({self.tail(2)})")
             self.kill()
             code = self.process.wait()
-        if hasattr(self, "_reader"):
-            self._reader.join(5)
+        self._read_all()
         if code != 0 and not self._killed:
             problems.append(f"the node ended with {code} ({self.tail()})")
         bad = [line for line in self.lines if _SANITIZER.search(line)]
