@@ -129,11 +129,28 @@ static void swarm_choose(struct sim_cluster *cluster)
     cluster->large = rng_chance(rng, 120000);
     cluster->tight = cluster->large && !cluster->gentle && rng_chance(rng, 600000);
     cluster->key_count = (unsigned)rng_between(rng, cluster->tight ? 16 : 1, SIM_KEYS_MAX);
-    cluster->keys = cluster_keys(rng_chance(rng, 400000));
+    cluster->bursty = cluster->world.seed / 8 % 4 == 1;
+    cluster->keys = cluster_keys(rng_chance(rng, 400000) || cluster->bursty);
     cluster->repair_us =
         rng_chance(rng, 150000) && !cluster->gentle ? (uint64_t)FOREVER_S * SECOND : 0;
     cluster->full_joins = cluster->gentle || rng_chance(rng, 500000);
     cluster->mends_clocks = rng_chance(rng, 500000);
+}
+
+/* Nothing is on its way for longer than deletes are remembered; half of the time nodes are cut off for much longer than that. */
+static void forget_early(struct sim_cluster *cluster, uint64_t seed)
+{
+    struct sim_troubles *t = &cluster->troubles;
+    if (seed / 8 % 2 == 0) {
+        cluster->limits.grace_us = rng_between(&cluster->lives, SECOND, 3 * SECOND);
+        t->cut_us_max = 30 * SECOND;
+        t->part_ppm = t->part_ppm > 300000 ? t->part_ppm : 300000;
+        uint64_t apart_us = 4ULL * SECOND * cluster->pace;
+        t->apart_us_max = t->apart_us_max < apart_us ? t->apart_us_max : apart_us;
+    }
+    cluster->cables.give_up_us = cluster->limits.grace_us / 4;
+    t->crash_ppm += t->slow_ppm;
+    t->slow_ppm = 0;
 }
 
 static void begin(struct sim_cluster *cluster, uint64_t seed, bool trace, enum mutant mutant,
@@ -159,12 +176,8 @@ static void begin(struct sim_cluster *cluster, uint64_t seed, bool trace, enum m
                         : 1;
     cluster->world.events_max *= cluster->pace;
     cluster_troubles_pick(cluster);
-    if (cluster_forgets(
-            cluster)) { /* nothing is on its way for longer than deletes are remembered */
-        cluster->cables.give_up_us = cluster->limits.grace_us / 4;
-        cluster->troubles.crash_ppm += cluster->troubles.slow_ppm;
-        cluster->troubles.slow_ppm = 0;
-    }
+    if (cluster_forgets(cluster))
+        forget_early(cluster, seed);
     cluster->full_joins |= cluster->troubles.moves; /* else nobody may be where the others look */
     cluster->start.run = cluster_on_start;
     cluster->trouble.run = cluster_on_trouble;

@@ -135,6 +135,7 @@ struct sim_cluster {
     bool tight;         /* memory: less than all values would take */
     bool mends_clocks;  /* when faults end */
     bool far_clocks;    /* they are set by up to a year, not just an hour */
+    bool bursty;        /* clients wait little between two calls, and all keys are in few shards */
     bool clocks_differ; /* by more than some seconds, or did */
     bool all_ahead;     /* all clocks there were have been ahead by a grace period, at some time */
     uint64_t

@@ -93,14 +93,29 @@ static bool is_stranger(const struct sim_cluster *cluster, unsigned to, unsigned
     return since_us && cluster->world.now_us > since_us + 3 * cluster->limits.forget_us;
 }
 
-/* Whether it and another one do not know each other any more; by a clock that is ahead one of them may have forgotten alone. */
+/* Whether one has heard of the other's life, from a third one, but has never been answered by it. */
+static bool is_hearsay(struct sim_cluster *cluster, unsigned to, unsigned number)
+{
+    const struct members *members = &node_at(cluster, to)->cluster->members;
+    const struct members *others = &node_at(cluster, number)->cluster->members;
+    const struct member *member = members_find(members, members_self(others)->id);
+    return member && member->peer && !member->peer->asked_us;
+}
+
+/* Whether two do not know each other any more. By a clock that is ahead one of them may have forgotten alone; and what one only knows by
+ * hearsay, the other one need not know at all. */
+static bool are_strangers(struct sim_cluster *cluster, unsigned a, unsigned b)
+{
+    bool own = is_stranger(cluster, a, b), other = is_stranger(cluster, b, a);
+    return (own && other) || (own && (cluster->clocks_differ || is_hearsay(cluster, b, a))) ||
+           (other && (cluster->clocks_differ || is_hearsay(cluster, a, b)));
+}
+
 static bool is_forgotten(struct sim_cluster *cluster, unsigned number)
 {
-    for (unsigned i = 0; node_at(cluster, number) && i < cluster->node_count; i++) {
-        bool own = is_stranger(cluster, number, i), other = is_stranger(cluster, i, number);
-        if (node_at(cluster, i) && (cluster->clocks_differ ? own || other : own && other))
+    for (unsigned i = 0; node_at(cluster, number) && i < cluster->node_count; i++)
+        if (node_at(cluster, i) && are_strangers(cluster, number, i))
             return true;
-    }
     return false;
 }
 

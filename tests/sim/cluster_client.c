@@ -281,10 +281,25 @@ static void judge_written(struct cluster_client *client)
     showed(client, write);
 }
 
+/* Another node may have got the address that was connected to: what is known of the one that was meant says nothing of it. */
+static void see_who_answers(struct cluster_client *client)
+{
+    const struct sim_cluster *cluster = client->cluster;
+    const struct cable_host *host = cable_peer(client->end)->host;
+    for (unsigned i = 0; i < cluster->node_count; i++)
+        if (i != client->node && &cluster->nodes[i].process.host == host) {
+            client->node = i;
+            client->boot = cluster->nodes[i].boot;
+            client->floor = 0;
+            client->clock_frozen = true;
+        }
+}
+
 static void client_judge(struct cluster_client *client)
 {
     unsigned status = client->response.status;
     struct world_counts *counts = &client->cluster->world.counts;
+    see_who_answers(client);
     client->busy = false;
     counts->replies++;
     if (status == 503 || status == 507 || status == 421) {
@@ -359,7 +374,9 @@ static void client_step(struct cluster_client *client)
     if (client->busy || client->calls_left == 0 || now_us < client->next_us)
         return;
     client->calls_left--;
-    client->next_us = now_us + rng_spread(&client->rng, 10, 3ULL * SECOND * client->cluster->pace);
+    bool hurries = client->cluster->bursty && rng_chance(&client->rng, 950000);
+    client->next_us = now_us + rng_spread(&client->rng, 10,
+                                          hurries ? 1000 : 3ULL * SECOND * client->cluster->pace);
     if (client->end && (client->end->ended || rng_chance(&client->rng, 100000)))
         client_move_on(client);
     if (!client->end)

@@ -338,13 +338,34 @@ static void sim_close(struct io *io, int fd)
 
 /* Readiness */
 
+/* What a wait reports of a socket. */
+static unsigned socket_ready(const struct io_sim_socket *socket)
+{
+    unsigned ready;
+    if (!socket || !socket->watched)
+        return 0;
+    if (socket->end)
+        ready = cable_ready(socket->end);
+    else
+        ready = socket->listener.waiting_count ? IO_READ : 0;
+    if (socket->end && socket->interest & IO_EDGE && !socket->armed &&
+        socket->told == cable_news(socket->end))
+        ready &= socket->room_told ? 0 : IO_WRITE;
+    if (socket->deaf)
+        ready = 0;
+    if (socket->restless)
+        ready = IO_READ;
+    return ready & (socket->interest | IO_BROKEN | (socket->interest & IO_EDGE ? IO_ENDED : 0));
+}
+
 static void watch_as(struct io_sim_socket *socket, unsigned interest, void *data)
 {
     socket->armed = true;
     socket->room_told = false;
     socket->interest = interest;
     socket->data = data;
-    wake(socket);
+    if (socket_ready(socket))
+        wake(socket);
 }
 
 static int sim_watch(struct io *io, int fd, unsigned interest, void *data)
@@ -374,26 +395,6 @@ static void sim_unwatch(struct io *io, int fd)
     struct io_sim_socket *socket = socket_of(io, fd);
     assert(socket->watched);
     socket->watched = false;
-}
-
-/* What a wait reports of a socket. */
-static unsigned socket_ready(const struct io_sim_socket *socket)
-{
-    unsigned ready;
-    if (!socket || !socket->watched)
-        return 0;
-    if (socket->end)
-        ready = cable_ready(socket->end);
-    else
-        ready = socket->listener.waiting_count ? IO_READ : 0;
-    if (socket->end && socket->interest & IO_EDGE && !socket->armed &&
-        socket->told == cable_news(socket->end))
-        ready &= socket->room_told ? 0 : IO_WRITE;
-    if (socket->deaf)
-        ready = 0;
-    if (socket->restless)
-        ready = IO_READ;
-    return ready & (socket->interest | IO_BROKEN | (socket->interest & IO_EDGE ? IO_ENDED : 0));
 }
 
 static int next_socket(const struct io_sim *io, int fd)
@@ -447,6 +448,7 @@ static int sim_wait(struct io *io, struct io_event *events, int max, int64_t tim
     struct io_sim *sim = sim_of(io);
     int count = 0;
     (void)timeout_us; /* the world's events are what time waits for */
+    sim->reported = false;
     if (rng_chance(&sim->chance, sim->faults->interrupt_ppm)) {
         sim->world->counts.interrupted++;
         return 0;
@@ -459,6 +461,8 @@ static int sim_wait(struct io *io, struct io_event *events, int max, int64_t tim
         unsigned ready = socket_ready(socket);
         if (!ready)
             settle(socket);
+        sim->reported |=
+            ready != 0; /* what is said by mistake may be said of somebody in each turn */
         if (!ready && socket->interest && rng_chance(&sim->chance, sim->faults->false_ready_ppm))
             ready = socket->interest & (IO_READ | IO_WRITE);
         if (ready)
@@ -466,7 +470,6 @@ static int sim_wait(struct io *io, struct io_event *events, int max, int64_t tim
         socket_mutate(sim, socket);
     }
     events_shuffle(sim, events, count);
-    sim->reported = count > 0;
     return count;
 }
 
