@@ -342,10 +342,10 @@ static void feed_copy(void)
               (struct slice){answer, (size_t)used + WIRE_HEAD_BYTES});
 }
 
-/* Each step of gathering follows the one before it at once, and not at the next tick: no time passes here. */
-static void test_a_newcomer_copies_and_checks_at_once(void **state)
+/* A ready member is there, and this node has all that it has. Each step of gathering follows the one before it at once, and not at the next
+ * tick: no time passes here. */
+static void gather_from_member(void)
 {
-    (void)state;
     struct peer *donor = meet(2)->peer;
     const struct gather *gather = &in.cluster->gather;
     donor->up = true;
@@ -362,6 +362,12 @@ static void test_a_newcomer_copies_and_checks_at_once(void **state)
     assert_int_not_equal(donor->repair.step, REPAIR_IDLE);
     gather_checked(donor, in.loop.now_us);
     loop_turn(&in.loop, 0);
+}
+
+static void test_a_newcomer_copies_and_checks_at_once(void **state)
+{
+    (void)state;
+    gather_from_member();
     assert_true(cluster_is_ready(in.cluster));
 }
 
@@ -494,6 +500,21 @@ static void join_ticks(uint64_t us)
         in.loop.now_us += CLUSTER_TICK_US;
         join_tick(in.cluster);
     }
+}
+
+/* They may be of another part of the cluster, and then it belongs to neither. */
+static void test_a_newcomer_that_has_all_hears_first_those_that_it_is_to_join(void **state)
+{
+    (void)state;
+    join_one("10.0.0.9:8000");
+    join_tick(in.cluster);
+    gather_from_member();
+    assert_false(cluster_is_ready(in.cluster));
+    join_ticks(JOIN_PATIENCE_US + CLUSTER_TICK_US);
+    gather_tick(in.cluster);
+    loop_turn(&in.loop, 0);
+    assert_true(cluster_is_ready(in.cluster));
+    join_over();
 }
 
 /* While a newcomer stands still itself, nobody is late. */
@@ -2405,6 +2426,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             test_a_write_made_just_before_a_connection_opens_is_confirmed, begin, end),
         cmocka_unit_test_setup_teardown(test_a_newcomer_copies_and_checks_at_once, begin, end),
+        cmocka_unit_test_setup_teardown(
+            test_a_newcomer_that_has_all_hears_first_those_that_it_is_to_join, begin, end),
         cmocka_unit_test_setup_teardown(test_a_newcomer_that_is_full_asks_for_deletes, begin_tight,
                                         end),
         cmocka_unit_test_setup_teardown(test_a_copy_that_was_cut_goes_on_where_it_was_cut, begin,
