@@ -106,6 +106,20 @@ static void limits_choose(struct sim_cluster *cluster, uint64_t seed)
         cluster->limits.idle_us = 20 * SECOND;
 }
 
+/* Of half of those whose memory is less than what clients write, each node has another limit, or none at all. */
+static void memory_choose(struct sim_cluster *cluster, uint64_t seed)
+{
+    struct rng rng;
+    rng_seed(&rng, seed, 0x6d656d6f7279);
+    bool uneven = cluster->tight && rng_chance(&rng, 500000);
+    for (unsigned i = 0; i < cluster->node_count; i++) {
+        uint64_t max = cluster->limits.memory_max;
+        if (uneven)
+            max = rng_chance(&rng, 200000) ? 0 : rng_between(&rng, MEMORY_BYTES_MIN, 3 * max);
+        cluster->nodes[i].memory_max = max;
+    }
+}
+
 /* Whom a node joins: some of the others, itself, nobody, somebody who is never there. */
 static void joins_choose(struct sim_cluster *cluster, unsigned number)
 {
@@ -171,6 +185,7 @@ static void begin(struct sim_cluster *cluster, uint64_t seed, bool trace, enum m
     cluster->far_clocks = seed % 8 == 6;
     faults_choose(cluster, seed);
     limits_choose(cluster, seed);
+    memory_choose(cluster, seed);
     cluster->pace = seed % SLOW_EVERY == SLOW_EVERY - 1
                         ? (unsigned)rng_between(rng, SLOW_PACE_MIN, SLOW_PACE_MAX)
                         : 1;

@@ -68,7 +68,8 @@ struct sim_troubles {
 struct sim_node {
     struct process process;
     bool running, draining;
-    unsigned boot; /* index of its present life */
+    uint64_t memory_max; /* 0 for no limit */
+    unsigned boot;       /* index of its present life */
     unsigned boots;
     char joins[SIM_NODES_MAX + 1][24];
     unsigned join_count, joins_whom; /* bits: numbers of nodes */

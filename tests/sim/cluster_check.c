@@ -141,10 +141,10 @@ static void stop_dropped(struct sim_cluster *cluster)
 /* Whether some node has little room left, in pieces that may not do for a value, as its limit is that of a toy. */
 static bool is_crowded(struct sim_cluster *cluster)
 {
-    uint64_t limit = cluster->limits.memory_max;
-    for (unsigned i = 0; limit && i < cluster->node_count; i++) {
+    for (unsigned i = 0; i < cluster->node_count; i++) {
         const struct node *node = node_at(cluster, i);
-        if (node && heap_used(store_heap(node->store)) > limit / 4 * 3)
+        uint64_t limit = cluster->nodes[i].memory_max;
+        if (node && limit && heap_used(store_heap(node->store)) > limit / 4 * 3)
             return true;
     }
     return false;

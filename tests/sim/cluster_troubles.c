@@ -166,6 +166,7 @@ static void node_boot(struct sim_cluster *cluster, struct sim_node *node)
     if (node->boots && cluster->troubles.swaps && rng_chance(&cluster->lives, 500000))
         swap_address(cluster, node);
     name_joins(cluster, node, &config);
+    config.memory_max = node->memory_max;
     config.repair_us = cluster->repair_us;
     node->boot = cluster->boot_count;
     cluster->boots[cluster->boot_count++] =

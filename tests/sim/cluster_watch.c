@@ -44,10 +44,12 @@ static const char *peer_excess(const struct peer *peer)
     return why ? why : queue_excess(peer->control);
 }
 
-static const char *heap_excess(const struct sim_cluster *cluster, struct node *node, bool quiet)
+static const char *heap_excess(const struct sim_cluster *cluster, const struct sim_node *sim_node,
+                               bool quiet)
 {
+    const struct node *node = sim_node->process.node;
     const struct heap *heap = store_heap(node->store);
-    uint64_t limit = cluster->limits.memory_max, used = heap_used(heap);
+    uint64_t limit = sim_node->memory_max, used = heap_used(heap);
     if (limit && heap_resident(heap) > limit + limit / 64 + HEAP_SLACK)
         return "the heap is beyond its limit";
     bool due = quiet || (cluster->world.now_us / WATCH_US % 16 == 0 && !cluster->large);
@@ -61,7 +63,7 @@ const char *cluster_excess(const struct sim_cluster *cluster, const struct sim_n
 {
     const struct node *own = node->process.node;
     const struct members *members = &own->cluster->members;
-    const char *why = heap_excess(cluster, node->process.node, quiet);
+    const char *why = heap_excess(cluster, node, quiet);
     if (server_connections(own->server) >
         cluster->limits.connections_max + SERVER_REFUSED_MAX + SERVER_FELLOWS_MAX)
         return "it has more connections than it may have";
