@@ -64,6 +64,7 @@ struct conn {
     bool connecting;  /* see conn_connect */
     bool duplex;      /* the owner wants input also while something is queued */
     bool drained;     /* the last read has left nothing */
+    bool put_off;     /* see conn_put_off */
     bool mute;        /* duplex: nothing more is sent, but what the peer says is still read */
     int error; /* once closed: why, as -errno; 0 when it was ended in order, or by the owner */
     uint64_t sent_bytes;
@@ -106,6 +107,13 @@ size_t conn_queued_bytes(const struct conn *conn);
 
 /* Turns input off or on (it is off anyway while something is queued). */
 void conn_pause(struct conn *conn, bool paused);
+
+/* In on_readable: nothing is read now, but soon, with conn_resume behind it. Until then what is there is not told of again, as thousands
+ * may wait for their turn. */
+void conn_put_off(struct conn *conn);
+
+/* What was put off, if it was, has been read as far as it is to be now. */
+void conn_resume(struct conn *conn);
 
 /* Shuts the sending side of a duplex conn, of which nothing is queued: what the peer still says is read as before. */
 void conn_shut(struct conn *conn);

@@ -421,10 +421,12 @@ void server_answer(struct request *held, void (*answer)(struct service *, struct
 static void client_on_readable(struct conn *conn)
 {
     struct client *client = (struct client *)conn;
-    if (client_reads_direct(client))
-        server_ready(client);
-    else
+    if (!client_reads_direct(client)) {
         client_read(client, true);
+        return;
+    }
+    server_ready(client);
+    conn_put_off(conn);
 }
 
 static void client_on_drained(struct conn *conn)

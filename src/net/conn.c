@@ -321,9 +321,9 @@ static void conn_on_connected(struct conn *conn, unsigned ready)
 
 static void conn_read(struct conn *conn, unsigned ready)
 {
-    conn->drained = false;
+    conn->drained = conn->put_off = false;
     conn->ops->on_readable(conn);
-    if (!conn->drained || (ready & IO_ENDED && !conn->ended))
+    if (!conn->put_off && (!conn->drained || (ready & IO_ENDED && !conn->ended)))
         conn_watch_again(conn);
 }
 
@@ -529,6 +529,19 @@ void conn_pause(struct conn *conn, bool paused)
         return;
     conn->paused = paused;
     conn_update_interest(conn);
+}
+
+void conn_put_off(struct conn *conn)
+{
+    conn->put_off = true;
+}
+
+void conn_resume(struct conn *conn)
+{
+    if (!conn->put_off)
+        return;
+    conn->put_off = false;
+    conn_watch_again(conn);
 }
 
 void conn_shut(struct conn *conn)

@@ -85,6 +85,7 @@ static void server_go_on(struct client *client)
     server_unready(client);
     if (client->conn.state == CONN_OPEN && !conn_blocked(&client->conn))
         client_go_on(client);
+    conn_resume(&client->conn);
 }
 
 /* Clients with something to go on with, as of now: all that ask for little, as each answer of a front-end's is one, and then of the

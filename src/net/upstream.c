@@ -206,9 +206,11 @@ static void upstream_on_readable(struct conn *conn)
 
 static void upstream_look_at_sent(struct upstream *upstream);
 
+/* What was said in this turn goes out at its end, and comes before this. */
 static void upstream_shut(struct upstream *upstream)
 {
-    if (upstream->state == UPSTREAM_OPEN && upstream->finishing && !conn_blocked(&upstream->conn))
+    bool said = upstream->used > 0 || upstream->count > 0 || conn_blocked(&upstream->conn);
+    if (upstream->state == UPSTREAM_OPEN && upstream->finishing && !said)
         conn_shut(&upstream->conn);
 }
 

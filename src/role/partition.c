@@ -174,12 +174,16 @@ struct http_error partition_trouble(const struct partition *partition)
     return (struct http_error){503, "No node of this key's partition is ready; try again."};
 }
 
-/* While it counts as reached, all connections have just ended, in this turn. */
+/* Whether somebody may soon be ready. While it counts as reached, all connections have just ended, in this turn. */
+static bool has_hope(const struct partition *partition)
+{
+    return partition->reached ||
+           partition->frontend->loop->now_us < partition->lost_us + RELAY_PARK_US;
+}
+
 static bool may_park(const struct partition *partition)
 {
-    return partition->parked_count < PARKED_MAX &&
-           (partition->reached ||
-            partition->frontend->loop->now_us < partition->lost_us + RELAY_PARK_US);
+    return has_hope(partition) && partition->parked_count < PARKED_MAX;
 }
 
 void partition_park(struct partition *partition, struct relay *relay)
@@ -222,7 +226,7 @@ void partition_unpark(struct partition *partition, struct relay *relay)
 
 static void refuse_parked(struct partition *partition)
 {
-    while (partition->parked && !may_park(partition)) {
+    while (partition->parked && !has_hope(partition)) {
         struct relay *relay = partition->parked;
         partition_unpark(partition, relay);
         partition_park(partition, relay);
@@ -454,7 +458,7 @@ void partition_tick(struct partition *partition)
         backend_tick(partition->backends[i]);
     send_parked(partition);
     refuse_parked(partition);
-    if (!partition->reached && !may_park(partition))
+    if (!has_hope(partition))
         log_reached(partition);
 }
 

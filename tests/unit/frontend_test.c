@@ -20,7 +20,7 @@ enum {
     SECOND = 1000 * MS,
     ASKED_MAX = 256,
     VALUE_BYTES = 500 * 1000,
-    FILES_MAX = 1024,
+    FILES_MAX = 2048,
     PIECE_BYTES = 10000,
 };
 
@@ -162,7 +162,7 @@ static void begin(enum side other_side)
     static const char *const others[] = {"10.0.0.3:8000", "10.0.0.4:8000"};
     static const struct frontend_cluster cluster = {seeds, 2}, other = {others, 2};
     struct frontend_config config = {
-        .server = {.connections_max = 100,
+        .server = {.connections_max = 2000,
                    .idle_us = (uint64_t)300 * SECOND,
                    .request_us = 30 * SECOND,
                    .stall_us = 60 * SECOND},
@@ -1165,6 +1165,33 @@ static void test_nobody_overtakes_parked(void **state)
     settle();
     for (unsigned i = 0; !asked_has(i, "PUT /a "); i++)
         assert_false(asked_has(i, "GET /a "));
+}
+
+/* As many as may wait, and one more. */
+static void test_parked_to_the_last_place(void **state)
+{
+    (void)state;
+    static struct reader readers[PARKED_MAX / SERVER_DEFERRED_MAX];
+    const unsigned count = sizeof readers / sizeof *readers;
+    struct partition *partition = &frontend->partitions[0];
+    nodes.deaf = true;
+    nodes_are_ready(partition, false);
+    for (unsigned i = 0; i < count; i++) {
+        readers[i] = reader_new();
+        for (unsigned k = 0; k < SERVER_DEFERRED_MAX; k++)
+            say(readers[i].fd, GET("a"));
+    }
+    settle();
+    assert_int_equal(partition->parked_count, PARKED_MAX);
+    struct reader other = reader_new();
+    ask(&other, GET("a"));
+    expect(&other, 503, "No node of this key's partition is ready; try again.\n");
+    pass(2 * FRONTEND_TICK_US);
+    assert_int_equal(partition->parked_count, PARKED_MAX);
+    pass(RELAY_PARK_US);
+    assert_int_equal(partition->parked_count, 0);
+    for (unsigned i = 0; i < count; i++)
+        expect(&readers[i], 503, "No node of this key's partition is ready; try again.\n");
 }
 
 static void test_misrouted(void **state)
@@ -2753,6 +2780,7 @@ int main(void)
         TEST(test_spare_connection_is_younger),
         TEST(test_parked),
         TEST(test_nobody_overtakes_parked),
+        TEST(test_parked_to_the_last_place),
         TEST(test_misrouted),
         TEST(test_foreign_node),
         TEST(test_foreign_node_is_forgotten),

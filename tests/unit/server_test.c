@@ -1439,6 +1439,7 @@ static void large_bodies_leave_time(bool chunked)
         for (size_t i = 0; i < LONG_CLIENTS; i++)
             whole += fake_unread(io, readers[i].fd) == 0;
         assert_in_range(whole - before, 1, LONG_PER_TURN + 1);
+        assert_true(turn == 0 || io->events == 0); /* who waits for its turn is known */
         before = whole;
     }
     feed(other.fd, GET("/text/3"));

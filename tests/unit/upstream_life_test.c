@@ -522,6 +522,26 @@ static void test_parts_with_backpressure(void **state)
     assert_int_equal(closed, 0);
 }
 
+/* What was said last waits for the end of the turn, while room for what came before it is told of sooner. */
+static void test_a_finish_comes_behind_what_was_said(void **state)
+{
+    (void)state;
+    struct told *told = begin_call((struct conn_piece){.data = "head", .len = 4});
+    fake_socket(io, fd)->space = 1;
+    turn();
+    assert_true(upstream_blocked(upstream));
+    part(told, SLICE("rest"));
+    upstream_call_end(&told->call);
+    upstream_finish(upstream);
+    fake_socket(io, fd)->space = 100;
+    turn();
+    check_output(SLICE("headrest"));
+    assert_true(fake_socket(io, fd)->shut);
+    feed(ok);
+    turn();
+    check_end(told, CALL_DONE);
+}
+
 static void test_an_early_answer_to_a_finished_body_keeps_the_connection(void **state)
 {
     (void)state;
@@ -1033,6 +1053,7 @@ int main(void)
         TEST(test_an_ended_call_can_be_used_anew),
         TEST(test_abandoning_an_unfinished_body_cuts),
         TEST(test_parts_with_backpressure),
+        TEST(test_a_finish_comes_behind_what_was_said),
         TEST(test_an_early_answer_to_a_finished_body_keeps_the_connection),
         TEST(test_the_end_of_a_connection_frees_it_for_calls),
         TEST(test_a_slow_body_is_not_the_servers_fault),
