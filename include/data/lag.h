@@ -27,8 +27,9 @@ void lag_on_change(struct lag *lag, uint32_t shard, struct record *old, struct r
 void lag_on_move(struct lag *lag, uint32_t shard, const struct record *from, struct record *to);
 void lag_on_drop(struct lag *lag, uint32_t shard, struct record *record);
 
-/* The next record to tell, which counts as told then; NULL when there is none. Valid until the store changes. Passes over
- * `*steps` records and shards at most that have nothing to tell, and counts them down; NULL also at 0. */
+/* The next record to tell, which counts as told then; NULL when there is none. Valid until the store changes. Each comes from
+ * the shard that waits longest, so one that is written all the time keeps no other waiting. Passes over `*steps` records and shards at
+ * most that have nothing (more) to tell, and counts them down; NULL also at 0. */
 struct record *lag_next(struct lag *lag, unsigned *steps);
 
 /* Whether nothing is left to tell. */

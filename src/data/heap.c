@@ -376,6 +376,15 @@ static bool large_fit(struct heap *heap, char *start, size_t has, size_t pages, 
     return true;
 }
 
+/* The same for a free span, whose pages may be in the reserve: those that it keeps are taken anew. */
+static bool span_fit(struct heap *heap, struct span *span, size_t pages, enum heap_use use)
+{
+    if (!large_fit(heap, span->start, span->pages, pages, use))
+        return false;
+    span->pages = (uint32_t)pages;
+    return pages_fit(&heap->spans, 0, use);
+}
+
 /* In the span if there is one, in a new one else. */
 static void *large_place(struct heap *heap, struct span *span, size_t bytes, size_t room,
                          enum heap_use use)
@@ -383,7 +392,7 @@ static void *large_place(struct heap *heap, struct span *span, size_t bytes, siz
     char *object;
     if (!span) {
         object = large_carve(heap, bytes, room, use);
-    } else if (large_fit(heap, span->start, span->pages, pages_of(bytes), use)) {
+    } else if (span_fit(heap, span, pages_of(bytes), use)) {
         object = span->start;
         slab_release(heap, span, sizeof(*span));
     } else {

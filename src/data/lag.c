@@ -7,6 +7,21 @@ struct lag *lag_new(void)
     return calloc(1, sizeof(struct lag));
 }
 
+static void ring_join(struct lag *lag, uint32_t shard)
+{
+    lag->waiting[shard] = true;
+    lag->ring[(lag->first + lag->count++) % STORE_SHARDS] = (uint16_t)shard;
+}
+
+static uint32_t ring_leave(struct lag *lag)
+{
+    uint32_t shard = lag->ring[lag->first];
+    lag->waiting[shard] = false;
+    lag->first = (lag->first + 1) % STORE_SHARDS;
+    lag->count--;
+    return shard;
+}
+
 void lag_on_change(struct lag *lag, uint32_t shard, struct record *old, struct record *record)
 {
     /* Whoever has not been told of the old one yet has to hear of what came in its place, whoever wrote that. */
@@ -17,10 +32,8 @@ void lag_on_change(struct lag *lag, uint32_t shard, struct record *old, struct r
     if (!(record->flags & RECORD_LOCAL) || lag->at[shard])
         return;
     lag->at[shard] = record;
-    if (lag->waiting[shard])
-        return;
-    lag->waiting[shard] = true;
-    lag->ring[(lag->first + lag->count++) % STORE_SHARDS] = (uint16_t)shard;
+    if (!lag->waiting[shard])
+        ring_join(lag, shard);
 }
 
 void lag_on_move(struct lag *lag, uint32_t shard, const struct record *from, struct record *to)
@@ -35,20 +48,21 @@ void lag_on_drop(struct lag *lag, uint32_t shard, struct record *record)
         lag->at[shard] = store_after(record);
 }
 
+/* Shards take turns: one that is written faster than it is told has no end to wait for. */
 struct record *lag_next(struct lag *lag, unsigned *steps)
 {
     for (; lag->count > 0 && *steps > 0; --*steps) {
-        uint16_t shard = lag->ring[lag->first];
+        uint32_t shard = ring_leave(lag);
         struct record *record = lag->at[shard];
-        if (!record) {
-            lag->waiting[shard] = false;
-            lag->first = (lag->first + 1) % STORE_SHARDS;
-            lag->count--;
+        if (!record)
             continue;
-        }
         lag->at[shard] = store_after(record);
-        if (record->flags & RECORD_LOCAL)
-            return record;
+        if (lag->at[shard])
+            ring_join(lag, shard);
+        if (!(record->flags & RECORD_LOCAL))
+            continue;
+        *steps -= !lag->at[shard]; /* the end of a shard is one, too */
+        return record;
     }
     return NULL;
 }

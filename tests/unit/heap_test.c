@@ -340,6 +340,25 @@ static void test_warm_reserve_is_no_room(void **state)
     free(things);
 }
 
+/* The same for a span of pages, also for an object that is so much smaller that it gives back some of them. */
+static void test_warm_span_in_the_reserve_is_no_room(void **state)
+{
+    (void)state;
+    enum { COUNT = 10000, LARGE = 18 * PAGE };
+    struct heap *heap = heap_must(16 * MIB);
+    struct thing *things = things_new(COUNT), tombs[128];
+    void *large = heap_alloc(heap, LARGE, HEAP_NORMAL);
+    heap_release(heap, heap_alloc(heap, 3 * PAGE, HEAP_NORMAL), 3 * PAGE); /* room for its books */
+    (void)things_fill(heap, things, COUNT, 8000, HEAP_NORMAL);
+    assert_true(things_fill(heap, tombs, 128, 4096, HEAP_RESERVE) >= 32);
+    heap_release(heap, large, LARGE);
+    assert_null(heap_alloc(heap, LARGE, HEAP_NORMAL));
+    assert_null(heap_alloc(heap, LARGE - PAGE, HEAP_NORMAL));
+    assert_non_null(heap_alloc(heap, LARGE, HEAP_RESERVE));
+    heap_destroy(heap);
+    free(things);
+}
+
 /* Warm and cold. */
 
 static void test_warm_is_bounded_and_goes_first(void **state)
@@ -1126,6 +1145,7 @@ int main(void)
         TEST(test_limit_of_almost_nothing),
         TEST(test_refusal_spends_no_addresses),
         TEST(test_warm_reserve_is_no_room),
+        TEST(test_warm_span_in_the_reserve_is_no_room),
         TEST(test_warm_is_bounded_and_goes_first),
         TEST(test_doomed_allocation_leaves_the_warm_alone),
         TEST(test_turns_cost_no_madvise),

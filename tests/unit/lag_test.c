@@ -83,6 +83,13 @@ static unsigned number_of(const struct record *record)
     return (unsigned)number;
 }
 
+static uint32_t shard_of(unsigned number)
+{
+    char name[16];
+    struct slice bytes = {name, (size_t)snprintf(name, sizeof name, "k%u", number)};
+    return store_key(in.store, bytes).shard;
+}
+
 /* All that is to be told; returns how many there were, and the last number of each. */
 static unsigned tell(uint64_t *versions)
 {
@@ -158,6 +165,32 @@ static void test_a_shard_waits_once(void **state)
     }
 }
 
+/* Keys that are written faster than they are told keep no other shard waiting: neither one whose value alone fills a batch, nor
+ * several in one shard. */
+static void test_busy_shards_take_turns(void **state)
+{
+    (void)state;
+    enum { BUSY = 3, WAITING = 20 };
+    unsigned busy[BUSY], found = 0, steps = 1000, others = 0;
+    uint32_t shard = shard_of(0);
+    for (unsigned number = 0; found < BUSY; number++)
+        if (shard_of(number) == shard)
+            busy[found++] = number;
+    for (unsigned n = 1; n <= BUSY; n++) {
+        for (unsigned i = 0; i < n; i++)
+            put(busy[i], 1, true, false);
+        for (unsigned number = 100; number < 100 + WAITING; number++)
+            put(number, n, true, false);
+        for (uint64_t version = 2; others < n * WAITING; version++) {
+            const struct record *told = lag_next(in.lag, &steps);
+            check(told && version < 3 * WAITING, "%u of %u told", others, n * WAITING);
+            others += store_key(in.store, record_key(told)).shard != shard;
+            for (unsigned i = 0; i < n; i++)
+                put(busy[i], version, true, false);
+        }
+    }
+}
+
 static void tell_some(unsigned most, uint64_t *told)
 {
     unsigned steps = 2 * KEYS;
@@ -213,6 +246,7 @@ int main(void)
                                         end),
         cmocka_unit_test_setup_teardown(test_steps_are_bounded, begin, end),
         cmocka_unit_test_setup_teardown(test_a_shard_waits_once, begin, end),
+        cmocka_unit_test_setup_teardown(test_busy_shards_take_turns, begin, end),
         cmocka_unit_test_setup_teardown(test_any_order, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
