@@ -22,6 +22,7 @@ enum {
     LONG_KEYS_MAX = 1024,   /* keys whose values are known to be longer than RELAY_STREAM_BYTES */
     RECENT_MAX = 8192,      /* keys that were just written, each in its place */
     RECENT_US = 100 * 1000, /* reads so soon after a write must see it */
+    RECENT_BYTES_EACH_US = 16, /* and later by as long as a value takes to all nodes at that pace */
 };
 
 #define VERSION_AHEAD_US_MAX \

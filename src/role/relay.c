@@ -77,9 +77,15 @@ void relay_was_written(const struct relay *relay)
     const struct recent_write *recent = recent_find(relay);
     if (recent && recent->version >= relay->after)
         return;
-    relay->frontend->recent_until_us = relay->frontend->loop->now_us + RECENT_US;
-    *recent_place(relay) = (struct recent_write){relay->key_hash, relay->after, relay->writer,
-                                                 relay->frontend->recent_until_us};
+    uint64_t bytes = relay->upload ? relay->upload->bytes : 0;
+    uint64_t until_us = relay->frontend->loop->now_us + RECENT_US + bytes / RECENT_BYTES_EACH_US;
+    /* It comes to other nodes behind the long one that it replaces. */
+    if (recent && recent->until_us > until_us)
+        until_us = recent->until_us;
+    if (relay->frontend->recent_until_us < until_us)
+        relay->frontend->recent_until_us = until_us;
+    *recent_place(relay) =
+        (struct recent_write){relay->key_hash, relay->after, relay->writer, until_us};
 }
 
 static void relay_follow(struct relay *relay, uint64_t version, uint64_t writer)

@@ -2110,6 +2110,27 @@ static void test_upload(void **state)
     expect(&reader, 200, "");
 }
 
+/* A long value takes its time to the other nodes. */
+static void test_read_after_a_long_write(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new(), other = reader_new();
+    upload_begin_by(&reader, VALUE_BYTES);
+    for (size_t at = 0; at < VALUE_BYTES; at += PIECE_BYTES)
+        upload_some(&reader, at, PIECE_BYTES);
+    unsigned writer = node_of(nodes.asked[0].fd);
+    say(nodes.asked[0].fd, OK);
+    settle();
+    expect(&reader, 200, "");
+    pass(RECENT_US + VALUE_BYTES / RECENT_BYTES_EACH_US / 2);
+    for (unsigned i = 1; i <= 8; i++) {
+        ask(&other, GET("a"));
+        assert_int_equal(node_of(nodes.asked[i].fd), writer);
+        answer_value("a", "new");
+        expect(&other, 200, "new");
+    }
+}
+
 static void test_upload_is_lost(void **state)
 {
     (void)state;
@@ -2819,6 +2840,7 @@ int main(void)
         TEST(test_haul_to_who_does_not_answer),
         TEST(test_haul_from_who_does_not_answer),
         TEST(test_upload),
+        TEST(test_read_after_a_long_write),
         TEST(test_upload_is_lost),
         TEST(test_upload_comes_too_late),
         TEST(test_upload_is_misrouted),
