@@ -34,7 +34,7 @@ def number_of(name, body):
 
 @dataclasses.dataclass(slots=True)
 class Write:
-    """One write. `ended` and `version` are None as long as it is not answered with success."""
+    """One write. `ended` is when it was answered, or given up; `version` is None as long as it is not answered with success."""
     number: int
     name: str
     delete: bool
@@ -51,10 +51,12 @@ class Write:
 
 @dataclasses.dataclass(slots=True)
 class State:
-    """What a key was seen to be: `number` is None where it has no value, `version` where nothing is known of it."""
+    """What a key was seen to be: `number` is None where it has no value, `version` where nothing is known of it. Its time to live counts
+    from `written` at the latest: when its write was over, which a front-end may have tried again for seconds."""
     version: int | None
     number: int | None
     ttl: int = 0
+    written: float = 0.0
 
 
 class _Key:
@@ -102,7 +104,7 @@ class History:
     def failed(self, write, definite):
         """It was refused for certain, or nobody knows."""
         with self._lock:
-            write.state = "refused" if definite else "unknown"
+            write.ended, write.state = time.time(), "refused" if definite else "unknown"
             self.counts["refused" if definite else "of unknown outcome"] += 1
 
     # --- reads
@@ -148,8 +150,8 @@ class History:
             if number != key.floor.number:
                 self._problem("two-of-one-version", f"{name} at {who}: write {number}, but all had agreed on {key.floor}")
             else:
-                self._in_time(name, version, key.floor.ttl, who)
-            return State(version, number, key.floor.ttl)
+                self._in_time(name, key.floor, who)
+            return State(version, number, key.floor.ttl, key.floor.written)
         write = key.writes.get(number)
         if key.seen.setdefault(version, number) != number:
             self._problem("two-of-one-version", f"{name} at {who}: writes {number} and {key.seen[version]} have version {version}")
@@ -157,8 +159,10 @@ class History:
             if not (key.floor and version < key.floor.version):  # which is told as such
                 self._problem("invented", f"{name} at {who}: write {number} of version {version}, floor {key.floor}")
             return State(version, number)
+        state = State(version, number, write.ttl, write.ended or time.time())
         self._known_value(write, version, who)
-        return State(version, number, write.ttl)
+        self._in_time(name, state, who)
+        return state
 
     def _known_value(self, write, version, who):
         if write.state == "refused":
@@ -173,12 +177,11 @@ class History:
                 self.counts["reads of the other try of a write"] += 1
             else:
                 self._problem("another-version", f"{write.name} at {who}: {write} is there with version {version}")
-        self._in_time(write.name, version, write.ttl, who)
 
-    def _in_time(self, name, version, ttl, who):
-        late = time.time() - (version / 1e6 + ttl)
-        if ttl and late > EXPIRY_SECONDS:
-            self._problem("expired-yet-there", f"{name} at {who}: version {version} with {ttl} s is there {late:.1f} s after its time")
+    def _in_time(self, name, state, who):
+        late = time.time() - (max(state.version / 1e6, state.written) + state.ttl)
+        if state.ttl and late > EXPIRY_SECONDS:
+            self._problem("expired-yet-there", f"{name} at {who}: {state} is there {late:.1f} s after its time")
 
     def _absence(self, name, key, floor, version, who):
         if version is None:
