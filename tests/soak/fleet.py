@@ -54,12 +54,13 @@ class Server:
 
     def start(self):
         """Starts it; it may take a moment until it listens."""
-        self.expected_end = self.stopped = False
+        self.stopped = False
         self.started = time.time()
         with open(os.path.join(self.fleet.folder, self.name + ".log"), "ab") as log:
             self.process = subprocess.Popen(  # pylint: disable=consider-using-with
                 [*self.space.entrance, self.fleet.binary, *self._arguments, "--listen", f"{self.address}:{PORT}"],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log, pass_fds=(self.space.fd,))
+        self.expected_end = False  # from here on: until now it was that of the life before
 
     def alive(self):
         """Whether its process runs (or is stopped)."""
