@@ -262,6 +262,9 @@ const char *cluster_why_unready(const struct cluster *cluster)
         return "This node waits for members that were ready and are silent, since they have what "
                "it "
                "has not gathered (DELETE /-/members/HOST:PORT drops one that is gone for good).";
+    if (cluster->gather.full)
+        return "This node is out of memory: it cannot hold what its cluster holds (restart it with "
+               "the --memory-max that the others have).";
     return "This node has not gathered all keys from its cluster yet.";
 }
 

@@ -183,7 +183,6 @@ static void copy_on_body(struct call *call, struct slice bytes)
     tell_progress(cluster);
     if (fine)
         return;
-    gather->good = false;
     gather->full = gather->intake.full;
     log_condition(cluster->log, LOG_ERROR_LEVEL, "gathering-failed", gather->full ? "full" : "",
                   "msg=\"%s\" do=\"%s\"",
@@ -191,7 +190,7 @@ static void copy_on_body(struct call *call, struct slice bytes)
                                : "the donor's records are damaged",
                   gather->full ? "restart it with the --memory-max that the others have"
                                : "look at the network between the two; another donor is asked");
-    upstream_close(gather->upstream, 0);
+    gather_stop_copying(cluster); /* so it does not end as that of a donor that was lost */
 }
 
 static void copy_on_end(struct call *call, enum call_result result)
@@ -251,7 +250,7 @@ static void gather_copy(struct cluster *cluster, struct member *donor)
 {
     static const struct upstream_config config = {CLUSTER_CONNECT_US, CLUSTER_ANSWER_US};
     struct gather *gather = &cluster->gather;
-    char address[ADDRESS_TEXT_BYTES];
+    char address[ADDRESS_TEXT_BYTES], from[sizeof address + 16];
     gather_drop_upstream(gather);
     gather->full = false;
     gather->donor = donor->id;
@@ -261,8 +260,9 @@ static void gather_copy(struct cluster *cluster, struct member *donor)
     if (!gather->upstream || upstream_connect(gather->upstream, &donor->address) != 0)
         return;
     gather->step = GATHER_CONNECTING;
-    log_event(cluster->log, LOG_INFO_LEVEL, "gathering", "donor=%s from=%u",
-              address_format(&donor->address, address), gather->shard);
+    snprintf(from, sizeof from, "%s from=%u", address_format(&donor->address, address),
+             gather->shard);
+    log_condition(cluster->log, LOG_INFO_LEVEL, "gathering", from, "donor=%s", from);
 }
 
 /* Steps */

@@ -206,3 +206,20 @@ def a_newcomer_for_whom_its_cluster_has_no_place_says_why():
     check(not is_ready(newcomer), "ready, though a member is there")
     equal(newcomer.count_log("serving alone"), 0, "times that it served alone")
     check(donor.count_log("member-refused"), f"nobody was refused ({donor.tail()})")
+
+
+@test
+def a_newcomer_that_is_too_small_says_so_and_is_ready_once_there_is_room():
+    donor = Node()
+    for at in range(24):
+        donor.put(_key(at), bytes(1 << 20))
+    small = Node("--join", donor.address, "--memory-max", "16M")
+    until(lambda: b"--memory-max" in small.call("GET", "/-/ready").body, UP_SECONDS, f"it says why it is not ready ({small.tail()})")
+    time.sleep(21)  # it has tried again twice, the second time from where it was before
+    check(not is_ready(small), f"ready though it lacks keys ({small.tail()})")
+    counts = [small.count_log(f"event={event}") for event in ("gathering-failed", "donor-lost", "gathering donor=")]
+    equal(counts, [1, 0, 2], f"what it logs ({small.tail(10)})")
+    for at in range(16):
+        donor.delete(_key(at))
+    until(lambda: is_ready(small), 2 * UP_SECONDS, f"it is ready when there is room ({small.tail()})")
+    hold([donor, small], {_key(at): bytes(1 << 20) if at >= 16 else None for at in range(24)})
