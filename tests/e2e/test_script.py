@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import socket
 import subprocess
 
@@ -73,6 +74,21 @@ def script_remembers_the_ports_of_its_cluster():
     cluster.run("kill", "1", first=another)
     cluster.run("start", "1", first=another)
     equal(_get(cluster, 1, "k"), b"v", "what it has when it is back")
+
+
+@test
+def script_tells_of_a_node_that_stands_still():
+    cluster = _Cluster(20902)
+    cluster.run("up", "2")
+    with open(os.path.join(cluster.directory, "1.pid"), encoding="ascii") as file:
+        node = int(file.read())
+    os.kill(node, signal.SIGSTOP)
+    try:
+        said = cluster.run("status")
+    finally:
+        os.kill(node, signal.SIGCONT)
+    check(f"node 1, 127.0.0.1:{cluster.first + 1}, does not answer\n" in said, said)
+    check(f"node 2, 127.0.0.1:{cluster.first + 2}, ready" in said, said)
 
 
 @test
