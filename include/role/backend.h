@@ -48,6 +48,7 @@ struct backend {
     bool is_ready;
     bool wrong;                 /* it is of another partition */
     bool foreign;               /* it is of another cluster */
+    bool no_node;               /* what answers there is none, not even one in trouble */
     bool usable;                /* requests can be sent there now */
     bool told;                  /* the same, as the log says it */
     bool leaving;               /* to be forgotten */

@@ -152,6 +152,10 @@ bool contact_tend(struct contact *contact);
  * too long. */
 bool contact_look(struct contact *contact);
 
+/* It fails when one that was named for its cluster answers, and is no node: to wait for it would be in vain. For addresses that a person
+ * has just given; one of a member that is gone may lead elsewhere by now. */
+void contact_check_named(struct contact *contact);
+
 int contact_init(struct contact *contact, struct haul *haul, struct partition *partition,
                  const char *name, const struct upstream_ops *ops, void *owner);
 void contact_free(struct contact *contact);

@@ -172,6 +172,18 @@ static bool check_partition(struct contact *contact)
     return partition->usable_count > 0;
 }
 
+void contact_check_named(struct contact *contact)
+{
+    char address[ADDRESS_TEXT_BYTES];
+    const struct partition *partition = contact->partition;
+    for (unsigned i = 0; i < partition->backend_count; i++)
+        if (partition->backends[i]->no_node && partition->backends[i]->seed)
+            haul_fail(contact->haul,
+                      "%s is named by %s, but is no node. Front-ends have no keys themselves: "
+                      "name nodes.",
+                      address_format(&partition->backends[i]->address, address), contact->name);
+}
+
 bool contact_look(struct contact *contact)
 {
     if (check_partition(contact))

@@ -226,6 +226,12 @@ void cluster_reply_drop(struct cluster *cluster, struct request *request, struct
 
 /* Calls */
 
+/* By what a member gives to a hello: any other status is of a front-end, or of a program that is none of ours. */
+static bool is_of_a_member(unsigned status)
+{
+    return status == 200 || status == 400 || status == 409 || status == 503 || status == 507;
+}
+
 void log_refusal(struct cluster *cluster, const char *event, const struct address *address,
                  unsigned status, struct slice sentence)
 {
@@ -236,8 +242,9 @@ void log_refusal(struct cluster *cluster, const char *event, const struct addres
     log_quotable(sentence, said, sizeof said);
     snprintf(key, sizeof key, "%s %s", address_format(address, text), said);
     log_condition(cluster->log, LOG_WARN_LEVEL, event, key,
-                  "member=%s status=%u msg=\"%s\" do=\"do as it says on one of the two\"", text,
-                  status, said);
+                  "member=%s status=%u msg=\"%s\" do=\"%s\"", text, status, said,
+                  is_of_a_member(status) ? "do as it says on one of the two"
+                                         : "correct the address: what answers there is no node");
 }
 
 /* *why gets a sentence when it is broken. */

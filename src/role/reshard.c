@@ -117,10 +117,14 @@ static void reshard_begin_pass(struct reshard *reshard)
 static void reshard_look(struct reshard *reshard)
 {
     bool all = true;
-    for (unsigned i = 0; i < reshard->config->from_count; i++)
+    for (unsigned i = 0; i < reshard->config->from_count; i++) {
+        contact_check_named(&reshard->sources[i].contact);
         all = contact_look(&reshard->sources[i].contact) && all;
-    for (unsigned i = 0; i < reshard->config->to_count; i++)
+    }
+    for (unsigned i = 0; i < reshard->config->to_count; i++) {
+        contact_check_named(&reshard->targets[i].contact);
         all = contact_look(&reshard->targets[i].contact) && all;
+    }
     for (unsigned i = 0; all && i < reshard->config->from_count; i++)
         check_overlap(reshard, reshard->sources[i].contact.partition);
     if (all && !haul_is_over(&reshard->haul))

@@ -108,14 +108,15 @@ static void refuse(struct restore *restore, enum archive_result result)
 {
     const struct archive_reader *reader = &restore->reader;
     const char *nothing = restore->step == RESTORE_CHECKING ? " Nothing was restored." : "";
+    const char *rest = reader->place.offset
+                           ? " (curl -T FILE HOST:PORT/-/merge takes what is before that place.)"
+                           : "";
     if (result == ARCHIVE_FAILED)
         haul_fail(&restore->haul, "Cannot read %s: %s.%s", restore->path, strerror(-reader->error),
                   nothing);
     else
-        haul_fail(&restore->haul,
-                  "%s is damaged at byte %llu: %s.%s (curl -T FILE HOST:PORT/-/merge takes what is "
-                  "before that place.)",
-                  restore->path, (unsigned long long)reader->place.offset, reader->reason, nothing);
+        haul_fail(&restore->haul, "%s is damaged at byte %llu: %s.%s%s", restore->path,
+                  (unsigned long long)reader->place.offset, reader->reason, nothing, rest);
 }
 
 /* Giving away */

@@ -77,8 +77,9 @@ class Running:
         self.process = process
 
     def kill(self):
-        """SIGKILL."""
+        """SIGKILL; it holds no lock any more afterwards."""
         self.process.kill()
+        self.process.wait()
 
     def finish(self):
         """As of a node."""

@@ -142,6 +142,15 @@ def log_of_members_that_are_refused():
 
 
 @test
+def log_of_one_that_is_joined_and_is_no_node():
+    """A front-end here: nothing can be done there, so the line must not send anybody to it."""
+    node = Node()
+    frontend = Frontend([[node]])
+    line = _once(Node("--join", frontend.address), "join-refused", "warn", do="correct the address", member=frontend.address, status=404)
+    check("of the two" not in line, line)
+
+
+@test
 def log_of_what_others_make_up():
     """Nobody's words can end a value of the log, and begin another one."""
     evil = b'no" do="x" level=error event=memory-full evil="yes\\'

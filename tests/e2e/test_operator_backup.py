@@ -512,6 +512,7 @@ def _damaged(path, node):
     equal(said, "", "stdout")
     found = re.match(rf"velour-fog: {re.escape(path)} is damaged at byte (\d+): ([^.]+)\. Nothing was restored\.", complaint)
     check(found, complaint)
+    equal("what is before that place" in complaint, int(found.group(1)) > 0, f"whether something is before that place: {complaint}")
     equal(keys_of(node), [], "what was restored")
     return int(found.group(1)), found.group(2)
 

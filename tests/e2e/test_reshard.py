@@ -250,6 +250,15 @@ def wrong_set_ups_are_refused():
 
 
 @test
+def a_front_end_in_place_of_a_node_is_refused_at_once():
+    (old,), (new,) = clusters(1, 1), clusters(1, 1)
+    frontend = Frontend([old])
+    words = [address(frontend), "is no node", "name nodes"]
+    _refused(1, words, "--from", address(frontend), *_words("--to", [new]))
+    _refused(1, words, *_words("--from", [old]), "--to", address(frontend))
+
+
+@test
 def all_kinds_of_records_are_moved():
     old, new = clusters(2, 2), clusters(3, 2)
     before = Frontend(old)

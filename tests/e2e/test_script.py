@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import socket
 import subprocess
 
@@ -30,9 +31,9 @@ class _Cluster:
         self.directory = os.path.join(scope().directory(), "cluster")
         scope().nodes.append(self)
 
-    def run(self, *arguments, code=0):
+    def run(self, *arguments, code=0, first=None):
         """What it prints; it must end with the code."""
-        env = environment({"FIRST_PORT": str(self.first), "DIRECTORY": self.directory, "VELOUR_FOG": BINARY})
+        env = environment({"FIRST_PORT": first or str(self.first), "DIRECTORY": self.directory, "VELOUR_FOG": BINARY})
         log = os.path.join(scope().directory(), "output")  # no pipe, which the nodes would hold open
         with open(log, "wb") as output:
             done = subprocess.run([SCRIPT, *arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=env,
@@ -59,6 +60,44 @@ class _Cluster:
 
 def _get(cluster, offset, key):
     return curl("-s", cluster.url(offset, f"/{key}")).stdout
+
+
+@test
+def script_remembers_the_ports_of_its_cluster():
+    """Without FIRST_PORT a node came back on another port, and served alone there."""
+    cluster = _Cluster(20602)
+    cluster.run("up", "2")
+    another = str(cluster.first + 4)
+    said = cluster.run("status", first=another)
+    check(f"node 1, 127.0.0.1:{cluster.first + 1}, ready" in said and f"node 2, 127.0.0.1:{cluster.first + 2}, ready" in said, said)
+    equal(curl_code("-d", "v", cluster.url(1, "/k")), 200, "the status of a write")
+    cluster.run("kill", "1", first=another)
+    cluster.run("start", "1", first=another)
+    equal(_get(cluster, 1, "k"), b"v", "what it has when it is back")
+
+
+@test
+def script_tells_of_a_node_that_stands_still():
+    cluster = _Cluster(20902)
+    cluster.run("up", "2")
+    with open(os.path.join(cluster.directory, "1.pid"), encoding="ascii") as file:
+        node = int(file.read())
+    os.kill(node, signal.SIGSTOP)
+    try:
+        said = cluster.run("status")
+    finally:
+        os.kill(node, signal.SIGCONT)
+    check(f"node 1, 127.0.0.1:{cluster.first + 1}, does not answer\n" in said, said)
+    check(f"node 2, 127.0.0.1:{cluster.first + 2}, ready" in said, said)
+
+
+@test
+def script_refuses_what_is_no_port():
+    cluster = _Cluster(20802)
+    for first in ("abc", "70000", "65535", "8000x"):
+        said = cluster.run("up", "1", code=1, first=first)
+        check(said.startswith(f'scripts/cluster: FIRST_PORT is "{first}"'), said)
+    check(not os.path.exists(cluster.directory), "nothing is begun")
 
 
 @test
