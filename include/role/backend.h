@@ -48,6 +48,7 @@ struct backend {
     bool is_ready;
     bool wrong;                 /* it is of another partition */
     bool foreign;               /* it is of another cluster */
+    bool no_node;               /* what last answered there does not answer as a node does */
     bool usable;                /* requests can be sent there now */
     bool told;                  /* the same, as the log says it */
     bool leaving;               /* to be forgotten */

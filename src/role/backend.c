@@ -247,7 +247,9 @@ static void on_hello(struct fetch *fetch, unsigned status, struct slice body)
         (struct backend *)((char *)fetch - offsetof(struct backend, hello_fetch));
     if (status == 0)
         return; /* the connection has ended, which is told too */
-    if (status != 200 || !take_hello(backend, body)) {
+    bool met = status == 200 && take_hello(backend, body);
+    backend->no_node = !met && status < 500; /* a node without room says 503 */
+    if (!met) {
         log_foreign(backend, status);
         backend_down(backend, "msg=\"what answers there does not answer as a node does\"");
         return;

@@ -142,6 +142,36 @@ bool contact_tend(struct contact *contact)
     return upstream_is_open(contact->upstream);
 }
 
+/* What answers at the address that was named, when that is no node; NULL before, or when it is one. */
+static const struct backend *no_node_at(const struct partition *partition, const struct seed *seed)
+{
+    const struct backend *found = NULL;
+    for (unsigned i = 0; i < partition->backend_count; i++) {
+        const struct backend *backend = partition->backends[i];
+        if (!backend->no_node)
+            return NULL;
+        if (backend->seed == seed)
+            found = backend;
+    }
+    return found;
+}
+
+/* When all that were named have answered, and none is a node, no other one will be found. */
+static void check_nodes(struct contact *contact)
+{
+    char address[ADDRESS_TEXT_BYTES];
+    const struct partition *partition = contact->partition;
+    const struct backend *found = NULL;
+    for (unsigned i = 0; i < partition->seed_count; i++)
+        if (!(found = no_node_at(partition, &partition->seeds[i])))
+            return;
+    if (found)
+        haul_fail(contact->haul,
+                  "%s is named as a node of %s, but what answers there is no node: name nodes, not "
+                  "a front-end.",
+                  address_format(&found->address, address), contact->name);
+}
+
 /* Is this the cluster that it should be? Who was not named, but is listed by one that was, is passed over when it is of another one: the
  * address of a member that is gone may have been given to somebody else. */
 static bool check_partition(struct contact *contact)
@@ -176,6 +206,7 @@ bool contact_look(struct contact *contact)
 {
     if (check_partition(contact))
         return true;
+    check_nodes(contact);
     contact_lost(contact);
     return false;
 }

@@ -393,6 +393,17 @@ def a_node_without_room_ends_it():
 
 
 @test
+def a_front_end_in_place_of_a_node_is_told_at_once():
+    old, new = clusters(1, 1), clusters(2, 1)
+    frontend = Frontend(old)
+    for words in ((_words("--from", [[frontend]]) + _words("--to", new)),
+                  (_words("--from", old) + _words("--to", [new[0], [frontend]]))):
+        done = run_binary("reshard", *words, seconds=10)
+        equal((done.returncode, done.stdout), (1, b""), "the exit code, and what it says of its way")
+        check(address(frontend).encode() in done.stderr and b"name nodes, not a front-end" in done.stderr, done.stderr)
+
+
+@test
 def it_says_where_it_has_come_to():
     old, new = clusters(2, 1), clusters(3, 1)
     _fill(Frontend(old).port, range(2000), {})

@@ -42,9 +42,10 @@ static struct {
     size_t taken[FILES_MAX];
     struct asked asked[ASKED_MAX];
     unsigned count;
-    bool closed_for[4]; /* a node that does not answer hellos */
-    bool foreign[4];    /* of another cluster */
-    bool alone;         /* each lists only itself */
+    bool closed_for[4];  /* a node that does not answer hellos */
+    bool foreign[4];     /* of another cluster */
+    bool alone;          /* each lists only itself */
+    const char *no_node; /* what is said in place of a hello; NULL for a hello */
     const char *partition;
 } nodes;
 
@@ -99,6 +100,8 @@ static void node_hears(int fd, struct slice head)
         return;
     if (slice_starts(head, SLICE("GET /-/ready ")))
         say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    else if (slice_starts(head, SLICE("GET /-/members ")) && nodes.no_node)
+        say(fd, nodes.no_node);
     else if (slice_starts(head, SLICE("GET /-/members ")))
         say_hello(fd);
     else if (nodes.count < ASKED_MAX) {
@@ -1288,6 +1291,53 @@ static void test_wait_through_many_losses(void **state)
     expect(&reader, 503, "No node of this key's partition has answered; try again.\n");
 }
 
+#define STOPS "HTTP/1.1 304 Not Modified\r\nETag: \"1\"\r\nConnection: close\r\n\r\n"
+#define SAME "HTTP/1.1 304 Not Modified\r\nETag: \"1\"\r\n\r\n"
+
+/* A node that stops answers at once what it holds; another one holds it for the time that is left, as often as it takes. */
+static void test_wait_goes_on_elsewhere(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, "GET /a HTTP/1.1\r\nHost: h\r\nIf-None-Match: \"1\"\r\nPrefer: wait=600\r\n\r\n");
+    for (unsigned i = 0; i < 2 * RELAY_TRIES_MAX; i++) {
+        pass(LANE_ANSWER_US + SECOND);
+        assert_int_equal(nodes.count, i + 1);
+        say(nodes.asked[i].fd, STOPS);
+        settle();
+        expect_nothing(&reader);
+        assert_int_equal(nodes.count, i + 2);
+        assert_int_not_equal(node_of(nodes.asked[i + 1].fd), node_of(nodes.asked[i].fd));
+        assert_true(asked_has(i + 1, "If-None-Match: \"1\"\r\n"));
+    }
+    assert_true(asked_has(2 * RELAY_TRIES_MAX, "Prefer: wait=528\r\n"));
+    answer_value("a", "new");
+    expect(&reader, 200, "new");
+}
+
+/* It is told as it is when nobody else can hold it, when its node goes on, and when its time is over. */
+static void test_wait_that_ends_early(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, WAIT("HTTP/1.1", ""));
+    say(nodes.asked[0].fd, SAME);
+    settle();
+    expect(&reader, 304, "");
+    ask(&reader, WAIT("HTTP/1.1", ""));
+    pass(60 * SECOND);
+    say(nodes.asked[1].fd, STOPS);
+    settle();
+    expect(&reader, 304, "");
+    ask(&reader, WAIT("HTTP/1.1", ""));
+    nodes.closed_for[1 - node_of(nodes.asked[2].fd)] = true;
+    pass(3 * SECOND);
+    say(nodes.asked[2].fd, STOPS);
+    settle();
+    expect(&reader, 304, "");
+    assert_int_equal(nodes.count, 3);
+}
+
 /* What is too large a number is cut, and not passed over. */
 static void test_wait_for_ever(void **state)
 {
@@ -2037,6 +2087,29 @@ static void expect_given_up(void)
                 SLICE("No node of partition 0 is able to answer: every try of the last 60 s has "
                       "failed, the last one at 10.0.0.1:8000. Go on."),
                 "the sentence");
+}
+
+/* Named in place of a node. What is refused for lack of room is not meant by that. */
+static void test_haul_from_a_front_end(void **state)
+{
+    (void)state;
+    struct source source = {0};
+    nodes.no_node = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
+    assert_int_equal(source_init(&source, &haul, haul_begin(), "--from number 0"), 0);
+    assert_false(contact_look(&source.contact));
+    assert_false(command.over);
+    nodes.no_node = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
+    pass(SECOND);
+    assert_false(contact_look(&source.contact));
+    assert_true(command.over);
+    assert_int_equal(command.exit, COMMAND_WRONG);
+    check_slice(slice_of(command.failure),
+                SLICE("10.0.0.1:8000 is named as a node of --from number 0, but what answers there "
+                      "is no node: name nodes, not a front-end."),
+                "the sentence");
+    loop.stopped = false;
+    source_free(&source);
+    haul_free(&haul);
 }
 
 /* Nodes say that they are ready, and nothing to what they are given: that is borne for a minute, and for another one once something was
@@ -2807,6 +2880,8 @@ int main(void)
         TEST(test_foreign_node_is_forgotten),
         TEST(test_wait_again),
         TEST(test_wait_through_many_losses),
+        TEST(test_wait_goes_on_elsewhere),
+        TEST(test_wait_that_ends_early),
         TEST(test_wait_for_ever),
         TEST(test_order_with_long_bodies),
         TEST(test_read_behind_a_long_body_goes_where_it_went),
@@ -2837,6 +2912,7 @@ int main(void)
         TEST(test_displaced_reads_go_alone),
         TEST(test_places_for_what_is_shared),
         TEST(test_drain_behind_a_stream),
+        TEST(test_haul_from_a_front_end),
         TEST(test_haul_to_who_does_not_answer),
         TEST(test_haul_from_who_does_not_answer),
         TEST(test_upload),
