@@ -66,10 +66,11 @@ struct call {
 struct upstream_config {
     uint64_t connect_us; /* a connection must stand after it */
     uint64_t
-        answer_us; /* while answers are due, something must come within it, else the connection is cut; 0: no limit. It counts
-                      from the later of what came last and the sending of the oldest call, and stands still while paused. While
-                      that call's body goes on and the kernel takes it nothing is due, a 100 (Continue) neither: who waits for
-                      one has a limit of his own */
+        answer_us; /* while answers are due, a head must be whole within it, and more of a body come, else the connection is cut;
+                      0: no limit. It counts from the later of the sending of the oldest call and the end of the answer before, of
+                      its own head, or what came last of its body; interim answers (1xx) do not count. It stands still while
+                      paused. While that call's body goes on and the kernel takes it nothing is due, a 100 (Continue) neither: who
+                      waits for one has a limit of his own */
 };
 
 struct upstream;

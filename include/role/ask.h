@@ -11,7 +11,7 @@ enum {
     ASK_ADDRESSES_MAX = 8,                         /* of one name, that are tried */
     ASK_CONNECT_US = 2 * 1000 * 1000,              /* a connection must stand after it */
     ASK_WHOLE_US = 20 * 1000 * 1000,               /* an answer must be whole after it */
-    ASK_ANSWER_US = 5 * 1000 * 1000, /* while an answer is due, something must come within it */
+    ASK_ANSWER_US = 5 * 1000 * 1000,               /* the same of its head, and more of its body */
 };
 
 /* Embedded in its owner, who zeroes it first. */

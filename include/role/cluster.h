@@ -25,7 +25,8 @@ enum {
     CLUSTER_CONNECT_US = 1000 * 1000, /* a connection to a member must stand after it */
     CLUSTER_RETRY_US = 1000 * 1000,   /* at most between two attempts to connect */
     CLUSTER_ANSWER_US =
-        10 * 1000 * 1000,          /* a member that owes answers must say something within it */
+        10 * 1000 *
+        1000, /* a head that a member owes must be whole within it, and more of a body come */
     CLUSTER_WANTED_BYTES = 10,     /* a record that is asked for: 2 of its shard, 8 of its digest */
     CLUSTER_SKEW_US = 1000 * 1000, /* a clock that differs by more is reported */
 };

@@ -7,7 +7,8 @@
 
 enum {
     LANE_ANSWER_US =
-        5 * 1000 * 1000, /* a member that owes an answer must say something within it */
+        5 * 1000 *
+        1000, /* a head that a member owes must be whole within it, and more of a body come */
     LANE_COPIES_US =
         5 * 1000 *
         1000, /* the same, beyond that, when it waits for copies and nobody said how long */

@@ -73,6 +73,9 @@ void partition_update(struct partition *partition);
 /* Whom to ask; NULL when nobody is ready. */
 struct backend *partition_choose(struct partition *partition, const struct relay *relay);
 
+/* Whether somebody can be asked beside that one. */
+bool partition_has_other(const struct partition *partition, const struct backend *than);
+
 void partition_park(struct partition *partition, struct relay *relay);
 void partition_unpark(struct partition *partition, struct relay *relay);
 

@@ -23,6 +23,7 @@ static void answer_final(struct upstream *upstream, const struct http_response *
 {
     struct call *call = upstream->under_way.first;
     bool body = has_body(call, head);
+    upstream->waits_us = upstream->all->loop->now_us;
     upstream->last |= !head->keep_alive || (body && !head->chunked && !head->has_length) ||
                       (upstream->finishing && !call->next);
     if (!call->abandoned)
@@ -141,7 +142,9 @@ bool upstream_read(struct upstream *upstream, bool may_recv)
         return false;
     upstream->resumed = false;
     if (len > kept)
-        upstream->heard_us = upstream->waits_us = upstream->all->loop->now_us;
+        upstream->heard_us = upstream->all->loop->now_us;
+    if (len > kept && upstream->part != ANSWER_HEAD)
+        upstream->waits_us = upstream->all->loop->now_us;
     size_t used = answers_parse(upstream, (struct slice){input, len});
     if (upstream->state != UPSTREAM_OPEN)
         return false;

@@ -153,6 +153,14 @@ struct backend *partition_choose(struct partition *partition, const struct relay
     return backend ? backend : choose_again(partition, relay);
 }
 
+bool partition_has_other(const struct partition *partition, const struct backend *than)
+{
+    for (unsigned i = 0; i < partition->usable_count; i++)
+        if (partition->usable[i] != than && backend_lane(partition->usable[i]))
+            return true;
+    return false;
+}
+
 bool partition_may_retry(struct partition *partition)
 {
     if (partition->retry_tokens < RETRY_TOKEN_PARTS)

@@ -323,6 +323,15 @@ static bool is_for_another(const struct relay *relay, const struct http_response
            relay->partition->usable_count > 1;
 }
 
+/* A wait that its node ends early, as it stops: another one holds it for the time that is left. */
+static bool is_cut_short(const struct relay *relay, const struct http_response *head)
+{
+    return head->status == 304 && !head->keep_alive && relay->waits && relay->alone &&
+           relay->frontend->loop->now_us < relay->held_until_us && relay->tries < RELAY_TRIES_MAX &&
+           partition_has_other(relay->partition, relay->attempt->lane->backend) &&
+           relay->partition->retry_tokens >= RETRY_TOKEN_PARTS;
+}
+
 /* What it says follows from what the node has of the key. */
 static bool is_of_key(unsigned status)
 {
@@ -385,7 +394,8 @@ static void relay_on_head(struct call *call, const struct http_response *head)
     struct attempt *attempt = (struct attempt *)call;
     uint64_t version = relay_learn_version(attempt, head);
     attempt->begun = true;
-    relay->elsewhere = is_for_another(relay, head) || is_outdated(relay, head, version);
+    relay->elsewhere = is_for_another(relay, head) || is_outdated(relay, head, version) ||
+                       is_cut_short(relay, head);
     relay->late = is_late(relay, head);
     relay->misrouted = head->status == 421;
     relay->older = is_of_key(head->status) && !relay->streaming && moving_is_older(relay, version);
@@ -483,7 +493,7 @@ static void relay_on_end(struct call *call, enum call_result result)
 {
     struct attempt *attempt = (struct attempt *)call;
     struct relay *relay = attempt->relay;
-    if (relay && result != CALL_DONE)
+    if (relay && (result != CALL_DONE || relay->elsewhere))
         forgive_tries(relay, call);
     struct backend *backend = attempt->lane->backend;
     bool nonsense = result == CALL_LOST && upstream_error(attempt->lane->upstream) == -EPROTO;

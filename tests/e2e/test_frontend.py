@@ -507,6 +507,26 @@ register("frontend", "node_stops_while_a_write_waits_for_copies", _stops_while_a
 
 
 @test
+def a_wait_goes_on_when_its_node_stops():
+    """Each node is stopped in turn, but for one; its client hears of the change, and of nothing else."""
+    nodes = cluster(3)
+    frontend = Frontend([nodes])
+    tag = frontend.put("w", b"old").etag()
+    time.sleep(0.3)  # before that, its reads go where it was written
+    waiters = [frontend.connect() for _ in range(20)]
+    for waiter in waiters:
+        waiter.send(request("GET", "/w", None, [f"If-None-Match: {tag}", "Prefer: wait=60"]))
+    waiters[-1].silent(0.5)
+    for node in nodes[:2]:
+        node.signal(signal.SIGTERM)
+        equal(node.wait(10), 0, "the exit code")
+        waiters[-1].silent(0.2)
+    frontend.put("w", b"new")
+    for waiter in waiters:
+        equal(waiter.reply(seconds=5).body, b"new", "what a waiter gets")
+
+
+@test
 def waiting_requests_hold_up_nobody():
     frontend = Frontend(clusters(2, 1))
     tag = frontend.put("w", b"old").etag()

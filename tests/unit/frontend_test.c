@@ -1288,6 +1288,53 @@ static void test_wait_through_many_losses(void **state)
     expect(&reader, 503, "No node of this key's partition has answered; try again.\n");
 }
 
+#define STOPS "HTTP/1.1 304 Not Modified\r\nETag: \"1\"\r\nConnection: close\r\n\r\n"
+#define SAME "HTTP/1.1 304 Not Modified\r\nETag: \"1\"\r\n\r\n"
+
+/* A node that stops answers at once what it holds; another one holds it for the time that is left, as often as it takes. */
+static void test_wait_goes_on_elsewhere(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, "GET /a HTTP/1.1\r\nHost: h\r\nIf-None-Match: \"1\"\r\nPrefer: wait=600\r\n\r\n");
+    for (unsigned i = 0; i < 2 * RELAY_TRIES_MAX; i++) {
+        pass(LANE_ANSWER_US + SECOND);
+        assert_int_equal(nodes.count, i + 1);
+        say(nodes.asked[i].fd, STOPS);
+        settle();
+        expect_nothing(&reader);
+        assert_int_equal(nodes.count, i + 2);
+        assert_int_not_equal(node_of(nodes.asked[i + 1].fd), node_of(nodes.asked[i].fd));
+        assert_true(asked_has(i + 1, "If-None-Match: \"1\"\r\n"));
+    }
+    assert_true(asked_has(2 * RELAY_TRIES_MAX, "Prefer: wait=528\r\n"));
+    answer_value("a", "new");
+    expect(&reader, 200, "new");
+}
+
+/* It is told as it is when nobody else can hold it, when its node goes on, and when its time is over. */
+static void test_wait_that_ends_early(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, WAIT("HTTP/1.1", ""));
+    say(nodes.asked[0].fd, SAME);
+    settle();
+    expect(&reader, 304, "");
+    ask(&reader, WAIT("HTTP/1.1", ""));
+    pass(60 * SECOND);
+    say(nodes.asked[1].fd, STOPS);
+    settle();
+    expect(&reader, 304, "");
+    ask(&reader, WAIT("HTTP/1.1", ""));
+    nodes.closed_for[1 - node_of(nodes.asked[2].fd)] = true;
+    pass(3 * SECOND);
+    say(nodes.asked[2].fd, STOPS);
+    settle();
+    expect(&reader, 304, "");
+    assert_int_equal(nodes.count, 3);
+}
+
 /* What is too large a number is cut, and not passed over. */
 static void test_wait_for_ever(void **state)
 {
@@ -2807,6 +2854,8 @@ int main(void)
         TEST(test_foreign_node_is_forgotten),
         TEST(test_wait_again),
         TEST(test_wait_through_many_losses),
+        TEST(test_wait_goes_on_elsewhere),
+        TEST(test_wait_that_ends_early),
         TEST(test_wait_for_ever),
         TEST(test_order_with_long_bodies),
         TEST(test_read_behind_a_long_body_goes_where_it_went),

@@ -320,6 +320,60 @@ static void test_silence_ends_it(void **state)
     assert_int_equal(closed_error, -ETIMEDOUT);
 }
 
+/* Who says something again and again, but no answer, would hold up all behind it. */
+static void talk_without_answering(const char *first, const char *again)
+{
+    call(0, "x");
+    call(1, "y");
+    turn();
+    feed(first);
+    for (unsigned i = 0; i < 5 && !closed; i++) {
+        turn();
+        io->now_us += ANSWER_US / 4;
+        turn();
+        if (!closed)
+            feed(again);
+    }
+    turn();
+    ended(0, CALL_LOST);
+    ended(1, CALL_LOST);
+    assert_int_equal(closed_error, -ETIMEDOUT);
+}
+
+static void test_a_head_that_drips_ends_it(void **state)
+{
+    (void)state;
+    talk_without_answering("HTTP/1.1 200 OK\r\nX: ", "a");
+}
+
+static void test_interim_answers_without_end_end_it(void **state)
+{
+    static const char interim[] = "HTTP/1.1 102 Processing\r\n\r\n";
+    (void)state;
+    talk_without_answering(interim, interim);
+}
+
+/* The time of each answer counts from the end of the one before. */
+static void test_slow_answers_have_a_time_each(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 3; i++)
+        call(i, "x");
+    turn();
+    for (unsigned i = 0; i < 3; i++) {
+        io->now_us += ANSWER_US - 1000;
+        turn();
+        feed("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na");
+        turn();
+        io->now_us += ANSWER_US - 1000;
+        turn();
+        feed("b");
+        turn();
+        answered(i, 200, "ab");
+    }
+    assert_int_equal(closed, 0);
+}
+
 static void test_who_owes_nothing_may_be_silent(void **state)
 {
     (void)state;
@@ -480,6 +534,9 @@ int main(void)
         TEST(test_bytes_that_nobody_asked_for_end_it),
         TEST(test_an_answer_before_the_call_was_sent_is_none),
         TEST(test_silence_ends_it),
+        TEST(test_a_head_that_drips_ends_it),
+        TEST(test_interim_answers_without_end_end_it),
+        TEST(test_slow_answers_have_a_time_each),
         TEST(test_who_owes_nothing_may_be_silent),
         TEST(test_a_pause_holds_back),
         TEST(test_nobody_hears_of_what_was_abandoned),
