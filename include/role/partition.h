@@ -73,8 +73,8 @@ void partition_update(struct partition *partition);
 /* Whom to ask; NULL when nobody is ready. */
 struct backend *partition_choose(struct partition *partition, const struct relay *relay);
 
-/* Whether somebody can be asked beside that one. */
-bool partition_has_other(const struct partition *partition, const struct backend *than);
+/* Whether somebody beside that one can be asked, and whoever is chosen has a place for a connection of one request. */
+bool partition_has_place(const struct partition *partition, const struct backend *beside);
 
 void partition_park(struct partition *partition, struct relay *relay);
 void partition_unpark(struct partition *partition, struct relay *relay);

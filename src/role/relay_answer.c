@@ -328,7 +328,7 @@ static bool is_cut_short(const struct relay *relay, const struct http_response *
 {
     return head->status == 304 && !head->keep_alive && relay->waits && relay->alone &&
            relay->frontend->loop->now_us < relay->held_until_us && relay->tries < RELAY_TRIES_MAX &&
-           partition_has_other(relay->partition, relay->attempt->lane->backend) &&
+           partition_has_place(relay->partition, relay->attempt->lane->backend) &&
            relay->partition->retry_tokens >= RETRY_TOKEN_PARTS;
 }
 

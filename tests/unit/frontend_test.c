@@ -1335,6 +1335,28 @@ static void test_wait_that_ends_early(void **state)
     assert_int_equal(nodes.count, 3);
 }
 
+/* The same when there is no place for it at the other one. */
+static void test_wait_that_nobody_has_room_for(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    struct partition *partition = &frontend->partitions[0];
+    ask(&reader, WAIT("HTTP/1.1", ""));
+    unsigned counts[2];
+    for (unsigned i = 0; i < COUNT(counts); i++) {
+        counts[i] = partition->usable[i]->lane_count;
+        partition->usable[i]->lane_count = LANES_MAX - LANES_KEPT;
+    }
+    say(nodes.asked[0].fd, STOPS);
+    loop_turn(&loop, 0);
+    loop_turn(&loop, 0);
+    for (unsigned i = 0; i < COUNT(counts); i++)
+        partition->usable[i]->lane_count -= LANES_MAX - LANES_KEPT - counts[i];
+    settle();
+    expect(&reader, 304, "");
+    assert_int_equal(nodes.count, 1);
+}
+
 /* What is too large a number is cut, and not passed over. */
 static void test_wait_for_ever(void **state)
 {
@@ -2856,6 +2878,7 @@ int main(void)
         TEST(test_wait_through_many_losses),
         TEST(test_wait_goes_on_elsewhere),
         TEST(test_wait_that_ends_early),
+        TEST(test_wait_that_nobody_has_room_for),
         TEST(test_wait_for_ever),
         TEST(test_order_with_long_bodies),
         TEST(test_read_behind_a_long_body_goes_where_it_went),
