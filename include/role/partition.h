@@ -82,6 +82,9 @@ void partition_unpark(struct partition *partition, struct relay *relay);
 /* Whether one more retry may be made. */
 bool partition_may_retry(struct partition *partition);
 
+/* The same for what has an answer that will do, if another one may be better: half of the retries are left to what has none. */
+bool partition_has_spare_retry(const struct partition *partition);
+
 /* What it is called. */
 static inline const struct side_words *partition_words(const struct partition *partition)
 {

@@ -176,6 +176,11 @@ bool partition_may_retry(struct partition *partition)
     return true;
 }
 
+bool partition_has_spare_retry(const struct partition *partition)
+{
+    return partition->retry_tokens > (uint64_t)RETRY_TOKENS_MAX * RETRY_TOKEN_PARTS / 2;
+}
+
 /* Who waits for somebody to be ready */
 
 struct http_error partition_trouble(const struct partition *partition)
