@@ -59,6 +59,9 @@ bool lane_is_open(const struct lane *lane);
 /* A connection for one request, an idle one if there is any; else as lane_new. */
 struct lane *lane_take(struct backend *backend);
 
+/* Whether there is one of these, as far as their number goes. */
+bool lane_has_place(const struct backend *backend);
+
 /* Sends a relay's request there. Returns 0 or -ENOMEM. */
 int lane_send(struct lane *lane, struct relay *relay);
 

@@ -73,14 +73,17 @@ void partition_update(struct partition *partition);
 /* Whom to ask; NULL when nobody is ready. */
 struct backend *partition_choose(struct partition *partition, const struct relay *relay);
 
-/* Whether somebody can be asked beside that one. */
-bool partition_has_other(const struct partition *partition, const struct backend *than);
+/* Whether somebody beside that one can be asked, and whoever is chosen has a place for a connection of one request. */
+bool partition_has_place(const struct partition *partition, const struct backend *beside);
 
 void partition_park(struct partition *partition, struct relay *relay);
 void partition_unpark(struct partition *partition, struct relay *relay);
 
 /* Whether one more retry may be made. */
 bool partition_may_retry(struct partition *partition);
+
+/* The same for what has an answer that will do, if another one may be better: half of the retries are left to what has none. */
+bool partition_has_spare_retry(const struct partition *partition);
 
 /* What it is called. */
 static inline const struct side_words *partition_words(const struct partition *partition)

@@ -226,10 +226,15 @@ void cluster_reply_drop(struct cluster *cluster, struct request *request, struct
 
 /* Calls */
 
-/* By what a member gives to a hello: any other status is of a front-end, or of a program that is none of ours. */
-static bool is_of_a_member(unsigned status)
+static const char no_node[] = "What answers there is no node of Velour Fog.";
+
+/* By what a member gives to a hello: any other status is of a front-end, or of a program that is none of ours, and a hello that cannot be
+ * read as well. */
+static bool is_of_a_member(unsigned status, struct slice sentence)
 {
-    return status == 200 || status == 400 || status == 409 || status == 503 || status == 507;
+    if (status == 200)
+        return !slice_equal(sentence, slice_of(no_node));
+    return status == 400 || status == 409 || status == 503 || status == 507;
 }
 
 void log_refusal(struct cluster *cluster, const char *event, const struct address *address,
@@ -243,15 +248,16 @@ void log_refusal(struct cluster *cluster, const char *event, const struct addres
     snprintf(key, sizeof key, "%s %s", address_format(address, text), said);
     log_condition(cluster->log, LOG_WARN_LEVEL, event, key,
                   "member=%s status=%u msg=\"%s\" do=\"%s\"", text, status, said,
-                  is_of_a_member(status) ? "do as it says on one of the two"
-                                         : "correct the address: what answers there is no node");
+                  is_of_a_member(status, sentence)
+                      ? "do as it says on one of the two"
+                      : "correct the address: what answers there is no node");
 }
 
 /* *why gets a sentence when it is broken. */
 static enum hello_result take_answer(struct cluster *cluster, struct slice body,
                                      struct hello *answer, const char **why)
 {
-    *why = "What answers there is no node of Velour Fog.";
+    *why = no_node;
     if (!hello_parse(cluster, body, answer, NULL) && !hello_is_foreign(answer))
         return HELLO_BROKEN;
     *why = hello_refusal(cluster, answer, body);

@@ -283,6 +283,11 @@ struct lane *lane_take(struct backend *backend)
     return lane_new(backend, LANE_ALONE);
 }
 
+bool lane_has_place(const struct backend *backend)
+{
+    return backend->idle || backend->lane_count < LANES_MAX - LANES_KEPT;
+}
+
 /* Those behind the first are taken off, to be sent again: the nodes' answers to them are passed over when they come. */
 static struct relay *lane_take_relays(struct lane *lane)
 {

@@ -8,6 +8,7 @@
 #include "data/hash.h"
 #include "role/backend.h"
 #include "role/frontend_state.h"
+#include "role/lane.h"
 #include "role/moving.h"
 #include "role/relay.h"
 
@@ -153,12 +154,18 @@ struct backend *partition_choose(struct partition *partition, const struct relay
     return backend ? backend : choose_again(partition, relay);
 }
 
-bool partition_has_other(const struct partition *partition, const struct backend *than)
+bool partition_has_place(const struct partition *partition, const struct backend *beside)
 {
-    for (unsigned i = 0; i < partition->usable_count; i++)
-        if (partition->usable[i] != than && backend_lane(partition->usable[i]))
-            return true;
-    return false;
+    bool has = false;
+    for (unsigned i = 0; i < partition->usable_count; i++) {
+        struct backend *backend = partition->usable[i];
+        if (backend == beside || !backend_lane(backend))
+            continue;
+        if (!lane_has_place(backend))
+            return false;
+        has = true;
+    }
+    return has;
 }
 
 bool partition_may_retry(struct partition *partition)
@@ -167,6 +174,11 @@ bool partition_may_retry(struct partition *partition)
         return false;
     partition->retry_tokens -= RETRY_TOKEN_PARTS;
     return true;
+}
+
+bool partition_has_spare_retry(const struct partition *partition)
+{
+    return partition->retry_tokens > (uint64_t)RETRY_TOKENS_MAX * RETRY_TOKEN_PARTS / 2;
 }
 
 /* Who waits for somebody to be ready */

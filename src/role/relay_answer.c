@@ -328,8 +328,8 @@ static bool is_cut_short(const struct relay *relay, const struct http_response *
 {
     return head->status == 304 && !head->keep_alive && relay->waits && relay->alone &&
            relay->frontend->loop->now_us < relay->held_until_us && relay->tries < RELAY_TRIES_MAX &&
-           partition_has_other(relay->partition, relay->attempt->lane->backend) &&
-           relay->partition->retry_tokens >= RETRY_TOKEN_PARTS;
+           partition_has_place(relay->partition, relay->attempt->lane->backend) &&
+           partition_has_spare_retry(relay->partition);
 }
 
 /* What it says follows from what the node has of the key. */
@@ -345,7 +345,7 @@ static bool is_outdated(const struct relay *relay, const struct http_response *h
     return !relay->write && version < relay->after && !relay->streaming &&
            relay->attempt->lane->backend->id != relay->writer && is_of_key(head->status) &&
            relay->tries < RELAY_TRIES_MAX && relay->partition->usable_count > 1 &&
-           relay->partition->retry_tokens >= RETRY_TOKEN_PARTS;
+           partition_has_spare_retry(relay->partition);
 }
 
 /* A first try that came too late to be carried out. */

@@ -77,6 +77,16 @@ def script_remembers_the_ports_of_its_cluster():
 
 
 @test
+def script_knows_a_cluster_that_was_started_before_ports_were_remembered():
+    cluster = _Cluster(21002)
+    cluster.run("up", "1")
+    with open(os.path.join(cluster.directory, "shape"), "w", encoding="ascii") as file:
+        file.write("1 1 0\n")
+    said = cluster.run("status")
+    check(f"node 1, 127.0.0.1:{cluster.first + 1}, ready" in said, said)
+
+
+@test
 def script_tells_of_a_node_that_stands_still():
     cluster = _Cluster(20902)
     cluster.run("up", "2")

@@ -98,7 +98,8 @@ def a_later_protocol_that_answers_is_not_joined():
 def what_is_no_node_is_not_joined():
     crafted = _Crafted(lambda: b"<html>welcome")
     node = Node("--join", crafted.address)
-    check("no node of Velour Fog" in node.wait_log("event=join-refused", 5, "line on it"), node.tail())
+    line = node.wait_log("event=join-refused", 5, "line on it")
+    check("no node of Velour Fog" in line and 'do="correct the address' in line, line)
 
 
 @test

@@ -1335,6 +1335,28 @@ static void test_wait_that_ends_early(void **state)
     assert_int_equal(nodes.count, 3);
 }
 
+/* The same when there is no place for it at the other one. */
+static void test_wait_that_nobody_has_room_for(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    struct partition *partition = &frontend->partitions[0];
+    ask(&reader, WAIT("HTTP/1.1", ""));
+    unsigned counts[2];
+    for (unsigned i = 0; i < COUNT(counts); i++) {
+        counts[i] = partition->usable[i]->lane_count;
+        partition->usable[i]->lane_count = LANES_MAX - LANES_KEPT;
+    }
+    say(nodes.asked[0].fd, STOPS);
+    loop_turn(&loop, 0);
+    loop_turn(&loop, 0);
+    for (unsigned i = 0; i < COUNT(counts); i++)
+        partition->usable[i]->lane_count -= LANES_MAX - LANES_KEPT - counts[i];
+    settle();
+    expect(&reader, 304, "");
+    assert_int_equal(nodes.count, 1);
+}
+
 /* What is too large a number is cut, and not passed over. */
 static void test_wait_for_ever(void **state)
 {
@@ -2329,6 +2351,25 @@ static void test_retries_have_a_limit(void **state)
     assert_true(partition_may_retry(partition));
 }
 
+/* What has an answer that will do is not asked for again with the retries that are left for what has none. */
+static void test_half_of_the_retries_is_for_what_was_lost(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new(), other = reader_new();
+    struct partition *partition = &frontend->partitions[0];
+    ask(&reader, WAIT("HTTP/1.1", ""));
+    ask(&other, WAIT("HTTP/1.1", ""));
+    partition->retry_tokens = RETRY_TOKENS_MAX * RETRY_TOKEN_PARTS / 2;
+    say(nodes.asked[0].fd, STOPS);
+    settle();
+    expect(&reader, 304, "");
+    lose(nodes.asked[1].fd);
+    assert_int_equal(nodes.count, 3);
+    say(nodes.asked[2].fd, SAME);
+    settle();
+    expect(&other, 304, "");
+}
+
 /* What is not known to be large is passed on once it is, and has its limit at any chunk. */
 static void test_upload_of_many_chunks(void **state)
 {
@@ -2856,6 +2897,7 @@ int main(void)
         TEST(test_wait_through_many_losses),
         TEST(test_wait_goes_on_elsewhere),
         TEST(test_wait_that_ends_early),
+        TEST(test_wait_that_nobody_has_room_for),
         TEST(test_wait_for_ever),
         TEST(test_order_with_long_bodies),
         TEST(test_read_behind_a_long_body_goes_where_it_went),
@@ -2896,6 +2938,7 @@ int main(void)
         TEST(test_requests_of_one_connection_have_a_limit),
         TEST(test_read_after_a_write_that_was_carried_out_elsewhere),
         TEST(test_retries_have_a_limit),
+        TEST(test_half_of_the_retries_is_for_what_was_lost),
         TEST(test_upload_of_many_chunks),
         TEST(test_slow_upload_with_copies),
         TEST(test_retry_after),
