@@ -70,7 +70,7 @@ def script_remembers_the_ports_of_its_cluster():
     another = str(cluster.first + 4)
     said = cluster.run("status", first=another)
     check(f"node 1, 127.0.0.1:{cluster.first + 1}, ready" in said and f"node 2, 127.0.0.1:{cluster.first + 2}, ready" in said, said)
-    equal(curl_code("-d", "v", cluster.url(1, "/k")), 200, "the status of a write")
+    equal(curl_code("-H", "Prefer: copies=all, wait=10", "-d", "v", cluster.url(1, "/k")), 200, "the status of a write")
     cluster.run("kill", "1", first=another)
     cluster.run("start", "1", first=another)
     equal(_get(cluster, 1, "k"), b"v", "what it has when it is back")
