@@ -172,13 +172,20 @@ class Node:
         """Whether it runs."""
         return self.process.poll() is None
 
-    def memory(self, field="VmRSS"):
-        """Bytes of it, from the kernel; VmHWM is the highest that VmRSS ever was."""
+    def _kernel_counts(self, field):
         with open(f"/proc/{self.process.pid}/status", encoding="ascii", errors="replace") as file:
             for line in file:
                 if line.startswith(field + ":"):
-                    return int(line.split()[1]) * 1024
+                    return int(line.split()[1])
         raise Failure(f"no {field} in /proc/PID/status")
+
+    def memory(self, field="VmRSS"):
+        """Bytes of it, from the kernel; VmHWM is the highest that VmRSS ever was."""
+        return self._kernel_counts(field) * 1024
+
+    def preemptions(self):
+        """How often others had the processor while it had work left."""
+        return self._kernel_counts("nonvoluntary_ctxt_switches")
 
     def descriptors(self):
         """How many file descriptors it has open."""

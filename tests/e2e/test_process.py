@@ -437,3 +437,22 @@ def _log_that_nobody_reads(kind):
 
 for _kind in _LOG_ENDS:
     register("process", f"log_that_nobody_reads_holds_up_nothing_{_kind}", _log_that_nobody_reads, _kind)
+
+
+# --- the processor
+
+@test
+def who_has_bulk_to_carry_lets_others_on_its_core_go_first():
+    nodes = [serve(prefix=["nice", "-n", "1"]) for _ in range(2)]
+    core = min(os.sched_getaffinity(0))
+    for node in nodes:
+        os.sched_setaffinity(node.process.pid, [core])
+        equal(node.put("k", bytes(64 * MIB)).status, 200, "the status")
+    before = [(node.preemptions(), node.cpu_seconds()) for node in nodes]
+    reads = [Background(curl_code, *["-o", "/dev/null", node.url("/k")] * 4) for node in nodes for _ in range(4)]
+    for read in reads:
+        read.result(60)
+    for node, (switches, seconds) in zip(nodes, before):
+        rate = (node.preemptions() - switches) / (node.cpu_seconds() - seconds)
+        check(rate > 1500, f"while it carried bulk, others were let in {rate:.0f} times a second of its time")
+        equal(os.getpriority(os.PRIO_PROCESS, node.process.pid), os.getpriority(os.PRIO_PROCESS, 0) + 1, "its nice value")
