@@ -16,7 +16,7 @@ import time
 import traceback
 
 BINARY = os.path.abspath(os.environ.get("VELOUR_FOG", "build/velour-fog"))
-WORKERS = 8
+WORKERS = 12
 TEST_SECONDS_MAX = 60
 
 
