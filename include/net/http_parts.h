@@ -107,12 +107,27 @@ struct http_start {
     uint8_t minor; /* HTTP/1.minor */
 };
 
+/* Whether nearly all requests start like that. What the reader remembers is of such alone. */
+static inline bool http_start_is_usual(const struct http_start *start)
+{
+    return start->usual != HTTP_OTHER && start->minor > 0;
+}
+
 /* Reads a method and the fields of one whole head (with the empty line behind them), and fills all of *head but its target and
  * head_bytes. With `has_length` they are a response's, whatever the method, and *has_length tells whether there is a
  * Content-Length. `reader` may be NULL. */
 enum http_result http_fields_read(const struct http_reader *reader, const struct http_start *start,
                                   struct slice fields, struct http_head *head, bool *has_length,
                                   struct http_error *error);
+
+/* Whether fields that the reader remembers begin at `at`, to the byte and with the empty line behind them: then fills all of *head
+ * but its method, target and head_bytes, and tells how many bytes they are. Else returns 0. */
+size_t http_recent_find(struct http_reader *reader, const char *at, const char *end,
+                        struct http_head *head);
+
+/* Remembers what the fields of a request of HTTP/1.1 were read as, if they are short, in place of those that were found longest ago. */
+void http_recent_keep(struct http_reader *reader, struct slice fields,
+                      const struct http_head *head);
 
 /* Finds the end of the fields that begin at `at`, behind the empty line. */
 enum http_result http_fields_scan(const char *at, const char *end, const char **head_end,

@@ -304,23 +304,46 @@ enum http_result http_fields_scan(const char *at, const char *end, const char **
     return HTTP_MORE;
 }
 
-enum http_result http_head_parse(const struct http_reader *reader, const char *data, size_t len,
+/* The fields behind a request line, and the method. */
+static enum http_result head_fields_read(struct http_reader *reader,
+                                         const struct request_line *line, const char *end,
+                                         struct http_head *head, size_t *bytes,
+                                         struct http_error *error)
+{
+    bool recall = reader && http_start_is_usual(&line->start);
+    *bytes = recall ? http_recent_find(reader, line->end, end, head) : 0;
+    if (*bytes > 0) {
+        head->method = line->start.usual;
+        return HTTP_OK;
+    }
+    const char *head_end = NULL;
+    enum http_result result = http_fields_scan(line->end, end, &head_end, error);
+    if (result != HTTP_OK)
+        return result;
+    *bytes = (size_t)(head_end - line->end);
+    struct slice fields = {line->end, *bytes};
+    result = http_fields_read(reader, &line->start, fields, head, NULL, error);
+    if (result == HTTP_OK && recall)
+        http_recent_keep(reader, fields, head);
+    return result;
+}
+
+enum http_result http_head_parse(struct http_reader *reader, const char *data, size_t len,
                                  struct http_head *head, struct http_error *error)
 {
     struct request_line line;
     const char *end = data + (len < HTTP_HEAD_BYTES_MAX ? len : HTTP_HEAD_BYTES_MAX);
-    const char *head_end = NULL;
+    size_t field_bytes = 0;
     enum http_result result = request_line_scan(data, end, &line, error);
     if (result == HTTP_OK)
-        result = http_fields_scan(line.end, end, &head_end, error);
+        result = head_fields_read(reader, &line, end, head, &field_bytes, error);
     if (result == HTTP_MORE && len >= HTTP_HEAD_BYTES_MAX)
         return http_refuse(error, 431, "The request's header fields are longer than 32 KiB.");
     if (result != HTTP_OK)
         return result;
     head->target = line.target;
-    head->head_bytes = (uint32_t)(head_end - data);
-    struct slice fields = {line.end, (size_t)(head_end - line.end)};
-    return http_fields_read(reader, &line.start, fields, head, NULL, error);
+    head->head_bytes = (uint32_t)((size_t)(line.end - data) + field_bytes);
+    return HTTP_OK;
 }
 
 const struct http_field *http_field_find(const struct http_head *head, enum http_field_name name)

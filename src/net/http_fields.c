@@ -301,7 +301,7 @@ static enum http_result llhttp_read(const struct http_reader *reader, struct par
 {
     llhttp_t llhttp;
     parse->head->method = start->usual;
-    if (reader && start->usual != HTTP_OTHER && start->minor > 0)
+    if (reader && http_start_is_usual(start))
         memcpy(&llhttp, reader, sizeof llhttp);
     else if (line_read(&llhttp, start->method, start->minor))
         parse->head->method = method_of(llhttp_get_method(&llhttp));

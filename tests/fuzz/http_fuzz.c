@@ -61,15 +61,19 @@ static void head_assert_same(const struct parsed *a, const char *a_start, const 
     }
 }
 
-/* With a reader and without one, which must come to the same. */
+/* Without a reader, with one that remembers what came before, and once more, when that remembers this head as well: all must come to the same. */
 static struct parsed head_parse(struct slice bytes)
 {
-    struct parsed parsed = {.result = HTTP_MORE}, other = {.result = HTTP_MORE};
-    struct http_reader reader;
-    http_reader_init(&reader);
-    parsed.result = http_head_parse(&reader, bytes.data, bytes.len, &parsed.head, &parsed.error);
-    other.result = http_head_parse(NULL, bytes.data, bytes.len, &other.head, &other.error);
-    head_assert_same(&parsed, bytes.data, &other, bytes.data);
+    static struct http_reader reader;
+    if (reader.turn == 0)
+        http_reader_init(&reader);
+    struct parsed parsed = {.result = HTTP_MORE};
+    parsed.result = http_head_parse(NULL, bytes.data, bytes.len, &parsed.head, &parsed.error);
+    for (int i = 0; i < 2; i++) {
+        struct parsed other = {.result = HTTP_MORE};
+        other.result = http_head_parse(&reader, bytes.data, bytes.len, &other.head, &other.error);
+        head_assert_same(&parsed, bytes.data, &other, bytes.data);
+    }
     return parsed;
 }
 

@@ -72,7 +72,7 @@ static void outcome_describe(struct outcome *out)
                       (int)head->fields[i].value.len, head->fields[i].value.data);
 }
 
-static void outcome_of(const struct http_reader *reader, struct slice data, struct outcome *out)
+static void outcome_of(struct http_reader *reader, struct slice data, struct outcome *out)
 {
     *out = (struct outcome){.error = {.status = 7}};
     memset(&out->head, 0xa5, sizeof out->head);
@@ -81,19 +81,37 @@ static void outcome_of(const struct http_reader *reader, struct slice data, stru
         outcome_describe(out);
 }
 
-/* With a reader and without one, as they must come to the same. */
+static void outcome_assert_same(const struct outcome *out, const struct outcome *other)
+{
+    assert_int_equal(out->result, other->result);
+    assert_int_equal(out->error.status, other->error.status);
+    assert_ptr_equal(out->error.sentence, other->error.sentence);
+    assert_string_equal(out->text, other->text);
+    if (out->result != HTTP_OK)
+        return;
+    assert_int_equal(out->head.head_bytes, other->head.head_bytes);
+    assert_int_equal(out->head.hop_options, other->head.hop_options);
+    for (unsigned i = 0; i < out->head.field_count; i++)
+        assert_ptr_equal(out->head.fields[i].value.data, other->head.fields[i].value.data);
+}
+
+/* Without a reader, with a new one, with one that remembers this very head, and with one that remembers those of all tests before:
+ * they must come to the same. */
 static struct outcome parse(struct slice data)
 {
+    static struct http_reader old;
     struct http_reader reader;
     struct outcome out, other;
     struct slice guarded = guard_copy(&guard, data);
     http_reader_init(&reader);
-    outcome_of(NULL, guarded, &other);
-    outcome_of(&reader, guarded, &out);
-    assert_int_equal(out.result, other.result);
-    assert_int_equal(out.error.status, other.error.status);
-    assert_ptr_equal(out.error.sentence, other.error.sentence);
-    assert_string_equal(out.text, other.text);
+    if (old.turn == 0)
+        http_reader_init(&old);
+    outcome_of(NULL, guarded, &out);
+    struct http_reader *const readers[] = {&reader, &reader, &old};
+    for (size_t i = 0; i < sizeof readers / sizeof *readers; i++) {
+        outcome_of(readers[i], guarded, &other);
+        outcome_assert_same(&other, &out);
+    }
     if (out.result != HTTP_BAD) {
         assert_int_equal(out.error.status, 7); /* left alone */
         return out;
@@ -789,6 +807,111 @@ static void every_byte_in_a_length(void **state)
 
 /* The rest */
 
+/* What is remembered */
+
+static size_t remembered(const struct http_reader *reader)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < HTTP_RECENT_MAX; i++)
+        count += reader->recent[i].bytes > 0;
+    return count;
+}
+
+static struct slice numbered_head(char *text, size_t room, int number, int spaces)
+{
+    int len = snprintf(text, room, "PUT /key HTTP/1.1\r\nHost: x\r\nFog-TTL: %*d\r\n\r\n", spaces,
+                       number);
+    return (struct slice){text, (size_t)len};
+}
+
+static void remembered_fields_are_found_to_the_byte(void **state)
+{
+    (void)state;
+    struct slice head = SLICE("PUT /key HTTP/1.1\r\nHost: x\r\nPrefer: wait=3\r\n"
+                              "Fog-TTL: 7\r\nContent-Length: 12\r\n\r\n");
+    char text[256];
+    for (size_t at = 0; at < head.len; at++) {
+        for (unsigned c = 0; c < 256; c++) {
+            struct http_reader reader;
+            struct outcome out, other;
+            http_reader_init(&reader);
+            outcome_of(&reader, head, &out);
+            assert_int_equal(out.result, HTTP_OK);
+            memcpy(text, head.data, head.len);
+            text[at] = (char)c;
+            outcome_of(&reader, (struct slice){text, head.len}, &out);
+            outcome_of(NULL, (struct slice){text, head.len}, &other);
+            outcome_assert_same(&out, &other);
+        }
+    }
+}
+
+static void remembered_fields_serve_all_usual_methods(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {"GET /a HTTP/1.1", "HEAD /bb HTTP/1.1",
+                                        "POST http://h/c HTTP/1.1", "PUT / HTTP/1.1",
+                                        "DELETE /%20 HTTP/1.1"};
+    struct http_reader reader;
+    struct outcome out;
+    char text[256];
+    http_reader_init(&reader);
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        int len =
+            snprintf(text, sizeof text, "%s\r\nHost: x\r\nContent-Length: 5\r\n\r\n", lines[i]);
+        outcome_of(&reader, (struct slice){text, (size_t)len}, &out);
+        assert_int_equal(out.result, HTTP_OK);
+        assert_int_equal(out.head.method, HTTP_GET + i);
+        assert_int_equal(out.head.head_bytes, len);
+        assert_int_equal(out.head.content_length, 5);
+        assert_int_equal(remembered(&reader), 1);
+        assert_int_equal(reader.turn, i + 1);
+    }
+}
+
+static void others_are_not_remembered(void **state)
+{
+    (void)state;
+    static const char *const heads[] = {
+        "OPTIONS /k HTTP/1.1\r\nHost: x\r\n\r\n", "GET /k HTTP/1.0\r\nHost: x\r\n\r\n",
+        "GET /k HTTP/1.1\r\nHost: x\r\n\r", "GET /k HTTP/1.1\r\nHost: x y\r\n\r\n"};
+    struct http_reader reader;
+    struct outcome out;
+    char text[HTTP_RECENT_BYTES_MAX + 100];
+    http_reader_init(&reader);
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++)
+        outcome_of(&reader, slice_of(heads[i]), &out);
+    outcome_of(&reader, numbered_head(text, sizeof text, 1, HTTP_RECENT_BYTES_MAX), &out);
+    assert_int_equal(out.result, HTTP_OK);
+    assert_int_equal(remembered(&reader), 0);
+}
+
+/* One that comes again and again stays, however many others come but once. What is remembered of it is marked, to see whether it is. */
+static void those_found_longest_ago_are_forgotten(void **state)
+{
+    (void)state;
+    struct http_reader reader;
+    struct outcome out;
+    char text[256];
+    http_reader_init(&reader);
+    outcome_of(&reader, numbered_head(text, sizeof text, -1, 4), &out);
+    reader.recent[reader.last].head.content_length = 77;
+    for (int i = 0; i < 1000; i++) {
+        outcome_of(&reader, numbered_head(text, sizeof text, i, 4), &out);
+        assert_int_equal(out.result, HTTP_OK);
+        assert_int_equal(out.head.content_length, 0);
+        if (i % (HTTP_RECENT_MAX - 1) > 0)
+            continue;
+        outcome_of(&reader, numbered_head(text, sizeof text, -1, 4), &out);
+        assert_int_equal(out.head.content_length, 77);
+    }
+    assert_int_equal(remembered(&reader), HTTP_RECENT_MAX);
+    for (int i = 0; i < HTTP_RECENT_MAX; i++)
+        outcome_of(&reader, numbered_head(text, sizeof text, i, 4), &out);
+    outcome_of(&reader, numbered_head(text, sizeof text, -1, 4), &out);
+    assert_int_equal(out.head.content_length, 0);
+}
+
 static void slices_point_into_the_buffer(void **state)
 {
     (void)state;
@@ -906,6 +1029,10 @@ static const struct CMUnitTest others[] = {
     cmocka_unit_test(every_byte_in_a_method),
     cmocka_unit_test(every_byte_in_a_host),
     cmocka_unit_test(every_byte_in_a_length),
+    cmocka_unit_test(remembered_fields_are_found_to_the_byte),
+    cmocka_unit_test(remembered_fields_serve_all_usual_methods),
+    cmocka_unit_test(others_are_not_remembered),
+    cmocka_unit_test(those_found_longest_ago_are_forgotten),
     cmocka_unit_test(slices_point_into_the_buffer),
     cmocka_unit_test(field_find),
     cmocka_unit_test(percent_decode),
