@@ -103,14 +103,15 @@ struct relay {
     bool alone;        /* it may take long: a connection of its own */
     bool waits;        /* its client wants to hear of a change */
     bool hurried;      /* it waits no more: no node is to hold it any longer */
-    bool elsewhere;    /* the answer under way is a refusal that another member may not give */
-    bool misrouted;    /* the node that answers is of another partition */
-    bool broken;       /* the answer cannot be completed */
-    bool paused;       /* its lane was, until its client has taken more */
-    bool streaming;    /* the answer's head was there, its body goes on: perhaps by another try */
-    bool told;         /* the head of a streaming answer was written */
-    bool lost;         /* a try has ended that may have been carried out */
-    bool first;        /* of a write: the try under way is the first one with its version */
+    bool held; /* a node has held it for its client, or may have: others may have no room for it */
+    bool elsewhere; /* the answer under way is a refusal that another member may not give */
+    bool misrouted; /* the node that answers is of another partition */
+    bool broken;    /* the answer cannot be completed */
+    bool paused;    /* its lane was, until its client has taken more */
+    bool streaming; /* the answer's head was there, its body goes on: perhaps by another try */
+    bool told;      /* the head of a streaming answer was written */
+    bool lost;      /* a try has ended that may have been carried out */
+    bool first;     /* of a write: the try under way is the first one with its version */
     bool late; /* its last try was that, and was refused as too late: as if it had not been sent */
     bool nonsense;         /* the last try has ended with an answer that made none */
     struct upload *upload; /* NULL when the body came whole */
@@ -172,6 +173,9 @@ void relay_will_be_written(const struct relay *relay);
 
 /* It is a write, and its client hears of it now: reads that come after that are not to be older. */
 void relay_was_written(const struct relay *relay);
+
+/* One that a node has held finds no other to hold it: it is told as it is, as without its wait. Returns whether it is such a one. */
+bool relay_end_wait(struct relay *relay);
 
 /* Its client should not be kept waiting any more. */
 void relay_hurry(struct relay *relay);
