@@ -12,8 +12,9 @@ enum {
     RELAY_ROOM_BYTES = 1024, /* of a request, and of an answer, without further memory */
     RELAY_WHOLE_BYTES_MAX =
         KEY_SHORT_BYTES_MAX, /* a body up to this is taken whole before it is passed on; a larger one streams */
-    RELAY_STREAM_BYTES = 256 * 1024, /* of a streaming answer that its client has not taken */
-    RELAY_DISPLACED_MAX = 2,         /* a read that was displaced so often goes alone */
+    RELAYS_BYTES_MAX = 1024 * 1024 * 1024, /* that all requests together are kept in */
+    RELAY_STREAM_BYTES = 256 * 1024,       /* of a streaming answer that its client has not taken */
+    RELAY_DISPLACED_MAX = 2,               /* a read that was displaced so often goes alone */
     RELAY_TRIES_MAX = 6,
     RELAY_LATE_US = 250 * 1000, /* so late a node may carry out the first try of a write */
     RELAY_LONG_LATE_US =
@@ -103,15 +104,15 @@ struct relay {
     bool alone;        /* it may take long: a connection of its own */
     bool waits;        /* its client wants to hear of a change */
     bool hurried;      /* it waits no more: no node is to hold it any longer */
-    bool held; /* a node has held it for its client, or may have: others may have no room for it */
-    bool elsewhere; /* the answer under way is a refusal that another member may not give */
-    bool misrouted; /* the node that answers is of another partition */
-    bool broken;    /* the answer cannot be completed */
-    bool paused;    /* its lane was, until its client has taken more */
-    bool streaming; /* the answer's head was there, its body goes on: perhaps by another try */
-    bool told;      /* the head of a streaming answer was written */
-    bool lost;      /* a try has ended that may have been carried out */
-    bool first;     /* of a write: the try under way is the first one with its version */
+    bool held;         /* a node has held it, or may have: others may have no room for it */
+    bool elsewhere;    /* the answer under way is a refusal that another member may not give */
+    bool misrouted;    /* the node that answers is of another partition */
+    bool broken;       /* the answer cannot be completed */
+    bool paused;       /* its lane was, until its client has taken more */
+    bool streaming;    /* the answer's head was there, its body goes on: perhaps by another try */
+    bool told;         /* the head of a streaming answer was written */
+    bool lost;         /* a try has ended that may have been carried out */
+    bool first;        /* of a write: the try under way is the first one with its version */
     bool late; /* its last try was that, and was refused as too late: as if it had not been sent */
     bool nonsense;         /* the last try has ended with an answer that made none */
     struct upload *upload; /* NULL when the body came whole */
@@ -207,6 +208,9 @@ void relay_bytes_free(struct relay_bytes *bytes);
 /* Makes room for so many bytes in all. Returns 0 or -ENOMEM. */
 int relay_bytes_reserve(struct relay_bytes *bytes, size_t size);
 int relay_bytes_add(struct relay_bytes *bytes, struct slice data);
+
+/* The same for the request itself; -ENOMEM also when all of a front-end would have more than RELAYS_BYTES_MAX. */
+int relay_reserve(struct relay *relay, size_t size);
 
 /* Adds what room was made for. */
 static inline void relay_bytes_put(struct relay_bytes *bytes, struct slice data)

@@ -185,6 +185,7 @@ void relay_free(struct relay *relay)
         relay_stop_waiting(relay);
     relay->frontend->behind -= relay->state == RELAY_BEHIND;
     relay_blocks_free(relay);
+    relay->frontend->kept_bytes -= relay->sent.size - RELAY_ROOM_BYTES;
     relay_bytes_free(&relay->sent);
     relay_bytes_free(&relay->got);
     free(relay->upload);

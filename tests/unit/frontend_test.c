@@ -2439,6 +2439,38 @@ static void test_requests_of_one_connection_have_a_limit(void **state)
         expect(&reader, 200, "");
 }
 
+/* Values that no node takes do not fill the memory: who sends more is refused, or waits behind those that are there. */
+static void test_requests_have_a_limit_of_bytes(void **state)
+{
+    (void)state;
+    static const size_t too_long[] = {PIECE_BYTES, RELAY_WHOLE_BYTES_MAX, VALUE_BYTES};
+    struct reader reader = reader_new(), other = reader_new();
+    upload_begin_by(&reader, PIECE_BYTES);
+    upload_some(&reader, 0, PIECE_BYTES);
+    assert_int_equal(nodes.count, 1);
+    assert_true(frontend->kept_bytes > PIECE_BYTES / 2);
+    size_t rest = RELAYS_BYTES_MAX - frontend->kept_bytes - 1000;
+    frontend->kept_bytes += rest;
+    for (size_t i = 0; i < COUNT(too_long); i++) {
+        struct reader refused = reader_new();
+        upload_begin_by(&refused, too_long[i]);
+        expect(&refused, 503, "This front-end is out of memory for requests; try again.\n");
+    }
+    ask(&other, GET("b"));
+    answer_value("b", "two");
+    expect(&other, 200, "two");
+    say(reader.fd, "PUT /c HTTP/1.1\r\nHost: h\r\nContent-Length: 10000\r\n\r\n");
+    upload_some(&reader, 0, PIECE_BYTES);
+    assert_int_equal(nodes.count, 2);
+    say(nodes.asked[0].fd, OK);
+    settle();
+    expect(&reader, 200, "");
+    frontend->kept_bytes -= rest;
+    answer_value("c", "");
+    expect(&reader, 200, "");
+    assert_int_equal(frontend->kept_bytes, 0);
+}
+
 /* Where all goes wrong, front-ends do not make it worse. */
 static void test_retries_have_a_limit(void **state)
 {
@@ -3057,6 +3089,7 @@ int main(void)
         TEST(test_upload_is_misrouted),
         TEST(test_requests_of_one_connection_have_a_limit),
         TEST(test_read_after_a_write_that_was_carried_out_elsewhere),
+        TEST(test_requests_have_a_limit_of_bytes),
         TEST(test_retries_have_a_limit),
         TEST(test_half_of_the_retries_is_for_what_was_lost),
         TEST(test_upload_of_many_chunks),
