@@ -382,11 +382,11 @@ static void answer_head_first(struct relay *relay, const struct http_response *h
 {
     relay->status = head->status;
     remember_length(relay, head);
-    relay->broken = take_lines(relay, head) != 0 || head->chunked ||
-                    (!head->has_length && head->status != 204 && head->status != 304);
+    bool bare = head->status == 204 || head->status == 304; /* without a body, in any case */
+    relay->broken = take_lines(relay, head) != 0 || head->chunked || (!head->has_length && !bare);
     if (relay->broken)
         return;
-    if (relay->head_only || head->content_length <= RELAY_WHOLE_BYTES_MAX || relay->upload)
+    if (bare || relay->head_only || head->content_length <= RELAY_WHOLE_BYTES_MAX || relay->upload)
         return;
     relay->streaming = true;
     relay->body_bytes = head->content_length;

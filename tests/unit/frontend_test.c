@@ -563,6 +563,59 @@ static void test_odd_statuses(void **state)
     }
 }
 
+/* A 304 may say how long the value is that it stands for (RFC 9110, 8.6); it has no body all the same. */
+static void test_unchanged_long_value(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, "GET /a HTTP/1.1\r\nHost: h\r\nIf-None-Match: \"1\"\r\n\r\n" GET("b"));
+    say(nodes.asked[asked_for("a")].fd,
+        "HTTP/1.1 304 Not Modified\r\nETag: \"1\"\r\nContent-Length: 500000\r\n\r\n");
+    settle();
+    answer_value("b", "two");
+    expect(&reader, 304, "");
+    expect(&reader, 200, "two");
+}
+
+/* A node ends the connection that several share in the midst of them, or says more than it was asked for: those behind are asked again,
+ * once, and none of them hears what was not for it. */
+static void test_end_of_what_is_shared(void **state)
+{
+    static const char *const ends[] = {
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n\r\n1",
+        "HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\n1",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1more than it said",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n\r\n1"
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong",
+    };
+    (void)state;
+    nodes.closed_for[1] = true;
+    pass(3 * SECOND);
+    for (size_t i = 0; i < COUNT(ends); i++) {
+        struct reader first = reader_new(), second = reader_new(), third = reader_new();
+        uint64_t retries = frontend->counters.retries;
+        nodes.count = 0;
+        ask(&first, GET("a"));
+        ask(&second, GET("b"));
+        ask(&third, GET("c") PUT("d"));
+        assert_int_equal(nodes.asked[3].fd, nodes.asked[0].fd);
+        say(nodes.asked[0].fd, ends[i]);
+        settle();
+        expect(&first, 200, "1");
+        pass(RELAY_LATE_US + 2 * FRONTEND_TICK_US);
+        assert_int_equal(nodes.count, 4 + 3);
+        assert_int_equal(frontend->counters.retries, retries + 3);
+        assert_true(asked_has(6, "PUT /d ") && asked_has(6, "Fog-Version: "));
+        answer_value("b", "two");
+        answer_value("c", "three");
+        answer_value("d", "");
+        expect(&second, 200, "two");
+        expect(&third, 200, "three");
+        expect(&third, 200, "");
+        pass(SECOND);
+    }
+}
+
 /* Interim answers are for this front-end, which has asked for none. */
 static void test_interim_answers(void **state)
 {
@@ -3011,6 +3064,8 @@ int main(void)
         TEST(test_most_fields),
         TEST(test_fields_of_nodes),
         TEST(test_odd_statuses),
+        TEST(test_unchanged_long_value),
+        TEST(test_end_of_what_is_shared),
         TEST(test_interim_answers),
         TEST(test_malformed_answers),
         TEST(test_nonsense_and_then_sense),
