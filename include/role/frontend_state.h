@@ -61,8 +61,9 @@ struct frontend {
     uint64_t recent_until_us;          /* none of them counts any more */
     uint64_t long_keys[LONG_KEYS_MAX]; /* their hashes, each in its place; 0 for none */
     uint64_t started_us, started_wall_us;
-    unsigned waiting; /* relays whose clients want to hear of a change */
-    unsigned behind;  /* relays that are RELAY_BEHIND */
+    size_t kept_bytes; /* that requests are kept in, beside their first RELAY_ROOM_BYTES */
+    unsigned waiting;  /* relays whose clients want to hear of a change */
+    unsigned behind;   /* relays that are RELAY_BEHIND */
     bool draining;
     struct frontend_counters counters;
     struct histogram

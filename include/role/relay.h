@@ -12,8 +12,9 @@ enum {
     RELAY_ROOM_BYTES = 1024, /* of a request, and of an answer, without further memory */
     RELAY_WHOLE_BYTES_MAX =
         KEY_SHORT_BYTES_MAX, /* a body up to this is taken whole before it is passed on; a larger one streams */
-    RELAY_STREAM_BYTES = 256 * 1024, /* of a streaming answer that its client has not taken */
-    RELAY_DISPLACED_MAX = 2,         /* a read that was displaced so often goes alone */
+    RELAYS_BYTES_MAX = 1024 * 1024 * 1024, /* that all requests together are kept in */
+    RELAY_STREAM_BYTES = 256 * 1024,       /* of a streaming answer that its client has not taken */
+    RELAY_DISPLACED_MAX = 2,               /* a read that was displaced so often goes alone */
     RELAY_TRIES_MAX = 6,
     RELAY_LATE_US = 250 * 1000, /* so late a node may carry out the first try of a write */
     RELAY_LONG_LATE_US =
@@ -103,6 +104,7 @@ struct relay {
     bool alone;        /* it may take long: a connection of its own */
     bool waits;        /* its client wants to hear of a change */
     bool hurried;      /* it waits no more: no node is to hold it any longer */
+    bool held;         /* a node has held it, or may have: others may have no room for it */
     bool elsewhere;    /* the answer under way is a refusal that another member may not give */
     bool misrouted;    /* the node that answers is of another partition */
     bool broken;       /* the answer cannot be completed */
@@ -173,6 +175,9 @@ void relay_will_be_written(const struct relay *relay);
 /* It is a write, and its client hears of it now: reads that come after that are not to be older. */
 void relay_was_written(const struct relay *relay);
 
+/* One that a node has held finds no other to hold it: it is told as it is, as without its wait. Returns whether it is such a one. */
+bool relay_end_wait(struct relay *relay);
+
 /* Its client should not be kept waiting any more. */
 void relay_hurry(struct relay *relay);
 
@@ -203,6 +208,9 @@ void relay_bytes_free(struct relay_bytes *bytes);
 /* Makes room for so many bytes in all. Returns 0 or -ENOMEM. */
 int relay_bytes_reserve(struct relay_bytes *bytes, size_t size);
 int relay_bytes_add(struct relay_bytes *bytes, struct slice data);
+
+/* The same for the request itself; -ENOMEM also when all of a front-end would have more than RELAYS_BYTES_MAX. */
+int relay_reserve(struct relay *relay, size_t size);
 
 /* Adds what room was made for. */
 static inline void relay_bytes_put(struct relay_bytes *bytes, struct slice data)

@@ -185,6 +185,7 @@ void relay_free(struct relay *relay)
         relay_stop_waiting(relay);
     relay->frontend->behind -= relay->state == RELAY_BEHIND;
     relay_blocks_free(relay);
+    relay->frontend->kept_bytes -= relay->sent.size - RELAY_ROOM_BYTES;
     relay_bytes_free(&relay->sent);
     relay_bytes_free(&relay->got);
     free(relay->upload);
@@ -321,6 +322,15 @@ static void write_begin_try(struct relay *relay, const struct backend *backend)
     relay->late = false;
 }
 
+bool relay_end_wait(struct relay *relay)
+{
+    if (!relay->held || !relay->alone || !relay->waits)
+        return false;
+    relay->hurried = true;
+    relay->alone = false;
+    return true;
+}
+
 void relay_send(struct relay *relay)
 {
     bool unsettled = relay->write && relay->lost && !relay->versioned;
@@ -333,7 +343,11 @@ void relay_send(struct relay *relay)
         partition_park(relay->partition, relay);
         return;
     }
+    if (relay->tries + 1 == RELAY_TRIES_MAX)
+        relay_end_wait(relay);
     struct lane *lane = relay_lane(relay, backend);
+    if (!lane && relay_end_wait(relay))
+        lane = backend->shared;
     if (relay->write && !relay->asks_version)
         write_begin_try(relay, backend);
     relay->tries++;
@@ -372,6 +386,7 @@ void relay_failed(struct relay *relay, bool lost)
         upload && upload->streams && upload->begun && !relay->asks_version; /* and not kept */
     lost &= !given || upload->whole;
     relay->lost |= lost && !relay->asks_version;
+    relay->held |= lost;
     relay_rewind(relay);
     if (given) {
         relay_refuse(relay, 502,

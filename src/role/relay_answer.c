@@ -332,6 +332,12 @@ static bool is_cut_short(const struct relay *relay, const struct http_response *
            partition_has_spare_retry(relay->partition);
 }
 
+/* Nobody else has room for what was held before. */
+static bool is_held_by_nobody(struct relay *relay, const struct http_response *head)
+{
+    return head->status == 503 && relay_end_wait(relay);
+}
+
 /* What it says follows from what the node has of the key. */
 static bool is_of_key(unsigned status)
 {
@@ -354,14 +360,19 @@ static bool is_late(const struct relay *relay, const struct http_response *head)
     return head->status == 412 && relay->write && relay_ends_soon(relay);
 }
 
+static bool is_long(const struct relay *relay, const struct http_response *head)
+{
+    return head->content_length > RELAY_STREAM_BYTES && head->status == 200 && !relay->write;
+}
+
 /* A key's value was long, or is so no more. Short answers to what shares a connection, as most are, tell nothing new. */
 static void remember_length(const struct relay *relay, const struct http_response *head)
 {
-    bool is_long = head->content_length > RELAY_STREAM_BYTES && head->status == 200;
-    if (relay->write || (!is_long && relay->attempt->lane->kind == LANE_SHARED))
+    bool long_now = is_long(relay, head);
+    if (relay->write || (!long_now && relay->attempt->lane->kind == LANE_SHARED))
         return;
     uint64_t *known = &relay->frontend->long_keys[relay->key_hash % LONG_KEYS_MAX];
-    if (is_long)
+    if (long_now)
         *known = relay->key_hash;
     else if (*known == relay->key_hash)
         *known = 0;
@@ -371,11 +382,11 @@ static void answer_head_first(struct relay *relay, const struct http_response *h
 {
     relay->status = head->status;
     remember_length(relay, head);
-    relay->broken = take_lines(relay, head) != 0 || head->chunked ||
-                    (!head->has_length && head->status != 204 && head->status != 304);
+    bool bare = head->status == 204 || head->status == 304; /* without a body, in any case */
+    relay->broken = take_lines(relay, head) != 0 || head->chunked || (!head->has_length && !bare);
     if (relay->broken)
         return;
-    if (relay->head_only || head->content_length <= RELAY_WHOLE_BYTES_MAX || relay->upload)
+    if (bare || relay->head_only || head->content_length <= RELAY_WHOLE_BYTES_MAX || relay->upload)
         return;
     relay->streaming = true;
     relay->body_bytes = head->content_length;
@@ -388,19 +399,35 @@ static bool is_passed_over(const struct relay *relay)
     return relay->elsewhere || relay->misrouted || relay->older || relay->late;
 }
 
+static void relay_done(struct relay *relay, struct backend *backend);
+
+/* What is long, and is not what its client is told, is not waited for: on a connection that is shared it goes by. */
+static void leave_long(struct relay *relay, const struct http_response *head)
+{
+    struct backend *backend = relay->attempt->lane->backend;
+    remember_length(relay, head);
+    attempt_give_up(relay->attempt);
+    relay_done(relay, backend);
+}
+
 static void relay_on_head(struct call *call, const struct http_response *head)
 {
     struct relay *relay = relay_of(call);
     struct attempt *attempt = (struct attempt *)call;
     uint64_t version = relay_learn_version(attempt, head);
     attempt->begun = true;
-    relay->elsewhere = is_for_another(relay, head) || is_outdated(relay, head, version) ||
-                       is_cut_short(relay, head);
+    bool cut_short = is_cut_short(relay, head);
+    relay->held |= cut_short;
+    relay->elsewhere = cut_short || is_for_another(relay, head) ||
+                       is_outdated(relay, head, version) || is_held_by_nobody(relay, head);
     relay->late = is_late(relay, head);
     relay->misrouted = head->status == 421;
     relay->older = is_of_key(head->status) && !relay->streaming && moving_is_older(relay, version);
-    if (is_passed_over(relay))
+    if (is_passed_over(relay)) {
+        if (is_long(relay, head) && !relay->head_only)
+            leave_long(relay, head);
         return;
+    }
     if (relay->write && version) {
         relay->after = version;
         relay->writer = attempt->lane->backend->id;

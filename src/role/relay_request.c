@@ -38,6 +38,17 @@ int relay_bytes_reserve(struct relay_bytes *bytes, size_t size)
     return 0;
 }
 
+int relay_reserve(struct relay *relay, size_t size)
+{
+    struct frontend *frontend = relay->frontend;
+    size_t before = relay->sent.size;
+    if (size > before && frontend->kept_bytes + (size - before) > RELAYS_BYTES_MAX)
+        return -ENOMEM;
+    int error = relay_bytes_reserve(&relay->sent, size);
+    frontend->kept_bytes += relay->sent.size - before;
+    return error;
+}
+
 int relay_bytes_add(struct relay_bytes *bytes, struct slice data)
 {
     size_t need = bytes->len + data.len;
@@ -116,7 +127,7 @@ int relay_write(struct relay *relay, const struct request *request)
     struct relay_bytes *bytes = &relay->sent;
     bool sets = key_is_set(request);
     size_t body_bytes = sets ? request->body.len : 0;
-    if (relay_bytes_reserve(bytes, head_room(request) + body_bytes) != 0)
+    if (relay_reserve(relay, head_room(request) + body_bytes) != 0)
         return -ENOMEM;
     relay_bytes_put(bytes, method_names[head->method]);
     relay->method_bytes = bytes->len;

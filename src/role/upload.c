@@ -47,7 +47,7 @@ int upload_start(struct relay *relay, uint64_t bytes, bool chunked)
     relay->upload->chunked = chunked;
     bool large = !chunked && bytes > RELAY_WHOLE_BYTES_MAX;
     size_t room = chunked ? CHUNKED_BYTES : large ? PART_BYTES : (size_t)bytes;
-    if (relay_bytes_reserve(&relay->sent, relay->sent.len + room) != 0)
+    if (relay_reserve(relay, relay->sent.len + room) != 0)
         return -ENOMEM;
     if (large)
         upload_stream(relay);
@@ -99,12 +99,12 @@ void upload_begin(struct relay *relay, struct lane *lane, struct attempt *attemp
 /* Room for at least one more byte of a body that is collected, or not begun. */
 static int upload_grow(struct relay *relay, uint64_t left)
 {
-    struct relay_bytes *sent = &relay->sent;
+    const struct relay_bytes *sent = &relay->sent;
     size_t want = left < PART_BYTES ? (size_t)left : PART_BYTES;
     if (sent->len + want <= sent->size || (want == 0 && sent->len < sent->size))
         return 0;
     size_t need = sent->len + (want ? want : 1), twice = 2 * sent->size;
-    return relay_bytes_reserve(sent, need > twice ? need : twice);
+    return relay_reserve(relay, need > twice ? need : twice);
 }
 
 struct server_room upload_room(struct relay *relay, struct request *request, uint64_t left)

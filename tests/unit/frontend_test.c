@@ -563,6 +563,59 @@ static void test_odd_statuses(void **state)
     }
 }
 
+/* A 304 may say how long the value is that it stands for (RFC 9110, 8.6); it has no body all the same. */
+static void test_unchanged_long_value(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, "GET /a HTTP/1.1\r\nHost: h\r\nIf-None-Match: \"1\"\r\n\r\n" GET("b"));
+    say(nodes.asked[asked_for("a")].fd,
+        "HTTP/1.1 304 Not Modified\r\nETag: \"1\"\r\nContent-Length: 500000\r\n\r\n");
+    settle();
+    answer_value("b", "two");
+    expect(&reader, 304, "");
+    expect(&reader, 200, "two");
+}
+
+/* A node ends the connection that several share in the midst of them, or says more than it was asked for: those behind are asked again,
+ * once, and none of them hears what was not for it. */
+static void test_end_of_what_is_shared(void **state)
+{
+    static const char *const ends[] = {
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n\r\n1",
+        "HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\n1",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1more than it said",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n\r\n1"
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong",
+    };
+    (void)state;
+    nodes.closed_for[1] = true;
+    pass(3 * SECOND);
+    for (size_t i = 0; i < COUNT(ends); i++) {
+        struct reader first = reader_new(), second = reader_new(), third = reader_new();
+        uint64_t retries = frontend->counters.retries;
+        nodes.count = 0;
+        ask(&first, GET("a"));
+        ask(&second, GET("b"));
+        ask(&third, GET("c") PUT("d"));
+        assert_int_equal(nodes.asked[3].fd, nodes.asked[0].fd);
+        say(nodes.asked[0].fd, ends[i]);
+        settle();
+        expect(&first, 200, "1");
+        pass(RELAY_LATE_US + 2 * FRONTEND_TICK_US);
+        assert_int_equal(nodes.count, 4 + 3);
+        assert_int_equal(frontend->counters.retries, retries + 3);
+        assert_true(asked_has(6, "PUT /d ") && asked_has(6, "Fog-Version: "));
+        answer_value("b", "two");
+        answer_value("c", "three");
+        answer_value("d", "");
+        expect(&second, 200, "two");
+        expect(&third, 200, "three");
+        expect(&third, 200, "");
+        pass(SECOND);
+    }
+}
+
 /* Interim answers are for this front-end, which has asked for none. */
 static void test_interim_answers(void **state)
 {
@@ -909,6 +962,36 @@ static void test_read_after_a_write(void **state)
     assert_int_equal(node_of(nodes.asked[11].fd), writer);
     answer_value("a", "new");
     expect(&other, 200, "new");
+}
+
+/* What is long, and too old, is not waited for; and the next one has a connection of its own. */
+static void test_outdated_long_value(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    char head[200];
+    ask(&reader, PUT("a"));
+    say(nodes.asked[0].fd, OK);
+    settle();
+    expect(&reader, 200, "");
+    ask(&reader, GET("a"));
+    lose(nodes.asked[1].fd);
+    snprintf(head, sizeof head,
+             "HTTP/1.1 200 OK\r\nETag: \"o\"\r\nFog-Version: 6\r\nContent-Length: %d\r\n\r\n",
+             VALUE_BYTES);
+    for (unsigned i = 2; i < RELAY_TRIES_MAX; i += 2) {
+        assert_int_equal(nodes.count, i + 1);
+        int fd = nodes.asked[i].fd;
+        say(fd, head);
+        settle();
+        assert_int_equal(nodes.count, i + 2);
+        assert_int_equal(fake_socket(io, fd)->open, i == 2); /* the first one was shared */
+        assert_int_equal(node_of(nodes.asked[i + 1].fd), node_of(nodes.asked[0].fd));
+        assert_int_not_equal(nodes.asked[i + 1].fd, nodes.asked[1].fd);
+        lose(nodes.asked[i + 1].fd);
+    }
+    answer_long(nodes.asked[nodes.count - 1].fd, "o", 0, VALUE_BYTES);
+    expect_long(&reader);
 }
 
 /* That is not where all writes of the key go. */
@@ -1355,6 +1438,80 @@ static void test_wait_that_nobody_has_room_for(void **state)
     settle();
     expect(&reader, 304, "");
     assert_int_equal(nodes.count, 1);
+}
+
+#define FULL "HTTP/1.1 503 Full\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
+
+/* Whom a wait was moved to has no room for one more connection: it is told as it is, by one that is shared. */
+static void test_wait_that_is_refused_elsewhere(void **state)
+{
+    (void)state;
+    for (unsigned others = 0; others < 2; others++) {
+        struct reader reader = reader_new();
+        nodes.count = 0;
+        ask(&reader, WAIT("HTTP/1.1", ""));
+        unsigned first = node_of(nodes.asked[0].fd);
+        say(nodes.asked[0].fd, STOPS);
+        settle();
+        assert_int_equal(nodes.count, 2);
+        nodes.closed_for[first] = others == 0;
+        pass(others == 0 ? 3 * SECOND : 0);
+        unsigned last = others == 0 ? 2 : RELAY_TRIES_MAX - 1;
+        for (unsigned i = 1; i < last; i++) {
+            assert_true(asked_has(i, "Prefer: wait="));
+            say(nodes.asked[i].fd, FULL);
+            settle();
+            expect_nothing(&reader);
+            assert_int_equal(nodes.count, i + 2);
+        }
+        assert_false(asked_has(last, "Prefer: "));
+        assert_true(asked_has(last, "If-None-Match: \"1\"\r\n"));
+        say(nodes.asked[last].fd, SAME);
+        settle();
+        expect(&reader, 304, "");
+        nodes.closed_for[first] = false;
+        pass(3 * SECOND);
+    }
+}
+
+/* The same when it breaks off whatever is one connection more. */
+static void test_wait_that_is_cut_off_elsewhere(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, WAIT("HTTP/1.1", ""));
+    for (unsigned i = 0; i < RELAY_TRIES_MAX && asked_has(i, "Prefer: wait="); i++) {
+        lose(nodes.asked[i].fd);
+        assert_int_equal(nodes.count, i + 2);
+    }
+    say(nodes.asked[nodes.count - 1].fd, SAME);
+    settle();
+    expect(&reader, 304, "");
+}
+
+/* The same when its node has died, and this front-end has as many connections to the other one as it may have. */
+static void test_wait_without_a_place_elsewhere(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    struct partition *partition = &frontend->partitions[0];
+    ask(&reader, WAIT("HTTP/1.1", ""));
+    unsigned other = 1 - node_of(nodes.asked[0].fd), count = 0;
+    struct backend *backend = NULL;
+    for (unsigned i = 0; i < partition->usable_count; i++)
+        if (partition->usable[i]->address.ip[15] - 1u == other)
+            backend = partition->usable[i];
+    assert_non_null(backend);
+    count = backend->lane_count;
+    backend->lane_count = LANES_MAX - LANES_KEPT;
+    lose(nodes.asked[0].fd);
+    backend->lane_count -= LANES_MAX - LANES_KEPT - count;
+    assert_int_equal(nodes.count, 2);
+    assert_int_equal(node_of(nodes.asked[1].fd), other);
+    assert_false(asked_has(1, "Prefer: "));
+    say(nodes.asked[1].fd, SAME);
+    settle();
+    expect(&reader, 304, "");
 }
 
 /* What is too large a number is cut, and not passed over. */
@@ -2335,6 +2492,38 @@ static void test_requests_of_one_connection_have_a_limit(void **state)
         expect(&reader, 200, "");
 }
 
+/* Values that no node takes do not fill the memory: who sends more is refused, or waits behind those that are there. */
+static void test_requests_have_a_limit_of_bytes(void **state)
+{
+    (void)state;
+    static const size_t too_long[] = {PIECE_BYTES, RELAY_WHOLE_BYTES_MAX, VALUE_BYTES};
+    struct reader reader = reader_new(), other = reader_new();
+    upload_begin_by(&reader, PIECE_BYTES);
+    upload_some(&reader, 0, PIECE_BYTES);
+    assert_int_equal(nodes.count, 1);
+    assert_true(frontend->kept_bytes > PIECE_BYTES / 2);
+    size_t rest = RELAYS_BYTES_MAX - frontend->kept_bytes - 1000;
+    frontend->kept_bytes += rest;
+    for (size_t i = 0; i < COUNT(too_long); i++) {
+        struct reader refused = reader_new();
+        upload_begin_by(&refused, too_long[i]);
+        expect(&refused, 503, "This front-end is out of memory for requests; try again.\n");
+    }
+    ask(&other, GET("b"));
+    answer_value("b", "two");
+    expect(&other, 200, "two");
+    say(reader.fd, "PUT /c HTTP/1.1\r\nHost: h\r\nContent-Length: 10000\r\n\r\n");
+    upload_some(&reader, 0, PIECE_BYTES);
+    assert_int_equal(nodes.count, 2);
+    say(nodes.asked[0].fd, OK);
+    settle();
+    expect(&reader, 200, "");
+    frontend->kept_bytes -= rest;
+    answer_value("c", "");
+    expect(&reader, 200, "");
+    assert_int_equal(frontend->kept_bytes, 0);
+}
+
 /* Where all goes wrong, front-ends do not make it worse. */
 static void test_retries_have_a_limit(void **state)
 {
@@ -2734,6 +2923,18 @@ static void test_moving_read(void **state)
     expect(&reader, 200, "8");
 }
 
+/* What its own cluster has is long, and older: the other one is asked at once. */
+static void test_moving_read_of_a_long_value(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask(&reader, GET("a"));
+    answer_version(0, "HEAD /a ", true, 8);
+    answer_long(nodes.asked[1].fd, "v", 0, 1000);
+    answer_version(2, "GET /a ", true, 8);
+    expect(&reader, 200, "8");
+}
+
 /* Tries at the other cluster that end without an answer are counted there; not one that its client has left. */
 static void test_moving_failures(void **state)
 {
@@ -2863,6 +3064,8 @@ int main(void)
         TEST(test_most_fields),
         TEST(test_fields_of_nodes),
         TEST(test_odd_statuses),
+        TEST(test_unchanged_long_value),
+        TEST(test_end_of_what_is_shared),
         TEST(test_interim_answers),
         TEST(test_malformed_answers),
         TEST(test_nonsense_and_then_sense),
@@ -2879,6 +3082,7 @@ int main(void)
         TEST(test_write_behind_an_answered_write),
         TEST(test_write_behind_a_read),
         TEST(test_read_after_a_write),
+        TEST(test_outdated_long_value),
         TEST(test_read_after_a_lost_write),
         TEST(test_write_after),
         TEST(test_again_after_the_future),
@@ -2898,6 +3102,9 @@ int main(void)
         TEST(test_wait_goes_on_elsewhere),
         TEST(test_wait_that_ends_early),
         TEST(test_wait_that_nobody_has_room_for),
+        TEST(test_wait_that_is_refused_elsewhere),
+        TEST(test_wait_that_is_cut_off_elsewhere),
+        TEST(test_wait_without_a_place_elsewhere),
         TEST(test_wait_for_ever),
         TEST(test_order_with_long_bodies),
         TEST(test_read_behind_a_long_body_goes_where_it_went),
@@ -2937,6 +3144,7 @@ int main(void)
         TEST(test_upload_is_misrouted),
         TEST(test_requests_of_one_connection_have_a_limit),
         TEST(test_read_after_a_write_that_was_carried_out_elsewhere),
+        TEST(test_requests_have_a_limit_of_bytes),
         TEST(test_retries_have_a_limit),
         TEST(test_half_of_the_retries_is_for_what_was_lost),
         TEST(test_upload_of_many_chunks),
@@ -2957,6 +3165,7 @@ int main(void)
         TEST(test_without_memory),
         TEST(test_order_without_memory),
         TEST_MOVING(test_moving_read),
+        TEST_MOVING(test_moving_read_of_a_long_value),
         TEST_MOVING(test_moving_failures),
         TEST_MOVING(test_moving_read_from_who_lags),
         TEST_MOVING(test_direction_of_a_move),
