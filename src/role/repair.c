@@ -244,9 +244,12 @@ static void round_give(struct round *round, uint32_t shard, const uint64_t *thei
     repair->told = place;
 }
 
+/* Who leaves wants nothing any more. It may have no room for it, and would stay until its time is over. */
 static void round_want(struct round *round, uint32_t shard, const uint64_t *theirs, unsigned count,
                        unsigned own_count)
 {
+    if (round->peer->cluster->leaving)
+        return;
     for (unsigned i = 0; i < count; i++) {
         if (digests_have(round->own, own_count, theirs[i]))
             continue;

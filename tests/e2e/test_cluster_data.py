@@ -6,7 +6,7 @@ import time
 from client import MIB, request
 from cluster import UP_SECONDS, agree, cluster, damage, digest, everywhere, metric, number, settle
 from harness import SLOW, Background, check, equal, test, until
-from node import Node
+from node import Node, stopped
 
 
 # --- copies
@@ -136,6 +136,21 @@ def a_small_member_hears_of_deletes_of_what_it_had_no_room_for():
     ask_all("DELETE", big, None, 1)
     until(lambda: metric(small, "velour_fog_keys") == 0, 5, "the small member hears of deletes of what it has")
     until(lambda: len({digest(node) for node in nodes}) == 1, 30, f"both hold the same ({small.tail()})")
+
+
+@test
+def a_member_that_is_too_small_stops_without_waiting_for_what_it_has_no_room_for():
+    large = Node()
+    small = Node("--memory-max", "16M", "--join", large.address)
+    settle([large, small])
+    for number in range(64):
+        large.put(f"big-{number}", bytes(256 << 10))
+    small.wait_log("event=repair-full", 20, "word that it is too small")
+    small.put("mine", b"one")
+    small.signal(signal.SIGTERM)
+    stopped(small, 4)
+    equal(small.count_log("event=drain-time-over"), 0, "the complaints that something is lost")
+    equal(large.get("mine").body, b"one", "what the small member was told last")
 
 
 # --- restoring
