@@ -146,6 +146,13 @@ static int parse_option(struct config *config, int left, char *const *argv)
 /* Returns how many arguments it took, or -EINVAL. */
 static int parse_word(struct config *config, const char *word)
 {
+    if (strcmp(word, "-") == 0 &&
+        (config->role == CONFIG_BACKUP || config->role == CONFIG_RESTORE)) {
+        snprintf(config->error, sizeof config->error,
+                 "%s needs a file that it can go back in, not \"-\": name one.",
+                 config->role == CONFIG_BACKUP ? "backup" : "restore");
+        return -EINVAL;
+    }
     if (config->command.word_count == command_of(config->role)->words_max || word[0] == '-')
         return usage_error(config, "This was not expected", word);
     config->command.words[config->command.word_count++] = word;

@@ -26,6 +26,17 @@ void text_add_slice(struct text *text, struct slice slice);
 /* `us` in seconds, exactly: "12" or "0.000128". */
 void text_add_seconds(struct text *text, uint64_t us);
 
+/* What a noun has behind it: "1 key", "2 keys". */
+static inline const char *text_plural(uint64_t count)
+{
+    return count == 1 ? "" : "s";
+}
+
+static inline const char *text_were(uint64_t count)
+{
+    return count == 1 ? "was" : "were";
+}
+
 /* What was built so far, valid until more is added. */
 static inline struct slice text_slice(const struct text *text)
 {

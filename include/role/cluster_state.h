@@ -183,6 +183,7 @@ struct probe {
     bool
         starved; /* the last try came to nothing for want of memory or descriptors here, or of connections there */
     bool own; /* it is this node's */
+    bool met; /* a member has answered there */
 };
 
 /* What --join names. */

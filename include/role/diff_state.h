@@ -56,6 +56,7 @@ struct diff {
     uint16_t shards[STORE_SHARDS]; /* that differ */
     unsigned shard_count;
     uint64_t records; /* that the first node has */
+    char apart[1024]; /* a sentence when they are of different partitions, else empty */
 
     unsigned shard_at, first, end; /* in shards: in hands, and what this round is about */
     struct diff_seen *seen;        /* in this round, in the order of shards and keys */

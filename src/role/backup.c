@@ -64,8 +64,9 @@ static unsigned permille(const struct backup *backup)
 static void put_figures(const struct backup *backup, struct text *text)
 {
     if (!backup->haul.command->terminal)
-        text_add(text, "partition %u of %u, %llu records, ", backup->partition, backup->depot.count,
-                 (unsigned long long)backup->writer.place.records);
+        text_add(text, "partition %u of %u, %llu record%s, ", backup->partition,
+                 backup->depot.count, (unsigned long long)backup->writer.place.records,
+                 text_plural(backup->writer.place.records));
     text_add(text, "%.1f MB, %.1f MB/s", (double)backup->writer.place.offset / 1e6,
              (double)backup->haul.bar.rate / 1e6);
 }
@@ -138,8 +139,9 @@ static void finish(struct backup *backup)
         failed_to_write(backup, backup->writer.part);
         return;
     }
-    bar_say(&haul->bar, "Done: %llu records of %s are in %s, %.1f MB; %.1f s\n",
-            (unsigned long long)place.records, depot_text(&backup->depot, of), backup->path,
+    bar_say(&haul->bar, "Done: %llu record%s of %s %s in %s, %.1f MB; %.1f s\n",
+            (unsigned long long)place.records, text_plural(place.records),
+            depot_text(&backup->depot, of), place.records == 1 ? "is" : "are", backup->path,
             (double)place.offset / 1e6,
             (double)(haul->command->loop->now_us - backup->start_us) / 1e6);
     command_end(haul->command, COMMAND_FINE);
@@ -273,9 +275,10 @@ static void append(struct backup *backup)
     backup->step = BACKUP_LOOKING;
     archive_reader_close(&backup->reader);
     backup->apart = false;
-    bar_say(&backup->haul.bar, "Going on with %s.part behind %llu records, %.1f MB of %s\n",
+    bar_say(&backup->haul.bar, "Going on with %s.part behind %llu record%s, %.1f MB of %s\n",
             backup->path, (unsigned long long)backup->begun.records,
-            (double)backup->begun.offset / 1e6, depot_text(&backup->depot, of));
+            text_plural(backup->begun.records), (double)backup->begun.offset / 1e6,
+            depot_text(&backup->depot, of));
     if (archive_append(&backup->writer, backup->path, &backup->begun) != 0)
         failed_to_write(backup, backup->writer.part ? backup->writer.part : backup->path);
 }

@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/text.h"
 #include "role/diff_state.h"
 
 /* Asking */
@@ -13,6 +14,10 @@ static void refuse(struct diff *diff, const struct diff_side *side)
         command_fail(diff->command, COMMAND_UNREACHED, "%s %s.", side->ask.name, side->ask.trouble);
     else if (side->ask.head)
         command_fail(diff->command, COMMAND_UNREACHED, "%s answers to %.60s with %u.",
+                     side->ask.name, side->target, side->status);
+    else if (len > 0 && side->body[0] == '<')
+        command_fail(diff->command, COMMAND_UNREACHED,
+                     "%s is no Velour Fog: it answers to %.60s with %u, and with a page of HTML.",
                      side->ask.name, side->target, side->status);
     else
         command_fail(diff->command, COMMAND_UNREACHED, "%s answers to %.60s with %u: %.*s",
@@ -34,6 +39,18 @@ static bool keep_body(struct diff_side *side, struct slice body)
     return true;
 }
 
+static void on_members(struct diff *diff);
+
+/* Who does not say whom it belongs to is asked for digests all the same: that answer says more. */
+static bool is_refusal(const struct diff_side *side)
+{
+    if (side->status == 0)
+        return true;
+    if (side->diff->then == on_members)
+        return false;
+    return side->status != 200 && !(side->ask.head && side->status == 204);
+}
+
 static void on_answer(struct ask *ask, unsigned status, struct slice body)
 {
     struct diff_side *side = (struct diff_side *)ask;
@@ -41,7 +58,7 @@ static void on_answer(struct ask *ask, unsigned status, struct slice body)
     side->status = status;
     if (!ask->head && !keep_body(side, body))
         command_fail(diff->command, COMMAND_WRONG, "Out of memory.");
-    else if (status != 200 && !(ask->head && status == 204))
+    else if (is_refusal(side))
         refuse(diff, side);
     if (--diff->pending == 0 && !diff->command->over)
         diff->then(diff);
@@ -65,11 +82,49 @@ void diff_ask(struct diff *diff, bool a, bool b, bool head, void (*then)(struct 
         side_ask(&diff->b, head);
 }
 
-static void ask_digests(struct diff *diff, const char *target, void (*then)(struct diff *diff))
+static void ask_both(struct diff *diff, const char *target, void (*then)(struct diff *diff))
 {
     snprintf(diff->a.target, sizeof diff->a.target, "%s", target);
     snprintf(diff->b.target, sizeof diff->b.target, "%s", target);
     diff_ask(diff, true, true, false, then);
+}
+
+/* Whether they are to hold the same */
+
+/* The partition as its node says it, "I/N"; "-" when it holds all keys, or does not say. */
+static struct slice partition_of(const struct diff_side *side)
+{
+    struct slice body = {side->body, side->len}, line;
+    while (side->status == 200 && slice_next(&body, '\n', &line))
+        if (slice_starts(line, SLICE("partition "))) {
+            struct slice partition = {line.data + 10, line.len - 10};
+            return slice_equal(partition, SLICE("0/1")) ? SLICE("-") : partition;
+        }
+    return SLICE("-");
+}
+
+static const char *print_partition(struct slice partition, char out[32])
+{
+    if (slice_equal(partition, SLICE("-")))
+        return "all keys";
+    snprintf(out, 32, "partition %.*s", partition.len < 20 ? (int)partition.len : 20,
+             partition.data);
+    return out;
+}
+
+static void on_all(struct diff *diff);
+
+static void on_members(struct diff *diff)
+{
+    char a_room[32], b_room[32];
+    struct slice a = partition_of(&diff->a), b = partition_of(&diff->b);
+    if (!slice_equal(a, b))
+        snprintf(diff->apart, sizeof diff->apart,
+                 "%s holds %s, %s holds %s: they are not to hold the same. Name two nodes of one "
+                 "partition.\n",
+                 diff->a.ask.name, print_partition(a, a_room), diff->b.ask.name,
+                 print_partition(b, b_room));
+    ask_both(diff, "/-/digest", on_all);
 }
 
 /* From the whole to shards */
@@ -111,7 +166,7 @@ static void ask_group(struct diff *diff)
         return;
     }
     snprintf(target, sizeof target, "/-/digest/%02x", diff->groups[diff->group_at]);
-    ask_digests(diff, target, on_group);
+    ask_both(diff, target, on_group);
 }
 
 static void read_records(struct diff *diff)
@@ -135,8 +190,9 @@ void diff_finish(struct diff *diff)
     unsigned long long named = diff->named, moving = diff->moving;
     bool rest = diff->end < diff->shard_count;
     if (named == 0)
-        command_print(command, "%s and %s hold the same, %llu records.\n", diff->a.ask.name,
-                      diff->b.ask.name, (unsigned long long)diff->records);
+        command_print(command, "%s and %s hold the same, %llu record%s.\n", diff->a.ask.name,
+                      diff->b.ask.name, (unsigned long long)diff->records,
+                      text_plural(diff->records));
     else
         command_print(command, "%llu key%s%s.\n", named, named == 1 ? " differs" : "s differ",
                       rest || named == command->options.limit ? ", and perhaps more (--limit)"
@@ -144,6 +200,8 @@ void diff_finish(struct diff *diff)
     if (moving > 0)
         command_print(command, "Writes are under way: %llu more key%s not the same just now.\n",
                       moving, moving == 1 ? " was" : "s were");
+    if (diff->apart[0])
+        command_print(command, "%s", diff->apart);
     command_end(command, named > 0 ? COMMAND_WRONG : COMMAND_FINE);
 }
 
@@ -202,7 +260,7 @@ static void *diff_start(struct command *command)
         diff_destroy(diff);
         return NULL;
     }
-    ask_digests(diff, "/-/digest", on_all);
+    ask_both(diff, "/-/members", on_members);
     return diff;
 }
 

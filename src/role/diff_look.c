@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/text.h"
 #include "data/hash.h"
 #include "role/diff_state.h"
 
@@ -146,9 +147,9 @@ static void print_side(const struct diff *diff, const struct diff_side *side,
     else if (side->status == 204)
         snprintf(what, sizeof what, "expired, version %llu", (unsigned long long)line->version);
     else
-        snprintf(what, sizeof what, "%llu bytes, version %llu",
+        snprintf(what, sizeof what, "%llu byte%s, version %llu",
                  (unsigned long long)side->ask.fetch.content_length,
-                 (unsigned long long)line->version);
+                 text_plural(side->ask.fetch.content_length), (unsigned long long)line->version);
     command_print(diff->command, "%s%c %.*s  %s%s\n",
                   !colours ? ""
                   : is_a   ? "\033[31m"

@@ -95,9 +95,8 @@ static void operation_on_head(struct request *request)
     if (is_of_nodes(path))
         request_refuse(request, 404, "Only nodes have that; ask a node of each partition.");
     else if (is_read(request))
-        request_refuse(
-            request, 404,
-            "There is no such operation; see the documentation for what stands under /-/.");
+        request_refuse(request, 404,
+                       "There is no such operation; GET / lists what stands under /-/.");
     else
         request_refuse(request, 403, "Keys that begin with -/ are reserved for operations.");
 }
@@ -480,8 +479,9 @@ char *frontend_summary(const struct frontend *frontend, char *out, size_t room)
     uint64_t bytes = frontend->config.resident_bytes ? frontend->config.resident_bytes() : 0;
     for (unsigned i = 0; i < count; i++)
         reached += frontend->partitions[i].reached;
-    snprintf(out, room, "%s%u of %u partitions reached, %u connections, %.1f MB",
-             frontend->draining ? "draining, " : "", reached, count,
-             server_connections(frontend->server), (double)bytes / 1e6);
+    snprintf(out, room, "%s%u of %u partition%s reached, %u connection%s, %.1f MB",
+             frontend->draining ? "draining, " : "", reached, count, text_plural(count),
+             server_connections(frontend->server),
+             text_plural(server_connections(frontend->server)), (double)bytes / 1e6);
     return out;
 }

@@ -14,7 +14,8 @@ static void put_state(struct text *text, const struct frontend_figures *figures)
     else if (figures->reached == figures->count)
         text_add(text, "ready");
     else if (figures->reached > 0)
-        text_add(text, "ready for %u of %u partitions", figures->reached, figures->count);
+        text_add(text, "ready for %u of %u partition%s", figures->reached, figures->count,
+                 text_plural(figures->count));
     else
         text_add(text, "not ready");
 }

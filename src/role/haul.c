@@ -103,9 +103,17 @@ static bool contact_waits(const struct contact *contact, uint64_t *since_us, con
 
 static void contact_lost(struct contact *contact)
 {
+    char address[ADDRESS_TEXT_BYTES];
     struct haul *haul = contact->haul;
-    if (contact_waits(contact, &contact->lost_us, "is ready"))
-        haul_fail(haul, "No node of %s is ready. %s", contact->name, haul->repeat);
+    const struct partition *partition = contact->partition;
+    if (!contact_waits(contact, &contact->lost_us, "is ready"))
+        return;
+    if (partition->backend_count > 0)
+        haul_fail(haul, "No node of %s is ready: see curl %s/-/ready. %s", contact->name,
+                  address_format(&partition->backends[0]->address, address), haul->repeat);
+    else
+        haul_fail(haul, "No node of %s is known: its name has no address. %s", contact->name,
+                  haul->repeat);
 }
 
 void contact_failed(struct contact *contact)

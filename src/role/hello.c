@@ -244,6 +244,8 @@ void log_refusal(struct cluster *cluster, const char *event, const struct addres
     char key[sizeof text + sizeof said];
     while (sentence.len > 0 && sentence.data[sentence.len - 1] == '\n')
         sentence.len--;
+    if (sentence.len > 0 && sentence.data[0] == '<')
+        sentence = SLICE("What answers there gives a page of HTML.");
     log_quotable(sentence, said, sizeof said);
     snprintf(key, sizeof key, "%s %s", address_format(address, text), said);
     log_condition(cluster->log, LOG_WARN_LEVEL, event, key,

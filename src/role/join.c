@@ -20,6 +20,20 @@ static void probe_result(struct probe *probe)
     probe->next_us = probe->cluster->loop->now_us + JOIN_AGAIN_US;
 }
 
+/* Who serves alone though it was told whom to join, and was taken in by nobody there ever, may have been told wrong. A node that stops is
+ * nothing to tell of: that is in the log already. */
+static void tell_unanswered(const struct probe *probe, const char *why)
+{
+    struct cluster *cluster = probe->cluster;
+    char text[ADDRESS_TEXT_BYTES];
+    if (!cluster->leaving && cluster->has_everything && cluster->agreement.alone && !probe->met)
+        log_condition(cluster->log, LOG_WARN_LEVEL, "join-unanswered",
+                      address_format(&probe->address, text),
+                      "member=%s msg=\"%s\" do=\"start it, or correct --join; it is tried again "
+                      "all the time\"",
+                      text, why);
+}
+
 /* A try without an answer. Only a refused connection says that nobody is there: one that broke may have been a member's, and what
  * failed here says nothing at all. */
 static void probe_failed(struct probe *probe, int error)
@@ -27,6 +41,9 @@ static void probe_failed(struct probe *probe, int error)
     probe->tried |= error == -ECONNREFUSED;
     probe->starved = io_is_out_of_room(error);
     probe_result(probe);
+    if (!probe->starved)
+        tell_unanswered(probe, error == -ECONNREFUSED ? "it refuses connections"
+                                                      : "it cannot be connected to");
 }
 
 /* Another node that is alive has this node's address. */
@@ -128,9 +145,12 @@ static void probe_on_done(struct fetch *fetch, unsigned status, struct slice bod
     probe_result(probe);
     if (status == 200) {
         probe->starved = !probe_take(probe, body);
+        probe->met = true;
         probe->tried |= !probe->starved;
     } else if (status) {
         probe_refused(probe, status, body);
+    } else {
+        tell_unanswered(probe, "it takes connections, but gives no answer that is one of HTTP");
     }
     upstream_close(probe->upstream, 0);
 }
@@ -207,7 +227,7 @@ static void probe_add(struct cluster *cluster, const struct address *address, ui
         probe->cluster = cluster;
         probe->address = *address;
         probe->next_us = probe->named_us = 0;
-        probe->tried = probe->starved = probe->own = false;
+        probe->tried = probe->starved = probe->own = probe->met = false;
     }
     if (named_us > probe->named_us)
         probe->named_us = named_us;

@@ -381,8 +381,9 @@ char *node_summary(const struct node *node, char *out, size_t room)
     else if (!cluster_has_everything(node->cluster))
         snprintf(state, sizeof state, "gathering %u.%u %%, %.1f MB/s, ", permille / 10,
                  permille % 10, (double)cluster_gathered_bytes_per_s(node->cluster) / 1e6);
-    snprintf(out, room, "%s%llu keys, %u connections, %.1f MB", state,
-             (unsigned long long)counts.keys, server_connections(node->server),
+    snprintf(out, room, "%s%llu key%s, %u connection%s, %.1f MB", state,
+             (unsigned long long)counts.keys, text_plural(counts.keys),
+             server_connections(node->server), text_plural(server_connections(node->server)),
              (double)heap_resident(store_heap(node->store)) / 1e6);
     return out;
 }

@@ -113,7 +113,7 @@ void operation_on_head(struct node *node, struct request *request)
     static const struct http_error reserved = {
         403, "Keys that begin with -/ are reserved for operations."};
     static const struct http_error unknown = {
-        404, "There is no such operation; see the documentation for what stands under /-/."};
+        404, "There is no such operation; GET / lists what stands under /-/."};
     struct slice query, path = operation_path(request->head.target, &query);
     for (uint32_t i = 0; i < OPERATIONS; i++)
         if (operation_has(&operations[i], path)) {

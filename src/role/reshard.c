@@ -117,6 +117,7 @@ static void reshard_begin_pass(struct reshard *reshard)
 static void reshard_look(struct reshard *reshard)
 {
     bool all = true;
+    *reshard->haul.waiting = 0;
     for (unsigned i = 0; i < reshard->config->from_count; i++) {
         contact_check_named(&reshard->sources[i].contact);
         all = contact_look(&reshard->sources[i].contact) && all;
@@ -127,8 +128,12 @@ static void reshard_look(struct reshard *reshard)
     }
     for (unsigned i = 0; all && i < reshard->config->from_count; i++)
         check_overlap(reshard, reshard->sources[i].contact.partition);
-    if (all && !haul_is_over(&reshard->haul))
+    if (haul_is_over(&reshard->haul))
+        return;
+    if (all)
         reshard_begin_pass(reshard);
+    else if (*reshard->haul.waiting)
+        reshard_tell(reshard);
 }
 
 /* Copying */
@@ -201,8 +206,9 @@ static void reshard_end_pass(struct reshard *reshard)
     reshard->step = RESHARD_BETWEEN;
     haul->flowing = false;
     reshard_judge(reshard);
-    bar_say(&haul->bar, "pass %u: %llu records, %llu of them were new; %.1f s\n", reshard->pass,
-            (unsigned long long)reshard->records, (unsigned long long)reshard->fresh,
+    bar_say(&haul->bar, "pass %u: %llu record%s, %llu of them %s new; %.1f s\n", reshard->pass,
+            (unsigned long long)reshard->records, text_plural(reshard->records),
+            (unsigned long long)reshard->fresh, text_were(reshard->fresh),
             (double)(haul->command->loop->now_us - reshard->pass_us) / 1e6);
     if (all_covered(reshard)) {
         bar_say(&haul->bar,

@@ -8,12 +8,17 @@
 char *reshard_format(const struct reshard_told *told, bool terminal, char out[RESHARD_LINE_BYTES])
 {
     struct text text = text_in(out, RESHARD_LINE_BYTES);
+    if (told->pass == 0) { /* it has not begun */
+        text_add(&text, "waits for %s", told->waiting);
+        return out;
+    }
     text_add(&text, "pass %u: ", told->pass);
     if (terminal && !told->waiting) /* its line has to fit it */
         bar_put(&text, told->permille);
     text_add(&text, "%u.%u %%, ", told->permille / 10, told->permille % 10);
     if (!terminal)
-        text_add(&text, "%llu records, ", (unsigned long long)told->records);
+        text_add(&text, "%llu record%s, ", (unsigned long long)told->records,
+                 text_plural(told->records));
     if (!terminal || !told->waiting)
         text_add(&text, "%llu new, %.1f MB/s", (unsigned long long)told->fresh,
                  (double)told->rate / 1e6);

@@ -63,7 +63,8 @@ static void put_figures(const struct restore *restore, struct text *text)
 {
     const struct archive_place *place = &restore->reader.place;
     if (!restore->haul.command->terminal)
-        text_add(text, "%llu records, ", (unsigned long long)place->records);
+        text_add(text, "%llu record%s, ", (unsigned long long)place->records,
+                 text_plural(place->records));
     if (restore->step >= RESTORE_COPYING)
         text_add(text, "%llu new, ", (unsigned long long)restore->fresh);
     if (!restore->haul.command->terminal)
@@ -188,16 +189,17 @@ static void finish(struct restore *restore)
     char of[48];
     struct haul *haul = &restore->haul;
     progress_remove(restore->path);
-    bar_say(&haul->bar,
-            "Done: %llu records of %s were given to %s, %llu of them were new; %.1f s\n",
-            (unsigned long long)restore->records, restore->path, depot_text(&restore->depot, of),
-            (unsigned long long)restore->fresh,
+    bar_say(&haul->bar, "Done: %llu record%s of %s %s given to %s, %llu of them %s new; %.1f s\n",
+            (unsigned long long)restore->records, text_plural(restore->records), restore->path,
+            text_were(restore->records), depot_text(&restore->depot, of),
+            (unsigned long long)restore->fresh, text_were(restore->fresh),
             (double)(haul->command->loop->now_us - restore->start_us) / 1e6);
     if (restore->elsewhere)
         bar_say(&haul->bar,
-                "%llu records are of other partitions, and were left out: restore through a "
+                "%llu record%s %s of other partitions, and %s left out: restore through a "
                 "front-end, or to a node of each partition.\n",
-                (unsigned long long)restore->elsewhere);
+                (unsigned long long)restore->elsewhere, text_plural(restore->elsewhere),
+                restore->elsewhere == 1 ? "is" : "are", text_were(restore->elsewhere));
     command_end(haul->command, COMMAND_FINE);
 }
 
@@ -234,8 +236,9 @@ static void give_again(struct restore *restore)
     }
     bar_say(&haul->bar,
             "A node was lost, and what it was given may be lost with it: its cluster is given all "
-            "of %s again; %llu records were new so far.\n",
-            restore->path, (unsigned long long)restore->fresh);
+            "of %s again; %llu record%s %s new so far.\n",
+            restore->path, (unsigned long long)restore->fresh, text_plural(restore->fresh),
+            text_were(restore->fresh));
     for (uint32_t i = restore->depot.first; i < restore->depot.end; i++) {
         restore->targets[i].sure = restore->targets[i].sure || !restore->targets[i].broken;
         restore->targets[i].broken = false;
@@ -319,8 +322,9 @@ static void resume(struct restore *restore, struct archive_place *place)
     int error = progress_read(restore->path, &restore->of, place);
     restore->noted = error == 0;
     if (error == 0)
-        bar_say(&restore->haul.bar, "Going on behind %llu records, %.1f MB\n",
-                (unsigned long long)place->records, (double)place->offset / 1e6);
+        bar_say(&restore->haul.bar, "Going on behind %llu record%s, %.1f MB\n",
+                (unsigned long long)place->records, text_plural(place->records),
+                (double)place->offset / 1e6);
     else if (error == -EINVAL)
         haul_fail(&restore->haul,
                   "%s.progress is of another backup or another store: remove it, or begin anew "

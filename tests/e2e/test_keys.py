@@ -3,7 +3,7 @@
 import urllib.parse
 
 from client import curl, curl_code, curl_reply, refusal, request
-from harness import equal, fresh, register, test
+from harness import check, equal, fresh, register, test
 from served import common
 
 KEY_BYTES_MAX = 4096
@@ -254,7 +254,8 @@ register("keys", "write_to_a_reserved_key_with_query_is_403", _reserved, "/-/x?y
 
 @test
 def get_of_an_unknown_operation_is_404():
-    refusal(curl_reply(common().url("/-/nothing-here")), 404)
+    reply = refusal(curl_reply(common().url("/-/nothing-here")), 404)
+    check(b"GET / lists what stands under /-/." in reply.body, "where to look is not said")
     refusal(curl_reply(common().url("/-/")), 404)
 
 

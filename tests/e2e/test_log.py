@@ -151,6 +151,40 @@ def log_of_one_that_is_joined_and_is_no_node():
 
 
 @test
+def log_of_one_that_is_joined_and_gives_no_answer():
+    """Without a line on it, who has written a wrong port sees a node that serves alone, and not why."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        node = Node("--join", address)
+        _once(node, "join-unanswered", "warn", do="correct --join", member=address, msg="\"it takes connections, but gives no answer that is one of HTTP\"")
+    address = f"127.0.0.1:{free_port()}"
+    _once(Node("--join", address), "join-unanswered", "warn", do="correct --join", member=address, msg="\"it refuses connections\"")
+
+
+@test
+def log_of_a_member_that_has_stopped_says_nothing_of_join():
+    first = Node()
+    second = Node("--join", first.address)
+    second.wait_log("event=ready", 10, "that it is ready")
+    first.signal(signal.SIGTERM)
+    second.wait_log("event=member-leaving", 10, "that it has gone")
+    time.sleep(1.5)  # three tries at --join
+    equal(second.count_log("event=join-unanswered"), 0, "lines on it")
+
+
+@test
+def log_of_a_web_server_that_is_joined_has_none_of_its_html():
+    page = b"<!DOCTYPE HTML>\n<html lang='en'>"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        node = Node("--join", f"127.0.0.1:{server.getsockname()[1]}")
+        with server.accept()[0] as one:
+            one.recv(65536)
+            one.sendall(b"HTTP/1.1 501 No\r\nContent-Length: %d\r\n\r\n%s" % (len(page), page))
+            line = _once(node, "join-refused", "warn", do="correct the address", msg="\"What answers there gives a page of HTML.\"")
+    check("html lang" not in line, line)
+
+
+@test
 def log_of_what_others_make_up():
     """Nobody's words can end a value of the log, and begin another one."""
     evil = b'no" do="x" level=error event=memory-full evil="yes\\'

@@ -15,7 +15,7 @@ import urllib.request
 from backup import merge, records_of
 from cluster import agree, cluster, status
 from command import Running, end, files_limit, name, on_terminal, run, start, watches_signals
-from frontend import Frontend, clusters
+from frontend import Frontend, clusters, partition_of
 from harness import BINARY, SLOW, Background, Skip, check, equal, scope, test, until
 from node import Node, environment, free_port, run_binary
 from proxy import Proxy
@@ -484,7 +484,7 @@ def diff_names_exactly_what_differs():
         f"- only-left  5 bytes, version {versions['only-left']}", "+ only-left  absent",
         "- only-right/%C3%A4%20  absent",
         f"+ only-right/%C3%A4%20  0 bytes, version {right_versions['right']}",
-        f"- gone  1 bytes, version {versions['gone']}", deleted]), "the keys")
+        f"- gone  1 byte, version {versions['gone']}", deleted]), "the keys")
 
 
 @test
@@ -521,7 +521,7 @@ def diff_does_not_name_what_is_on_its_way():
     finally:
         done[0] = True
     writer.result()
-    check("- lasting  1 bytes" in said and "moving-" not in said, said)
+    check("- lasting  1 byte" in said and "moving-" not in said, said)
     check(re.search(r"^Writes are under way: \d+ more keys were not the same just now\.$", said, re.M), said)
 
 
@@ -596,6 +596,35 @@ def diff_with_who_does_not_answer():
     said, complaint = run("diff", name(left), name(right), code=3)
     right.signal(signal.SIGCONT)
     equal((said, complaint), ("", f"velour-fog: {name(right)} does not answer.\n"), "what it says")
+
+
+@test
+def diff_of_two_partitions_says_so():
+    """Who compares them by mistake would take all keys for lost."""
+    left, right, whole, one = Node("--partition", "0/2"), Node("--partition", "1/2"), Node(), Node("--partition", "0/1")
+    for key in (f"k-{number}" for number in range(8)):
+        (left if partition_of(key, 2) == 0 else right).put(key, b"x")
+    hint = "they are not to hold the same. Name two nodes of one partition."
+    for other, what in ((right, "partition 1/2"), (whole, "all keys"), (one, "all keys")):
+        said = _diff(left, other, code=1)
+        equal(said.splitlines()[-1], f"{name(left)} holds partition 0/2, {name(other)} holds {what}: {hint}", "the last line")
+    check("differ" in said, said)
+    one.put("k", b"x")
+    merge(whole, records_of(one))
+    equal(_diff(whole, one, code=0), f"{name(whole)} and {name(one)} hold the same, 1 record.\n", "all keys, said in two ways")
+
+
+@test
+def diff_with_another_program_shows_none_of_its_html():
+    page = "<!DOCTYPE HTML>\n<p>Hello"
+    said, complaint = _of_a_stranger({"/-/digest": page}, 3, "diff", name(Node()), "127.0.0.1:PORT")
+    check(said == "" and complaint.endswith("is not known here.\n"), complaint)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"127.0.0.1:{server.server_port}"
+        _, complaint = run("diff", name(Node()), address, code=3)
+        server.shutdown()
+    equal(complaint, f"velour-fog: {address} is no Velour Fog: it answers to /-/digest with 404, and with a page of HTML.\n", "it")
 
 
 @test

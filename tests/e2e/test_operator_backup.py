@@ -119,6 +119,18 @@ def curl_reads_what_backup_wrote_and_the_other_way_round():
 
 
 @test
+def one_record_is_not_told_of_as_several():
+    node, other = Node(), Node("--partition", f"{1 - partition_of('k', 2)}/2")
+    node.put("k", b"v")
+    said, _ = run("backup", name(node), _file())
+    check(said.startswith("Done: 1 record of 1 partition is in "), said)
+    said, _ = run("restore", name(node), _file())
+    check(said.startswith(f"Done: 1 record of {_file()} was given to 1 partition, 0 of them were new;"), said)
+    said, _ = run("restore", name(other), _file())
+    check("\n1 record is of other partitions, and was left out: restore through" in said, said)
+
+
+@test
 def one_partition_alone():
     groups = clusters(2, 1)
     frontend = Frontend(groups)
@@ -406,7 +418,7 @@ def an_address_that_others_have_now_is_passed_over():
         stranger = Node(*options, listen=lost)
         until(lambda stranger=stranger: is_ready(stranger), UP_SECONDS, "the stranger is ready")
         said, _ = run("backup", name(nodes[0]), _file())
-        check("Done: 1 records of 1 partition " in said, said)
+        check("Done: 1 record of 1 partition " in said, said)
         run("restore", name(nodes[0]), _file())
         said, _ = run("reshard", "--from", name(nodes[0]), "--to", name(new))
         check("Done: every key of the 1 old cluster is in the 1 new one." in said, said)

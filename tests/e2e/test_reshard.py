@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 
-from command import Running, run
+from command import Running, run, start
 from client import MIB, Connection, refusal, request
 from frontend import Frontend, address, clusters, key_of, partition_of
 from harness import BINARY, SLOW, Background, Failure, brief, check, equal, scope, test, until
@@ -55,6 +55,14 @@ def _resharded(old, new):
 
 def _holder(groups, key):
     return groups[partition_of(key, len(groups))][0]
+
+
+@test
+def it_says_whom_it_waits_for_before_it_begins():
+    """Who has written a wrong address would look at nothing for a minute."""
+    running = start("reshard", "--from", f"127.0.0.1:{free_port()}", "--to", Node().address)
+    said = Background(running.process.stdout.readline)
+    equal(said.result(10), b"waits for a node of --from number 0 that is ready\n", "the first line")
 
 
 # --- front-ends that know both
@@ -334,7 +342,7 @@ def a_late_and_old_delete_is_given_to_two_members():
         equal(connection.reply().status, 200, "the status of the delete")
     lines += process.stdout.read().splitlines()
     equal(process.wait(60), 0, "the exit code")
-    passes = [int(line.split()[4]) for line in lines if b"of them were new" in line]
+    passes = [int(line.split()[4]) for line in lines if b" of them w" in line]
     equal(passes, [1, 1, 0], "what was new in each pass")
 
 
@@ -349,7 +357,7 @@ def a_version_of_the_future_does_not_hide_deletes_that_go_on():
     scope().nodes.append(Running(process))
     passes = []
     for line in process.stdout:
-        if b"of them were new" in line:
+        if b" of them w" in line:
             passes.append(int(line.split()[4]))
             if len(passes) < 4:
                 node.delete(f"late-{len(passes)}")

@@ -79,7 +79,7 @@ def script_remembers_the_ports_of_its_cluster():
 @test
 def script_knows_a_cluster_that_was_started_before_ports_were_remembered():
     cluster = _Cluster(21002)
-    cluster.run("up", "1")
+    check(cluster.run("up", "1").startswith("1 node is ready: 127.0.0.1:"), "one node is told of as several")
     with open(os.path.join(cluster.directory, "shape"), "w", encoding="ascii") as file:
         file.write("1 1 0\n")
     said = cluster.run("status")

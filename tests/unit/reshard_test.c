@@ -124,7 +124,11 @@ static void check_line(const struct reshard_told *told, bool terminal, const cha
 static void test_lines(void **state)
 {
     (void)state;
-    struct reshard_told told = {.pass = 1};
+    struct reshard_told told = {.waiting = "a node of --from number 0 that is ready"};
+    check_line(&told, true, "waits for a node of --from number 0 that is ready");
+    told = (struct reshard_told){.pass = 1, .records = 1, .fresh = 1};
+    check_line(&told, false, "pass 1: 0.0 %, 1 record, 1 new, 0.0 MB/s");
+    told = (struct reshard_told){.pass = 1};
     check_line(&told, false, "pass 1: 0.0 %, 0 records, 0 new, 0.0 MB/s");
     told = (struct reshard_told){.pass = 2,
                                  .records = 500000,
