@@ -120,7 +120,7 @@ static void on_members(struct diff *diff)
     struct slice a = partition_of(&diff->a), b = partition_of(&diff->b);
     if (!slice_equal(a, b))
         snprintf(diff->apart, sizeof diff->apart,
-                 "%s holds %s, %s holds %s: they are not to hold the same. Name two nodes of one "
+                 "%s holds %s, %s holds %s: each has keys of its own. Name two nodes of one "
                  "partition.\n",
                  diff->a.ask.name, print_partition(a, a_room), diff->b.ask.name,
                  print_partition(b, b_room));

@@ -604,7 +604,7 @@ def diff_of_two_partitions_says_so():
     left, right, whole, one = Node("--partition", "0/2"), Node("--partition", "1/2"), Node(), Node("--partition", "0/1")
     for key in (f"k-{number}" for number in range(8)):
         (left if partition_of(key, 2) == 0 else right).put(key, b"x")
-    hint = "they are not to hold the same. Name two nodes of one partition."
+    hint = "each has keys of its own. Name two nodes of one partition."
     for other, what in ((right, "partition 1/2"), (whole, "all keys"), (one, "all keys")):
         said = _diff(left, other, code=1)
         equal(said.splitlines()[-1], f"{name(left)} holds partition 0/2, {name(other)} holds {what}: {hint}", "the last line")
