@@ -5,12 +5,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/text.h"
 #include "data/hash.h"
 #include "role/backend.h"
 #include "role/frontend_state.h"
 #include "role/lane.h"
 #include "role/moving.h"
 #include "role/relay.h"
+
+enum { ASKED_TOLD_MAX = 4 }; /* addresses in a line of the log */
 
 /* Who can be asked */
 
@@ -33,16 +36,31 @@ static void list_usable(struct partition *partition, bool listed)
     }
 }
 
+/* Whom it looks for, a few of them; "nobody" when names have no address yet. */
+static const char *print_asked(const struct partition *partition, struct text *text)
+{
+    char address[ADDRESS_TEXT_BYTES];
+    for (unsigned i = 0; i < partition->backend_count && i < ASKED_TOLD_MAX; i++)
+        text_add(text, "%s%s", i ? "," : "",
+                 address_format(&partition->backends[i]->address, address));
+    if (partition->backend_count > ASKED_TOLD_MAX)
+        text_add(text, ",...");
+    return partition->backend_count ? text->data : "nobody";
+}
+
 static void log_lost(const struct partition *partition)
 {
+    char asked[(ADDRESS_TEXT_BYTES + 1) * (ASKED_TOLD_MAX + 1)];
+    struct text text = text_in(asked, sizeof asked);
     const struct side_words *words = partition_words(partition);
     unsigned status = partition_trouble(partition).status;
     char correct[64];
     snprintf(correct, sizeof correct, "correct %s: see wrong-partition", words->option);
-    log_event(partition->frontend->log, LOG_ERROR_LEVEL, "partition-lost",
-              "%s=%u msg=\"no node of it is ready; requests for its keys get %u\" do=\"%s\"",
-              words->name, partition->number, status,
-              status == 502 ? correct : "start its nodes, or mend the network to them");
+    log_event(
+        partition->frontend->log, LOG_ERROR_LEVEL, "partition-lost",
+        "%s=%u asked=%s msg=\"no node of it is ready; requests for its keys get %u\" do=\"%s\"",
+        words->name, partition->number, print_asked(partition, &text), status,
+        status == 502 ? correct : "start its nodes, or mend the network to them");
 }
 
 static void log_reached(struct partition *partition)

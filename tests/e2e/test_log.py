@@ -375,7 +375,8 @@ def log_of_a_front_end():
     expected = _said(front_end, "node-unusable", node=nodes[1].address)  # unless it was quicker than the next question
     _once(front_end, "node-down", "info" if expected else "warn", node=nodes[1].address)
     _once(front_end, "partition-lost", "error", do="start its nodes", partition=0)
-    lonely = Frontend([[f"127.0.0.1:{free_port()}"]], ready=False)
-    _once(lonely, "partition-lost", "error", do="start its nodes", partition=0)
+    nobody = f"127.0.0.1:{free_port()}"
+    lonely = Frontend([[nobody]], ready=False)
+    _once(lonely, "partition-lost", "error", do="start its nodes", partition=0, asked=nobody)
     for one in (front_end, lonely):
         _parses(one)
