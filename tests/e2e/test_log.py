@@ -167,7 +167,7 @@ def log_of_a_member_that_has_stopped_says_nothing_of_join():
     second = Node("--join", first.address)
     second.wait_log("event=ready", 10, "that it is ready")
     first.signal(signal.SIGTERM)
-    second.wait_log("event=member-leaving", 10, "that it has gone")
+    second.wait_log("event=member-gone", 10, "that it has gone")
     time.sleep(1.5)  # three tries at --join
     equal(second.count_log("event=join-unanswered"), 0, "lines on it")
 
