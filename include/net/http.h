@@ -1,5 +1,6 @@
 /* HTTP/1.x syntax (RFC 9112): one request head at a time out of a buffer, chunked bodies, escapes, names
- * of statuses. Pure: bytes in, structs out; no I/O, no state between heads. The only user of llhttp.
+ * of statuses. Pure: bytes in, structs out; no I/O, and no state between heads but what saves time (struct
+ * http_reader). The only user of llhttp.
  *
  * A head is parsed only when it is whole in one buffer, so nothing is copied and an idle connection
  * holds no parser. What llhttp lets pass and RFC 9112 does not is refused here: anything that two
@@ -87,15 +88,16 @@ struct http_error {
 /* The fields of a request that was taken, and what they were read as. */
 struct http_recent {
     uint32_t bytes;        /* of text; 0: none */
-    uint32_t used;         /* the reader's turn when it was found last */
+    uint64_t used;         /* the reader's turn when it was found last */
     struct http_head head; /* its fields' values point into text */
     char text[HTTP_RECENT_BYTES_MAX];
 };
 
 /* What the parser remembers, to save time alone: a result is what it would be without. All of it is embedded, nothing to free. */
 struct http_reader {
-    uint64_t state[16];  /* behind the first line that nearly all heads have */
-    uint32_t turn, last; /* heads found or kept; where the last one was */
+    uint64_t state[16]; /* behind the first line that nearly all heads have */
+    uint64_t turn;      /* heads found or kept */
+    uint32_t last;      /* where the last one was */
     struct http_recent recent[HTTP_RECENT_MAX];
 };
 

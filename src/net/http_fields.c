@@ -277,7 +277,8 @@ static enum http_method method_of(uint8_t method)
     }
 }
 
-static_assert(sizeof(llhttp_t) <= sizeof(struct http_reader), "llhttp's state has its room");
+static_assert(sizeof(llhttp_t) <= sizeof((struct http_reader *)0)->state,
+              "llhttp's state has its room");
 
 static bool line_read(llhttp_t *llhttp, struct slice method, uint8_t minor)
 {
@@ -293,7 +294,7 @@ void http_reader_init(struct http_reader *reader)
     memset(reader, 0, sizeof *reader);
     bool usual = line_read(&llhttp, SLICE("GET "), 1);
     assert(usual);
-    memcpy(reader, &llhttp, sizeof llhttp);
+    memcpy(reader->state, &llhttp, sizeof llhttp);
 }
 
 static enum http_result llhttp_read(const struct http_reader *reader, struct parse *parse,
@@ -302,7 +303,7 @@ static enum http_result llhttp_read(const struct http_reader *reader, struct par
     llhttp_t llhttp;
     parse->head->method = start->usual;
     if (reader && http_start_is_usual(start))
-        memcpy(&llhttp, reader, sizeof llhttp);
+        memcpy(&llhttp, reader->state, sizeof llhttp);
     else if (line_read(&llhttp, start->method, start->minor))
         parse->head->method = method_of(llhttp_get_method(&llhttp));
     else

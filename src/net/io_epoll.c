@@ -347,7 +347,8 @@ static void raise_files_limit(void)
 
 /* A front-end and a node that share a core would otherwise wait for each other for 3 ms and more at each step of a request, as long as
  * either has bulk to carry. From Linux 6.12 on the slice of a process is its own to choose, and one that yields gives up what it has left
- * of its slice for good: of a short one that is little, of an ordinary one most of its share. Returns whether slices are short now. */
+ * of its slice for good: of a short one that is little, of an ordinary one most of its share. An older kernel takes no notice of the slice, and says
+ * all the same that all is well: so it is asked for it again. Returns whether slices are short now. */
 static bool take_short_slices(void)
 {
     struct { /* sched_attr, its first version: sched_setattr(2); Debian 12 has no header with it */
@@ -362,7 +363,9 @@ static bool take_short_slices(void)
     if (attributes.policy != SCHED_OTHER)
         return false;
     attributes.runtime_ns = SLICE_NS;
-    return syscall(SYS_sched_setattr, 0, &attributes, 0) == 0;
+    return syscall(SYS_sched_setattr, 0, &attributes, 0) == 0 &&
+           syscall(SYS_sched_getattr, 0, &attributes, sizeof attributes, 0) == 0 &&
+           attributes.runtime_ns == SLICE_NS;
 }
 
 struct io *io_epoll_new(void)

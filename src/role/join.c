@@ -20,12 +20,20 @@ static void probe_result(struct probe *probe)
     probe->next_us = probe->cluster->loop->now_us + JOIN_AGAIN_US;
 }
 
+static bool is_own_address(const struct cluster *cluster, const struct address *address)
+{
+    const struct address *own = &self_of(cluster)->address;
+    return own->port == address->port && memcmp(own->ip, address->ip, sizeof own->ip) == 0;
+}
+
 /* Who serves alone though it was told whom to join, and was taken in by nobody there ever, may have been told wrong. A node that stops is
- * nothing to tell of: that is in the log already. */
+ * nothing to tell of: that is in the log already. Nor is its own address, which may lead to it from outside alone. */
 static void tell_unanswered(const struct probe *probe, const char *why)
 {
     struct cluster *cluster = probe->cluster;
     char text[ADDRESS_TEXT_BYTES];
+    if (is_own_address(cluster, &probe->address))
+        return;
     if (!cluster->leaving && cluster->has_everything && cluster->agreement.alone && !probe->met)
         log_condition(cluster->log, LOG_WARN_LEVEL, "join-unanswered",
                       address_format(&probe->address, text),
@@ -84,12 +92,6 @@ static void own_address(struct probe *probe)
     other->outbid = true;
     self->stamp = other->stamp + 1;
     news_tell(cluster);
-}
-
-static bool is_own_address(const struct cluster *cluster, const struct address *address)
-{
-    const struct address *own = &self_of(cluster)->address;
-    return own->port == address->port && memcmp(own->ip, address->ip, sizeof own->ip) == 0;
 }
 
 /* Whether one that has just answered elsewhere has this node's address, before this node has anything: it would take the other one for

@@ -173,6 +173,16 @@ def log_of_a_member_that_has_stopped_says_nothing_of_join():
 
 
 @test
+def log_of_a_node_that_joins_itself_and_does_not_reach_itself():
+    """Its address is one that leads to it from outside alone: there is nothing to start, or to correct."""
+    address, other = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+    node = Node("--advertise", address, "--join", f"{address},{other}")
+    _once(node, "join-unanswered", "warn", member=other)
+    time.sleep(1.5)  # three tries at --join
+    equal(node.count_log(f"member={address}"), 0, "lines on its own address")
+
+
+@test
 def log_of_a_web_server_that_is_joined_has_none_of_its_html():
     page = b"<!DOCTYPE HTML>\n<html lang='en'>"
     with socket.create_server(("127.0.0.1", 0)) as server:

@@ -441,6 +441,11 @@ for _kind in _LOG_ENDS:
 
 # --- the processor
 
+def _slices_can_be_chosen():
+    """Else nobody yields, as that costs a whole one."""
+    return [int(number) for number in os.uname().release.split(".")[:2]] >= [6, 12]
+
+
 @test
 def who_has_bulk_to_carry_lets_others_on_its_core_go_first():
     nodes = [serve(prefix=["nice", "-n", "1"]) for _ in range(2)]
@@ -454,5 +459,5 @@ def who_has_bulk_to_carry_lets_others_on_its_core_go_first():
         read.result(60)
     for node, (switches, seconds) in zip(nodes, before):
         rate = (node.preemptions() - switches) / (node.cpu_seconds() - seconds)
-        check(rate > 1500, f"while it carried bulk, others were let in {rate:.0f} times a second of its time")
+        check(rate > 1500 or not _slices_can_be_chosen(), f"while it carried bulk, others were let in {rate:.0f} times a second of its time")
         equal(os.getpriority(os.PRIO_PROCESS, node.process.pid), os.getpriority(os.PRIO_PROCESS, 0) + 1, "its nice value")

@@ -912,6 +912,25 @@ static void those_found_longest_ago_are_forgotten(void **state)
     assert_int_equal(out.head.content_length, 0);
 }
 
+/* A busy node has read more heads than 32 bits count in a few hours. Who comes after that takes the place of those that are gone. */
+static void those_of_four_thousand_million_heads_ago_are_forgotten(void **state)
+{
+    (void)state;
+    struct http_reader reader;
+    struct outcome out;
+    char text[256];
+    http_reader_init(&reader);
+    reader.turn = UINT32_MAX - HTTP_RECENT_MAX;
+    for (int i = 0; i < HTTP_RECENT_MAX; i++)
+        outcome_of(&reader, numbered_head(text, sizeof text, i, 4), &out);
+    outcome_of(&reader, numbered_head(text, sizeof text, 0, 4), &out);
+    outcome_of(&reader, numbered_head(text, sizeof text, 100, 4), &out);
+    reader.recent[reader.last].head.content_length = 77;
+    outcome_of(&reader, numbered_head(text, sizeof text, 101, 4), &out);
+    outcome_of(&reader, numbered_head(text, sizeof text, 100, 4), &out);
+    assert_int_equal(out.head.content_length, 77);
+}
+
 static void slices_point_into_the_buffer(void **state)
 {
     (void)state;
@@ -1033,6 +1052,7 @@ static const struct CMUnitTest others[] = {
     cmocka_unit_test(remembered_fields_serve_all_usual_methods),
     cmocka_unit_test(others_are_not_remembered),
     cmocka_unit_test(those_found_longest_ago_are_forgotten),
+    cmocka_unit_test(those_of_four_thousand_million_heads_ago_are_forgotten),
     cmocka_unit_test(slices_point_into_the_buffer),
     cmocka_unit_test(field_find),
     cmocka_unit_test(percent_decode),

@@ -2,7 +2,13 @@
 #include "net/io_epoll.h"
 
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "net/upstream.h"
@@ -339,6 +345,55 @@ static void test_upstream(void **state)
     loop_free(&own.loop);
 }
 
+/* Undoes what the tests before have left behind: a child has the slice of who forks it. */
+static bool take_ordinary_slices(void)
+{
+    uint64_t attributes[6]; /* sched_attr; the fourth is the slice, 0 for an ordinary one */
+    if (syscall(SYS_sched_getattr, 0, attributes, sizeof attributes, 0) != 0)
+        return false;
+    attributes[3] = 0;
+    return syscall(SYS_sched_setattr, 0, attributes, 0) == 0;
+}
+
+/* From now on sched_setattr does nothing and returns `error`, and who calls sched_yield is killed. */
+static bool filter_calls(unsigned error)
+{
+    struct sock_filter lines[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_sched_setattr, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_sched_yield, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof lines / sizeof *lines, lines};
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+/* A yield costs an ordinary slice where slices cannot be chosen: before Linux 6.12, which says all the same that all is well, and where
+ * a filter forbids it. */
+static void test_no_yield_of_an_ordinary_slice(void **state)
+{
+    static const unsigned errors[] = {0, EPERM, ENOSYS};
+    (void)state;
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
+        int status;
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            struct io_event event;
+            bool ready = take_ordinary_slices() && filter_calls(errors[i]);
+            struct io *filtered = ready ? io_epoll_new() : NULL;
+            if (filtered)
+                filtered->ops->wait(filtered, &event, 1, 0);
+            _exit(filtered ? 0 : 1);
+        }
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_int_equal(status, 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -349,6 +404,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_many_slow_readers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_reused_port, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_upstream, set_up, tear_down),
+        cmocka_unit_test(test_no_yield_of_an_ordinary_slice),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
