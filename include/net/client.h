@@ -47,6 +47,7 @@ struct client {
     uint64_t request_us; /* when the head or body under way began; 0 when none is */
     uint64_t sent_bytes; /* as of active_us */
     uint64_t body_bytes; /* received of the body under way */
+    struct server_line line;
     uint16_t pending_count, pending_writes;
     uint16_t run_max; /* requests looked at in one go: fewer when many had to be looked at again */
     uint8_t state;    /* enum client_state */
@@ -181,6 +182,9 @@ bool client_can_answer(const struct client *client);
 
 /* Answers those that can be, in order. */
 void client_answer_deferred(struct client *client);
+
+/* The service hears who the first of those that are deferred is, unless the client takes nothing for now: then later. */
+void client_tell_turn(struct client *client);
 
 /* Those that are deferred should be answered now. */
 void client_hurry(struct client *client);

@@ -104,6 +104,9 @@ struct service {
     /* Makes the next bytes of a streamed reply with reply_chunk and its like, SERVER_STREAM_BYTES at most. */
     enum server_stream_result (*on_stream)(struct service *service, struct request *request);
 
+    /* The first one of those that are deferred on a connection is another one than before, and the client takes its answers. May be NULL. */
+    void (*on_turn)(struct service *service, struct request *first);
+
     /* The request ends, answered or not: free what service_data holds. Called only when service_data is set. */
     void (*on_request_end)(struct service *service, struct request *request);
 
@@ -112,6 +115,13 @@ struct service {
     bool (*is_fellow)(struct service *service, const struct address *address);
 
     const char *retry_after; /* that a 503 with a sentence says; NULL for nothing */
+};
+
+/* The service's own, for all deferred requests of one connection together; zeroed at first. */
+struct server_line {
+    uint64_t bytes;  /* that are kept for answers, or will be */
+    uint64_t length; /* of the body of the answer that came last */
+    uint32_t aside;  /* requests for whose answers there is no room for now */
 };
 
 /* One request. Its slices are valid until on_request or on_body_start returns. */
@@ -205,6 +215,9 @@ bool request_follows_write(const struct request *request);
 /* All that are deferred on its connection, in order: the first one, and who follows a deferred one; NULL when there is none. */
 struct request *request_deferred_first(const struct request *request);
 struct request *request_deferred_next(const struct request *deferred);
+
+/* Of its connection. It lasts until on_request_end of the last request there has returned. */
+struct server_line *request_line(const struct request *request);
 
 /* A deferred request can be answered: `answer` is called, which replies (also with server_stream), once all before it are answered, at
  * the end of the turn at the earliest. May be called from within on_request. */

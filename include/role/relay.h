@@ -14,6 +14,7 @@ enum {
         KEY_SHORT_BYTES_MAX, /* a body up to this is taken whole before it is passed on; a larger one streams */
     RELAYS_BYTES_MAX = 1024 * 1024 * 1024, /* that all requests together are kept in */
     RELAY_STREAM_BYTES = 256 * 1024,       /* of a streaming answer that its client has not taken */
+    RELAY_ASIDE_BYTES = 512 * 1024,        /* of a connection's answers whose turn has not come */
     RELAY_DISPLACED_MAX = 2,               /* a read that was displaced so often goes alone */
     RELAY_TRIES_MAX = 6,
     RELAY_LATE_US = 250 * 1000, /* so late a node may carry out the first try of a write */
@@ -50,6 +51,7 @@ enum relay_state {
     RELAY_UPLOADING, /* its body comes in parts */
     RELAY_BEHIND,    /* others of its key, before it on its client's connection, come first */
     RELAY_SENDING,   /* it is on its way, or about to be sent again */
+    RELAY_ASIDE,     /* there is no room for its answer before its turn */
     RELAY_PARKED,    /* nobody is ready */
     RELAY_WAITING,   /* it is asked anew soon, see relay_wait */
     RELAY_ANSWERED,  /* what can be known of the answer is known */
@@ -130,6 +132,8 @@ struct relay {
     uint64_t skip_bytes;  /* that come a second time */
     struct relay_block *blocks, **blocks_end;
     size_t block_bytes; /* of these */
+    uint64_t length;    /* of an answer that had no room before its turn; 0 for none so far */
+    uint64_t room;      /* for its answer, of RELAY_ASIDE_BYTES; 0 once its turn has come */
 
     /* What must not be zeroed for each request. */
     struct relay_bytes sent; /* head, its last CRLF, body */
@@ -168,6 +172,20 @@ void relay_was_late(struct relay *relay);
 
 /* Its answer is there: those that stood behind it come next. */
 void relay_end(struct relay *relay);
+
+/* relay_aside.c: what is kept of answers before their turn. */
+
+/* Whether a request that is about to be sent stands aside instead, until there is room for its answer: then it is asked anew. */
+bool relay_stands_aside(struct relay *relay);
+
+/* Whether there is room for an answer whose body is that long; else the request stands aside. */
+bool relay_has_room(struct relay *relay, uint64_t bytes);
+
+/* The turn of its answer has come, or it ends: what it takes is no more of what others have to share. */
+void relay_leave_line(struct relay *relay);
+
+/* Those that stand aside on the connection of that request, the first of it, are asked as far as there is room. */
+void relays_turn(struct request *first);
 
 /* It is a write that will be answered later in this turn: what that takes is brought into the processor's cache. */
 void relay_will_be_written(const struct relay *relay);

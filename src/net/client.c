@@ -434,6 +434,7 @@ static void client_on_drained(struct conn *conn)
     struct client *client = (struct client *)conn;
     client_begin_anew(client); /* nothing was read while it was blocked */
     client->body_bytes = 0;
+    client_tell_turn(client);
     bool open = conn->state == CONN_OPEN && client->state != CLIENT_HELD;
     bool over = !client->pending && (conn->ended || (client->server->draining && !client->reading));
     bool streams = client->state == CLIENT_STREAMING && !client->starved;

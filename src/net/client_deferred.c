@@ -41,6 +41,11 @@ struct request *request_deferred_next(const struct request *deferred)
     return request_of(((const struct exchange *)(const void *)deferred)->next);
 }
 
+struct server_line *request_line(const struct request *request)
+{
+    return &request->client->line;
+}
+
 struct request *server_defer(struct request *request)
 {
     struct client *client = request->client;
@@ -144,6 +149,14 @@ static void client_settle_deferred(struct client *client)
         client_set_timer(client);
 }
 
+void client_tell_turn(struct client *client)
+{
+    struct service *service = client->server->service;
+    if (service->on_turn && client->pending && client->conn.state == CONN_OPEN &&
+        !conn_blocked(&client->conn))
+        service->on_turn(service, &client->pending->request);
+}
+
 void client_answer_deferred(struct client *client)
 {
     struct server *server = client->server;
@@ -159,6 +172,7 @@ void client_answer_deferred(struct client *client)
         client_finish(client, client->rejected || client->more);
     else
         client_settle_deferred(client);
+    client_tell_turn(client);
 }
 
 void server_unanswer_deferred(struct request *deferred)

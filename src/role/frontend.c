@@ -250,6 +250,12 @@ static enum server_stream_result frontend_on_stream(struct service *service,
     return relay_on_stream(request->service_data, request);
 }
 
+static void frontend_on_turn(struct service *service, struct request *first)
+{
+    (void)service;
+    relays_turn(first);
+}
+
 static void frontend_on_request_end(struct service *service, struct request *request)
 {
     (void)service;
@@ -269,6 +275,7 @@ static const struct service frontend_service = {
     .on_request = frontend_on_request,
     .on_hold_end = frontend_on_hold_end,
     .on_stream = frontend_on_stream,
+    .on_turn = frontend_on_turn,
     .on_request_end = frontend_on_request_end,
     .retry_after = "1",
 };

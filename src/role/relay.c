@@ -6,6 +6,7 @@
  *             are answered         ▼ │  WAITING  sent anew yet
  *              nobody is ready   PARKED
  *
+ * A read whose answer has no room before its turn is ASIDE until there is some, or its turn comes (relay_aside.c); then it is SENDING anew.
  * A long answer is passed on from its head on (`streaming`); another try goes on with it.
  *
  * A try that ends without an answer is followed by one at another member. A write that is tried again carries the time of its first
@@ -184,6 +185,7 @@ void relay_free(struct relay *relay)
     if (relay->state == RELAY_WAITING)
         relay_stop_waiting(relay);
     relay->frontend->behind -= relay->state == RELAY_BEHIND;
+    relay_leave_line(relay);
     relay_blocks_free(relay);
     relay->frontend->kept_bytes -= relay->sent.size - RELAY_ROOM_BYTES;
     relay_bytes_free(&relay->sent);
@@ -338,6 +340,8 @@ void relay_send(struct relay *relay)
         relay_wait(relay, &relay->frontend->settling, relay->settled_us);
         return;
     }
+    if (relay_stands_aside(relay))
+        return;
     struct backend *backend = partition_choose(relay->partition, relay);
     if (!backend) {
         partition_park(relay->partition, relay);

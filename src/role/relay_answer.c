@@ -25,19 +25,20 @@ static struct relay *relay_of(struct call *call)
 
 /* Writing it */
 
-/* Who waits for a change or for copies takes as long as its client wants. */
-static void count_latency(const struct relay *relay, const struct request *request)
+/* Its turn has come. Who waits for a change or for copies takes as long as its client wants. */
+static void begin_reply(struct relay *relay, const struct request *request)
 {
     struct frontend *frontend = relay->frontend;
+    relay_leave_line(relay);
     if (!relay->alone && !relay->waits)
         histogram_add(&frontend->latency_us, frontend->loop->now_us - request->received_us, 1);
 }
 
 static void reply_refusal(struct service *service, struct request *request)
 {
-    const struct relay *relay = request->service_data;
+    struct relay *relay = request->service_data;
     (void)service;
-    count_latency(relay, request);
+    begin_reply(relay, request);
     reply_text(request, relay->status, relay->sentence);
 }
 
@@ -87,7 +88,7 @@ static void reply_whole(struct service *service, struct request *request)
     struct relay_bytes *got = &relay->got;
     struct slice body = {got->data + relay->lines_bytes, got->len - relay->lines_bytes};
     (void)service;
-    count_latency(relay, request);
+    begin_reply(relay, request);
     if (relay->write && relay->writer)
         relay_was_written(relay);
     reply_start(request, relay->status);
@@ -111,7 +112,7 @@ static void reply_streaming(struct service *service, struct request *request)
     struct relay *relay = request->service_data;
     struct request *streaming = server_stream(request, true);
     (void)service;
-    count_latency(relay, streaming);
+    begin_reply(relay, streaming);
     relay->request = streaming;
     relay->told = true;
     reply_start(streaming, relay->status);
@@ -378,16 +379,28 @@ static void remember_length(const struct relay *relay, const struct http_respons
         *known = 0;
 }
 
+/* Without a body, in any case. */
+static bool is_bare(unsigned status)
+{
+    return status == 204 || status == 304;
+}
+
 static void answer_head_first(struct relay *relay, const struct http_response *head)
 {
     relay->status = head->status;
     remember_length(relay, head);
-    bool bare = head->status == 204 || head->status == 304; /* without a body, in any case */
+    bool bare = is_bare(head->status);
     relay->broken = take_lines(relay, head) != 0 || head->chunked || (!head->has_length && !bare);
     if (relay->broken)
         return;
-    if (bare || relay->head_only || head->content_length <= RELAY_WHOLE_BYTES_MAX || relay->upload)
+    if (bare || relay->head_only || relay->upload)
         return;
+    if (head->content_length <=
+        RELAY_WHOLE_BYTES_MAX) { /* no more than that: it is what is counted */
+        relay->broken =
+            relay_bytes_reserve(&relay->got, relay->got.len + (size_t)head->content_length) != 0;
+        return;
+    }
     relay->streaming = true;
     relay->body_bytes = head->content_length;
     server_answer_deferred(relay->request, reply_streaming);
@@ -408,6 +421,16 @@ static void leave_long(struct relay *relay, const struct http_response *head)
     remember_length(relay, head);
     attempt_give_up(relay->attempt);
     relay_done(relay, backend);
+}
+
+/* There is no room for it before its turn: then it is asked anew. The rest of it goes by; of a long one, others do not wait for that. */
+static void leave_aside(struct relay *relay, const struct http_response *head)
+{
+    struct lane *lane = relay->attempt->lane;
+    remember_length(relay, head);
+    if (is_long(relay, head) && lane_may_yield(lane))
+        lane_yield(lane);
+    attempt_give_up(relay->attempt);
 }
 
 static void relay_on_head(struct call *call, const struct http_response *head)
@@ -433,7 +456,10 @@ static void relay_on_head(struct call *call, const struct http_response *head)
         relay->writer = attempt->lane->backend->id;
         relay_will_be_written(relay);
     }
-    if (!relay->streaming)
+    if (!relay->streaming &&
+        !relay_has_room(relay, is_bare(head->status) ? 0 : head->content_length))
+        leave_aside(relay, head);
+    else if (!relay->streaming)
         answer_head_first(relay, head);
     else if (is_the_same(relay, head))
         relay->skip_bytes = relay->taken_bytes;

@@ -203,7 +203,7 @@ class Connection:
         return bool(self.buffer) or self._more(time.monotonic() + seconds * SLOW)
 
     def _take(self, count, end):
-        if len(self.buffer) < count and count > MIB:
+        if len(self.buffer) < count and count > 32 * 1024:
             parts = [self.buffer]
             have = len(self.buffer)
             self.buffer = b""

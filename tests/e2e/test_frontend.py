@@ -447,6 +447,35 @@ def pipelined_requests_on_one_key_keep_their_order():
             equal(connection.reply().body, b"%d" % number, f"the value after write {number}")
 
 
+def _all_is_asked(frontend):
+    """Whether nothing more is asked of nodes, for now."""
+    before = _requests_to_nodes(frontend)
+    time.sleep(0.3)
+    return _requests_to_nodes(frontend) == before
+
+
+@test(alone=True)
+def unread_pipelined_answers_cost_a_front_end_little():
+    """Whoever pipelines and takes nothing has only some of its answers kept; the others are asked for anew once it reads."""
+    for length in (63 * 1024, 300 * 1024):
+        frontend = Frontend([cluster(2)])
+        values = [os.urandom(length) for _ in range(64)]
+        for number, value in enumerate(values):
+            frontend.put(f"k{number}", value)
+        crowd = [frontend.connect(receive_buffer=65536) for _ in range(30)]
+        for connection in crowd:
+            connection.send(b"".join(request("GET", f"/k{number}") for number in range(len(values))))
+        until(lambda: _all_is_asked(frontend), 10, "all is asked that is asked before anything is read")
+        used = frontend.memory("VmHWM")
+        check(GUARDED or used < 60 * MIB, f"{used} bytes for 30 clients that read nothing of values of {length}")
+        check(frontend.descriptors() < 150, f"{frontend.descriptors()} files for 30 clients that read nothing")
+        for connection in crowd:
+            for number, value in enumerate(values):
+                check(connection.reply().body == value, f"value {number} of {length} bytes is changed")
+        used = frontend.memory("VmHWM")
+        check(GUARDED or used < 60 * MIB, f"{used} bytes after all was read")
+
+
 @test
 def writes_of_a_key_go_to_one_node_and_reads_to_all():
     nodes = cluster(3)

@@ -1967,6 +1967,21 @@ static void test_stream_begins_anew(void **state)
     expect(&reader, 200, "short");
 }
 
+/* The same of a value that may begin before its turn. */
+static void test_stream_begins_anew_before_its_turn(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask_both(&reader);
+    answer_part(nodes.asked[asked_for("b")].fd, "v", 100000, 0, 70000);
+    lose(nodes.asked[asked_for("b")].fd);
+    assert_int_equal(nodes.count, 3);
+    answer_value("a", "one");
+    answer_value("b", "short");
+    expect(&reader, 200, "one");
+    expect(&reader, 200, "short");
+}
+
 /* Two requests of two clients, to two nodes. */
 static void two_ask_both(struct reader *first, struct reader *second)
 {
@@ -2028,6 +2043,278 @@ static void test_leaver_behind_a_stream(void **state)
     answer_long(fd, "v", 70000, VALUE_BYTES - 70000);
     expect_long(&first);
     assert_int_equal(nodes.count, 3); /* none was asked again but the lost one */
+}
+
+/* What is kept of answers before their turn */
+
+enum { NUMBERED_MAX = SERVER_DEFERRED_MAX, NUMBERED_STEP = 100 };
+
+/* Reads of the keys k00 to k63, pipelined; each has a value of its own. */
+static void ask_numbered(const struct reader *reader, unsigned count)
+{
+    char text[NUMBERED_MAX * 40];
+    size_t len = 0;
+    for (unsigned i = 0; i < count; i++)
+        len += (size_t)snprintf(text + len, sizeof text - len,
+                                "GET /k%02u HTTP/1.1\r\nHost: h\r\n\r\n", i);
+    ask(reader, text);
+}
+
+static void answer_numbered(unsigned asked, size_t bytes)
+{
+    char head[200];
+    unsigned number;
+    assert_int_equal(sscanf(nodes.asked[asked].text, "GET /k%u ", &number), 1);
+    snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nETag: \"%u\"\r\nContent-Length: %zu\r\n\r\n",
+             number, bytes);
+    say(nodes.asked[asked].fd, head);
+    if (fake_socket(io, nodes.asked[asked].fd)->open)
+        fake_feed(io, nodes.asked[asked].fd,
+                  (struct slice){value + (size_t)number * NUMBERED_STEP, bytes});
+    settle();
+}
+
+/* All that are asked from that one on, those too that only are then. Returns how many were. */
+static unsigned answer_all_numbered(unsigned from, size_t bytes)
+{
+    unsigned i = from;
+    while (i < nodes.count)
+        answer_numbered(i++, bytes);
+    return i - from;
+}
+
+static void expect_numbered(struct reader *reader, unsigned number, size_t bytes)
+{
+    struct answer answer;
+    check(next_answer(reader, &answer) == ANSWER_OK, "value %u", number);
+    assert_int_equal(answer.body.len, bytes);
+    assert_memory_equal(answer.body.data, value + (size_t)number * NUMBERED_STEP, bytes);
+}
+
+/* The key's value is long for now, so that its next read has a connection of its own: others can be answered before it. */
+static void make_alone(const char *key)
+{
+    struct reader reader = reader_new();
+    char text[100];
+    snprintf(text, sizeof text, "GET /%s HTTP/1.1\r\nHost: h\r\n\r\n", key);
+    ask(&reader, text);
+    answer_long(nodes.asked[asked_for(key)].fd, key, 0, VALUE_BYTES);
+    expect_long(&reader);
+    nodes.count = 0;
+}
+
+/* The first of the deferred ones, as long as something is asked of a node. */
+static struct request *first_deferred(void)
+{
+    const struct partition *partition = &frontend->partitions[0];
+    for (unsigned i = 0; i < partition->usable_count; i++)
+        for (const struct lane *lane = partition->usable[i]->lanes; lane; lane = lane->next)
+            for (const struct attempt *one = lane->first; one; one = one->next)
+                if (one->relay)
+                    return request_deferred_first(one->relay->request);
+    fail_msg("nobody is asked for anything");
+    return NULL;
+}
+
+/* Behind that one. */
+static size_t kept_behind(const struct request *first)
+{
+    size_t bytes = 0;
+    for (struct request *one = request_deferred_next(first); one;
+         one = request_deferred_next(one)) {
+        const struct relay *relay = one->service_data;
+        bytes += (relay->got.size > RELAY_ROOM_BYTES ? relay->got.size : 0) + relay->block_bytes;
+    }
+    return bytes;
+}
+
+/* So many, of which all but the first one, k00, are answered. */
+static void ask_and_answer_behind(const struct reader *reader, unsigned count, size_t bytes)
+{
+    make_alone("k00");
+    ask_numbered(reader, count);
+    assert_int_equal(nodes.count, count);
+    for (unsigned i = 0; i < count; i++)
+        if (!asked_has(i, "GET /k00 "))
+            answer_numbered(i, bytes);
+    assert_int_equal(nodes.count, count);
+}
+
+static const size_t numbered_bytes[] = {60000, 100000};
+
+/* A client that takes nothing: what there is no room for is asked again once it takes something, and costs no retry. */
+static void test_kept_before_its_turn(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(numbered_bytes); i++) {
+        size_t bytes = numbered_bytes[i];
+        unsigned kept = RELAY_ASIDE_BYTES / (unsigned)bytes;
+        struct reader reader = reader_new();
+        ask_and_answer_behind(&reader, NUMBERED_MAX, bytes);
+        uint64_t tokens = frontend->partitions[0].retry_tokens;
+        assert_in_range(kept_behind(first_deferred()), kept * bytes, RELAY_ASIDE_BYTES);
+        fake_socket(io, reader.fd)->space = 0;
+        answer_numbered(asked_for("k00"), bytes);
+        pass(SECOND);
+        assert_int_equal(nodes.count, NUMBERED_MAX);
+        fake_socket(io, reader.fd)->space = SIZE_MAX;
+        settle();
+        assert_true(nodes.count > NUMBERED_MAX);
+        assert_int_equal(answer_all_numbered(NUMBERED_MAX, bytes), NUMBERED_MAX - 1 - kept);
+        for (unsigned k = 0; k < NUMBERED_MAX; k++)
+            expect_numbered(&reader, k, bytes);
+        assert_true(frontend->partitions[0].retry_tokens >= tokens);
+        assert_int_equal(frontend->counters.retries, 0);
+        assert_int_equal(frontend->relays.used, 0);
+    }
+}
+
+/* Once one answer was long, no more are asked for than there is room for. */
+static void test_asked_before_its_turn(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask_numbered(&reader, 1);
+    answer_numbered(0, 60000);
+    expect_numbered(&reader, 0, 60000);
+    ask_numbered(&reader, 30);
+    assert_int_equal(nodes.count, 1 + 1 + RELAY_ASIDE_BYTES / 60000);
+    answer_all_numbered(1, 60000);
+    assert_int_equal(nodes.count, 1 + 30); /* each once */
+    for (unsigned k = 0; k < 30; k++)
+        expect_numbered(&reader, k, 60000);
+}
+
+/* What was long the last time is not even asked before its turn. */
+static void test_long_before_its_turn(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new(), other = reader_new();
+    ask(&reader, GET("b"));
+    answer_long(nodes.asked[0].fd, "b", 0, VALUE_BYTES);
+    expect_long(&reader);
+    nodes.count = 0;
+    ask(&reader, GET("a") GET("b") GET("c"));
+    ask(&other, GET("d"));
+    assert_true(nodes.count == 2 && asked_has(0, "GET /a ") && asked_has(1, "GET /d "));
+    answer_value("a", "one");
+    answer_value("d", "four");
+    expect(&reader, 200, "one");
+    expect(&other, 200, "four");
+    assert_int_equal(nodes.count, 4);
+    answer_value("c", "three");
+    answer_long(nodes.asked[asked_for("b")].fd, "b", 0, VALUE_BYTES);
+    expect_long(&reader);
+    expect(&reader, 200, "three");
+}
+
+/* Its head comes before its turn: others do not wait for the rest of it. */
+static void test_long_head_before_its_turn(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new(), other = reader_new();
+    ask_both(&reader);
+    unsigned b = asked_for("b");
+    int fd = nodes.asked[b].fd;
+    while (nodes.asked[nodes.count - 1].fd != fd || nodes.count == 2)
+        ask(&other, GET("c")); /* behind it */
+    unsigned count = nodes.count;
+    answer_long(fd, "b", 0, 70000);
+    assert_false(fake_socket(io, fd)->open);
+    check(nodes.count > count && asked_has(nodes.count - 1, "GET /c "), "it is sent elsewhere");
+    assert_int_equal(asked_for("b"), b);
+    count = nodes.count;
+    answer_value("a", "one");
+    expect(&reader, 200, "one");
+    assert_true(nodes.count == count + 1 && asked_has(count, "GET /b "));
+    answer_long(nodes.asked[count].fd, "b", 0, VALUE_BYTES);
+    expect_long(&reader);
+    assert_int_equal(frontend->counters.retries, 0);
+}
+
+/* Nodes are lost while some stand aside, and while they are asked again. */
+static void test_aside_and_lost(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask_and_answer_behind(&reader, 30, 60000);
+    lose(nodes.asked[asked_for("k00")].fd);
+    assert_int_equal(nodes.count, 31); /* the first one */
+    answer_numbered(30, 60000);
+    assert_true(nodes.count > 31);
+    lose(nodes.asked[31].fd);
+    answer_all_numbered(31, 60000);
+    for (unsigned k = 0; k < 30; k++)
+        expect_numbered(&reader, k, 60000);
+    assert_int_equal(frontend->relays.used, 0);
+}
+
+/* Nobody is left whom to ask. */
+static void test_aside_without_nodes(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask_and_answer_behind(&reader, 20, 60000);
+    nodes.deaf = true;
+    pass(6 * SECOND);
+    unsigned whole = 0;
+    struct answer answer;
+    for (unsigned k = 0; k < 20; k++) {
+        check(next_answer(&reader, &answer) == ANSWER_OK, "answer %u", k);
+        assert_true(answer.status == 503 || (answer.status == 200 && answer.body.len == 60000));
+        whole += answer.status == 200;
+    }
+    assert_int_equal(whole, RELAY_ASIDE_BYTES / 60000); /* those that were kept */
+    assert_int_equal(frontend->relays.used, 0);
+}
+
+static void test_aside_of_who_leaves(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new(), other = reader_new();
+    ask_and_answer_behind(&reader, NUMBERED_MAX, 100000);
+    lose(reader.fd);
+    assert_int_equal(frontend->relays.used, 0);
+    ask(&other, GET("a"));
+    answer_value("a", "one");
+    expect(&other, 200, "one");
+}
+
+/* A read that stands aside sees what was written before it, however late it is asked; and a write behind it is not overtaken. */
+static void test_order_with_who_stands_aside(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new();
+    ask_and_answer_behind(&reader, 12, 60000);
+    ask(&reader, PUT("a") GET("a") GET("a") GET("a") GET("a") GET("a") GET("a") PUT("a"));
+    assert_int_equal(nodes.count, 13);
+    unsigned writer = node_of(nodes.asked[12].fd);
+    say(nodes.asked[12].fd, OK);
+    settle();
+    assert_int_equal(nodes.count, 13);
+    fake_socket(io, reader.fd)->space = 0;
+    answer_numbered(asked_for("k00"), 60000);
+    pass(SECOND);
+    assert_int_equal(nodes.count, 13);
+    fake_socket(io, reader.fd)->space = SIZE_MAX;
+    settle();
+    unsigned reads = 0;
+    for (unsigned i = 13; i < nodes.count; i++) {
+        if (asked_has(i, "GET /k")) {
+            answer_numbered(i, 60000);
+            continue;
+        }
+        assert_true(asked_has(i, "GET /a ") && node_of(nodes.asked[i].fd) == writer);
+        answer_value("a", "new");
+        if (++reads == 6)
+            break;
+    }
+    for (unsigned k = 0; k < 12; k++)
+        expect_numbered(&reader, k, 60000);
+    expect(&reader, 200, "");
+    for (unsigned i = 0; i < 6; i++)
+        expect(&reader, 200, "new");
+    assert_true(asked_has(nodes.count - 1, "PUT /a "));
 }
 
 /* A key's value was long: its next reads have connections of their own, and hold up nobody; until it is short. */
@@ -2936,6 +3223,31 @@ static void test_moving_read_of_a_long_value(void **state)
 }
 
 /* Tries at the other cluster that end without an answer are counted there; not one that its client has left. */
+/* One that stood aside begins anew, in both. */
+static void test_moving_read_before_its_turn(void **state)
+{
+    (void)state;
+    struct reader reader = reader_new(), other = reader_new();
+    ask(&other, GET("a"));
+    answer_version(0, "HEAD /a ", true, 0);
+    answer_long(nodes.asked[1].fd, "a", 0, VALUE_BYTES);
+    expect_long(&other);
+    nodes.count = 0;
+    ask(&reader, GET("a"));
+    answer_version(0, "HEAD /a ", true, 0);
+    ask(&reader, GET("b"));
+    answer_version(2, "HEAD /b ", true, 0);
+    assert_int_equal(nodes.count, 4);
+    answer_long(nodes.asked[3].fd, "b", 0, VALUE_BYTES);
+    assert_int_equal(nodes.count, 4);
+    answer_long(nodes.asked[1].fd, "a", 0, VALUE_BYTES);
+    expect_long(&reader);
+    answer_version(4, "HEAD /b ", true, 0);
+    answer_long(nodes.asked[5].fd, "b", 0, VALUE_BYTES);
+    expect_long(&reader);
+    assert_int_equal(frontend->relays.used, 0);
+}
+
 static void test_moving_failures(void **state)
 {
     (void)state;
@@ -3162,10 +3474,20 @@ int main(void)
         TEST(test_keys_behind_a_write),
         TEST(test_keys_for_who_has_left),
         TEST(test_keys_are_not_hurried),
+        TEST(test_kept_before_its_turn),
+        TEST(test_asked_before_its_turn),
+        TEST(test_long_before_its_turn),
+        TEST(test_long_head_before_its_turn),
+        TEST(test_aside_and_lost),
+        TEST(test_aside_without_nodes),
+        TEST(test_aside_of_who_leaves),
+        TEST(test_order_with_who_stands_aside),
+        TEST(test_stream_begins_anew_before_its_turn),
         TEST(test_without_memory),
         TEST(test_order_without_memory),
         TEST_MOVING(test_moving_read),
         TEST_MOVING(test_moving_read_of_a_long_value),
+        TEST_MOVING(test_moving_read_before_its_turn),
         TEST_MOVING(test_moving_failures),
         TEST_MOVING(test_moving_read_from_who_lags),
         TEST_MOVING(test_direction_of_a_move),
