@@ -36,16 +36,20 @@ static void set_room(struct relay *relay, uint64_t bytes)
     relay->room = bytes;
 }
 
+static bool is_first(const struct relay *relay)
+{
+    return request_deferred_first(relay->request) == relay->request;
+}
+
 /* What is longer than a stream may hold keeps a node's connection busy besides: it is never begun before its turn. */
 static bool has_room(const struct relay *relay, uint64_t bytes)
 {
-    uint64_t all = request_line(relay->request)->bytes - relay->room + bytes;
-    if (bytes <= RELAY_STREAM_BYTES && all <= RELAY_ASIDE_BYTES)
+    if (is_first(relay))
         return true;
     const struct request *first = request_deferred_first(relay->request);
     const struct relay *other = first ? relay_of(first) : NULL;
-    return first == relay->request ||
-           (bytes <= RELAY_STREAM_BYTES && all - (other ? other->room : 0) <= RELAY_ASIDE_BYTES);
+    uint64_t all = request_line(relay->request)->bytes - relay->room + bytes;
+    return bytes <= RELAY_STREAM_BYTES && all - (other ? other->room : 0) <= RELAY_ASIDE_BYTES;
 }
 
 /* More than 0, so that it can be told from one for which no room was looked for. */
@@ -67,18 +71,12 @@ static void stand_aside(struct relay *relay)
     request_line(relay->request)->aside++;
 }
 
-static bool is_first(const struct relay *relay)
-{
-    return request_deferred_first(relay->request) == relay->request;
-}
-
 bool relay_stands_aside(struct relay *relay)
 {
-    if (relay->room > 0 || !is_bounded(relay))
+    if (relay->room > 0 || !is_bounded(relay) || is_first(relay))
         return false;
     uint64_t bytes = expected_bytes(relay);
-    bool overtakes = request_line(relay->request)->aside > 0 && !is_first(relay);
-    if (overtakes || !has_room(relay, bytes)) {
+    if (request_line(relay->request)->aside > 0 || !has_room(relay, bytes)) {
         stand_aside(relay);
         return true;
     }
@@ -91,6 +89,8 @@ bool relay_has_room(struct relay *relay, uint64_t bytes)
     if (!is_bounded(relay))
         return true;
     request_line(relay->request)->length = bytes;
+    if (is_first(relay))
+        return true;
     if (has_room(relay, bytes)) {
         set_room(relay, bytes ? bytes : 1);
         return true;
