@@ -9,20 +9,20 @@
 /* The answer to a HEAD gives no reason; side->body is of the one before. */
 static void refuse(struct diff *diff, const struct diff_side *side)
 {
-    size_t len = strcspn(side->body ? side->body : "", "\n");
+    const char *body = side->body ? side->body : "";
+    size_t len = strcspn(body, "\n");
     if (side->status == 0)
         command_fail(diff->command, COMMAND_UNREACHED, "%s %s.", side->ask.name, side->ask.trouble);
     else if (side->ask.head)
         command_fail(diff->command, COMMAND_UNREACHED, "%s answers to %.60s with %u.",
                      side->ask.name, side->target, side->status);
-    else if (len > 0 && side->body[0] == '<')
+    else if (body[0] == '<')
         command_fail(diff->command, COMMAND_UNREACHED,
                      "%s is no Velour Fog: it answers to %.60s with %u, and with a page of HTML.",
                      side->ask.name, side->target, side->status);
     else
         command_fail(diff->command, COMMAND_UNREACHED, "%s answers to %.60s with %u: %.*s",
-                     side->ask.name, side->target, side->status, len < 200 ? (int)len : 200,
-                     side->body ? side->body : "");
+                     side->ask.name, side->target, side->status, len < 200 ? (int)len : 200, body);
 }
 
 /* The answer to a HEAD leaves what is there, as keys in hands point into it. */

@@ -585,8 +585,8 @@ static void test_end_of_what_is_shared(void **state)
         "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n\r\n1",
         "HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\n1",
         "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1more than it said",
-        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n\r\n1"
-        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong",
+        ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n\r\n1"
+         "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong"),
     };
     (void)state;
     nodes.closed_for[1] = true;
